@@ -1,0 +1,27 @@
+"""The engines' error tree.
+
+::
+
+    EngineError
+    ├── BackendUnavailable     the backend is not installed or cannot serve here; says why
+    ├── ModelError             a model file is missing, damaged or has the wrong tensors
+    └── InferenceError         a network or index raised while it ran
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of all errors of the engines."""
+
+
+class BackendUnavailable(EngineError):
+    """The asked backend cannot serve on this machine."""
+
+
+class ModelError(EngineError):
+    """A model file is missing, damaged, or not what its card says."""
+
+
+class InferenceError(EngineError):
+    """A network or an index failed while it ran."""

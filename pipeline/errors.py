@@ -1,0 +1,110 @@
+"""Every error facestream raises on purpose.
+
+::
+
+    FacestreamError
+    ├── UsageError                 the user's input is wrong; the CLI prints it and exits with 2
+    │   ├── ConfigError            unknown key, bad value
+    │   ├── SourceError            a source is missing, unreadable or not a video
+    │   ├── ImageError             a picture cannot be used; has ``reason``
+    │   ├── OutputError            an output cannot be written
+    │   └── GalleryError           the gallery file or what was asked of it
+    │       ├── GalleryCorrupt
+    │       ├── ModelMismatch      embeddings of another model
+    │       ├── PersonNotFound
+    │       └── PersonExists
+    ├── StageFailed                a stage of the running pipeline raised; has ``stage``
+    ├── StuckThread                a thread did not end in time; has ``threads``
+    └── Closed                     a channel was closed: the end of the stream, or a stop
+
+``facestream.engines.errors`` holds the engines' own tree (``EngineError``).
+A message says what was wrong, with what, and what to do about it, in one line.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+RejectReason = Literal["no_face", "several_faces", "too_small", "unreadable"]
+
+
+class FacestreamError(Exception):
+    """Base of all errors of the pipeline."""
+
+
+class UsageError(FacestreamError):
+    """Something the user gave is wrong; the message says what to do."""
+
+
+class ConfigError(UsageError):
+    """A setting is unknown or has a value that cannot be used."""
+
+
+class SourceError(UsageError):
+    """A source cannot be opened or read."""
+
+
+class ImageError(UsageError):
+    """A picture cannot be used.
+
+    Attributes:
+        reason: short machine-readable cause.
+    """
+
+    def __init__(self, message: str, *, reason: RejectReason = "unreadable") -> None:
+        super().__init__(message)
+        self.reason: RejectReason = reason
+
+
+class OutputError(UsageError):
+    """An output file or folder cannot be written."""
+
+
+class GalleryError(UsageError):
+    """The gallery cannot do what was asked."""
+
+
+class GalleryCorrupt(GalleryError):
+    """The file is not a facestream gallery, or is damaged."""
+
+
+class ModelMismatch(GalleryError):
+    """The gallery's embeddings come from another model than the one in use."""
+
+
+class PersonNotFound(GalleryError):
+    """No person of that name."""
+
+
+class PersonExists(GalleryError):
+    """That name is taken."""
+
+
+class StageFailed(FacestreamError):
+    """A stage raised; the original error is ``__cause__``.
+
+    Attributes:
+        stage: name of the stage or worker that failed.
+    """
+
+    def __init__(self, stage: str, cause: BaseException) -> None:
+        super().__init__(f"stage '{stage}' failed: {type(cause).__name__}: {cause}")
+        self.stage = stage
+
+
+class StuckThread(FacestreamError):
+    """Threads that did not end before the deadline.
+
+    Attributes:
+        threads: their names.
+    """
+
+    def __init__(self, threads: list[str], seconds: float) -> None:
+        super().__init__(
+            f"these threads did not end within {seconds:g} s: {', '.join(threads)}"
+        )
+        self.threads = threads
+
+
+class Closed(FacestreamError):
+    """The channel is closed and (for readers) empty."""

@@ -1,0 +1,204 @@
+"""The data that travels through the pipeline.
+
+Boxes are x1, y1, x2, y2 in pixels of the frame; landmarks are left eye, right eye, nose,
+left and right mouth corner (left and right as seen in the picture); images are BGR uint8.
+All are frozen: what crosses a thread is not changed afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+Reason = Literal[
+    "no_gallery",  # nobody is enrolled
+    "too_small",  # the face is too small to recognise
+    "uncertain",  # sigma says that the picture tells too little about identity
+    "ambiguous",  # two people are about equally similar
+    "below_threshold",  # nobody is similar enough
+    "taken",  # the best person is already in this frame, more similar elsewhere
+    "pending",  # not searched yet
+]
+
+
+def _check(name: str, array: NDArray[Any], shape: tuple[int | None, ...]) -> None:
+    fits = array.ndim == len(shape) and all(
+        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        want = "×".join("N" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} must be {want}, not {'×'.join(map(str, array.shape))}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        source: name of the source, free of credentials.
+        index: number of the picture in its source, from 0.
+        pts: presentation time in seconds since the source's start.
+        utc: wall-clock time of the picture, seconds since the epoch.
+        captured_at: monotonic clock in seconds when it reached us; ages are measured from here.
+        image: H×W×3 BGR uint8.
+        still: a photo on its own: tracks do not continue from the picture before.
+    """
+
+    source: str
+    index: int
+    pts: float
+    utc: float
+    captured_at: float
+    image: Image
+    still: bool = False
+
+    def __post_init__(self) -> None:
+        _check("image", self.image, (None, None, 3))
+        if self.image.dtype != np.uint8:
+            raise ValueError(f"image must be uint8, not {self.image.dtype}")
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"Frame({self.source!r}, index={self.index}, pts={self.pts:.3f}, {width}x{height})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """The faces of one picture, a struct of arrays of N rows each.
+
+    Attributes:
+        boxes: N×4 float32.
+        scores: N float32, the detector's probability.
+        landmarks: N×5×2 float32.
+        mu: N×D float32, the embedding as the encoder gives it (not normalised), or None.
+        logvar: N×D float32, log variance of each dimension of ``mu``, or None.
+    """
+
+    boxes: Floats
+    scores: Floats
+    landmarks: Floats
+    mu: Floats | None = None
+    logvar: Floats | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        _check("boxes", self.boxes, (n, 4))
+        _check("scores", self.scores, (n,))
+        _check("landmarks", self.landmarks, (n, 5, 2))
+        if (self.mu is None) != (self.logvar is None):
+            raise ValueError("mu and logvar come together")
+        if self.mu is not None and self.logvar is not None:
+            _check("mu", self.mu, (n, None))
+            _check("logvar", self.logvar, self.mu.shape)
+
+    @classmethod
+    def empty(cls) -> Faces:
+        """No faces."""
+        return cls(
+            boxes=np.zeros((0, 4), np.float32),
+            scores=np.zeros(0, np.float32),
+            landmarks=np.zeros((0, 5, 2), np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def take(self, rows: NDArray[np.integer[Any]] | NDArray[np.bool_] | list[int]) -> Faces:
+        """These rows, in this order."""
+        rows = np.asarray(rows)
+        if rows.size == 0:
+            rows = rows.astype(np.int64)
+        return Faces(
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            landmarks=self.landmarks[rows],
+            mu=None if self.mu is None else self.mu[rows],
+            logvar=None if self.logvar is None else self.logvar[rows],
+        )
+
+    def with_embeddings(self, mu: Floats, logvar: Floats) -> Faces:
+        """The same faces with what the encoder says of them."""
+        return replace(self, mu=mu, logvar=logvar)
+
+    def __repr__(self) -> str:
+        dim = None if self.mu is None else self.mu.shape[1]
+        return f"Faces({len(self)}, embedding={dim})"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a face is, or why that cannot be said.
+
+    Attributes:
+        person_id: the gallery's id, or None when unknown.
+        name: the person's name, or None when unknown.
+        similarity: cosine to the best template, −1..1 (0 when nothing was searched).
+        probability: calibrated probability that ``name`` is right, 0..1.
+        reason: why it is unknown; None when known.
+    """
+
+    person_id: int | None
+    name: str | None
+    similarity: float
+    probability: float
+    reason: Reason | None
+
+    @classmethod
+    def unknown(
+        cls, reason: Reason, *, similarity: float = 0.0, probability: float = 0.0
+    ) -> Identity:
+        """Nobody we can name, and why."""
+        return cls(None, None, similarity, probability, reason)
+
+    @property
+    def known(self) -> bool:
+        """True when it has a name."""
+        return self.person_id is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """A face followed through its source, as it is in one frame.
+
+    Attributes:
+        track_id: unique within a run.
+        box: 4 float32.
+        landmarks: 5×2 float32.
+        score: the detector's probability in this frame.
+        identity: the name so far.
+        sigma: uncertainty of the track's fused embedding (see ``vision.uncertainty``).
+        faces: detections gathered so far.
+    """
+
+    track_id: int
+    box: Floats
+    landmarks: Floats
+    score: float
+    identity: Identity
+    sigma: float
+    faces: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """What is known of a frame; each stage fills in its part with ``dataclasses.replace``.
+
+    Attributes:
+        frame: the picture.
+        faces: detections, with embeddings once they are made.
+        crops: N×112×112×3 aligned faces (BGR uint8), or None before alignment.
+        tracks: the tracks seen in this frame.
+        detected: False on frames the detector skipped (``detect_every``).
+    """
+
+    frame: Frame
+    faces: Faces = field(default_factory=Faces.empty)
+    crops: Image | None = None
+    tracks: tuple[Track, ...] = ()
+    detected: bool = False
