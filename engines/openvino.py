@@ -1,0 +1,295 @@
+"""Networks on the CPU through OpenVINO."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Array, Precision, TensorSpec
+from .checks import check_feeds, check_model_file, image_spec
+from .errors import BackendUnavailable, InferenceError, ModelError
+from .options import EngineOptions, ImageInput
+
+log = logging.getLogger(__name__)
+
+_DEVICE = "CPU"
+_HINTS: dict[str, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_CAPABILITY: dict[str, str] = {"bfloat16": "BF16", "float16": "FP16"}
+_TELEMETRY = "openvino_telemetry"
+
+
+@cache
+def _openvino() -> Any:
+    """The module, imported so that it reports nothing to anybody.
+
+    ``import openvino`` sends an event over the network and writes ``~/intel`` when the package
+    openvino_telemetry can be imported; where it cannot, OpenVINO uses its own silent stand-in.
+
+    Raises:
+        BackendUnavailable: it is not installed or does not load here.
+    """
+    hide = _TELEMETRY not in sys.modules
+    if hide:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # makes the import fail
+    try:
+        return importlib.import_module("openvino")
+    except (ImportError, OSError) as error:
+        raise BackendUnavailable(
+            f"openvino does not load ({error}); install it with: pip install openvino"
+        ) from error
+    finally:
+        if hide:
+            sys.modules.pop(_TELEMETRY, None)
+
+
+@cache
+def _core() -> Any:
+    """One Core for the process: it owns the plug-in, which is costly to load."""
+    return _openvino().Core()
+
+
+def capabilities() -> tuple[str, ...]:
+    """What the CPU computes in hardware, e.g. ``("BF16", "FP32", "INT8")``.
+
+    Raises:
+        BackendUnavailable: OpenVINO does not load here or sees no CPU.
+    """
+    ov = _openvino()
+    try:
+        found = _core().get_property(_DEVICE, ov.properties.device.capabilities())
+    except RuntimeError as error:
+        raise BackendUnavailable(f"openvino finds no usable CPU: {_first_line(error)}") from error
+    return tuple(sorted(found))
+
+
+def describe() -> str:
+    """Version, processor and the precision ``auto`` means here.
+
+    Raises:
+        BackendUnavailable: OpenVINO does not load here.
+    """
+    ov = _openvino()
+    name = _core().get_property(_DEVICE, ov.properties.device.full_name())
+    return f"openvino {ov.__version__.split('-')[0]}, {name}, {choose_precision('auto')}"
+
+
+def choose_precision(wanted: Precision) -> str:
+    """The arithmetic to use.
+
+    Raises:
+        BackendUnavailable: the CPU does not have the one asked for.
+    """
+    if wanted == "auto":
+        return "bfloat16" if "BF16" in capabilities() else "float32"
+    if wanted not in _HINTS:
+        raise BackendUnavailable(
+            f"openvino cannot be asked for {wanted}; use auto, float32, bfloat16 or float16"
+        )
+    needed = _CAPABILITY.get(wanted)
+    if needed is not None and needed not in capabilities():
+        raise BackendUnavailable(f"this CPU does not compute {wanted}; use auto or float32")
+    return wanted
+
+
+class _Program:
+    """The network compiled once, with idle requests to run it: one for each thread inside."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def request(self) -> Iterator[Any]:
+        """A request nobody else uses for the time of the block."""
+        with self._lock:
+            request = self._idle.pop() if self._idle else None
+        if request is None:
+            request = self._compiled.create_infer_request()
+        yield request
+        # After an error the request is dropped rather than used again.
+        with self._lock:
+            self._idle.append(request)
+
+
+class OpenVinoEngine:
+    """A network on the CPU.
+
+    Each input shape is compiled on its own when it first comes (``static_shapes``); the
+    compiled shapes are kept up to ``max_shapes``. See ``Engine`` for the promises.
+
+    Raises:
+        BackendUnavailable: OpenVINO or the precision asked for is not there.
+        ModelError: the file is missing, damaged or not a network that fits the options.
+    """
+
+    def __init__(self, path: Path, *, options: EngineOptions | None = None) -> None:
+        options = options or EngineOptions()
+        ov = _openvino()
+        self._path = path
+        self._options = options
+        self._precision = choose_precision(options.precision)
+        check_model_file(path)
+        try:
+            self._model = _core().read_model(path)
+            own = tuple(_spec(port) for port in self._model.inputs)
+            self._inputs = image_spec(own, options.image_input)
+            if options.image_input is not None:
+                self._model = _with_image_input(ov, self._model, options.image_input)
+            self._outputs = tuple(_spec(port) for port in self._model.outputs)
+        except RuntimeError as error:
+            raise ModelError(f"cannot read the network {path}: {_first_line(error)}") from error
+        self._programs: OrderedDict[tuple[tuple[int, ...], ...], _Program] = OrderedDict()
+        self._lock = threading.Lock()
+        self._compile_lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def backend(self) -> str:
+        """``openvino``."""
+        return "openvino"
+
+    @property
+    def device(self) -> str:
+        """``CPU``."""
+        return _DEVICE
+
+    @property
+    def precision(self) -> str:
+        """``float32``, ``bfloat16`` or ``float16``."""
+        return self._precision
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What ``infer`` wants."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What ``infer`` gives."""
+        return self._outputs
+
+    def infer(self, feeds: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
+        """Run the network once; see ``Engine.infer``."""
+        check_feeds(self._inputs, feeds)
+        # Contiguous arrays are read in place, without a copy.
+        arrays = [np.ascontiguousarray(feeds[spec.name]) for spec in self._inputs]
+        program = self._program(tuple(array.shape for array in arrays))
+        try:
+            with program.request() as request:
+                results = request.infer(arrays, share_inputs=True, share_outputs=False)
+        except RuntimeError as error:
+            raise InferenceError(f"{self._path.name} failed: {_first_line(error)}") from error
+        return {
+            spec.name: np.asarray(results[index], np.float32)
+            for index, spec in enumerate(self._outputs)
+        }
+
+    def warm_up(self, *shapes: tuple[int, ...]) -> None:
+        """Compile for these shapes of the inputs now rather than at their first use."""
+        self._program(shapes)
+
+    def close(self) -> None:
+        """Let go of the compiled network; calls under way still end."""
+        with self._lock:
+            self._closed = True
+            self._programs.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"OpenVinoEngine({self._path.name}, {self._precision})"
+
+    def _program(self, shapes: tuple[tuple[int, ...], ...]) -> _Program:
+        key = shapes if self._options.static_shapes else ()
+        program = self._find(key)
+        if program is not None:
+            return program
+        with self._compile_lock:  # one compilation at a time; others go on inferring
+            program = self._find(key)
+            if program is not None:
+                return program
+            program = _Program(self._compile(key))
+        with self._lock:
+            if not self._closed:
+                self._programs[key] = program
+                while len(self._programs) > self._options.max_shapes:
+                    self._programs.popitem(last=False)
+        return program
+
+    def _find(self, key: tuple[tuple[int, ...], ...]) -> _Program | None:
+        with self._lock:
+            if self._closed:
+                raise InferenceError(f"the engine of {self._path.name} is closed")
+            program = self._programs.get(key)
+            if program is not None:
+                self._programs.move_to_end(key)
+            return program
+
+    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _HINTS[self._precision],
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if self._options.threads is not None:
+            config["INFERENCE_NUM_THREADS"] = self._options.threads
+        try:
+            model = self._model
+            if shapes:
+                model = model.clone()
+                model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
+            return _core().compile_model(model, _DEVICE, config)
+        except RuntimeError as error:
+            raise InferenceError(
+                f"{self._path.name} cannot run with inputs {shapes}: {_first_line(error)}"
+            ) from error
+
+
+def _spec(port: Any) -> TensorSpec:
+    shape = tuple(
+        None if dimension.is_dynamic else dimension.get_length()
+        for dimension in port.get_partial_shape()
+    )
+    return TensorSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()))
+
+
+def _with_image_input(ov: Any, model: Any, image: ImageInput) -> Any:
+    prepost = ov.preprocess.PrePostProcessor(model)
+    port = prepost.input()
+    port.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    port.model().set_layout(ov.Layout("NCHW"))
+    steps = port.preprocess().convert_element_type(ov.Type.f32)
+    if image.channels != image.network_channels:
+        steps = steps.reverse_channels()
+    if image.mean != 0:
+        steps = steps.mean(image.mean)
+    if image.scale != 1:
+        steps.scale(image.scale)
+    return prepost.build()
+
+
+def _first_line(error: BaseException) -> str:
+    """OpenVINO's messages are pages of C++ file names; the last line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
