@@ -1,0 +1,39 @@
+"""What a sink is: where results and sightings go."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from ..events import Sighting
+from ..types import FrameResult
+
+
+class Sink:
+    """Takes what the pipeline finds; override what is of interest.
+
+    All methods are called from one thread, in the order of each source. A constructor checks
+    that its output can be written and raises ``OutputError`` if not, before anything runs; it
+    leaves what an earlier run wrote alone until there is something new. A sink that raises
+    stops the run.
+    """
+
+    def write(self, result: FrameResult) -> None:
+        """Take a finished frame. It must not be changed: other sinks see the same one."""
+
+    def sighting(self, event: Sighting) -> None:
+        """Take a finished face track."""
+
+    def close(self) -> None:
+        """Finish the output; called once, also after an error or an interruption."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
