@@ -61,8 +61,7 @@ def check_feeds(inputs: tuple[TensorSpec, ...], feeds: Mapping[str, Array]) -> N
         if array.dtype != spec.dtype:
             raise InferenceError(f"input '{spec.name}' must be {spec.dtype}, not {array.dtype}")
         fits = array.ndim == len(spec.shape) and all(
-            want is None or want == have
-            for want, have in zip(spec.shape, array.shape, strict=True)
+            want is None or want == have for want, have in zip(spec.shape, array.shape, strict=True)
         )
         if not fits or array.size == 0:
             raise InferenceError(

@@ -70,7 +70,7 @@ def capabilities() -> tuple[str, ...]:
     try:
         found = _core().get_property(_DEVICE, ov.properties.device.capabilities())
     except RuntimeError as error:
-        raise BackendUnavailable(f"openvino finds no usable CPU: {_first_line(error)}") from error
+        raise BackendUnavailable(f"openvino finds no usable CPU: {_last_line(error)}") from error
     return tuple(sorted(found))
 
 
@@ -143,14 +143,14 @@ class OpenVinoEngine:
         self._precision = choose_precision(options.precision)
         check_model_file(path)
         try:
-            self._model = _core().read_model(path)
+            self._model = _read_onnx(ov, path)
             own = tuple(_spec(port) for port in self._model.inputs)
             self._inputs = image_spec(own, options.image_input)
             if options.image_input is not None:
                 self._model = _with_image_input(ov, self._model, options.image_input)
             self._outputs = tuple(_spec(port) for port in self._model.outputs)
-        except RuntimeError as error:
-            raise ModelError(f"cannot read the network {path}: {_first_line(error)}") from error
+        except (RuntimeError, *_frontend_errors(ov)) as error:
+            raise ModelError(f"cannot read the network {path}: {_last_line(error)}") from error
         self._programs: OrderedDict[tuple[tuple[int, ...], ...], _Program] = OrderedDict()
         self._lock = threading.Lock()
         self._compile_lock = threading.Lock()
@@ -191,7 +191,7 @@ class OpenVinoEngine:
             with program.request() as request:
                 results = request.infer(arrays, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
-            raise InferenceError(f"{self._path.name} failed: {_first_line(error)}") from error
+            raise InferenceError(f"{self._path.name} failed: {_last_line(error)}") from error
         return {
             spec.name: np.asarray(results[index], np.float32)
             for index, spec in enumerate(self._outputs)
@@ -262,8 +262,27 @@ class OpenVinoEngine:
             return _core().compile_model(model, _DEVICE, config)
         except RuntimeError as error:
             raise InferenceError(
-                f"{self._path.name} cannot run with inputs {shapes}: {_first_line(error)}"
+                f"{self._path.name} cannot run with inputs {shapes}: {_last_line(error)}"
             ) from error
+
+
+def _read_onnx(ov: Any, path: Path) -> Any:
+    # Core.read_model would try every format on a damaged file, and TensorFlow's parser writes to
+    # standard error.
+    frontend = ov.frontend.FrontEndManager().load_by_framework("onnx")
+    return frontend.convert(frontend.load(str(path)))
+
+
+def _frontend_errors(ov: Any) -> tuple[type[Exception], ...]:
+    """They share no base but Exception."""
+    frontend = ov.frontend
+    return (
+        frontend.GeneralFailure,
+        frontend.InitializationFailure,
+        frontend.NotImplementedFailure,
+        frontend.OpConversionFailure,
+        frontend.OpValidationFailure,
+    )
 
 
 def _spec(port: Any) -> TensorSpec:
@@ -289,7 +308,7 @@ def _with_image_input(ov: Any, model: Any, image: ImageInput) -> Any:
     return prepost.build()
 
 
-def _first_line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     """OpenVINO's messages are pages of C++ file names; the last line that says something."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -14,6 +14,6 @@ def describe() -> str:
     raise BackendUnavailable("the torch backend is not built yet; use backend='openvino'")
 
 
-def TorchEngine(path: Path, *, options: EngineOptions | None = None) -> Engine:  # noqa: N802
+def TorchEngine(path: Path, *, options: EngineOptions | None = None) -> Engine:
     """Placeholder until the interpreter is in."""
     raise BackendUnavailable("the torch backend is not built yet; use backend='openvino'")

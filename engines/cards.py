@@ -1,0 +1,172 @@
+"""Model cards: what a network's tensors mean, where it comes from, and its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import ModelError
+
+MODELS = Path(__file__).parent / "models"
+"""Where the networks that ship are kept."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorCard(_Strict):
+    """An input or output: its name in the graph, shape (None = any length), dtype and layout."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"
+    layout: str = ""
+
+
+class Calibration(_Strict):
+    """Logistic map of a similarity to a probability: ``1 / (1 + exp(-(slope*s + intercept)))``."""
+
+    slope: float
+    intercept: float
+
+
+class Thresholds(_Strict):
+    """The similarity from which two faces count as one person.
+
+    Attributes:
+        similarity: cosine, −1..1.
+        fmr: the false-match rate it was chosen for, 0..1.
+        basis: the pairs it was chosen on.
+        probability: from similarity to the probability of being the same person.
+    """
+
+    similarity: float = Field(ge=-1, le=1)
+    fmr: float = Field(ge=0, le=1)
+    basis: str
+    probability: Calibration | None = None
+
+
+class ModelCard(_Strict):
+    """What must be known of a network to use it.
+
+    Attributes:
+        name: file stem.
+        id: changes whenever the outputs do; stored with every embedding.
+        file: the network, beside the card.
+        sha256: of ``file``, in hex.
+        task: ``detection``, ``embedding``, …
+        description: one or two sentences.
+        inputs: in the graph's order.
+        outputs: in the graph's order.
+        preprocessing: colour order, range, and who normalises.
+        source: where the weights come from.
+        licence: SPDX identifier, or the terms in words.
+        notice_file: the notice beside the card, where the licence asks for one.
+        training_data: the sets and their terms.
+        excluded: what was kept out of training, and why.
+        metrics: name to value, as measured on ``file``.
+        thresholds: for a recogniser.
+        created: ISO 8601 date.
+    """
+
+    name: str
+    id: str
+    file: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    task: str
+    description: str
+    inputs: tuple[TensorCard, ...]
+    outputs: tuple[TensorCard, ...]
+    preprocessing: dict[str, Any] = Field(default_factory=dict)
+    source: str
+    licence: str
+    notice_file: str | None = None
+    training_data: tuple[str | dict[str, Any], ...] = ()
+    excluded: Any = None
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    thresholds: Thresholds | None = None
+    created: str
+
+
+def list_cards() -> list[ModelCard]:
+    """The cards that ship, by name.
+
+    Raises:
+        ModelError: a card cannot be read.
+    """
+    return [load_card(path.stem) for path in sorted(MODELS.glob("*.json"))]
+
+
+def load_card(name: str) -> ModelCard:
+    """The card of a network that ships, e.g. ``mtcnn_pnet``.
+
+    Raises:
+        ModelError: there is none of that name, or it cannot be read.
+    """
+    return read_card(MODELS / f"{name}.json")
+
+
+def read_card(path: Path) -> ModelCard:
+    """A card from a file.
+
+    Raises:
+        ModelError: the file is missing or is not a model card; names the field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none"
+        raise ModelError(f"no model card {path}; there: {known}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"cannot read the model card {path}: {error}") from error
+    try:
+        return ModelCard.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(f"bad model card {path}: {where}: {first['msg']}") from error
+
+
+def model_path(name: str) -> Path:
+    """The network of that name, its checksum compared with its card once per process.
+
+    Raises:
+        ModelError: no such card, the network is missing, or it is not the one its card speaks of.
+    """
+    return verify(load_card(name), MODELS)
+
+
+def verify(card: ModelCard, folder: Path) -> Path:
+    """The card's network in ``folder``.
+
+    Raises:
+        ModelError: it is missing or its checksum differs from the card's.
+    """
+    path = folder / card.file
+    try:
+        stat = path.stat()
+        found = _sha256(path, stat.st_size, stat.st_mtime_ns)
+    except FileNotFoundError:
+        raise ModelError(
+            f"no model file at {path}; reinstall facestream or give another path"
+        ) from None
+    except OSError as error:
+        raise ModelError(f"cannot read the model file {path}: {error}") from error
+    if found != card.sha256:
+        raise ModelError(
+            f"{path} is damaged or was replaced: its SHA-256 is {found[:12]}…, "
+            f"its card says {card.sha256[:12]}…; reinstall facestream"
+        )
+    return path
+
+
+@cache
+def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
+    # Size and time are in the key so that a file changed under a running process is read again.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
