@@ -52,6 +52,9 @@ class EncoderSettings(_Group):
 
     max_batch: int = Field(default=32, ge=1, le=512, strict=True)
     """Most faces the encoder sees at once."""
+    looks: Literal["budget", "every"] = "budget"
+    """``budget``: embed a track's first faces, clearly better ones and one from time to time;
+    ``every``: embed every face of every frame that was searched."""
 
 
 class TrackingSettings(_Group):
@@ -63,6 +66,8 @@ class TrackingSettings(_Group):
     """Overlap (intersection over union) from which two boxes are the same face."""
     absence_seconds: float = Field(default=1.0, gt=0, le=3600, strict=True)
     """A face not seen for so long ends its sighting."""
+    min_faces: int = Field(default=3, ge=1, le=1000, strict=True)
+    """Detections a track needs to be reported as a sighting; a photo needs one."""
 
 
 class RecognitionSettings(_Group):
