@@ -1,0 +1,169 @@
+"""Encoder to ONNX: batch norms folded, float16 storage, parity checked before the file is kept."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from .backbones import INPUT_SIZE
+from .errors import TrainingError
+from .vae import LOGVAR_RANGE, VaeEncoder
+
+log = logging.getLogger(__name__)
+OPSET = 18
+MIN_COSINE = 0.9995
+# Smaller tensors stay float32: they cost nothing, and slopes and biases need no rounding.
+HALF_FROM = 1024
+
+
+class _Folded(nn.Module):
+    """The encoder for inference, with every batch norm and constant folded into its neighbour."""
+
+    def __init__(self, encoder: VaeEncoder) -> None:
+        super().__init__()
+        encoder = copy.deepcopy(encoder).eval().float().cpu()
+        _fold_convolutions(encoder.backbone)
+        self.backbone = encoder.backbone
+        self.dense = _fold_mu_head(encoder)
+        head = encoder.logvar_head
+        self.hidden = nn.Linear(head.hidden.in_features, head.hidden.out_features)
+        with torch.no_grad():
+            self.hidden.weight.copy_(head.hidden.weight * head.scale)
+            self.hidden.bias.copy_(head.hidden.bias - self.hidden.weight @ head.centre)
+        self.act = head.act
+        self.out = head.out
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.backbone(VaeEncoder.normalise(faces))
+        mu = self.dense(maps[-1].flatten(1))
+        means = [m.mean(dim=(2, 3)) for m in maps]
+        hidden = self.act(self.hidden(torch.cat([*means, mu], dim=1)))
+        return mu, self.out(hidden).clamp(*LOGVAR_RANGE)
+
+
+def _fold_convolutions(module: nn.Module) -> None:
+    """Fold each batch norm that directly follows a convolution, in place."""
+    for child in module.children():
+        if isinstance(child, nn.Sequential):
+            layers = list(child)
+            for i, (first, second) in enumerate(zip(layers, layers[1:], strict=False)):
+                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                    child[i] = fuse_conv_bn_eval(first, second)
+                    child[i + 1] = nn.Identity()
+        _fold_convolutions(child)
+
+
+def _fold_mu_head(encoder: VaeEncoder) -> nn.Linear:
+    """Both batch norms of the mu head inside its dense layer."""
+    head = encoder.mu_head
+    norm = head.norm_in
+    if norm.running_mean is None or norm.running_var is None:
+        raise TrainingError("the mu head's batch norm has no running statistics")
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    shift = norm.bias - norm.running_mean * scale
+    area = encoder.backbone.out_size**2
+    dense = nn.Linear(head.dense.in_features, head.dense.out_features)
+    with torch.no_grad():
+        dense.weight.copy_(head.dense.weight * scale.repeat_interleave(area))
+        dense.bias.copy_(head.dense.bias + head.dense.weight @ shift.repeat_interleave(area))
+    return fuse_linear_bn_eval(dense.eval(), head.norm_out)
+
+
+def _halve(model: onnx.ModelProto) -> None:
+    """Store large weights as float16, cast to float32 in the graph (folded when it is loaded)."""
+    graph = model.graph
+    casts = []
+    for tensor in graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype != np.float32 or array.size < HALF_FROM:
+            continue
+        name = tensor.name
+        half = numpy_helper.from_array(array.astype(np.float16), f"{name}_half")
+        tensor.CopyFrom(half)
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def export_encoder(encoder: VaeEncoder, path: Path) -> float:
+    """Write the encoder as ONNX and check it.
+
+    The file's input is ``faces`` float32 N×3×112×112, RGB 0..255; its outputs are ``mu`` and
+    ``logvar``, N×D float32.
+
+    Returns:
+        The smallest cosine between its mu and torch's on a few pictures of noise and gradients.
+
+    Raises:
+        TrainingError: the exported network does not agree with torch; no file is left behind.
+    """
+    folded = _Folded(encoder).eval()
+    example = torch.rand(2, 3, INPUT_SIZE, INPUT_SIZE) * 255
+    partial = path.with_name(f".{path.name}")
+    program = torch.onnx.export(
+        folded,
+        (example,),
+        input_names=["faces"],
+        output_names=["mu", "logvar"],
+        opset_version=OPSET,
+        dynamo=True,
+        dynamic_shapes={"faces": {0: torch.export.Dim("batch", min=1, max=4096)}},
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise TrainingError("torch.onnx.export returned nothing")
+    model = program.model_proto
+    _halve(model)
+    del model.metadata_props[:]
+    for node in model.graph.node:  # the exporter notes source lines of the building machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.checker.check_model(model)
+    partial.write_bytes(model.SerializeToString())
+    cosine = parity(encoder, partial)
+    if not cosine >= MIN_COSINE:
+        partial.unlink()
+        raise TrainingError(
+            f"the exported encoder's embeddings differ from torch's (cosine {cosine:.5f}, "
+            f"wanted {MIN_COSINE}); nothing was written"
+        )
+    partial.replace(path)
+    log.info("wrote %s (%.1f MB, cosine to torch %.6f)", path, path.stat().st_size / 1e6, cosine)
+    return cosine
+
+
+def parity(
+    encoder: VaeEncoder, path: Path, faces: NDArray[np.float32] | None = None
+) -> float:
+    """Smallest cosine between torch's mu and the file's (ONNX Runtime or OpenVINO in float32).
+
+    Args:
+        encoder: the network as trained.
+        path: the exported file.
+        faces: N×3×112×112 RGB 0..255; smooth noise when not given.
+    """
+    import openvino as ov
+
+    if faces is None:
+        coarse = torch.rand(8, 3, 14, 14, generator=torch.Generator().manual_seed(0)) * 255
+        faces = nn.functional.interpolate(coarse, INPUT_SIZE, mode="bicubic").clamp(0, 255).numpy()
+    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    ours = compiled([faces])[0]
+    training = encoder.training
+    encoder.eval()
+    with torch.no_grad():
+        theirs = encoder(torch.from_numpy(faces))[0].numpy()
+    encoder.train(training)
+    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    return float(np.min(np.sum(ours * theirs, axis=1) / norms))
