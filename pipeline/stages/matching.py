@@ -1,46 +1,89 @@
-"""What the recogniser needs of a gallery."""
+"""From fused embeddings to names: the gallery's search and the open-set decision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..gallery.decision import Matches, Thresholds, decide_frame
 from ..types import Floats, Identity
 
+# People compared for one face: the best, the runner-up that may make it ambiguous, and a few
+# more for frames in which several faces compete for the same names.
+NEIGHBOURS = 5
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
-    """The people nearest to one template, best first.
 
-    Attributes:
-        person_ids: K int64, each person once.
-        similarities: K float32, cosine to the person's best photo.
-    """
+class Searcher(Protocol):
+    """Finds the nearest people; the gallery is one."""
 
-    person_ids: NDArray[np.int64]
-    similarities: Floats
+    def search(self, mu: Floats, k: int) -> Matches: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What is decided on: a track's candidates and how far the picture can be trusted."""
+    """What is decided on: a track's matches and how far they can be trusted.
 
-    candidates: Candidates
+    Attributes:
+        matches: one row.
+        sigma: uncertainty of the track's fused embedding.
+        size: shorter side of the face's box in pixels, the largest so far.
+    """
+
+    matches: Matches
     sigma: float
-    side: float
+    size: float
 
 
-class Matcher(Protocol):
-    """Search and the open-set decision over an enrolled gallery."""
+class Matcher:
+    """Search and decision over a gallery, or over none."""
 
-    def search(self, mu: NDArray[Any]) -> list[Candidates]:
-        """The nearest people of each embedding M×D (not necessarily normalised)."""
-        ...
+    def __init__(self, searcher: Searcher | None, thresholds: Thresholds) -> None:
+        self._searcher = searcher
+        self._thresholds = thresholds
+
+    def search(self, mu: Floats) -> list[Matches]:
+        """The nearest people of each embedding M×D, one row each."""
+        if self._searcher is None:
+            nobody = Matches(np.zeros((1, 0), np.float32), np.zeros((1, 0), np.int64), ((),))
+            return [nobody] * len(mu)
+        found = self._searcher.search(mu, NEIGHBOURS)
+        return [
+            Matches(
+                found.similarities[row : row + 1],
+                found.person_ids[row : row + 1],
+                found.names[row : row + 1],
+            )
+            for row in range(len(mu))
+        ]
 
     def decide(self, looks: Sequence[Look]) -> list[Identity]:
         """Who the faces of one frame are: each person at most once."""
-        ...
+        if not looks:
+            return []
+        width = max(look.matches.person_ids.shape[1] for look in looks)
+        rows = [_widened(look.matches, width) for look in looks]
+        return decide_frame(
+            Matches(
+                np.concatenate([row.similarities for row in rows]),
+                np.concatenate([row.person_ids for row in rows]),
+                tuple(row.names[0] for row in rows),
+            ),
+            self._thresholds,
+            sigmas=[look.sigma for look in looks],
+            sizes=[look.size for look in looks],
+        )
+
+
+def _widened(row: Matches, width: int) -> Matches:
+    """A row padded to ``width``: the gallery may have grown between two searches."""
+    missing = width - row.person_ids.shape[1]
+    if not missing:
+        return row
+    return Matches(
+        np.pad(row.similarities, ((0, 0), (0, missing)), constant_values=-np.inf),
+        np.pad(row.person_ids, ((0, 0), (0, missing)), constant_values=-1),
+        (row.names[0] + (None,) * missing,),
+    )

@@ -190,22 +190,19 @@ class RecogniseStage:
         fused = np.stack([t.template.mu for t in tracks])
         spread = sigma(np.stack([t.template.logvar for t in tracks]))
         found = self._matcher.search(fused)
-        for track, candidates, value in zip(tracks, found, spread, strict=True):
-            track.candidates = candidates
+        for track, matches, value in zip(tracks, found, spread, strict=True):
+            track.matches = matches
             track.sigma = float(value)
 
     def _decide(self, tracks: Sequence[LiveTrack], faces: Faces) -> None:
         """Name the tracks of one frame together, each person at most once."""
-        searched = [(row, t) for row, t in enumerate(tracks) if t.candidates is not None]
-        looks = []
-        for row, track in searched:
-            box = faces.boxes[row]
-            side = float(np.sqrt(max(0.0, (box[2] - box[0]) * (box[3] - box[1]))))
-            track.largest_side = max(track.largest_side, side)
-            if track.candidates is not None:
-                looks.append(Look(track.candidates, track.sigma, track.largest_side))
-        identities = self._matcher.decide(looks) if looks else []
-        for (_, track), identity in zip(searched, identities, strict=True):
+        looks, looked = [], []
+        for track, box in zip(tracks, faces.boxes, strict=True):
+            track.largest = max(track.largest, float(min(box[2] - box[0], box[3] - box[1])))
+            if track.matches is not None:
+                looks.append(Look(track.matches, track.sigma, track.largest))
+                looked.append(track)
+        for track, identity in zip(looked, self._matcher.decide(looks), strict=True):
             track.identity = identity
 
     def _split(self, item: _Pending, row: int) -> LiveTrack:

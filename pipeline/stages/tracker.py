@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..gallery.decision import Matches
 from ..types import Faces, Floats, Frame, Identity, Image, Track
 from .association import associate
-from .matching import Candidates
 from .template import Template
 
 # Mean absolute difference of two subsampled pictures (0..255) above which the scene was cut:
@@ -45,11 +45,11 @@ class LiveTrack:
     template: Template = field(default_factory=Template)
     identity: Identity = field(default_factory=lambda: Identity.unknown("pending"))
     sigma: float = float("nan")
-    largest_side: float = 0.0
+    largest: float = 0.0
     planned: int = 0
     looked_at: float = -np.inf
     looked_quality: float = 0.0
-    candidates: Candidates | None = None
+    matches: Matches | None = None
     best: Best | None = None
 
     def predicted(self, pts: float) -> Floats:

@@ -1,0 +1,54 @@
+# Two commands: `make demo` shows the main job, `make test` checks everything.
+PYTHON ?= python3
+RUNTIME := .venv
+DEV := .venv-dev
+
+.PHONY: demo test lint types check models bench clean help
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+# --- the run-time environment: no torch, no CUDA --------------------------------------------
+$(RUNTIME)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/python -m pip install --quiet --upgrade pip
+	$(RUNTIME)/bin/python -m pip install --quiet --editable '.[demo]' --config-settings editable_mode=strict
+	@touch $@
+
+demo: $(RUNTIME)/.installed  ## install, enrol someone, watch a clip, print who was seen
+	$(RUNTIME)/bin/facestream demo --out demo
+
+# --- the developers' environment --------------------------------------------------------------
+# The strict editable install links every module: it is renewed when a module comes or goes.
+MODULES := $(shell find pipeline engines training -name '*.py' -o -name '*.onnx' -o -name '*.json' | LC_ALL=C sort)
+MODULE_LIST := $(shell printf '%s\n' $(MODULES) | cksum | cut -d' ' -f1)
+
+$(DEV)/.python: constraints.txt setup.cfg
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install --quiet --upgrade pip setuptools
+	$(DEV)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	@touch $@
+
+$(DEV)/.installed-$(MODULE_LIST): $(DEV)/.python setup.cfg pyproject.toml
+	$(DEV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test]' --config-settings editable_mode=strict
+	@rm -f $(DEV)/.installed-*
+	@touch $@
+
+lint: $(DEV)/.installed-$(MODULE_LIST)  ## ruff
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+
+types: $(DEV)/.installed-$(MODULE_LIST)  ## mypy, strict
+	$(DEV)/bin/mypy pipeline engines training tests benchmarks
+
+test: lint types  ## everything: lint, types, tests
+	$(DEV)/bin/python -m pytest
+
+models: $(DEV)/.installed-$(MODULE_LIST)  ## export the detector's networks again
+	$(DEV)/bin/python -m facestream.training.export_mtcnn --out engines/models
+
+bench: $(DEV)/.installed-$(MODULE_LIST)  ## facestream beside its peers on this machine
+	$(DEV)/bin/python benchmarks/peers.py --json benchmarks/results/peers.json
+
+clean:  ## remove the environments and the demo's output
+	rm -rf $(RUNTIME) $(DEV) demo build *.egg-info
