@@ -44,15 +44,15 @@ class EngineOptions:
         precision: ``auto`` takes the fastest that keeps the networks' results (bfloat16 where
             the CPU computes it in hardware, else float32).
         threads: CPU threads of this engine; None leaves the choice to the backend.
-        static_shapes: compile each input shape on its own (fastest, costs a compilation the
-            first time a shape is seen) rather than one program for all shapes.
-        max_shapes: how many compiled shapes are kept; the least recently used goes first.
+        static_shapes: an input shape that comes often is compiled on its own, which is faster
+            and costs one more copy of the weights. For small networks fed with few shapes.
+        max_shapes: how many such shapes are kept; the least recently used goes first.
         image_input: feed uint8 pictures instead of the network's own input.
     """
 
     precision: Precision = "auto"
     threads: int | None = None
-    static_shapes: bool = True
+    static_shapes: bool = False
     max_shapes: int = 16
     image_input: ImageInput | None = None
 
