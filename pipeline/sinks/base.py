@@ -24,6 +24,9 @@ class Sink:
     def sighting(self, event: Sighting) -> None:
         """Take a finished face track."""
 
+    def source_ended(self, source: str) -> None:
+        """No more frames or sightings of this source will come."""
+
     def close(self) -> None:
         """Finish the output; called once, also after an error or an interruption."""
 

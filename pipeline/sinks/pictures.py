@@ -1,0 +1,73 @@
+"""The best picture of each sighting as a JPEG file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+
+from ..errors import OutputError
+from ..events import Sighting
+from ..types import FrameResult, Image
+from .base import Sink
+from .files import make_folder, slug
+
+
+class PicturesSink(Sink):
+    """Saves the picture a sighting carries, then hands the sighting on with the file's path.
+
+    The picture is on disk before any inner sink writes an event that names it.
+
+    Args:
+        folder: created where it is missing; files are ``<source>-<track>-<name>.jpg``.
+        then: sinks that get every frame and every (amended) sighting; closed with this one.
+        relative_to: folder the path in the event is relative to, usually that of the events
+            file; None writes it as ``folder`` is given.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, *, then: Sequence[Sink] = (), relative_to: Path | None = None
+    ) -> None:
+        self._folder = make_folder(folder)
+        self._then = tuple(then)
+        self._base = relative_to
+
+    def write(self, result: FrameResult) -> None:
+        for sink in self._then:
+            sink.write(result)
+
+    def sighting(self, event: Sighting) -> None:
+        if event.image is not None:
+            event = event.with_picture(self._save(event, event.image))
+        for sink in self._then:
+            sink.sighting(event)
+
+    def source_ended(self, source: str) -> None:
+        for sink in self._then:
+            sink.source_ended(source)
+
+    def close(self) -> None:
+        for sink in self._then:
+            sink.close()
+
+    def _save(self, event: Sighting, image: Image) -> str:
+        name = f"{slug(event.source)}-{event.track_id:04d}-{slug(event.name)}.jpg"
+        path = self._folder / name
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        part = path.with_suffix(".part")
+        try:
+            part.write_bytes(data.tobytes())
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        return (
+            path.as_posix()
+            if self._base is None
+            else Path(os.path.relpath(path, self._base)).as_posix()
+        )
