@@ -15,6 +15,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, Any, Literal
 
+import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import ConfigError
@@ -79,10 +80,10 @@ class RecognitionSettings(_Group):
     margin: float = Field(default=0.05, ge=0, le=1, strict=True)
     """How much more similar the best person must be than the second (else ``ambiguous``)."""
     max_sigma: float | None = Field(default=None, gt=0, strict=True)
-    """Uncertainty of the embedding above which no name is given (``uncertain``). Unset: no
-    limit."""
-    min_face_to_name: int = Field(default=0, ge=0, le=4096, strict=True)
-    """Smallest face width in pixels that may get a name (else ``too_small``)."""
+    """Uncertainty of the embedding above which no name is given (``uncertain``). Unset: the limit
+    in the model's card."""
+    min_face_to_name: int = Field(default=24, ge=0, le=4096, strict=True)
+    """Smallest face (shorter side of its box in pixels) that may get a name (else ``too_small``)."""
 
 
 class RuntimeSettings(_Group):
@@ -216,6 +217,11 @@ def environment_layer(environment: Mapping[str, str]) -> Layer:
             values[known[name]] = text
     names = {key: name for name, key in known.items()}
     return Layer("in the environment", _nest(values), names)
+
+
+def default_gallery_path() -> Path:
+    """Where the gallery is kept when no path is given: in the user's data folder."""
+    return Path(platformdirs.user_data_path("facestream", appauthor=False)) / "gallery.db"
 
 
 def setting_keys() -> list[str]:
