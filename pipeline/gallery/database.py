@@ -1,0 +1,228 @@
+"""One SQLite file: opened, checked, migrated, and its errors told in one line.
+
+The rollback journal is used, not WAL: a closed gallery is one file that can be copied, mailed or
+read from a read-only medium. Writers wait for each other up to ``BUSY_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DatabaseError
+
+from ..errors import GalleryCorrupt, GalleryError
+from .names import printable
+
+Create = Literal["if_missing", "never"]
+
+# "FSTG" in the file's header tells a gallery from any other SQLite file.
+APPLICATION_ID = 0x46535447
+# Oldest first; the last is what this version writes. A test compares with the scripts.
+REVISIONS = ("0001",)
+BUSY_SECONDS = 10.0
+# quick_check reads the whole file, about 1 GB/s: larger galleries are checked as they are read.
+CHECKED_BYTES = 256 * 2**20
+
+_HEADER = b"SQLite format 3\0"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_database(path: Path, *, create: Create) -> Engine:
+    """An engine on the gallery's file, which is there and of today's schema afterwards.
+
+    Args:
+        path: absolute path of the file.
+        create: what to do when there is no file.
+
+    Raises:
+        GalleryCorrupt: the file is no gallery, or is damaged.
+        GalleryError: it is missing, cannot be read or written, or has a newer schema.
+    """
+    _prepare_file(path, create)
+    engine = _engine(path)
+    try:
+        with translated(path):
+            _check_and_migrate(engine, path)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that has the write lock from its start, so that it cannot deadlock."""
+    connect = engine.connect().execution_options(facestream_write=True)
+    with connect as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Tells SQLite's errors in the gallery's words."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise _explained(error, path) from error
+
+
+def _explained(error: DatabaseError, path: Path) -> GalleryError:
+    where = f"the gallery '{printable(str(path))}'"
+    cause = str(error.orig).lower()
+    if "locked" in cause or "busy" in cause:
+        return GalleryError(
+            f"{where} has been in use by another process for more than {BUSY_SECONDS:g} s; "
+            "try again when that is done"
+        )
+    if "readonly" in cause or "read-only" in cause:
+        return GalleryError(
+            f"{where} cannot be written: the file or its folder is read-only; "
+            "change its permissions or copy it elsewhere"
+        )
+    if "unable to open" in cause:
+        return GalleryError(
+            f"{where} cannot be opened; look at the permissions of the file and its folder"
+        )
+    if "full" in cause:
+        return GalleryError(f"{where} cannot grow: the disk is full; free some space")
+    return GalleryCorrupt(
+        f"{where} is damaged ({error.orig}); restore a copy, or move it away and enrol again"
+    )
+
+
+def _prepare_file(path: Path, create: Create) -> None:
+    shown = printable(str(path))
+    try:
+        if path.is_dir():
+            raise GalleryError(f"'{shown}' is a folder; a gallery is one file")
+        if not path.exists():
+            if create == "never":
+                raise GalleryError(
+                    f"there is no gallery at '{shown}'; make one with "
+                    "'facestream gallery add NAME PHOTO'"
+                )
+            if not path.parent.is_dir():
+                raise GalleryError(
+                    f"the gallery '{shown}' cannot be made: its folder does not exist; "
+                    "make the folder first"
+                )
+            # Faces are private: nobody else may read the file. SQLite's journal copies the mode.
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with path.open("rb") as file:
+            header = file.read(len(_HEADER))
+    except OSError as error:
+        raise GalleryError(
+            f"the gallery '{shown}' cannot be opened: {error.strerror}; "
+            "look at the permissions of the file and its folder"
+        ) from error
+    if header == b"" and create == "if_missing":
+        return  # a new file
+    if header != _HEADER:
+        raise GalleryCorrupt(
+            f"'{shown}' is not a facestream gallery (not an SQLite file); give another --gallery"
+        )
+
+
+def _engine(path: Path) -> Engine:
+    engine = sa.create_engine(
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: sqlite3.Connection, _record: Any) -> None:
+        # Transactions are begun below, not by the driver.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        # What is removed is overwritten: a removed face leaves nothing in the file.
+        cursor.execute("PRAGMA secure_delete = ON")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        write = connection.get_execution_options().get("facestream_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _check_and_migrate(engine: Engine, path: Path) -> None:
+    with engine.begin() as connection:
+        found = _identify(connection, path)
+        if found is not None and path.stat().st_size <= CHECKED_BYTES:
+            verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+            if verdict != "ok":
+                raise GalleryCorrupt(
+                    f"the gallery '{printable(str(path))}' is damaged "
+                    f"({printable(str(verdict))}); restore a copy, or move it away and enrol again"
+                )
+    if found == REVISIONS[-1]:
+        return
+    with writing(engine) as connection:
+        # Another process may have been first.
+        if _identify(connection, path) != REVISIONS[-1]:
+            _migrate(connection)
+
+
+def _identify(connection: Connection, path: Path) -> str | None:
+    """The schema's revision, or None for an empty file.
+
+    Raises:
+        GalleryCorrupt: a database of something else.
+        GalleryError: of a newer facestream.
+    """
+    tables = set(
+        connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars()
+    )
+    application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+    if application == 0 and not tables:
+        return None
+    shown = printable(str(path))
+    if application != APPLICATION_ID or "alembic_version" not in tables:
+        raise GalleryCorrupt(
+            f"'{shown}' is an SQLite file of another program, not a facestream gallery; "
+            "give another --gallery"
+        )
+    revision = str(
+        connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    )
+    if revision not in REVISIONS:
+        raise GalleryError(
+            f"the gallery '{shown}' was written by a newer facestream "
+            f"(schema {printable(revision)}, this one knows up to {REVISIONS[-1]}); "
+            "upgrade facestream"
+        )
+    return revision
+
+
+def _migrate(connection: Connection) -> None:
+    # Here, because it takes half a second to import and an up-to-date gallery does not need it.
+    from alembic import command
+
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+    command.upgrade(alembic_config(connection), REVISIONS[-1])
+
+
+def alembic_config(connection: Connection) -> Any:
+    """Alembic's configuration for the shipped scripts, on this connection."""
+    from alembic.config import Config
+
+    from .schema import Base
+
+    config = Config()
+    # ConfigParser would take a % in the folder's name for an interpolation.
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    config.attributes["metadata"] = Base.metadata
+    return config

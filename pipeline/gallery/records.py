@@ -1,0 +1,110 @@
+"""What the gallery hands out: frozen records, detached from the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from ..errors import RejectReason
+from ..types import Floats, Image
+
+PhotoReason = Literal[RejectReason, "duplicate", "other_person"]
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoResult:
+    """What became of one photo.
+
+    Attributes:
+        path: the photo.
+        accepted: True when it is in the gallery now, added by this call.
+        reason: why not: ``no_face``, ``several_faces``, ``too_small``, ``unreadable``,
+            ``duplicate`` (this person has it already: nothing to do), ``other_person`` (it is
+            kept for somebody else); None when accepted.
+        detail: the reason in words; empty when accepted.
+    """
+
+    path: Path
+    accepted: bool
+    reason: PhotoReason | None = None
+    detail: str = ""
+
+    @property
+    def rejected(self) -> bool:
+        """True when it could not be used; a duplicate is no rejection."""
+        return not self.accepted and self.reason != "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Someone who is enrolled.
+
+    Attributes:
+        id: stays the same when the person is renamed; never used again.
+        name: as it is shown.
+        created_at: UTC.
+        photos: how many are kept.
+    """
+
+    id: int
+    name: str
+    created_at: datetime
+    photos: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """A photo as it is kept.
+
+    Attributes:
+        id: never used again.
+        person_id: whose face it is.
+        path: where the picture was when it was added.
+        sha256: of the file (or of the pixels, for a picture given as an array), in hex.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        box: 4 float32, the face in the picture.
+        landmarks: 5×2 float32.
+        score: the detector's probability.
+        created_at: UTC.
+    """
+
+    id: int
+    person_id: int
+    path: str
+    sha256: str
+    width: int
+    height: int
+    box: Floats
+    landmarks: Floats
+    score: float
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """A face that is good enough to enrol; see ``Photo`` for what is not listed.
+
+    Attributes:
+        crop: 112×112×3 BGR uint8, aligned.
+    """
+
+    path: str
+    sha256: str
+    width: int
+    height: int
+    box: Floats
+    landmarks: Floats
+    score: float
+    crop: Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """What a model makes of a crop: mu D (not normalised) and logvar D, float32."""
+
+    model_id: str
+    mu: Floats
+    logvar: Floats

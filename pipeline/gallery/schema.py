@@ -1,0 +1,105 @@
+"""The gallery's tables. The migrations in ``migrations/versions`` make them; a test compares."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Dialect, ForeignKey, LargeBinary, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A time in UTC, kept as ISO 8601 text (SQLite has no type for it)."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+
+class FloatArray(TypeDecorator[NDArray[np.float32]]):
+    """A one-dimensional float32 array, kept as little-endian bytes."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(
+        self, value: NDArray[np.float32] | None, dialect: Dialect
+    ) -> bytes | None:
+        return None if value is None else np.asarray(value, "<f4").tobytes()
+
+    def process_result_value(
+        self, value: bytes | None, dialect: Dialect
+    ) -> NDArray[np.float32] | None:
+        return None if value is None else np.frombuffer(value, "<f4").astype(np.float32)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+
+class PersonRow(Base):
+    """Someone who was enrolled. Ids are never used again."""
+
+    __tablename__ = "people"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    name_key: Mapped[str] = mapped_column(Text, unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    photos: Mapped[list[PhotoRow]] = relationship(
+        back_populates="person", passive_deletes="all", order_by="PhotoRow.id"
+    )
+
+
+class PhotoRow(Base):
+    """A face of a person: where it comes from, and the aligned crop it was embedded from."""
+
+    __tablename__ = "photos"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
+    path: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    width: Mapped[int]
+    height: Mapped[int]
+    box: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
+    landmarks: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
+    score: Mapped[float]
+    crop: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    person: Mapped[PersonRow] = relationship(back_populates="photos")
+
+
+class EmbeddingRow(Base):
+    """What one model makes of one crop."""
+
+    __tablename__ = "embeddings"
+
+    photo_id: Mapped[int] = mapped_column(
+        ForeignKey("photos.id", ondelete="CASCADE"), primary_key=True
+    )
+    model_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    mu: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
+    logvar: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class MetaRow(Base):
+    """Facts of the whole gallery: ``model_id`` in use, ``generation`` (counts the changes)."""
+
+    __tablename__ = "meta"
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
