@@ -1,0 +1,317 @@
+"""The commands and their flags; what they do is in the other modules, imported when called.
+
+Exit status: 0 all good, 1 a stage or engine failed, 2 a mistake in what was asked, 3 finished
+but some input was unreadable or truncated, 130 interrupted (the files are complete).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .gate import guarded
+
+EXAMPLES = "[bold]Examples[/bold]"
+
+
+class BackendName(StrEnum):
+    """What runs the networks."""
+
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    TORCH = "torch"
+
+
+app = typer.Typer(
+    name="facestream",
+    help="Says who was seen in video files and cameras, where and when, and how sure it is.",
+    epilog=(
+        f"{EXAMPLES}\n\n"
+        "facestream gallery add 'Ada Lovelace' ada1.jpg ada2.jpg\n\n"
+        "facestream run party.mp4 --out seen\n\n"
+        "facestream doctor"
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Gallery = Annotated[
+    Path | None,
+    typer.Option(
+        "--gallery",
+        "-g",
+        metavar="PATH",
+        help="Gallery of known people. Default: the one 'facestream gallery add' writes.",
+    ),
+]
+MinFace = Annotated[
+    int | None,
+    typer.Option("--min-face", metavar="PX", help="Smallest face to look for, in pixels. [40]"),
+]
+Backend = Annotated[
+    BackendName | None,
+    typer.Option("--backend", help="What runs the networks. [auto]"),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        help="Settings; flags given here win. 'facestream config' prints all of them.",
+    ),
+]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Log details, and show the traceback of any error.")
+    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    from .console import set_up_logging
+
+    set_up_logging(debug=debug)
+    if version:
+        from .versions import facestream_version
+
+        print(f"facestream {facestream_version()}")
+        raise typer.Exit
+
+
+@app.command(
+    epilog=(
+        f"{EXAMPLES}\n\n"
+        "facestream run party.mp4 --out seen\n\n"
+        "facestream run 'clips/*.mp4' --gallery friends.db --events seen.jsonl\n\n"
+        "facestream run 0 --annotate webcam.mp4 --max-frames 300\n\n"
+        "facestream run big.mp4 --detect-every 5 --min-face 80 --events - | jq .name\n\n"
+        "Ctrl-C stops and completes the files; a second one aborts. Exit status: 0 all good, "
+        "1 a stage failed, 2 wrong usage, 3 some input was unreadable or truncated, "
+        "130 interrupted."
+    )
+)
+def run(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="A video file, a folder or glob of videos or images, a camera number, or a URL.",
+            show_default=False,
+        ),
+    ],
+    gallery: Gallery = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Write everything into this folder: events.jsonl, annotated.mp4, the best "
+            "picture of each sighting, report.json.",
+        ),
+    ] = None,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(
+            "--annotate",
+            metavar="FILE.mp4",
+            help="Write the video with boxes and names (FILE-<source>.mp4 each for several).",
+        ),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            "--events", metavar="FILE.jsonl", help="Write a JSON line per sighting; - for stdout."
+        ),
+    ] = None,
+    detect_every: Annotated[
+        int | None,
+        typer.Option("--detect-every", metavar="N", help="Look for faces on every N-th frame. [1]"),
+    ] = None,
+    min_face: MinFace = None,
+    backend: Backend = None,
+    max_frames: Annotated[
+        int | None,
+        typer.Option("--max-frames", metavar="N", help="Stop each source after N frames."),
+    ] = None,
+    config: Config = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE.json", help="Write counts, stage times and queues as JSON."
+        ),
+    ] = None,
+    no_video: Annotated[
+        bool, typer.Option("--no-video", help="With --out: leave out annotated.mp4.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also print stage times and queues.")
+    ] = False,
+) -> None:
+    """Watch videos, cameras or pictures and say who was seen, when, and how sure."""
+    from .run import Request, run_sources
+
+    flags = {
+        "tracking.detect_every": detect_every,
+        "detector.min_face": min_face,
+        "runtime.backend": None if backend is None else backend.value,
+        "runtime.max_frames": max_frames,
+    }
+    request = Request(
+        sources=sources,
+        gallery=gallery,
+        out=out,
+        annotate=annotate,
+        events=events,
+        report=report,
+        video=not no_video,
+        verbose=verbose,
+    )
+    raise typer.Exit(run_sources(request, config=config, flags=flags))
+
+
+@app.command(
+    epilog=(
+        f"{EXAMPLES}\n\n"
+        "facestream identify group.jpg\n\n"
+        "facestream identify *.jpg --json --gallery friends.db"
+    )
+)
+def identify(
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE...", help="Picture files or folders of them.", show_default=False
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON array with an object per picture.")
+    ] = False,
+    gallery: Gallery = None,
+    min_face: MinFace = None,
+    backend: Backend = None,
+    config: Config = None,
+) -> None:
+    """Say who is in pictures: faces, names, similarities, boxes."""
+    from .identify import identify_images
+
+    flags = {
+        "detector.min_face": min_face,
+        "runtime.backend": None if backend is None else backend.value,
+    }
+    form = "json" if as_json else "table"
+    raise typer.Exit(
+        identify_images(images, gallery=gallery, form=form, config=config, flags=flags)
+    )
+
+
+@app.command(
+    epilog=(
+        f"{EXAMPLES}\n\n"
+        "facestream embed photos/ --out faces.npz\n\n"
+        "find / -name '*.jpg' | facestream embed - --out all.npz --largest\n\n"
+        "[bold]Arrays[/bold] (N faces; with --largest a row per picture, in the order given)\n\n"
+        "path (N), box (N×4), score (N), landmarks (N×5×2), embedding (N×D, length 1), "
+        "sigma (N), logvar (N×D); unreadable and unreadable_reason; model"
+    )
+)
+def embed(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Picture files or folders; - reads a list of paths, one a line, from stdin.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="File to write.")],
+    largest: Annotated[
+        bool,
+        typer.Option(
+            "--largest",
+            help="Keep the largest face of each picture; a picture without one has a row of NaN "
+            "with score 0.",
+        ),
+    ] = False,
+    min_face: MinFace = None,
+    backend: Backend = None,
+    config: Config = None,
+) -> None:
+    """Turn the faces in pictures into embeddings, for many pictures at once."""
+    from .embed import embed_paths
+
+    flags = {
+        "detector.min_face": min_face,
+        "runtime.backend": None if backend is None else backend.value,
+    }
+    keep = "largest" if largest else "all"
+    raise typer.Exit(embed_paths(paths, out=out, keep=keep, config=config, flags=flags))
+
+
+@app.command(epilog=f"{EXAMPLES}\n\nfacestream doctor\n\nfacestream doctor --json > machine.json")
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check this installation: versions, devices, models, a real inference, a real search."""
+    from .doctor import diagnose
+
+    raise typer.Exit(diagnose("json" if as_json else "table"))
+
+
+@app.command(epilog=f"{EXAMPLES}\n\nfacestream schema > sighting.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of a line of events.jsonl."""
+    import json
+
+    from ..events import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command(
+    epilog=(
+        f"{EXAMPLES}\n\n"
+        "facestream config > facestream.toml\n\n"
+        "facestream config --config facestream.toml\n\n"
+        "FACESTREAM_DETECTOR_MIN_FACE=20 facestream config"
+    )
+)
+def config(
+    file: Config = None,
+    environment: Annotated[
+        bool, typer.Option("--environment", help="List the environment variables instead.")
+    ] = False,
+) -> None:
+    """Print the effective settings as TOML: defaults, --config file, environment."""
+    import os
+
+    from ..config import environment_names, load_settings, to_toml
+
+    if environment:
+        for name, key in environment_names().items():
+            print(f"{name:42} {key}")
+        return
+    print(to_toml(load_settings(file=file, environment=os.environ)), end="")
+
+
+def _mount() -> None:
+    """Add the commands that live in modules of their own."""
+    for name in ("gallery", "bench", "demo"):
+        if importlib.util.find_spec(f"{__package__}.{name}") is not None:
+            module = importlib.import_module(f"{__package__}.{name}")
+            app.add_typer(getattr(module, f"{name}_app"), name=name)
+
+
+_mount()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit status is returned, what went wrong is on stderr."""
+    return guarded(app, arguments)

@@ -1,0 +1,88 @@
+"""How far a run is: a live line on a terminal, a log line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+
+from ..report import Progress
+from .console import clock, stderr
+
+log = logging.getLogger(__name__)
+
+LOG_SECONDS = 5.0
+Snapshot = Callable[[], Progress]
+
+
+@contextmanager
+def show_progress(snapshot: Snapshot, *, every: float = LOG_SECONDS) -> Iterator[None]:
+    """Show what ``snapshot`` returns while the block runs; it is called from another thread."""
+    if stderr().is_terminal:
+        spinner = Spinner("dots")
+        with Live(
+            get_renderable=lambda: _line(snapshot(), spinner),
+            console=stderr(),
+            refresh_per_second=5,
+            transient=True,
+        ):
+            yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(
+        target=_log_now_and_then, args=(snapshot, ended, every), name="progress", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def describe(now: Progress) -> str:
+    """A snapshot in words."""
+    of = f"/{now.total}" if now.total else ""
+    left = _seconds_left(now)
+    parts = [
+        f"{now.frames}{of} frames",
+        f"{now.fps:.1f} fps",
+        f"{now.faces} faces",
+        "queues " + (" ".join(f"{name} {n}" for name, n in now.queues.items()) or "-"),
+        f"dropped {now.dropped}",
+    ]
+    if left is not None:
+        parts.append(f"{clock(left)} left")
+    return " · ".join(parts)
+
+
+def _seconds_left(now: Progress) -> float | None:
+    if not now.total or now.fps <= 0 or now.frames >= now.total:
+        return None
+    return (now.total - now.frames) / now.fps
+
+
+def _line(now: Progress, spinner: Spinner) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    cells: list[RenderableType] = [spinner]
+    if now.total:
+        cells.append(ProgressBar(now.total, min(now.frames, now.total), width=24))
+    cells.append(describe(now))
+    if now.source is not None:
+        cells.append(f"[dim]{now.source}[/dim]")
+    for _ in cells:
+        grid.add_column(no_wrap=True)
+    grid.add_row(*cells)
+    return grid
+
+
+def _log_now_and_then(snapshot: Snapshot, ended: threading.Event, every: float) -> None:
+    while not ended.wait(every):
+        log.info("%s", describe(snapshot()))

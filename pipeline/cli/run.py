@@ -1,0 +1,202 @@
+"""``facestream run``: outputs, progress, a clean stop, and the summary."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import Settings, default_gallery_path, load_settings
+from ..errors import OutputError, SourceError
+from ..pipeline import Pipeline
+from ..report import Report
+from ..sinks.base import Sink
+from ..sinks.files import check_writable, make_folder
+from ..sinks.jsonl import JsonlSink
+from ..sinks.pictures import PicturesSink
+from ..sinks.video import VideoSink
+from ..sources import expand_sources
+from .console import plural, stderr, stdout
+from .gate import BAD_INPUT, INTERRUPTED, WRONG_USAGE
+from .progress import show_progress
+from .roll import RollSink, people_table
+from .signals import stopping_on_signals
+from .tables import report_tables
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asked for."""
+
+    sources: Sequence[str]
+    gallery: Path | None
+    out: Path | None
+    annotate: Path | None
+    events: str | None
+    report: Path | None
+    video: bool
+    verbose: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where results go; each part may be missing."""
+
+    sinks: tuple[Sink, ...]
+    roll: RollSink
+    video: VideoSink | None
+    files: tuple[Path, ...]
+    report: Path | None
+
+
+def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, Any]) -> int:
+    """Run the pipeline over the sources; returns the exit status.
+
+    Raises:
+        UsageError: a source, output, setting or gallery cannot be used.
+        StageFailed: the run broke.
+    """
+    settings = load_settings(file=config, environment=os.environ, flags=flags)
+    gallery = chosen_gallery(request.gallery)
+    outputs = open_outputs(request)
+    with ExitStack() as stack:
+        for sink in outputs.sinks:
+            # The pipeline closes them after a run; this is for one that never begins.
+            stack.callback(sink.close)
+        pipeline = stack.enter_context(
+            Pipeline(request.sources, gallery=gallery, settings=settings, sinks=outputs.sinks)
+        )
+        stack.enter_context(stopping_on_signals(pipeline.stop))
+        with show_progress(pipeline.progress):
+            report = pipeline.run()
+    if outputs.report is not None:
+        write_report(outputs.report, report, settings, outputs.roll)
+    _summarise(request, report, outputs)
+    return exit_status(report)
+
+
+def chosen_gallery(given: Path | None) -> Path | None:
+    """The gallery asked for, else the default one where there is one."""
+    if given is not None:
+        return given
+    default = default_gallery_path()
+    if default.is_file():
+        log.info("using the gallery %s", default)
+        return default
+    log.info("no gallery, so everybody is unknown: 'facestream gallery add NAME PHOTO' makes one")
+    return None
+
+
+def open_outputs(request: Request) -> Outputs:
+    """Make the sinks; nothing of an earlier run is changed yet.
+
+    Raises:
+        OutputError: one of them cannot be written, or is also a source.
+    """
+    folder = None if request.out is None else make_folder(request.out)
+    events, annotate, report = request.events, request.annotate, request.report
+    if folder is not None:
+        events = events or str(folder / "events.jsonl")
+        report = report or folder / "report.json"
+        if request.video:
+            annotate = annotate or folder / "annotated.mp4"
+    if report is not None:
+        check_writable(report)
+    names = _source_files(request.sources)
+    for path in (annotate, events, report):
+        if path is not None and Path(path).resolve() in names:
+            raise OutputError(f"{path} is a source of this run; write the output elsewhere")
+    roll = RollSink()
+    inner: list[Sink] = [roll]
+    files = []
+    if events is not None:
+        inner.append(JsonlSink(events))
+        files += [Path(events)] if events != "-" else []
+    video = None
+    if annotate is not None:
+        video = VideoSink(annotate, naming="single" if len(names) <= 1 else "per_source")
+        inner.append(video)
+    if folder is not None:
+        base = Path(events).parent if events not in (None, "-") else None
+        roll.pictures_below = base
+        inner = [PicturesSink(folder / "pictures", then=inner, relative_to=base)]
+    return Outputs(tuple(inner), roll, video, tuple(files), report)
+
+
+def _source_files(sources: Sequence[str]) -> list[Path]:
+    """Every single source, as a path; those that do not exist are reported by the run."""
+    found: list[Path] = []
+    for source in sources:
+        try:
+            found += [Path(str(spec.location)).resolve() for spec in expand_sources([source])]
+        except SourceError:
+            found.append(Path(source).resolve())
+    return found
+
+
+def write_report(path: Path, report: Report, settings: Settings, roll: RollSink) -> None:
+    """Write counts, times, people and settings as JSON.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    content = {
+        "report": report.to_dict(),
+        "people": [person.to_dict() for person in roll.people()],
+        "settings": settings.model_dump(mode="json"),
+    }
+    try:
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def exit_status(report: Report) -> int:
+    """What the run's end means to a shell."""
+    if report.interrupted:
+        return INTERRUPTED
+    if not any(source.opened for source in report.sources):
+        return WRONG_USAGE
+    return BAD_INPUT if report.problems else 0
+
+
+def _summarise(request: Request, report: Report, outputs: Outputs) -> None:
+    console = stderr() if request.events == "-" else stdout()
+    if report.frames:
+        console.print(people_table(outputs.roll.people()))
+    files = list(outputs.files)
+    if outputs.video is not None:
+        files += outputs.video.paths.values()
+    if outputs.report is not None:
+        files.append(outputs.report)
+    if files:
+        console.print("Wrote " + ", ".join(str(path) for path in files), soft_wrap=True)
+    console.print(headline(report), soft_wrap=True)
+    if request.verbose:
+        console.print(*report_tables(report), sep="\n")
+    for source in report.sources:
+        if source.problem is not None:
+            stderr().print(f"facestream: {source.problem}", soft_wrap=True, markup=False)
+
+
+def headline(report: Report) -> str:
+    """The run in one line."""
+    parts = [
+        plural(report.frames, "frame"),
+        plural(report.faces, "face"),
+        plural(report.sightings, "sighting"),
+        f"{report.seconds:.1f} s, {report.fps:.1f} fps",
+    ]
+    dropped = sum(report.dropped.values())
+    if dropped:
+        causes = ", ".join(f"{cause} {count}" for cause, count in sorted(report.dropped.items()))
+        parts.append(f"{dropped} dropped ({causes})")
+    line = " · ".join(parts)
+    return f"Interrupted after {line}" if report.interrupted else line
