@@ -1,0 +1,95 @@
+"""What every index checks in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def check_dim(dim: int) -> None:
+    """The vectors' length.
+
+    Raises:
+        ValueError: it is below 1.
+    """
+    if dim < 1:
+        raise ValueError(f"dim must be at least 1, not {dim}")
+
+
+def check_new(
+    ids: NDArray[np.int64], vectors: NDArray[np.float32], *, dim: int, known: Container[int]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Ids N and vectors N×dim that may be added, contiguous and in their types.
+
+    Raises:
+        ValueError: see ``Index.add``.
+    """
+    ids = check_ids(ids)
+    vectors = check_vectors("vectors", vectors, dim)
+    if len(ids) != len(vectors):
+        raise ValueError(f"{len(ids)} ids do not go with {len(vectors)} vectors")
+    seen: set[int] = set()
+    for value in ids.tolist():
+        if value < 0:
+            raise ValueError(f"id {value} is negative; -1 means 'nobody' in search results")
+        if value in known or value in seen:
+            raise ValueError(f"id {value} is already in the index; remove it first")
+        seen.add(value)
+    return ids, vectors
+
+
+def check_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ids N.
+
+    Raises:
+        ValueError: they are not a list of integers.
+    """
+    array = np.asarray(ids)
+    if array.size == 0:
+        return np.zeros(0, np.int64)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"ids must be N integers, not {array.dtype} of shape {array.shape}")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def check_vectors(name: str, vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
+    """Vectors N×dim, float32 and contiguous.
+
+    Raises:
+        ValueError: wrong shape or type, or a value is not finite; names the first such row.
+    """
+    array = np.asarray(vectors)
+    if array.ndim != 2 or array.shape[1] != dim:
+        raise ValueError(f"{name} must be N×{dim}, not {'×'.join(map(str, array.shape))}")
+    if array.dtype != np.float32:
+        raise ValueError(f"{name} must be float32, not {array.dtype}")
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"row {int(np.argmin(finite))} of {name} is not finite")
+    return np.ascontiguousarray(array)
+
+
+def check_k(k: int) -> None:
+    """How many neighbours to find.
+
+    Raises:
+        ValueError: it is below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+
+
+def pad(
+    similarities: NDArray[np.float32], ids: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Fill M×j results up to M×k with −inf and −1."""
+    missing = k - ids.shape[1]
+    if missing <= 0:
+        return similarities, ids
+    width = ((0, 0), (0, missing))
+    return (
+        np.pad(similarities, width, constant_values=-np.inf),
+        np.pad(ids, width, constant_values=-1),
+    )
