@@ -1,0 +1,154 @@
+"""The variational encoder: aligned faces in, embeddings and their uncertainty out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from facestream.engines.cards import MODELS, ModelCard, load_card, read_card, verify
+from facestream.engines.errors import ModelError
+from facestream.engines.registry import Backend, EngineOptions, ImageInput, load_engine
+
+from ..types import Floats, Image
+
+DEFAULT_MODEL = "vae_encoder"
+
+# Batches are filled up to one of these sizes, so that few shapes are compiled.
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Encoder:
+    """The recogniser. May be used from several threads.
+
+    Args:
+        backend: engine to run on.
+        threads: CPU threads; None leaves the choice to the backend.
+        max_batch: most faces that are sent through the network at once, 1 to 256.
+        model: name of a network that ships, or the path of a model card (``.json``) with its
+            network beside it; None takes the one that ships.
+
+    Raises:
+        ValueError: ``max_batch`` is out of its range.
+        BackendUnavailable: the backend cannot serve here.
+        ModelError: the network is missing, damaged or not an encoder.
+    """
+
+    def __init__(
+        self,
+        *,
+        backend: Backend = "auto",
+        threads: int | None = None,
+        max_batch: int = 32,
+        model: str | Path | None = None,
+    ) -> None:
+        if not 1 <= max_batch <= _BATCHES[-1]:
+            raise ValueError(f"max_batch must be from 1 to {_BATCHES[-1]}, not {max_batch}")
+        self.card, path = _find(model)
+        self._max_batch = max_batch
+        self._size, self._input = _input_of(self.card)
+        options = EngineOptions(
+            threads=threads, image_input=ImageInput(channels="BGR", network_channels="RGB")
+        )
+        self._engine = load_engine(path, backend=backend, options=options)
+
+    @property
+    def model_id(self) -> str:
+        """Stored with every embedding; embeddings of different ids do not compare."""
+        return self.card.id
+
+    @property
+    def dim(self) -> int:
+        """D, the length of an embedding."""
+        dim = self.card.outputs[0].shape[-1]
+        if dim is None:
+            raise ValueError(f"the card of {self.card.name} does not say how long mu is")
+        return dim
+
+    @property
+    def backend(self) -> str:
+        """Backend that serves."""
+        return self._engine.backend
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic it runs in."""
+        return self._engine.precision
+
+    def embed(self, crops: Image) -> tuple[Floats, Floats]:
+        """Embed aligned faces.
+
+        Args:
+            crops: N×112×112×3 BGR uint8, as ``align_faces`` gives them; N may be 0.
+
+        Returns:
+            mu N×D (not normalised) and logvar N×D.
+
+        Raises:
+            ValueError: another shape or dtype.
+            InferenceError: the network failed.
+        """
+        size = self._size
+        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
+            raise ValueError(
+                f"crops must be N×{size}×{size}×3 uint8, not {crops.shape} {crops.dtype}"
+            )
+        mu = np.empty((len(crops), self.dim), np.float32)
+        logvar = np.empty_like(mu)
+        for start in range(0, len(crops), self._max_batch):
+            part = crops[start : start + self._max_batch]
+            rows = slice(start, start + len(part))
+            outputs = self._engine.infer({self._input: _filled(part)})
+            mu[rows] = outputs["mu"][: len(part)]
+            logvar[rows] = outputs["logvar"][: len(part)]
+        return mu, logvar
+
+    def close(self) -> None:
+        """Free the network."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _find(model: str | Path | None) -> tuple[ModelCard, Path]:
+    if isinstance(model, Path) or (model is not None and model.endswith(".json")):
+        path = Path(model)
+        card = read_card(path)
+        return card, verify(card, path.parent)
+    card = load_card(model or DEFAULT_MODEL)
+    return card, verify(card, MODELS)
+
+
+def _input_of(card: ModelCard) -> tuple[int, str]:
+    """Side of the crops and name of the input.
+
+    Raises:
+        ModelError: the card is not of an encoder.
+    """
+    names = [output.name for output in card.outputs]
+    shape = card.inputs[0].shape if card.inputs else ()
+    if names[:2] != ["mu", "logvar"] or len(shape) != 4 or shape[2] is None:
+        raise ModelError(
+            f"{card.name} is not an encoder: it needs an input N×3×S×S and outputs mu and logvar"
+        )
+    return shape[2], card.inputs[0].name
+
+
+def _filled(crops: Image) -> Image:
+    """The batch filled up with black to a size that is compiled."""
+    room = next(size for size in _BATCHES if size >= len(crops))
+    if room == len(crops):
+        return crops
+    batch = np.zeros((room, *crops.shape[1:]), np.uint8)
+    batch[: len(crops)] = crops
+    return batch
