@@ -1,0 +1,1 @@
+"""Measures facestream and its peers side by side: real video, fresh processes, medians."""

@@ -1,0 +1,179 @@
+"""What is measured: facestream and its peers, each over the same video in the same way.
+
+Every contender loads its networks, warms up on the first frame, and is then timed over all
+frames, decoding included.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from ..types import Image
+
+YUNET, SFACE = "face_detection_yunet_2023mar.onnx", "face_recognition_sface_2021dec.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a contender is to do.
+
+    Attributes:
+        video: the file.
+        max_frames: stop after so many.
+        min_face: smallest face in pixels, where the contender has such a setting.
+        zoo: folder with the ONNX files of YuNet and SFace, for that peer.
+        looks: facestream's ``encoder.looks``.
+        detect_every: search every N-th frame.
+    """
+
+    video: Path
+    max_frames: int | None = None
+    min_face: int = 40
+    zoo: Path | None = None
+    looks: str = "budget"
+    detect_every: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What came of it: ``seconds`` for ``frames`` with ``faces`` found, after ``load_seconds``."""
+
+    frames: int
+    faces: int
+    seconds: float
+    load_seconds: float
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+def contenders() -> dict[str, Callable[[Task], Timing]]:
+    """Everything that can be measured, by name."""
+    return {
+        "facestream": facestream,
+        "facestream-every": facestream_every,
+        "yunet+sface": yunet_sface,
+        "facenet-pytorch": facenet_pytorch,
+    }
+
+
+def missing(name: str, task: Task) -> str | None:
+    """Why a contender cannot run here, or None."""
+    if name == "yunet+sface":
+        if task.zoo is None:
+            return "needs the folder with OpenCV Zoo's models (--zoo)"
+        lacking = [f for f in (YUNET, SFACE) if not (task.zoo / f).is_file()]
+        return f"{task.zoo} lacks {' and '.join(lacking)}" if lacking else None
+    if name == "facenet-pytorch":
+        lacking = [m for m in ("torch", "facenet_pytorch") if importlib.util.find_spec(m) is None]
+        return f"not installed: {', '.join(lacking)} (the 'bench' extra)" if lacking else None
+    return None
+
+
+def frames_of(task: Task) -> Iterator[Image]:
+    """The video's frames, H×W×3 BGR uint8, decoded by all cores."""
+    with av.open(str(task.video)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for number, frame in enumerate(container.decode(stream)):
+            if number == task.max_frames:
+                return
+            yield frame.to_ndarray(format="bgr24")
+
+
+def facestream(task: Task) -> Timing:
+    """The whole pipeline with detection on every frame and no gallery."""
+    from ..config import Settings
+    from ..pipeline import Pipeline
+
+    settings = Settings().with_values(
+        {
+            "detector.min_face": task.min_face,
+            "encoder.looks": task.looks,
+            "tracking.detect_every": task.detect_every,
+            **({"runtime.max_frames": task.max_frames} if task.max_frames else {}),
+        }
+    )
+    start = time.perf_counter()
+    with Pipeline([task.video], settings=settings) as pipeline:
+        pipeline.warm_up(next(frames_of(task)))
+        loaded = time.perf_counter()
+        report = pipeline.run()
+        seconds = time.perf_counter() - loaded
+    detail = {
+        "embedded": report.embedded,
+        "stages": {name: stage.seconds for name, stage in report.stages.items()},
+        "queues": {name: queue.blocked_seconds for name, queue in report.queues.items()},
+        "limiting_queue": report.limiting_queue,
+        "first_result_seconds": report.first_result_seconds,
+        "backends": report.backends,
+    }
+    return Timing(report.frames, report.faces, seconds, loaded - start, detail)
+
+
+def facestream_every(task: Task) -> Timing:
+    """The same, but every face of every frame is embedded, as the peers do."""
+    return facestream(
+        Task(task.video, task.max_frames, task.min_face, task.zoo, "every", task.detect_every)
+    )
+
+
+def yunet_sface(task: Task) -> Timing:
+    """OpenCV's FaceDetectorYN and FaceRecognizerSF, one after the other, with its own threads."""
+    import cv2
+
+    if task.zoo is None:
+        raise ValueError("yunet+sface needs the folder of its models")
+    start = time.perf_counter()
+    first = next(frames_of(task))
+    size = (first.shape[1], first.shape[0])
+    detector = cv2.FaceDetectorYN.create(str(task.zoo / YUNET), "", size, 0.6)
+    recogniser = cv2.FaceRecognizerSF.create(str(task.zoo / SFACE), "")
+
+    def look(image: Image) -> int:
+        detector.setInputSize((image.shape[1], image.shape[0]))
+        _, found = detector.detect(image)
+        if found is None:
+            return 0
+        for face in found:
+            recogniser.feature(recogniser.alignCrop(image, face))
+        return len(found)
+
+    look(first)
+    return _timed(task, look, time.perf_counter() - start)
+
+
+def facenet_pytorch(task: Task) -> Timing:
+    """facenet-pytorch: MTCNN (keep_all) and InceptionResnetV1 with random weights (cost only)."""
+    import torch
+
+    from .facenet import facenet_extract
+
+    start = time.perf_counter()
+    extract, encoder = facenet_extract(min_face=task.min_face)
+
+    def look(image: Image) -> int:
+        faces = extract(np.ascontiguousarray(image[..., ::-1]))
+        if faces is None:
+            return 0
+        with torch.inference_mode():
+            encoder(faces)
+        return len(faces)
+
+    look(next(frames_of(task)))
+    return _timed(task, look, time.perf_counter() - start)
+
+
+def _timed(task: Task, look: Callable[[Image], int], load_seconds: float) -> Timing:
+    start = time.perf_counter()
+    counts = [
+        look(image) if number % task.detect_every == 0 else 0
+        for number, image in enumerate(frames_of(task))
+    ]
+    return Timing(len(counts), sum(counts), time.perf_counter() - start, load_seconds)

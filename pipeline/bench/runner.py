@@ -1,0 +1,150 @@
+"""Runs contenders in turn, each in a fresh process, and compares them pair by pair."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .contenders import Task
+
+Progress = Callable[[str], None]
+
+
+class ContenderFailed(RuntimeError):
+    """A contender's process ended with an error; the message is its last line."""
+
+
+def compare(
+    names: Sequence[str],
+    tasks: Sequence[Task],
+    *,
+    rounds: int,
+    frame_limits: dict[str, int] | None = None,
+    on_progress: Progress = lambda text: None,
+) -> dict[str, Any]:
+    """Measure every contender on every task, round after round (A B C, A B C, …).
+
+    The machine's speed drifts, so contenders are compared within a round, and the median of the
+    rounds' ratios is what counts.
+
+    Args:
+        names: see ``contenders()``; the first is what the others are compared with.
+        tasks: one per video.
+        rounds: at least 1.
+        frame_limits: fewer frames for contenders that are slow.
+        on_progress: told what is being measured.
+
+    Returns:
+        A dictionary for JSON: machine, runs, and a summary per video.
+
+    Raises:
+        ContenderFailed: a contender's process failed.
+    """
+    runs: list[dict[str, Any]] = []
+    for task in tasks:
+        for turn in range(rounds):
+            for name in names:
+                on_progress(f"{task.video.name}: {name}, round {turn + 1} of {rounds}")
+                limit = (frame_limits or {}).get(name)
+                own = task if limit is None else replace(task, max_frames=_least(task, limit))
+                runs.append({"round": turn, **measure(name, own)})
+    return {
+        "machine": machine(),
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rounds": rounds,
+        "summary": [_summary(task, names, runs) for task in tasks],
+        "runs": runs,
+    }
+
+
+def measure(name: str, task: Task) -> dict[str, Any]:
+    """One contender over one video in a process of its own.
+
+    Raises:
+        ContenderFailed: it did not work.
+    """
+    request = json.dumps({"name": name, "task": asdict(task)}, default=str)
+    ran = subprocess.run(
+        [sys.executable, "-m", "facestream.pipeline.bench.worker"],
+        input=request,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode != 0:
+        lines = ran.stderr.strip().splitlines() or [f"exit status {ran.returncode}"]
+        raise ContenderFailed(f"{name} on {task.video}: {lines[-1]}")
+    result: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return result
+
+
+def machine() -> dict[str, Any]:
+    """Where this was measured, free of names and paths."""
+    cpu = platform.processor() or platform.machine()
+    features: list[str] = []
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        fields = dict(
+            line.split(":", 1) for line in info.read_text().splitlines() if line.count(":") >= 1
+        )
+        fields = {key.strip(): value.strip() for key, value in fields.items()}
+        cpu = fields.get("model name", cpu)
+        wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+        features = [flag for flag in wanted if flag in fields.get("flags", "").split()]
+    return {
+        "cpu": cpu,
+        "cpu_features": features,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+_PACKAGES = (
+    "openvino",
+    "opencv-python-headless",
+    "av",
+    "numpy",
+    "faiss-cpu",
+    "torch",
+    "facenet-pytorch",
+)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _least(task: Task, limit: int) -> int:
+    return limit if task.max_frames is None else min(task.max_frames, limit)
+
+
+def _summary(task: Task, names: Sequence[str], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    mine = [run for run in runs if run["video"] == task.video.name]
+    by_name = {name: [run for run in mine if run["name"] == name] for name in names}
+    reference = by_name[names[0]]
+    rows = {}
+    for name, own in by_name.items():
+        ratios = [a["fps"] / b["fps"] for a, b in zip(reference, own, strict=True)]
+        rows[name] = {
+            "fps": statistics.median(run["fps"] for run in own),
+            "faces_per_frame": statistics.median(run["faces"] / run["frames"] for run in own),
+            "peak_memory_mb": statistics.median(run["peak_memory_mb"] for run in own),
+            "load_seconds": statistics.median(run["load_seconds"] for run in own),
+            f"{names[0]}_is_faster_by": statistics.median(ratios),
+            "ratio_range": [min(ratios), max(ratios)],
+        }
+    return {"video": task.video.name, "min_face": task.min_face, "contenders": rows}

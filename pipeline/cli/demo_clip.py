@@ -1,0 +1,76 @@
+"""The clip of ``facestream demo``: a camera that pans over two public-domain portraits."""
+
+from __future__ import annotations
+
+import importlib.util
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from ..errors import UsageError
+from ..types import Image
+from ..vision.images import read_image
+
+WIDTH, HEIGHT, FPS, SECONDS = 854, 480, 25, 10
+
+
+def portraits() -> tuple[Path, Path]:
+    """The files ``astronaut`` (NASA, public domain) and ``camera`` (CC0) of scikit-image.
+
+    Raises:
+        UsageError: scikit-image is not installed.
+    """
+    # Found without importing it: only the pictures are of interest.
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise UsageError(
+            "the demo's portraits come with scikit-image: pip install 'facestream[demo]'"
+        )
+    folder = Path(spec.origin).parent / "data"
+    return folder / "astronaut.png", folder / "camera.png"
+
+
+def write_clip(path: Path) -> None:
+    """Render the clip as H.264: pan, zoom, sensor noise and changing light."""
+    scene = _scene([read_image(portrait) for portrait in portraits()])
+    noise = np.random.default_rng(7)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.time_base = Fraction(1, FPS)
+        for number in range(FPS * SECONDS):
+            picture = _view(scene, number / (FPS * SECONDS - 1))
+            grain = noise.normal(0, 5, picture.shape[:2])[..., None]
+            picture = np.clip(picture + grain, 0, 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _scene(pictures: list[Image]) -> Image:
+    """The portraits side by side on a plain wall."""
+    scene = np.full((900, 2300, 3), (92, 84, 76), np.uint8)
+    for picture, left in zip(pictures, (160, 1340), strict=True):
+        scene[50:850, left : left + 800] = cv2.resize(picture, (800, 800))
+    return scene
+
+
+def _view(scene: Image, t: float) -> Image:
+    """What the camera sees at ``t`` in 0..1: it rests, pans to the right, and rests again."""
+    pan = float(np.clip((t - 0.25) / 0.5, 0, 1))
+    pan = pan * pan * (3 - 2 * pan)
+    zoom = 1.35 - 0.35 * np.cos(2 * np.pi * t)
+    width = WIDTH / zoom * 1.2
+    centre = (520 + pan * 1190 + 12 * np.sin(17 * t), 330 + 25 * np.sin(9 * t))
+    scale = WIDTH / width
+    turn = cv2.getRotationMatrix2D((0.0, 0.0), 4 * float(np.sin(7 * t)), scale)
+    turn[:, 2] = np.array([WIDTH / 2, HEIGHT / 2]) - turn[:, :2] @ np.array(centre)
+    light = 1 + 0.25 * float(np.sin(11 * t))
+    view = cv2.warpAffine(
+        scene, turn, (WIDTH, HEIGHT), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.clip(view.astype(np.float32) * light, 0, 255).astype(np.uint8)

@@ -1,0 +1,138 @@
+"""The threads that read sources into the inbox, and what became of each source."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from .errors import Closed, SourceError
+from .inbox import Inbox, Lane
+from .metrics import FRAMES_IN, Metrics
+from .report import SourceReport
+from .sources import Source, SourceSpec, open_source
+from .types import Frame
+
+log = logging.getLogger(__name__)
+
+Opener = Callable[[SourceSpec], Source]
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What became of a source; written by its reader, read by anybody."""
+
+    name: str
+    expected: int | None = None
+    read: int = 0
+    processed: int = 0
+    corrupt: int = 0
+    seconds: float = 0.0
+    opened: bool = False
+    done: bool = False
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        """Read to its end, and all that was read is processed."""
+        return self.done and self.processed >= self.read
+
+    def report(self) -> SourceReport:
+        """For people."""
+        return SourceReport(
+            name=self.name,
+            frames=self.processed,
+            expected=self.expected,
+            corrupt=self.corrupt,
+            seconds=self.seconds,
+            opened=self.opened,
+            problem="; ".join(self.problems) or None,
+        )
+
+
+class Reader:
+    """Reads sources one after another into lanes of the inbox.
+
+    Files share one reader: their frames come in order, and the next file is opened while the
+    last frames of the one before are still being processed. A source that cannot be opened or
+    read is noted in its state; the others go on.
+
+    Args:
+        specs: what to read.
+        inbox: where frames go.
+        metrics: counts the frames.
+        lane_frames: decoded frames that may wait per source.
+        max_frames: stop each source after so many frames; None reads to its end.
+        opener: opens a source.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[SourceSpec],
+        inbox: Inbox[Frame],
+        metrics: Metrics,
+        *,
+        lane_frames: int,
+        max_frames: int | None = None,
+        opener: Opener = open_source,
+    ) -> None:
+        self.states = [SourceState(spec.name) for spec in specs]
+        self._specs = specs
+        self._inbox = inbox
+        self._metrics = metrics
+        self._lane_frames = lane_frames
+        self._max_frames = max_frames
+        self._opener = opener
+        self._stopping = threading.Event()
+        self._current: Source | None = None
+
+    def stop(self) -> None:
+        """End soon; safe in a signal handler."""
+        self._stopping.set()
+        source = self._current
+        if source is not None:
+            source.stop()
+
+    def run(self) -> None:
+        """Read everything; returns when all sources are done."""
+        for spec, state in zip(self._specs, self.states, strict=True):
+            if self._stopping.is_set():
+                break
+            try:
+                with self._opener(spec) as source:
+                    self._read(source, state)
+            except SourceError as error:
+                log.warning("%s", error)
+                state.problems.append(str(error))
+            finally:
+                self._current = None
+                state.done = True
+
+    def _read(self, source: Source, state: SourceState) -> None:
+        state.opened = True
+        state.expected = source.info.frames
+        if self._max_frames is not None and state.expected is not None:
+            state.expected = min(state.expected, self._max_frames)
+        self._current = source
+        if self._stopping.is_set():
+            return
+        lane = self._inbox.open(source.name, live=source.live, capacity=self._lane_frames)
+        try:
+            self._deliver(source, lane, state)
+        finally:
+            lane.close()
+            state.corrupt = source.corrupt
+            state.problems += source.problems
+
+    def _deliver(self, source: Source, lane: Lane[Frame], state: SourceState) -> None:
+        for frame in source:
+            try:
+                lane.put(frame)
+            except Closed:
+                return
+            state.read += 1
+            state.seconds = frame.pts
+            self._metrics.add(FRAMES_IN, source=source.name)
+            if state.read == self._max_frames or self._stopping.is_set():
+                return

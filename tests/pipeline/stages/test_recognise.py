@@ -1,0 +1,254 @@
+"""Tracking, looking, fusing and naming, with an encoder whose answers are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from facestream.pipeline.gallery.decision import Matches, Thresholds
+from facestream.pipeline.stages.association import associate
+from facestream.pipeline.stages.detect import DetectStage
+from facestream.pipeline.stages.looks import LookPolicy
+from facestream.pipeline.stages.matching import Matcher
+from facestream.pipeline.stages.recognise import Ended, RecogniseStage, TrackingRules
+from facestream.pipeline.stages.sightings import sighting_of
+from facestream.pipeline.types import Faces, Floats, Frame, FrameResult, Image
+
+DIM = 4
+ADA, BOB = 1, 2
+
+
+def face_at(x: float, y: float, side: float = 60.0) -> tuple[list[float], list[list[float]]]:
+    """A box and landmarks of a frontal face."""
+    points = [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]
+    return [x, y, x + side, y + side], [[x + a * side, y + b * side] for a, b in points]
+
+
+def result(
+    index: int, *faces: tuple[float, float], colour: int = 90, **more: object
+) -> FrameResult:
+    """A frame with faces at these places; the picture's colour tells the encoder who it is."""
+    boxes, landmarks = zip(*(face_at(*f) for f in faces), strict=True) if faces else ((), ())
+    image = np.full((240, 320, 3), colour, np.uint8)
+    found = Faces(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.full(len(faces), 0.99, np.float32),
+        np.array(landmarks, np.float32).reshape(-1, 5, 2),
+    )
+    frame = Frame("clip", index, index / 25, 1000 + index / 25, 0.0, image)
+    return FrameResult(replace(frame, **more), faces=found, detected=True)  # type: ignore[arg-type]
+
+
+class ColourEncoder:
+    """Embeds a crop by its colour: 90 is Ada, 120 is Bob, anything else a stranger."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def embed(self, crops: Image) -> tuple[Floats, Floats]:
+        self.seen.append(len(crops))
+        axis = {90: 0, 120: 1}
+        rows = [axis.get(round(float(c[40:70, 40:70].mean())), 2) for c in crops]
+        return np.eye(DIM, dtype=np.float32)[rows], np.full((len(crops), DIM), -2, np.float32)
+
+
+class TwoPeople:
+    """A gallery of Ada and Bob."""
+
+    def search(self, mu: Floats, k: int) -> Matches:
+        unit = mu / np.linalg.norm(mu, axis=1, keepdims=True)
+        similar = unit[:, :2].astype(np.float32)
+        order = np.argsort(-similar, axis=1)
+        ids = np.array([ADA, BOB])[order]
+        names = tuple(tuple({ADA: "Ada", BOB: "Bob"}[int(i)] for i in row) for row in ids)
+        return Matches(np.take_along_axis(similar, order, 1), ids, names)
+
+
+@pytest.fixture
+def ended() -> list[Ended]:
+    return []
+
+
+def stage(ended: list[Ended], looks: LookPolicy | None = None) -> RecogniseStage:
+    return RecogniseStage(
+        ColourEncoder(),
+        Matcher(TwoPeople(), Thresholds(similarity=0.4)),
+        rules=TrackingRules(looks=looks or LookPolicy()),
+        on_ended=ended.append,
+    )
+
+
+def test_a_moving_face_is_one_named_track(ended: list[Ended]) -> None:
+    recognise = stage(ended)
+    done = recognise([result(i, (20 + 4 * i, 50)) for i in range(10)])
+    assert {t.track_id for r in done for t in r.tracks} == {1}
+    assert [r.tracks[0].faces for r in done] == list(range(1, 11))
+    assert all(r.tracks[0].identity.name == "Ada" for r in done)
+    np.testing.assert_allclose([r.tracks[0].box[0] for r in done], [20 + 4 * i for i in range(10)])
+    assert ended == []
+    recognise.flush()
+    assert [(e.track.faces, e.track.start_pts, e.track.end_pts) for e in ended] == [(10, 0.0, 0.36)]
+
+
+def test_batches_do_not_change_what_is_found(ended: list[Ended]) -> None:
+    frames = [result(i, (20 + 5 * i, 50), (250 - 5 * i, 140)) for i in range(12)]
+    at_once = stage([])(list(frames))
+    one_by_one = stage([])
+    single = [one_by_one([frame])[0] for frame in frames]
+    assert [[(t.track_id, t.faces, t.identity) for t in r.tracks] for r in at_once] == [
+        [(t.track_id, t.faces, t.identity) for t in r.tracks] for r in single
+    ]
+
+
+def test_the_budget_embeds_first_faces_and_then_now_and_then(ended: list[Ended]) -> None:
+    recognise = stage(ended, LookPolicy(first=3, refresh_seconds=0.4))
+    recognise([result(i, (20, 50)) for i in range(25)])
+    # Frames 0, 1, 2, then every 0.4 s: 12, 22.
+    assert recognise.embedded == 5
+
+
+def test_every_embeds_all(ended: list[Ended]) -> None:
+    recognise = stage(ended, LookPolicy(policy="every"))
+    done = recognise([result(i, (20, 50)) for i in range(25)])
+    assert recognise.embedded == 25
+    assert all(r.faces.mu is not None for r in done)
+
+
+def test_somebody_else_in_the_same_place_is_another_track(ended: list[Ended]) -> None:
+    recognise = stage(ended, LookPolicy(policy="every"))
+    frames = [result(i, (20, 50), colour=90 if i < 5 else 120) for i in range(10)]
+    done = recognise(frames)
+    recognise.flush()
+    assert [r.tracks[0].identity.name for r in done] == ["Ada"] * 5 + ["Bob"] * 5
+    assert [e.track.identity.name for e in ended] == ["Ada", "Bob"]
+    assert ended[1].track.start_pts == pytest.approx(0.2)
+
+
+def test_a_cut_ends_all_tracks(ended: list[Ended]) -> None:
+    recognise = stage(ended)
+    recognise([result(0, (20, 50)), result(1, (20, 50)), result(2, (20, 50), colour=220)])
+    assert [e.track.end_pts for e in ended] == [0.04]
+
+
+def test_a_face_that_is_gone_ends_after_the_absence(ended: list[Ended]) -> None:
+    recognise = stage(ended)
+    frames = [result(i, (20, 50)) for i in range(3)] + [result(i) for i in range(3, 40)]
+    recognise(frames)
+    assert len(ended) == 1
+    assert ended[0].track.end_pts == pytest.approx(0.08)
+
+
+def test_a_short_absence_is_bridged(ended: list[Ended]) -> None:
+    recognise = stage(ended)
+    frames = [result(i, *([(20, 50)] if i % 8 == 0 else [])) for i in range(33)]
+    recognise(frames)
+    recognise.flush()
+    assert [e.track.faces for e in ended] == [5]
+
+
+def test_photos_do_not_share_tracks(ended: list[Ended]) -> None:
+    recognise = stage(ended)
+    done = recognise([result(i, (20, 50), still=True) for i in range(3)])
+    recognise.flush()
+    assert len({r.tracks[0].track_id for r in done}) == 3
+    events = [sighting_of(e, min_faces=3, model="m") for e in ended]
+    assert [e.name for e in events if e is not None] == ["Ada"] * 3
+
+
+def test_tracks_too_short_to_be_believed_are_not_reported(ended: list[Ended]) -> None:
+    recognise = stage(ended)
+    recognise([result(i, (20, 50)) for i in range(2)])
+    recognise.flush()
+    assert [sighting_of(e, min_faces=3, model="m") for e in ended] == [None]
+
+
+def test_one_person_is_in_a_frame_once(ended: list[Ended]) -> None:
+    done = stage(ended)([result(0, (20, 50), (200, 50))])
+    names = [t.identity.name for t in done[0].tracks]
+    reasons = {t.identity.reason for t in done[0].tracks}
+    assert sorted(names, key=str) == ["Ada", None]
+    assert reasons == {None, "taken"}
+
+
+def test_frames_without_detection_carry_the_tracks_on(ended: list[Ended]) -> None:
+    recognise = stage(ended)
+    skipped = FrameResult(result(2).frame, detected=False)
+    done = recognise([result(0, (20, 50)), result(1, (24, 50)), skipped])
+    moved = done[2].tracks[0]
+    assert moved.track_id == done[0].tracks[0].track_id
+    assert moved.box[0] > 24
+    assert not done[2].detected
+
+
+def test_a_source_that_ends_gives_up_its_tracks_only(ended: list[Ended]) -> None:
+    recognise = stage(ended)
+    recognise([result(0, (20, 50)), result(0, (20, 50), source="other")])
+    recognise.end_source("other")
+    assert [e.source for e in ended] == ["other"]
+    recognise.end_source("never seen")
+    recognise.flush()
+    assert [e.source for e in ended] == ["other", "clip"]
+
+
+def test_the_best_picture_is_the_best_face(ended: list[Ended]) -> None:
+    recognise = stage(ended)
+    small, large = result(0), result(1)
+    small = replace(small, faces=_one_face(100, 100, 40))
+    large = replace(large, faces=_one_face(90, 90, 70))
+    recognise([small, large])
+    recognise.flush()
+    best = ended[0].track.best
+    assert best is not None
+    assert best.pts == pytest.approx(0.04)
+    np.testing.assert_allclose(best.box, [90, 90, 160, 160])
+
+
+def _one_face(x: float, y: float, side: float) -> Faces:
+    box, landmarks = face_at(x, y, side)
+    return Faces(
+        np.array([box], np.float32), np.ones(1, np.float32), np.array([landmarks], np.float32)
+    )
+
+
+def test_a_fast_face_is_followed_without_overlap() -> None:
+    predicted = np.array([[0, 0, 40, 40]], np.float32)
+    pairs = associate(predicted, np.array([[18, 12, 58, 52]], np.float32), min_iou=0.5)
+    assert pairs == [(0, 0)]
+    far = associate(predicted, np.array([[80, 0, 120, 40]], np.float32), min_iou=0.5)
+    assert far == []
+    other_size = associate(predicted, np.array([[0, 0, 150, 150]], np.float32), min_iou=0.5)
+    assert other_size == []
+
+
+def test_association_prefers_the_best_total() -> None:
+    predicted = np.array([[0, 0, 40, 40], [10, 0, 50, 40]], np.float32)
+    detected = np.array([[8, 0, 48, 40], [0, 0, 40, 40]], np.float32)
+    assert sorted(associate(predicted, detected, min_iou=0.3)) == [(0, 1), (1, 0)]
+
+
+class CountingDetector:
+    """Finds one face in every picture and counts the pictures."""
+
+    def __init__(self) -> None:
+        self.pictures = 0
+        self.closed = 0
+
+    def detect_batch(self, images: list[Image]) -> list[Faces]:
+        self.pictures += len(images)
+        return [_one_face(10, 10, 50) for _ in images]
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_detection_skips_frames_but_never_photos() -> None:
+    detector = CountingDetector()
+    detect = DetectStage(detector, every=3)  # type: ignore[arg-type]
+    bare = [FrameResult(result(i).frame) for i in range(7)]
+    assert [r.detected for r in detect(bare)] == [True, False, False, True, False, False, True]
+    assert detector.pictures == 3
+    photos = [FrameResult(result(i, still=True).frame) for i in range(4)]
+    assert all(len(r.faces) == 1 for r in detect(photos))
+    detect.close()
+    assert detector.closed == 1
