@@ -1,0 +1,27 @@
+"""The people who can be recognised: the durable truth, and the index built from it."""
+
+from __future__ import annotations
+
+from .decision import Matches, Thresholds, decide, decide_frame
+from .enrol import ImportPlan, ImportReport, plan_import
+from .gallery import Gallery, default_path
+from .reader import FaceReader, VisionReader
+from .records import Person, Photo, PhotoReason, PhotoResult
+
+__all__ = [
+    "FaceReader",
+    "Gallery",
+    "ImportPlan",
+    "ImportReport",
+    "Matches",
+    "Person",
+    "Photo",
+    "PhotoReason",
+    "PhotoResult",
+    "Thresholds",
+    "VisionReader",
+    "decide",
+    "decide_frame",
+    "default_path",
+    "plan_import",
+]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from ..errors import RejectReason
 from ..types import Floats, Image
+from .names import name_key
 
 PhotoReason = Literal[RejectReason, "duplicate", "other_person"]
 
@@ -30,6 +31,13 @@ class PhotoResult:
     accepted: bool
     reason: PhotoReason | None = None
     detail: str = ""
+
+    @classmethod
+    def kept_already(cls, path: Path, name: str, *, owner: str) -> Self:
+        """A photo for ``name`` that ``owner`` has."""
+        if name_key(owner) == name_key(name):
+            return cls(path, False, "duplicate", "this photo is in the gallery already")
+        return cls(path, False, "other_person", f"this photo is kept for '{owner}'")
 
     @property
     def rejected(self) -> bool:

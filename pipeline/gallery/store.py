@@ -54,6 +54,9 @@ class Snapshot:
 class Store:
     """The gallery's file. May be used from several threads.
 
+    Attributes:
+        changes: counts the writes through this object, also those that changed nothing.
+
     Args:
         path: absolute path.
         create: what to do when there is no file.
@@ -64,6 +67,7 @@ class Store:
 
     def __init__(self, path: Path, *, create: Create) -> None:
         self.path = path
+        self.changes = 0
         self._engine = open_database(path, create=create)
 
     def close(self) -> None:
@@ -84,6 +88,7 @@ class Store:
         ):
             yield session
             session.flush()
+        self.changes += 1
 
     # --- reading ---------------------------------------------------------------------------
 

@@ -1,0 +1,157 @@
+"""Photos into the gallery: a person's, or a folder a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import GalleryError, ImageError
+from ..types import Image
+from .faces import Picture, main_face, pictures_in
+from .names import normalise_name, printable
+from .reader import FaceReader
+from .records import Embedded, Face, PhotoResult
+from .store import Store
+
+# Crops that are embedded at once. What is not reported yet is lost when an import is cut off.
+CHUNK = 8
+
+
+def enrol(
+    store: Store, reader: FaceReader, name: str, photos: Iterable[Path | str | Image]
+) -> Iterator[PhotoResult]:
+    """Add photos to a person, who is made with the first good one.
+
+    Yields:
+        A result for each photo, in order; an accepted one is on the disk by then.
+
+    Raises:
+        GalleryError: the name cannot be used, or the gallery cannot be written.
+        ModelMismatch: the gallery's embeddings come from another model.
+    """
+    name = normalise_name(name)
+    store.require_model(reader.model_id)
+    numbered = enumerate(photos, 1)
+    while chunk := list(islice(numbered, CHUNK)):
+        seen = [_examine(store, reader, name, photo, number) for number, photo in chunk]
+        faces = [face for face in seen if isinstance(face, Face)]
+        embedded = iter(_embed(reader, faces))
+        for (number, photo), found in zip(chunk, seen, strict=True):
+            if isinstance(found, PhotoResult):
+                yield found
+                continue
+            kept = store.add(name, found, next(embedded))
+            path = _path(photo, number)
+            if isinstance(kept, str):
+                yield PhotoResult.kept_already(path, name, owner=kept)
+            else:
+                yield PhotoResult(path, True)
+
+
+def _embed(reader: FaceReader, faces: list[Face]) -> list[Embedded]:
+    if not faces:
+        return []
+    mu, logvar = reader.embed(np.stack([face.crop for face in faces]))
+    return [Embedded(reader.model_id, *row) for row in zip(mu, logvar, strict=True)]
+
+
+def _path(photo: Path | str | Image, number: int) -> Path:
+    return Path(f"picture-{number}") if isinstance(photo, np.ndarray) else Path(photo)
+
+
+def _examine(
+    store: Store, reader: FaceReader, name: str, photo: Path | str | Image, number: int
+) -> Face | PhotoResult:
+    path = _path(photo, number)
+    try:
+        picture = Picture.load(photo, name=path)
+        # Before it is decoded: importing a folder again is quick.
+        owner = store.owner(picture.sha256)
+        if owner is not None:
+            return PhotoResult.kept_already(path, name, owner=owner)
+        return main_face(picture, reader)
+    except ImageError as error:
+        return PhotoResult(path, False, error.reason, str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    """What a folder holds for an import.
+
+    Attributes:
+        people: names with their photos.
+        notes: what is left out, and why.
+    """
+
+    people: Sequence[tuple[str, Sequence[Path]]]
+    notes: Sequence[str] = ()
+
+    @property
+    def photos(self) -> int:
+        """How many photos there are."""
+        return sum(len(photos) for _, photos in self.people)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of an import.
+
+    Attributes:
+        results: name and result of each photo.
+        notes: what was left out, and why.
+    """
+
+    results: list[tuple[str, PhotoResult]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def plan_import(folder: Path) -> ImportPlan:
+    """The people of a folder: each folder in it is a person, named like the folder.
+
+    Raises:
+        GalleryError: it is not a folder, cannot be read, or holds nobody.
+    """
+    shown = printable(str(folder))
+    people: list[tuple[str, Sequence[Path]]] = []
+    notes: list[str] = []
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        for entry in entries:
+            if not entry.is_dir():
+                notes.append(f"'{printable(entry.name)}' is not a folder: left out")
+                continue
+            _plan_person(entry, people, notes)
+    except OSError as error:
+        raise GalleryError(
+            f"the folder '{shown}' cannot be read: {error.strerror}; give a folder with a folder "
+            "for each person"
+        ) from error
+    if not people:
+        raise GalleryError(
+            f"'{shown}' has no people: it needs a folder for each person, with photos in it; "
+            "one person's photos go in with 'facestream gallery add NAME FOLDER'"
+        )
+    return ImportPlan(people, notes)
+
+
+def _plan_person(entry: Path, people: list[tuple[str, Sequence[Path]]], notes: list[str]) -> None:
+    shown = printable(entry.name)
+    inside = [path for path in entry.iterdir() if not path.name.startswith(".")]
+    photos = pictures_in(entry)
+    folders = sum(path.is_dir() for path in inside)
+    others = len(inside) - len(photos) - folders
+    if folders:
+        notes.append(f"the folders inside '{shown}' are left out ({folders})")
+    if others:
+        notes.append(f"'{shown}' has files that are not pictures, left out ({others})")
+    if not photos:
+        notes.append(f"the folder '{shown}' has no pictures: nobody added")
+        return
+    try:
+        people.append((normalise_name(entry.name), photos))
+    except GalleryError as error:
+        notes.append(f"the folder '{shown}' is left out: {error}")

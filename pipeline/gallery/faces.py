@@ -1,0 +1,187 @@
+"""Which face of a photo is enrolled, or why none is.
+
+The rule: detections the detector is at least 90 % sure of count. The largest is the main face.
+Another one makes the photo ``several_faces`` unless its area is less than a ninth of the main
+face's (a third of its width): people in the background do not spoil a portrait. Less sure
+detections are mostly patterns, and count only when they are larger than the main face.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import ImageError
+from ..types import Faces, Image
+from ..vision.images import decode_image, to_bgr
+from .names import printable
+from .reader import MIN_FACE, FaceReader
+from .records import Face
+
+CERTAIN = 0.9
+BACKGROUND_RATIO = 9.0
+# Shorter side of the box, in pixels: the crop is enlarged at most about three times.
+MIN_SIDE = 40
+# Larger photos are searched in a smaller copy: the main face is still found, much sooner.
+SEARCHED_SIDE = 1280
+
+PICTURES = frozenset(
+    {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A photo's content before it is decoded.
+
+    Attributes:
+        path: where it comes from, absolute for a file.
+        sha256: of the file, or of the pixels for an array.
+        content: the file's bytes, or the array.
+    """
+
+    path: Path
+    sha256: str
+    content: bytes | Image
+
+    @classmethod
+    def load(cls, photo: Path | str | Image, *, name: Path) -> Picture:
+        """Read a file, or take an array (H×W×3 BGR and what ``to_bgr`` knows).
+
+        Args:
+            photo: the picture.
+            name: what an array is called.
+
+        Raises:
+            ImageError: the file is missing or cannot be read.
+        """
+        if isinstance(photo, np.ndarray):
+            image = np.ascontiguousarray(to_bgr(photo))
+            digest = hashlib.sha256(repr(image.shape).encode())
+            digest.update(image.tobytes())
+            return cls(name, digest.hexdigest(), image)
+        path = Path(photo)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise ImageError("there is no such file") from None
+        except IsADirectoryError:
+            raise ImageError("it is a folder, not a picture") from None
+        except (OSError, ValueError) as error:
+            raise ImageError(f"it cannot be read: {error}") from error
+        return cls(path.absolute(), hashlib.sha256(content).hexdigest(), content)
+
+    def image(self) -> Image:
+        """H×W×3 BGR uint8.
+
+        Raises:
+            ImageError: it is not a picture, or is damaged.
+        """
+        if isinstance(self.content, bytes):
+            return decode_image(self.content, name="the file")
+        return self.content
+
+
+def main_face(picture: Picture, reader: FaceReader) -> Face:
+    """The face of a photo that is enrolled.
+
+    Raises:
+        ImageError: there is none; ``reason`` says why.
+    """
+    image = picture.image()
+    faces = _found(image, reader)
+    best = choose(faces)
+    crop = reader.align(image, faces.landmarks[best][None])[0]
+    height, width = image.shape[:2]
+    return Face(
+        path=str(picture.path),
+        sha256=picture.sha256,
+        width=width,
+        height=height,
+        box=faces.boxes[best],
+        landmarks=faces.landmarks[best],
+        score=float(faces.scores[best]),
+        crop=crop,
+    )
+
+
+def choose(faces: Faces) -> int:
+    """The row of the main face; the module's docstring has the rule.
+
+    Raises:
+        ImageError: ``no_face``, ``several_faces`` or ``too_small``.
+    """
+    sides = np.maximum(faces.boxes[:, 2:] - faces.boxes[:, :2], 0)
+    areas = sides.prod(axis=1)
+    certain = faces.scores >= CERTAIN
+    if not certain.any():
+        detail = "no face was found"
+        if len(faces):
+            detail = f"no face is certain enough (the best has a score of {faces.scores.max():.2f})"
+        raise ImageError(detail, reason="no_face")
+    best = int(np.argmax(np.where(certain, areas, -1.0)))
+    rivals = (certain & (areas * BACKGROUND_RATIO >= areas[best])) | (areas > areas[best])
+    rivals[best] = False
+    if rivals.any():
+        raise ImageError(
+            f"{int(rivals.sum()) + 1} faces were found; crop the photo to one person",
+            reason="several_faces",
+        )
+    side = float(sides[best].min())
+    if side < MIN_SIDE:
+        raise ImageError(
+            f"the face is {side:.0f} pixels wide; at least {MIN_SIDE} are needed",
+            reason="too_small",
+        )
+    return best
+
+
+def expand_photos(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Folders replaced by the pictures in them.
+
+    Returns:
+        The photos, and a note for each folder without any.
+    """
+    photos: list[Path] = []
+    notes = []
+    for path in paths:
+        if not path.is_dir():
+            photos.append(path)
+            continue
+        inside = pictures_in(path)
+        photos.extend(inside)
+        if not inside:
+            notes.append(f"the folder '{printable(str(path))}' has no pictures")
+    return photos, notes
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The files of a folder that are pictures by their names, sorted; hidden ones are not."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _found(image: Image, reader: FaceReader) -> Faces:
+    scale = SEARCHED_SIDE / max(image.shape[:2])
+    if scale < 1:
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        faces = reader.detect(np.asarray(small, np.uint8))
+        # A third of the main face's width must still be found, or a rival could be missed.
+        if len(faces) and (faces.boxes[:, 2] - faces.boxes[:, 0]).max() >= 3 * MIN_FACE:
+            # The copy has whole pixels: its scale differs a little from what was asked.
+            height, width = small.shape[:2]
+            back = np.array([image.shape[1] / width, image.shape[0] / height], np.float32)
+            return Faces(
+                boxes=faces.boxes * np.tile(back, 2),
+                scores=faces.scores,
+                landmarks=faces.landmarks * back,
+            )
+    return reader.detect(image)

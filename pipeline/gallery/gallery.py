@@ -1,0 +1,289 @@
+"""The people who can be recognised: one file, and the index built from it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import platformdirs
+
+from ..errors import GalleryError
+from ..types import Floats, Image
+from . import enrol, reembed, transfer
+from .database import Create
+from .decision import Matches
+from .enrol import ImportPlan, ImportReport, plan_import
+from .faces import expand_photos
+from .index import TemplateIndex
+from .names import printable
+from .reader import FaceReader, VisionReader
+from .records import Person, Photo, PhotoResult
+from .store import Store
+
+
+def default_path() -> Path:
+    """Where the gallery is when no path is given: in the user's data folder."""
+    return platformdirs.user_data_path("facestream") / "gallery.sqlite"
+
+
+class Gallery:
+    """People, their photos and embeddings in one SQLite file.
+
+    Methods may be called from several threads, and several processes may have the file open;
+    ``refresh`` picks up what others changed. Close it, or use it as a context manager.
+
+    Args:
+        path: the file; None is ``default_path()``.
+        create: ``if_missing`` makes a new gallery, ``never`` refuses.
+        reader: finds and embeds faces; None loads the shipped networks when they are needed.
+
+    Raises:
+        GalleryCorrupt: the file is not a gallery, or is damaged.
+        GalleryError: it is missing, cannot be opened, or was written by a newer version.
+    """
+
+    def __init__(
+        self,
+        path: Path | str | None = None,
+        *,
+        create: Create = "if_missing",
+        reader: FaceReader | None = None,
+    ) -> None:
+        self.path = (default_path() if path is None else Path(path)).expanduser().absolute()
+        if path is None and create == "if_missing":
+            _make_folder(self.path.parent)
+        self._store = Store(self.path, create=create)
+        self._reader: FaceReader = VisionReader() if reader is None else reader
+        self._index: TemplateIndex | None = None
+        self._generation = -1  # of the file, when the index was built
+        self._seen = 0  # of this object's changes
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the file. What was reported as done is on the disk already."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Gallery({str(self.path)!r})"
+
+    # --- who is there ----------------------------------------------------------------------
+
+    @property
+    def model_id(self) -> str | None:
+        """The model whose embeddings it holds; None when nothing was ever added."""
+        return self._store.model_id()
+
+    def require_model(self, model_id: str) -> None:
+        """Check that this model's embeddings can be searched here.
+
+        Raises:
+            ModelMismatch: the gallery's come from another; names the command that re-embeds.
+        """
+        self._store.require_model(model_id)
+
+    def people(self) -> list[Person]:
+        """Everybody, by name."""
+        return self._store.people()
+
+    def person(self, name: str) -> Person:
+        """One person; letter case does not matter.
+
+        Raises:
+            PersonNotFound: nobody has that name; suggests similar ones.
+        """
+        return self._store.person(name)
+
+    def photos(self, name: str) -> list[Photo]:
+        """A person's photos, oldest first.
+
+        Raises:
+            PersonNotFound: nobody has that name.
+        """
+        return self._store.photos(self._store.person(name).id)
+
+    def crop(self, photo: Photo) -> Image:
+        """The aligned face that was kept, 112×112×3 BGR uint8.
+
+        Raises:
+            GalleryCorrupt: it is gone or damaged.
+        """
+        return self._store.crop(photo.id)
+
+    # --- changing --------------------------------------------------------------------------
+
+    def add(self, name: str, *photos: Path | str | Image) -> list[PhotoResult]:
+        """Enrol photos of a person, who is made with the first good one.
+
+        Args:
+            name: of the person; see ``names.normalise_name``.
+            photos: picture files, folders of them, or arrays H×W×3 BGR uint8.
+
+        Returns:
+            A result for each photo; the accepted ones are in the gallery.
+
+        Raises:
+            GalleryError: the name cannot be used, or the gallery cannot be written.
+            ModelMismatch: the gallery's embeddings come from another model.
+        """
+        flat: list[Path | str | Image] = []
+        for photo in photos:
+            flat.extend(
+                expand_photos([Path(photo)])[0] if isinstance(photo, str | Path) else [photo]
+            )
+        return list(self.iter_add(name, flat))
+
+    def iter_add(self, name: str, photos: Iterable[Path | str | Image]) -> Iterator[PhotoResult]:
+        """Like ``add`` (without folders), one result at a time, each on the disk by then."""
+        return enrol.enrol(self._store, self._reader, name, photos)
+
+    def import_folder(
+        self,
+        folder: Path | str,
+        *,
+        progress: Callable[[str, PhotoResult], None] | None = None,
+    ) -> ImportReport:
+        """Enrol a folder that holds a folder for each person, or what ``export`` wrote.
+
+        Args:
+            folder: the folder.
+            progress: called with name and result after each photo.
+
+        Raises:
+            GalleryError: the folder cannot be read or holds nobody.
+            ModelMismatch: the gallery's embeddings come from another model.
+        """
+        folder = Path(folder)
+        report = ImportReport()
+        if transfer.is_export(folder):
+            steps = self.iter_restore(folder)
+        else:
+            plan = plan_import(folder)
+            report.notes.extend(plan.notes)
+            steps = self.iter_import(plan)
+        for name, result in steps:
+            report.results.append((name, result))
+            if progress is not None:
+                progress(name, result)
+        return report
+
+    def iter_import(self, plan: ImportPlan) -> Iterator[tuple[str, PhotoResult]]:
+        """Enrol what ``plan_import`` found, one result at a time, each on the disk by then."""
+        for name, photos in plan.people:
+            for result in enrol.enrol(self._store, self._reader, name, photos):
+                yield name, result
+
+    def iter_restore(self, folder: Path | str) -> Iterator[tuple[str, PhotoResult]]:
+        """Add what ``export`` wrote, one result at a time, each on the disk by then.
+
+        Raises:
+            GalleryError: the folder is not an export.
+        """
+        return transfer.restore(self._store, self._reader, Path(folder))
+
+    def remove(self, name: str) -> Person:
+        """Remove a person with all photos and embeddings.
+
+        Returns:
+            Who was removed.
+
+        Raises:
+            PersonNotFound: nobody has that name.
+        """
+        return self._store.remove(name)
+
+    def rename(self, old: str, new: str) -> Person:
+        """Give a person another name.
+
+        Raises:
+            PersonNotFound: nobody is called ``old``.
+            PersonExists: somebody else is called ``new``.
+            GalleryError: ``new`` cannot be a name.
+        """
+        return self._store.rename(old, new)
+
+    def export(self, folder: Path | str) -> transfer.Export:
+        """Write crops, people, photos and embeddings to a new or empty folder.
+
+        Raises:
+            OutputError: the folder is not empty or cannot be written.
+        """
+        return transfer.export(self._store, Path(folder))
+
+    def re_embed(self, *, progress: Callable[[int, int], None] | None = None) -> int:
+        """Embed all kept faces with the reader's model, and use that from now on.
+
+        Args:
+            progress: called with how many are done, and of how many.
+
+        Returns:
+            How many were embedded.
+        """
+        count = 0
+        for done, total in reembed.re_embed(self._store, self._reader):
+            count = max(count, done)
+            if progress is not None:
+                progress(done, total)
+        return count
+
+    # --- searching -------------------------------------------------------------------------
+
+    def search(self, mu: Floats, k: int = 5) -> Matches:
+        """The k most similar people of each face, from memory.
+
+        The index is built at the first search, and again after changes made by this object;
+        ``refresh`` picks up those of other processes.
+
+        Args:
+            mu: N×D embeddings of the gallery's model (see ``require_model``).
+            k: at least 1.
+
+        Raises:
+            ValueError: the shape does not fit.
+        """
+        index = self._index
+        if index is None or self._seen != self._store.changes:
+            self.refresh()
+            index = self._index
+        if index is None:
+            raise GalleryError(f"the index of '{printable(str(self.path))}' could not be built")
+        return index.search(mu, k)
+
+    def refresh(self) -> bool:
+        """Build the index anew if the gallery changed, here or in another process.
+
+        Returns:
+            True when it did.
+        """
+        with self._lock:
+            # Before the file is read: a change in between is seen at the next search.
+            self._seen = self._store.changes
+            if self._index is not None and self._store.generation() == self._generation:
+                return False
+            snapshot = self._store.snapshot()
+            self._index = TemplateIndex(snapshot)
+            self._generation = snapshot.generation
+            return True
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise GalleryError(
+            f"the folder '{printable(str(folder))}' for the gallery cannot be made: "
+            f"{error.strerror}; give another place with --gallery"
+        ) from error

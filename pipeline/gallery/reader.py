@@ -1,0 +1,88 @@
+"""What enrolment needs of the networks, and the real ones behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from facestream.engines.registry import Backend
+
+from ..types import Faces, Floats, Image
+
+if TYPE_CHECKING:
+    from ..vision.encoder import Encoder
+    from ..vision.mtcnn import Mtcnn
+
+# Smaller than what is accepted, so that a small face is told from no face.
+MIN_FACE = 20
+
+
+class FaceReader(Protocol):
+    """Finds and embeds faces."""
+
+    @property
+    def model_id(self) -> str:
+        """Changes whenever the embeddings do."""
+        ...
+
+    def detect(self, image: Image) -> Faces:
+        """The faces of a picture H×W×3 BGR uint8."""
+        ...
+
+    def align(self, image: Image, landmarks: Floats) -> Image:
+        """Crops N×112×112×3 BGR uint8 of the faces with these landmarks N×5×2."""
+        ...
+
+    def embed(self, crops: Image) -> tuple[Floats, Floats]:
+        """mu N×D (not normalised) and logvar N×D of crops N×112×112×3 BGR uint8."""
+        ...
+
+
+class VisionReader:
+    """MTCNN and the shipped encoder, loaded when they are first needed.
+
+    Args:
+        detector: to share one that is loaded already; it should find faces of 20 pixels.
+        encoder: to share one that is loaded already.
+        backend: engine to run on.
+    """
+
+    def __init__(
+        self,
+        *,
+        detector: Mtcnn | None = None,
+        encoder: Encoder | None = None,
+        backend: Backend = "auto",
+    ) -> None:
+        self._detector = detector
+        self._encoder = encoder
+        self._backend: Backend = backend
+
+    @property
+    def model_id(self) -> str:
+        """The encoder's id."""
+        return self._loaded_encoder().model_id
+
+    def detect(self, image: Image) -> Faces:
+        """See ``FaceReader``."""
+        if self._detector is None:
+            from ..vision.mtcnn import Mtcnn
+
+            self._detector = Mtcnn(min_face=MIN_FACE, backend=self._backend)
+        return self._detector.detect(image)
+
+    def align(self, image: Image, landmarks: Floats) -> Image:
+        """See ``FaceReader``."""
+        from ..vision.align import align_faces
+
+        return align_faces(image, landmarks)
+
+    def embed(self, crops: Image) -> tuple[Floats, Floats]:
+        """See ``FaceReader``."""
+        return self._loaded_encoder().embed(crops)
+
+    def _loaded_encoder(self) -> Encoder:
+        if self._encoder is None:
+            from ..vision.encoder import Encoder
+
+            self._encoder = Encoder(backend=self._backend)
+        return self._encoder

@@ -1,0 +1,246 @@
+"""A gallery as a folder of plain files, and back.
+
+``gallery.json`` describes people and photos, ``crops/`` holds the aligned faces as PNG and
+``embeddings.npz`` the arrays ``photo_id`` N, ``mu`` N×D, ``logvar`` N×D and ``model_id``.
+``gallery.json`` is written last: a folder without it is no complete export.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import GalleryError, ImageError, OutputError
+from ..types import Floats, Image
+from ..vision.images import read_image
+from .names import printable
+from .reader import FaceReader
+from .records import Embedded, Face, Person, Photo, PhotoResult
+from .store import Store
+
+DESCRIPTION = "gallery.json"
+EMBEDDINGS = "embeddings.npz"
+# Characters of a name that are kept in a folder's name, and how many of them.
+_SLUG_LENGTH = 40
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhotoEntry(_Record):
+    """A photo; ``crop`` is a path inside the export, with forward slashes."""
+
+    id: int
+    path: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    width: int
+    height: int
+    box: tuple[float, float, float, float]
+    landmarks: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
+    score: float
+    created_at: datetime
+    crop: str
+
+
+class PersonEntry(_Record):
+    """A person and the photos."""
+
+    id: int
+    name: str
+    created_at: datetime
+    photos: tuple[PhotoEntry, ...]
+
+
+class Export(_Record):
+    """``gallery.json``."""
+
+    format: Literal["facestream-gallery"] = "facestream-gallery"
+    version: Literal[1] = 1
+    model_id: str | None
+    exported_at: datetime
+    people: tuple[PersonEntry, ...]
+
+
+def export(store: Store, folder: Path) -> Export:
+    """Write the gallery to a folder that is new or empty.
+
+    Raises:
+        OutputError: the folder is not empty or cannot be written.
+        GalleryCorrupt: a crop cannot be read.
+    """
+    shown = printable(str(folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise OutputError(f"the folder '{shown}' is not empty; give a new or an empty one")
+        snapshot = store.snapshot()
+        people = tuple(_export_person(store, person, folder) for person in store.people())
+        np.savez(
+            folder / EMBEDDINGS,
+            photo_id=snapshot.photo_ids,
+            mu=snapshot.mu,
+            logvar=snapshot.logvar,
+            model_id=np.array(snapshot.model_id or ""),
+        )
+        description = Export(
+            model_id=snapshot.model_id, exported_at=datetime.now(UTC), people=people
+        )
+        (folder / DESCRIPTION).write_text(
+            description.model_dump_json(indent=2) + "\n", encoding="utf-8"
+        )
+    except OSError as error:
+        raise OutputError(
+            f"the folder '{shown}' cannot be written: {error.strerror}; choose another"
+        ) from error
+    return description
+
+
+def is_export(folder: Path) -> bool:
+    """True when the folder was written by ``export``."""
+    return (folder / DESCRIPTION).is_file()
+
+
+def read_export(folder: Path) -> Export:
+    """The description of an export.
+
+    Raises:
+        GalleryError: it is missing or not one of ours.
+    """
+    path = folder / DESCRIPTION
+    try:
+        return Export.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise GalleryError(
+            f"'{printable(str(path))}' cannot be read: {error.strerror}; give a folder made by "
+            "'facestream gallery export'"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise GalleryError(
+            f"'{printable(str(path))}' is not a gallery's export: {field}: {first['msg']}"
+        ) from error
+
+
+def restore(store: Store, reader: FaceReader, folder: Path) -> Iterator[tuple[str, PhotoResult]]:
+    """Add what an export holds; people of the same name are joined.
+
+    Embeddings of the gallery's model are taken as they are; others are made from the crops.
+
+    Yields:
+        Name and result of each photo, on the disk by then.
+
+    Raises:
+        GalleryError: the folder is not a complete export.
+        ModelMismatch: crops must be embedded, and the reader's model is not the gallery's.
+    """
+    description = read_export(folder)
+    embedded = _read_embeddings(folder)
+    ours = store.model_id()
+    for person in description.people:
+        for photo in person.photos:
+            path = Path(photo.path)
+            try:
+                face = _read_face(folder, photo)
+            except ImageError as error:
+                yield person.name, PhotoResult(path, False, error.reason, str(error))
+                continue
+            known = embedded.get(photo.id)
+            if known is None or ours not in (None, known.model_id):
+                mu, logvar = reader.embed(face.crop[None])
+                known = Embedded(reader.model_id, mu[0], logvar[0])
+            kept = store.add(person.name, face, known)
+            ours = known.model_id
+            if isinstance(kept, str):
+                yield person.name, PhotoResult.kept_already(path, person.name, owner=kept)
+            else:
+                yield person.name, PhotoResult(path, True)
+
+
+def _export_person(store: Store, person: Person, folder: Path) -> PersonEntry:
+    inside = PurePosixPath("crops", _folder_name(person))
+    (folder / inside).mkdir(parents=True)
+    return PersonEntry(
+        id=person.id,
+        name=person.name,
+        created_at=person.created_at,
+        photos=tuple(
+            _export_photo(store, photo, folder, inside) for photo in store.photos(person.id)
+        ),
+    )
+
+
+def _export_photo(store: Store, photo: Photo, folder: Path, inside: PurePosixPath) -> PhotoEntry:
+    crop = inside / f"{photo.id:06d}.png"
+    done, data = cv2.imencode(".png", store.crop(photo.id))
+    if not done:
+        raise OutputError(f"the crop of photo {photo.id} cannot be written as PNG")
+    (folder / crop).write_bytes(bytes(data))
+    left, top, right, bottom = photo.box.tolist()
+    return PhotoEntry(
+        id=photo.id,
+        path=photo.path,
+        sha256=photo.sha256,
+        width=photo.width,
+        height=photo.height,
+        box=(left, top, right, bottom),
+        landmarks=tuple((x, y) for x, y in photo.landmarks.tolist()),
+        score=photo.score,
+        created_at=photo.created_at,
+        crop=crop.as_posix(),
+    )
+
+
+def _folder_name(person: Person) -> str:
+    """The id, and of the name only letters and digits: no name can lead out of the folder."""
+    slug = "".join(char if char.isalnum() else "-" for char in person.name[:_SLUG_LENGTH])
+    return f"{person.id:06d}-{slug}".rstrip("-")
+
+
+def _read_embeddings(folder: Path) -> dict[int, Embedded]:
+    path = folder / EMBEDDINGS
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            ids, model_id = arrays["photo_id"], str(arrays["model_id"])
+            mu: Floats = arrays["mu"].astype(np.float32)
+            logvar: Floats = arrays["logvar"].astype(np.float32)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise GalleryError(
+            f"'{printable(str(path))}' is damaged ({error}); without it the import embeds the "
+            "crops again: remove it and try again"
+        ) from error
+    if mu.ndim != 2 or mu.shape != logvar.shape or ids.shape != mu.shape[:1]:
+        raise GalleryError(
+            f"the arrays of '{printable(str(path))}' do not fit together; without it the import "
+            "embeds the crops again: remove it and try again"
+        )
+    return {int(ids[row]): Embedded(model_id, mu[row], logvar[row]) for row in range(len(ids))}
+
+
+def _read_face(folder: Path, photo: PhotoEntry) -> Face:
+    inside = (folder / photo.crop).resolve()
+    if not inside.is_relative_to(folder.resolve()):
+        raise ImageError(f"its crop '{printable(photo.crop)}' is outside the export")
+    crop: Image = read_image(inside)
+    if crop.shape != (112, 112, 3):
+        raise ImageError(f"its crop '{printable(photo.crop)}' is not 112×112")
+    return Face(
+        path=photo.path,
+        sha256=photo.sha256,
+        width=photo.width,
+        height=photo.height,
+        box=np.array(photo.box, np.float32),
+        landmarks=np.array(photo.landmarks, np.float32),
+        score=photo.score,
+        crop=crop,
+    )
