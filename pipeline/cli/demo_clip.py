@@ -9,12 +9,13 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..types import Image
 from ..vision.images import read_image
 
-WIDTH, HEIGHT, FPS, SECONDS = 854, 480, 25, 10
+WIDTH, HEIGHT, FPS, SECONDS = 854, 480, 25, 8
 
 
 def portraits() -> tuple[Path, Path]:
@@ -36,15 +37,16 @@ def portraits() -> tuple[Path, Path]:
 def write_clip(path: Path) -> None:
     """Render the clip as H.264: pan, zoom, sensor noise and changing light."""
     scene = _scene([read_image(portrait) for portrait in portraits()])
-    noise = np.random.default_rng(7)
+    grain = _grain()
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.time_base = Fraction(1, FPS)
         for number in range(FPS * SECONDS):
             picture = _view(scene, number / (FPS * SECONDS - 1))
-            grain = noise.normal(0, 5, picture.shape[:2])[..., None]
-            picture = np.clip(picture + grain, 0, 255).astype(np.uint8)
+            # One field of noise, shifted about: as lively as fresh noise and much cheaper.
+            shifted = np.roll(grain, (number * 37 % HEIGHT, number * 101 % WIDTH), (0, 1))
+            picture = cv2.add(picture, shifted, dtype=cv2.CV_8U)
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame.pts = number
             container.mux(stream.encode(frame))
@@ -57,6 +59,12 @@ def _scene(pictures: list[Image]) -> Image:
     for picture, left in zip(pictures, (160, 1340), strict=True):
         scene[50:850, left : left + 800] = cv2.resize(picture, (800, 800))
     return scene
+
+
+def _grain() -> NDArray[np.int16]:
+    """Sensor noise for all three channels alike, H×W×3."""
+    noise = np.random.default_rng(7).normal(0, 5, (HEIGHT, WIDTH, 1)).round().astype(np.int16)
+    return np.repeat(noise, 3, axis=2)
 
 
 def _view(scene: Image, t: float) -> Image:
@@ -73,4 +81,4 @@ def _view(scene: Image, t: float) -> Image:
     view = cv2.warpAffine(
         scene, turn, (WIDTH, HEIGHT), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE
     )
-    return np.clip(view.astype(np.float32) * light, 0, 255).astype(np.uint8)
+    return cv2.convertScaleAbs(view, alpha=light)

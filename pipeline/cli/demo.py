@@ -1,0 +1,62 @@
+"""``facestream demo``: the main job on real pictures that come with the install."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+demo_app = typer.Typer(
+    help="Enrol someone, watch a clip, and show who was seen. Needs the 'demo' extra.",
+    epilog="[bold]Examples[/bold]\n\nfacestream demo\n\nfacestream demo --out /tmp/demo",
+)
+
+PERSON = "Eileen Collins"
+
+
+@demo_app.callback(invoke_without_command=True)
+def demo(
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder for the clip, the gallery and the results."
+        ),
+    ] = Path("demo"),
+) -> None:
+    """Enrol someone, watch a clip, and show who was seen.
+
+    The portraits are scikit-image's public-domain ``astronaut`` and ``camera``. One of the two
+    people is enrolled from her photo; the clip pans over both, with zoom, turning, noise and
+    changing light, so one must be named and the other must stay unknown.
+    """
+    from ..gallery import Gallery
+    from ..sinks.files import make_folder
+    from .console import stdout
+    from .demo_clip import portraits, write_clip
+    from .run import Request, run_sources
+
+    portrait, _ = portraits()
+    folder = make_folder(out)
+    console = stdout()
+    clip, people = folder / "clip.mp4", folder / "gallery.sqlite"
+    console.print(f"[bold]1.[/bold] Rendering {clip} from two portraits", highlight=False)
+    write_clip(clip)
+    console.print(f"[bold]2.[/bold] Enrolling {PERSON} from one photo", highlight=False)
+    people.unlink(missing_ok=True)
+    with Gallery(people) as gallery:
+        gallery.add(PERSON, portrait)
+    console.print(
+        f"[bold]3.[/bold] facestream run {clip} --gallery {people} --out {folder}", highlight=False
+    )
+    request = Request(
+        sources=[str(clip)],
+        gallery=people,
+        out=folder,
+        annotate=None,
+        events=None,
+        report=None,
+        video=True,
+        verbose=False,
+    )
+    raise typer.Exit(run_sources(request, config=None, flags={}))
