@@ -18,7 +18,6 @@ from .errors import BackendUnavailable, InferenceError, ModelError
 from .options import EngineOptions, ImageInput
 
 try:
-    import google.protobuf.message
     import onnx
     import torch
 
@@ -138,14 +137,9 @@ class _Graph:
 
     def __init__(self, path: Path, device: torch.device) -> None:
         try:
+            onnx.checker.check_model(str(path))
             model = onnx.load(str(path))
-            onnx.checker.check_model(model)
-        except (
-            google.protobuf.message.DecodeError,
-            onnx.checker.ValidationError,
-            OSError,
-            ValueError,
-        ) as error:
+        except (onnx.checker.ValidationError, OSError, ValueError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"cannot read the network {path}: {reason}") from error
         graph = model.graph

@@ -56,14 +56,15 @@ def _conv(node: Node, inputs: Inputs) -> Tensor:
     strides = node.get("strides", [1] * size)
     dilations = node.get("dilations", [1] * size)
     x, padding = _padded(node, x, list(weight.shape[2:]), fill=0.0)
-    return convolve(x, weight, bias, strides, padding, dilations, node.get("group", 1))
+    result: Tensor = convolve(x, weight, bias, strides, padding, dilations, node.get("group", 1))
+    return result
 
 
 def _max_pool(node: Node, inputs: Inputs) -> Tensor:
     kernel = node.attributes["kernel_shape"]
     pool: Any = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(kernel)]
     x, padding = _padded(node, inputs[0], kernel, fill=float("-inf"))
-    return pool(
+    result: Tensor = pool(
         x,
         kernel,
         node.get("strides", [1] * len(kernel)),
@@ -71,6 +72,7 @@ def _max_pool(node: Node, inputs: Inputs) -> Tensor:
         node.get("dilations", [1] * len(kernel)),
         ceil_mode=bool(node.get("ceil_mode", 0)),
     )
+    return result
 
 
 def _average_pool(node: Node, inputs: Inputs) -> Tensor:
@@ -135,21 +137,23 @@ def _prelu(node: Node, inputs: Inputs) -> Tensor:
 
 
 def _gemm(node: Node, inputs: Inputs) -> Tensor:
-    a = inputs[0].T if node.get("transA", 0) else inputs[0]
-    b = inputs[1].T if node.get("transB", 0) else inputs[1]
+    a: Tensor = inputs[0].T if node.get("transA", 0) else inputs[0]
+    b: Tensor = inputs[1].T if node.get("transB", 0) else inputs[1]
     product = a @ b * node.get("alpha", 1.0)
     bias = _optional(inputs, 2)
-    return product if bias is None else product + bias * node.get("beta", 1.0)
+    return product if bias is None else torch.add(product, bias * node.get("beta", 1.0))
 
 
 def _flatten(node: Node, inputs: Inputs) -> Tensor:
-    x, axis = inputs[0], node.get("axis", 1)
+    x: Tensor = inputs[0]
+    axis = node.get("axis", 1)
     axis = axis + x.ndim if axis < 0 else axis
     return x.reshape(_product(x.shape[:axis]), _product(x.shape[axis:]))
 
 
 def _reshape(node: Node, inputs: Inputs) -> Tensor:
-    x, shape = inputs[0], inputs[1].tolist()
+    x: Tensor = inputs[0]
+    shape = inputs[1].tolist()
     if not node.get("allowzero", 0):
         shape = [x.shape[i] if n == 0 else n for i, n in enumerate(shape)]
     return x.reshape(shape)
@@ -189,12 +193,14 @@ def _cast(node: Node, inputs: Inputs) -> Tensor:
 
 
 def _squeeze(node: Node, inputs: Inputs) -> Tensor:
-    x, axes = inputs[0], _axes(node, inputs)
+    x: Tensor = inputs[0]
+    axes = _axes(node, inputs)
     return x.squeeze() if axes is None else x.squeeze(axes)
 
 
 def _unsqueeze(node: Node, inputs: Inputs) -> Tensor:
-    x, axes = inputs[0], _axes(node, inputs) or []
+    x: Tensor = inputs[0]
+    axes = _axes(node, inputs) or ()
     rank = x.ndim + len(axes)
     for axis in sorted(a % rank for a in axes):
         x = x.unsqueeze(axis)
@@ -212,7 +218,8 @@ def _reduce(
     function: Callable[[Tensor, tuple[int, ...], bool], Tensor],
 ) -> Operator:
     def operator(node: Node, inputs: Inputs) -> Tensor:
-        x, axes = inputs[0], _axes(node, inputs)
+        x: Tensor = inputs[0]
+        axes = _axes(node, inputs)
         if not axes:
             if node.get("noop_with_empty_axes", 0):
                 return x
