@@ -35,7 +35,7 @@ from .report import (
     stage_reports,
 )
 from .sinks.base import Sink
-from .sources import SourceSpec, expand_sources
+from .sources import SourceOptions, SourceSpec, expand_sources
 from .stage import Batching, run_stage
 from .stages.detect import DetectStage
 from .stages.looks import LookPolicy
@@ -114,6 +114,7 @@ class Pipeline:
         self._first_result: float | None = None
         self._source: str | None = None
         self._used = False
+        self._interrupted = False
         try:
             self._load(gallery)
         except BaseException:
@@ -219,7 +220,7 @@ class Pipeline:
             self._inbox,
             self.metrics,
             lane_frames=runtime.inbox_frames,
-            max_frames=runtime.max_frames,
+            options=SourceOptions(max_frames=runtime.max_frames),
         )
         self._unfinished.extend(reader.states)
         self._states = {state.name: state for state in [*reader.states, *self._missing]}
@@ -317,6 +318,7 @@ class Pipeline:
         with ExitStack() as stack:
             for sink in self._sinks:
                 stack.callback(sink.close)
+            self._interrupted = self._supervisor.stopping
             try:
                 self._supervisor.join(STOP_SECONDS if self._supervisor.stopping else None)
             finally:
@@ -360,7 +362,7 @@ class Pipeline:
             limiting_queue=slowest,
             peak_memory_bytes=peak_memory_bytes(),
             backends={"detector": self._detector.backend, "encoder": self.encoder.backend},
-            interrupted=self._supervisor.stopping,
+            interrupted=self._interrupted or (self._ended is None and self._supervisor.stopping),
         )
 
     def _dropped(self) -> dict[str, int]:

@@ -11,12 +11,12 @@ from .errors import Closed, SourceError
 from .inbox import Inbox, Lane
 from .metrics import FRAMES_IN, Metrics
 from .report import SourceReport
-from .sources import Source, SourceSpec, open_source
+from .sources import Source, SourceOptions, SourceSpec, open_source
 from .types import Frame
 
 log = logging.getLogger(__name__)
 
-Opener = Callable[[SourceSpec], Source]
+Opener = Callable[[SourceSpec, SourceOptions], Source]
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Reader:
         inbox: where frames go.
         metrics: counts the frames.
         lane_frames: decoded frames that may wait per source.
-        max_frames: stop each source after so many frames; None reads to its end.
+        options: how sources are read.
         opener: opens a source.
     """
 
@@ -74,7 +74,7 @@ class Reader:
         metrics: Metrics,
         *,
         lane_frames: int,
-        max_frames: int | None = None,
+        options: SourceOptions,
         opener: Opener = open_source,
     ) -> None:
         self.states = [SourceState(spec.name) for spec in specs]
@@ -82,7 +82,7 @@ class Reader:
         self._inbox = inbox
         self._metrics = metrics
         self._lane_frames = lane_frames
-        self._max_frames = max_frames
+        self._options = options
         self._opener = opener
         self._stopping = threading.Event()
         self._current: Source | None = None
@@ -100,7 +100,7 @@ class Reader:
             if self._stopping.is_set():
                 break
             try:
-                with self._opener(spec) as source:
+                with self._opener(spec, self._options) as source:
                     self._read(source, state)
             except SourceError as error:
                 log.warning("%s", error)
@@ -112,12 +112,14 @@ class Reader:
     def _read(self, source: Source, state: SourceState) -> None:
         state.opened = True
         state.expected = source.info.frames
-        if self._max_frames is not None and state.expected is not None:
-            state.expected = min(state.expected, self._max_frames)
+        if self._options.max_frames is not None and state.expected is not None:
+            state.expected = min(state.expected, self._options.max_frames)
         self._current = source
         if self._stopping.is_set():
             return
-        lane = self._inbox.open(source.name, live=source.live, capacity=self._lane_frames)
+        # A live lane keeps only the newest frame, a file's a few.
+        capacity = None if source.live else self._lane_frames
+        lane = self._inbox.open(source.name, live=source.live, capacity=capacity)
         try:
             self._deliver(source, lane, state)
         finally:
@@ -134,5 +136,5 @@ class Reader:
             state.read += 1
             state.seconds = frame.pts
             self._metrics.add(FRAMES_IN, source=source.name)
-            if state.read == self._max_frames or self._stopping.is_set():
+            if self._stopping.is_set():
                 return
