@@ -1,0 +1,65 @@
+"""Where frames come from: video files, pictures, cameras and network streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import SourceError
+from .base import (
+    DEFAULTS,
+    Clock,
+    Kind,
+    Source,
+    SourceInfo,
+    SourceOptions,
+    SourceSpec,
+    without_credentials,
+)
+from .camera import CameraSource
+from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand_sources
+from .file import FileSource
+from .images import ImagesSource
+from .url import UrlSource
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "CameraSource",
+    "Clock",
+    "FileSource",
+    "ImagesSource",
+    "Kind",
+    "Source",
+    "SourceInfo",
+    "SourceOptions",
+    "SourceSpec",
+    "UrlSource",
+    "expand_sources",
+    "open_source",
+    "without_credentials",
+]
+
+
+def open_source(spec: SourceSpec | str | Path, options: SourceOptions = DEFAULTS) -> Source:
+    """Open one source; close it, or use it in a ``with`` block.
+
+    Args:
+        spec: from ``expand_sources``, or anything that it takes and that is a single source.
+        options: how to read it.
+
+    Raises:
+        SourceError: it is missing, cannot be opened, holds nothing that can be decoded, or is
+            several sources.
+    """
+    if not isinstance(spec, SourceSpec):
+        found = expand_sources([spec])
+        if len(found) > 1:
+            raise SourceError(f"{spec} is {len(found)} sources; use expand_sources, open each")
+        spec = found[0]
+    if spec.kind == "video":
+        return FileSource(spec, options)
+    if spec.kind == "images":
+        return ImagesSource(spec, options)
+    if spec.kind == "camera":
+        return CameraSource(spec, options)
+    return UrlSource(spec, options)

@@ -1,0 +1,172 @@
+"""What a source is: frames in order, from a file, pictures, a camera or a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from ..types import Frame
+
+Kind = Literal["video", "images", "camera", "url"]
+Clock = Literal["container", "opened"]
+
+_SECRET = re.compile(r"pass|pwd|token|secret|key|auth|sig|user|login|cred", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """What to open; made by ``expand_sources``.
+
+    Attributes:
+        kind: which reader serves it.
+        location: path, device or URL; a URL may hold credentials, so it is never shown.
+        name: how everybody calls it, free of credentials.
+        files: the pictures of an ``images`` source, in order.
+    """
+
+    kind: Kind
+    location: str
+    name: str
+    files: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SourceSpec({self.kind}, {self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How sources are read.
+
+    Attributes:
+        max_frames: end after so many frames; None reads to the end.
+        open_timeout: seconds until opening a URL or camera fails.
+        read_timeout: seconds without data until reading a URL or camera fails.
+        rtsp_transport: how RTSP streams travel.
+        decode_threads: threads that decode a file. Two keep 1080p ahead of the detector on two
+            cores; 0 takes every core.
+    """
+
+    max_frames: int | None = None
+    open_timeout: float = 10.0
+    read_timeout: float = 10.0
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    decode_threads: int = 2
+
+    def __post_init__(self) -> None:
+        if self.max_frames is not None and self.max_frames < 1:
+            raise ValueError(f"max_frames must be at least 1, not {self.max_frames}")
+
+
+DEFAULTS = SourceOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known of a source when it is opened.
+
+    Attributes:
+        width: pixels of its frames as they are delivered (rotated, square pixels), where known.
+        height: likewise.
+        fps: average frames a second, None for pictures or where unknown.
+        frames: how many it should have, where its container says so.
+        duration: seconds, where its container says so.
+        clock: where ``Frame.utc`` comes from: the container's creation time, or the moment the
+            source was opened; ``pts`` is added to either.
+        codec: short name, e.g. ``h264``.
+    """
+
+    width: int | None
+    height: int | None
+    fps: float | None
+    frames: int | None
+    duration: float | None
+    clock: Clock
+    codec: str = ""
+
+
+class Source(Protocol):
+    """An open source: a context manager and an iterator of frames, iterated once.
+
+    One thread iterates; ``stop`` may be called from any thread and from a signal handler.
+    """
+
+    @property
+    def name(self) -> str:
+        """Free of credentials."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """Frames come when they come: who is late must drop."""
+        ...
+
+    @property
+    def info(self) -> SourceInfo: ...
+
+    @property
+    def decoded(self) -> int:
+        """Frames delivered so far."""
+        ...
+
+    @property
+    def corrupt(self) -> int:
+        """Packets, frames or pictures that could not be decoded so far, each skipped."""
+        ...
+
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong with it so far, a line each; complete once the iteration has ended."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames, in order.
+
+        Raises:
+            SourceError: it broke off, or not one frame could be decoded.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End the iteration after the frame that is being decoded."""
+        ...
+
+    def close(self) -> None:
+        """Free it. May be repeated; not while another thread iterates."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def without_credentials(url: str) -> str:
+    """The URL without user and password, and with the values of secret parameters hidden.
+
+    >>> without_credentials("rtsp://admin:1234@10.0.0.7:554/main?token=abc&stream=2")
+    'rtsp://10.0.0.7:554/main?token=***&stream=2'
+    """
+    try:
+        parts = urlsplit(url)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        return f"{url.partition('://')[0]}://***"
+    shown = [(name, "***" if _SECRET.search(name) else value) for name, value in query]
+    return urlunsplit(
+        (
+            parts.scheme,
+            parts.netloc.rpartition("@")[2],
+            parts.path,
+            urlencode(shown, quote_via=quote, safe="*/:,"),
+            "",
+        )
+    )

@@ -1,0 +1,46 @@
+"""A camera of this machine, through Video4Linux."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from ..errors import SourceError
+from .base import DEFAULTS, SourceOptions, SourceSpec
+from .decode import reason
+from .stream import StreamSource
+
+
+class CameraSource(StreamSource):
+    """A V4L2 device such as ``/dev/video0``.
+
+    Raises:
+        SourceError: there is no such device, it is in use, or it gives no pictures.
+    """
+
+    live = True
+
+    def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
+        super().__init__(spec, options, _open(spec, options), latency="low")
+
+
+def _open(spec: SourceSpec, options: SourceOptions) -> InputContainer:
+    device = Path(spec.location)
+    if not device.exists():
+        found = ", ".join(sorted(path.name for path in Path("/dev").glob("video*")))
+        raise SourceError(
+            f"{spec.name}: there is no {device}; "
+            + (f"this machine has {found}" if found else "this machine has no camera")
+        )
+    try:
+        return av.open(
+            str(device),
+            format="video4linux2",
+            timeout=(options.open_timeout, options.read_timeout),
+            mode="r",
+        )
+    except (av.error.FFmpegError, ValueError) as error:
+        why = reason(error) if isinstance(error, av.error.FFmpegError) else str(error)
+        raise SourceError(f"cannot open {spec.name} ({device}): {why}") from error

@@ -1,0 +1,195 @@
+"""Decoding with PyAV: packets to BGR frames, counting what is damaged.
+
+Measured on two Zen 4 cores, h264 1080p (``street_crowd_1080p.mp4``): decoding alone takes 6.1 ms
+of CPU a frame; turning YUV into BGR with one `VideoReformatter` that is kept and one thread adds
+0.4 ms, `VideoFrame.to_ndarray(format="bgr24")` 1.0 ms and `cv2.cvtColor` 1.7 ms. Two frame
+threads give 255 frames a second to BGR, one gives 153.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, cast
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from ..errors import SourceError
+from ..types import Image
+
+log = logging.getLogger(__name__)
+
+# A reader that fails so often in a row, without a packet in between, is not going to recover.
+READ_FAILURES = 50
+_TURNS = {
+    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    180: cv2.ROTATE_180,
+    270: cv2.ROTATE_90_CLOCKWISE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded frame: H×W×3 BGR uint8, and its time in seconds on the stream's own clock."""
+
+    image: Image
+    time: float | None
+
+
+def reason(error: av.error.FFmpegError) -> str:
+    """What FFmpeg says, without the location: that may hold credentials."""
+    text = str(error.strerror or type(error).__name__)
+    return text[:1].lower() + text[1:]
+
+
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """The stream to watch: the best one that is not a cover picture.
+
+    Raises:
+        SourceError: there is none, or no decoder for it.
+    """
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        if len(container.streams.audio):
+            raise SourceError(f"{name} has sound only, no video; give a file with pictures")
+        raise SourceError(f"{name} holds no video that can be read; give a video file")
+    best = container.streams.best("video")
+    stream = next((s for s in streams if s is best), streams[0])
+    if stream.codec_context is None:
+        raise SourceError(f"{name} uses a video codec that cannot be decoded here; convert it")
+    return stream
+
+
+def fps_of(stream: VideoStream) -> float | None:
+    """Average frames a second, None where the container does not say."""
+    rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate else None
+
+
+def shape_of(stream: VideoStream) -> tuple[int, int]:
+    """Width and height as coded, before rotation; with square pixels."""
+    context = stream.codec_context
+    width = context.width
+    ratio = stream.sample_aspect_ratio or context.sample_aspect_ratio
+    return _square_width(width, float(ratio) if ratio else 1.0), context.height
+
+
+class Decoder:
+    """Turns a container's packets into pictures; for one thread.
+
+    Args:
+        container: opened; the caller closes it.
+        stream: one of its video streams.
+        threads: decoding threads, 0 for as many as there are cores.
+        latency: ``low`` decodes slices in parallel instead of whole frames: no frame of delay.
+
+    Attributes:
+        corrupt: packets and frames that could not be decoded.
+        end: where the packets of any stream ended so far, in seconds on the container's clock.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        threads: int,
+        latency: Literal["normal", "low"] = "normal",
+    ) -> None:
+        stream.thread_type = "AUTO" if latency == "normal" else "SLICE"
+        stream.codec_context.thread_count = threads
+        self.corrupt = 0
+        self.end = 0.0
+        self._container = container
+        self._stream = stream
+        self._reformatter = VideoReformatter()
+        self._time_base = stream.time_base or Fraction(1, av.time_base)
+        self._ratio = float(stream.sample_aspect_ratio or 1)
+
+    def pictures(self) -> Iterator[Picture]:
+        """Every frame that decodes, in presentation order.
+
+        Raises:
+            av.error.FFmpegError: reading broke off (time-out, lost connection); what the decoder
+                still held was delivered before.
+        """
+        broken: av.error.FFmpegError | None = None
+        try:
+            for packet in self._packets():
+                yield from self._converted(self._decode(packet))
+        except av.error.FFmpegError as error:
+            broken = error
+        yield from self._converted(self._decode(None))
+        if broken is not None:
+            raise broken
+
+    def _packets(self) -> Iterator[Packet[Stream]]:
+        failures = 0
+        while failures < READ_FAILURES:
+            try:
+                # All streams are read: sound tells how far the file goes.
+                for packet in self._container.demux():
+                    if packet.dts is None and packet.size == 0:
+                        continue  # end of a stream; the decoder is flushed in pictures()
+                    failures = 0
+                    if packet.pts is not None and packet.time_base is not None:
+                        end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                        self.end = max(self.end, end)
+                    if packet.stream.index == self._stream.index:
+                        yield packet
+                return
+            except av.error.InvalidDataError as error:
+                # The demuxer skips what it cannot read and finds its way in the next call.
+                failures += 1
+                self.corrupt += 1
+                log.debug("damaged container data: %s", reason(error))
+
+    def _decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
+        """The frames that this packet completes; None flushes the decoder."""
+        context = self._stream.codec_context
+        try:
+            return context.decode(cast("Packet[VideoStream] | None", packet))
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError as error:
+            self.corrupt += 1
+            log.debug("packet skipped: %s", reason(error))
+            return []
+
+    def _converted(self, frames: Sequence[VideoFrame]) -> Iterator[Picture]:
+        for frame in frames:
+            image = None if frame.is_corrupt else self._convert(frame)
+            if image is None:
+                self.corrupt += 1
+            else:
+                # Frame.time is not a number when the decoder is fed directly.
+                time = None if frame.pts is None else float(frame.pts * self._time_base)
+                yield Picture(image, time)
+
+    def _convert(self, frame: VideoFrame) -> Image | None:
+        width = _square_width(frame.width, self._ratio)
+        try:
+            bgr = self._reformatter.reformat(frame, width=width, format="bgr24", threads=1)
+        except (av.error.FFmpegError, ValueError) as error:
+            log.debug("frame not converted: %s", error)
+            return None
+        image = np.ascontiguousarray(bgr.to_ndarray(), dtype=np.uint8)
+        turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
+        return image if turn is None else np.asarray(cv2.rotate(image, turn), dtype=np.uint8)
+
+
+def _square_width(width: int, ratio: float) -> int:
+    """Width with square pixels; ratios near 1 or beyond belief change nothing."""
+    if abs(ratio - 1) < 0.02 or not 0.25 <= ratio <= 4:
+        return width
+    return max(1, round(width * ratio))
