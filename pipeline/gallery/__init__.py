@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .decision import Matches, Thresholds, decide, decide_frame
 from .enrol import ImportPlan, ImportReport, plan_import
-from .gallery import Gallery, default_path
+from .gallery import Gallery
 from .reader import FaceReader, VisionReader
 from .records import Person, Photo, PhotoReason, PhotoResult
 
@@ -22,6 +22,5 @@ __all__ = [
     "VisionReader",
     "decide",
     "decide_frame",
-    "default_path",
     "plan_import",
 ]

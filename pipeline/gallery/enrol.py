@@ -84,11 +84,13 @@ class ImportPlan:
 
     Attributes:
         people: names with their photos.
-        notes: what is left out, and why.
+        notes: what is left out because it is no photo of a person.
+        refused: folders of photos that are left out because of their names.
     """
 
     people: Sequence[tuple[str, Sequence[Path]]]
     notes: Sequence[str] = ()
+    refused: Sequence[str] = ()
 
     @property
     def photos(self) -> int:
@@ -118,27 +120,33 @@ def plan_import(folder: Path) -> ImportPlan:
     shown = printable(str(folder))
     people: list[tuple[str, Sequence[Path]]] = []
     notes: list[str] = []
+    refused: list[str] = []
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         for entry in entries:
             if not entry.is_dir():
                 notes.append(f"'{printable(entry.name)}' is not a folder: left out")
                 continue
-            _plan_person(entry, people, notes)
+            photos = _photos_of(entry, notes)
+            try:
+                if photos:
+                    people.append((normalise_name(entry.name), photos))
+            except GalleryError as error:
+                refused.append(f"the folder '{printable(entry.name)}' is left out: {error}")
     except OSError as error:
         raise GalleryError(
             f"the folder '{shown}' cannot be read: {error.strerror}; give a folder with a folder "
             "for each person"
         ) from error
-    if not people:
+    if not people and not refused:
         raise GalleryError(
             f"'{shown}' has no people: it needs a folder for each person, with photos in it; "
             "one person's photos go in with 'facestream gallery add NAME FOLDER'"
         )
-    return ImportPlan(people, notes)
+    return ImportPlan(people, notes, refused)
 
 
-def _plan_person(entry: Path, people: list[tuple[str, Sequence[Path]]], notes: list[str]) -> None:
+def _photos_of(entry: Path, notes: list[str]) -> list[Path]:
     shown = printable(entry.name)
     inside = [path for path in entry.iterdir() if not path.name.startswith(".")]
     photos = pictures_in(entry)
@@ -150,8 +158,4 @@ def _plan_person(entry: Path, people: list[tuple[str, Sequence[Path]]], notes: l
         notes.append(f"'{shown}' has files that are not pictures, left out ({others})")
     if not photos:
         notes.append(f"the folder '{shown}' has no pictures: nobody added")
-        return
-    try:
-        people.append((normalise_name(entry.name), photos))
-    except GalleryError as error:
-        notes.append(f"the folder '{shown}' is left out: {error}")
+    return photos

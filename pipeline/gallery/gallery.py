@@ -8,8 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import platformdirs
-
+from ..config import default_gallery_path
 from ..errors import GalleryError
 from ..types import Floats, Image
 from . import enrol, reembed, transfer
@@ -24,11 +23,6 @@ from .records import Person, Photo, PhotoResult
 from .store import Store
 
 
-def default_path() -> Path:
-    """Where the gallery is when no path is given: in the user's data folder."""
-    return platformdirs.user_data_path("facestream") / "gallery.sqlite"
-
-
 class Gallery:
     """People, their photos and embeddings in one SQLite file.
 
@@ -36,7 +30,7 @@ class Gallery:
     ``refresh`` picks up what others changed. Close it, or use it as a context manager.
 
     Args:
-        path: the file; None is ``default_path()``.
+        path: the file; None is ``default_gallery_path()``.
         create: ``if_missing`` makes a new gallery, ``never`` refuses.
         reader: finds and embeds faces; None loads the shipped networks when they are needed.
 
@@ -52,7 +46,7 @@ class Gallery:
         create: Create = "if_missing",
         reader: FaceReader | None = None,
     ) -> None:
-        self.path = (default_path() if path is None else Path(path)).expanduser().absolute()
+        self.path = (default_gallery_path() if path is None else Path(path)).expanduser().absolute()
         if path is None and create == "if_missing":
             _make_folder(self.path.parent)
         self._store = Store(self.path, create=create)
@@ -172,7 +166,7 @@ class Gallery:
             steps = self.iter_restore(folder)
         else:
             plan = plan_import(folder)
-            report.notes.extend(plan.notes)
+            report.notes.extend([*plan.notes, *plan.refused])
             steps = self.iter_import(plan)
         for name, result in steps:
             report.results.append((name, result))
