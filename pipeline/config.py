@@ -22,7 +22,7 @@ from .errors import ConfigError
 
 Json = dict[str, Any]
 ENVIRONMENT_PREFIX = "FACESTREAM_"
-Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
 
 
 class _Group(BaseModel):
@@ -83,7 +83,7 @@ class RecognitionSettings(_Group):
     """Uncertainty of the embedding above which no name is given (``uncertain``). Unset: the limit
     in the model's card."""
     min_face_to_name: int = Field(default=24, ge=0, le=4096, strict=True)
-    """Smallest face (shorter side of its box in pixels) that may get a name (else ``too_small``)."""
+    """Smallest face that may get a name (else ``too_small``): shorter side of its box in pixels."""
 
 
 class RuntimeSettings(_Group):

@@ -46,8 +46,8 @@ class Moment(_Event):
     pts: Seconds
     """Presentation time: seconds since the start of the source."""
     utc: AwareDatetime
-    """Wall-clock time (UTC, ISO 8601). For a file: its recording or modification time plus
-    ``pts``."""
+    """Wall-clock time (UTC, ISO 8601). For a file: when it was recorded, where it says so, else
+    when it was opened, plus ``pts``."""
 
     @classmethod
     def at(cls, pts: float, utc: float) -> Moment:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -206,7 +206,7 @@ def identify(
         "detector.min_face": min_face,
         "runtime.backend": None if backend is None else backend.value,
     }
-    form = "json" if as_json else "table"
+    form: Literal["json", "table"] = "json" if as_json else "table"
     raise typer.Exit(
         identify_images(images, gallery=gallery, form=form, config=config, flags=flags)
     )
@@ -251,7 +251,7 @@ def embed(
         "detector.min_face": min_face,
         "runtime.backend": None if backend is None else backend.value,
     }
-    keep = "largest" if largest else "all"
+    keep: Literal["largest", "all"] = "largest" if largest else "all"
     raise typer.Exit(embed_paths(paths, out=out, keep=keep, config=config, flags=flags))
 
 

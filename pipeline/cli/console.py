@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from functools import cache
 
 from rich.console import Console
 from rich.logging import RichHandler
+
+FILE_WIDTH = 140
 
 
 @cache
@@ -17,8 +20,11 @@ def stderr() -> Console:
 
 
 def stdout() -> Console:
-    """Where results go."""
-    return Console(highlight=False)
+    """Where results go; into a file or a pipe, tables are wide enough for paths."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=FILE_WIDTH)
+    return console
 
 
 def set_up_logging(*, debug: bool = False) -> None:

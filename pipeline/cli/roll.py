@@ -119,7 +119,7 @@ def _row(seen: Seen, *, several: bool) -> list[Text]:
     cells += [
         Text(_spans(seen)),
         Text(str(seen.count)),
-        Text(f"{seen.best.similarity:.2f}"),
+        Text("–" if seen.best.reason == "no_gallery" else f"{seen.best.similarity:.2f}"),
         Text("–" if sigma is None else f"{sigma:.2f}"),
     ]
     if seen.picture is not None:

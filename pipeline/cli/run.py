@@ -135,7 +135,9 @@ def _source_files(sources: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for source in sources:
         try:
-            found += [Path(str(spec.location)).resolve() for spec in expand_sources([source])]
+            for spec in expand_sources([source]):
+                # A folder of pictures is one source of many files.
+                found.append(Path(spec.location).resolve())
         except SourceError:
             found.append(Path(source).resolve())
     return found

@@ -21,7 +21,8 @@ class PicturesSink(Sink):
     The picture is on disk before any inner sink writes an event that names it.
 
     Args:
-        folder: created where it is missing; files are ``<source>-<track>-<name>.jpg``.
+        folder: created where it is missing; files are ``<source>-<track>-<name>.jpg``
+            (the last part of the source's name, without its suffix).
         then: sinks that get every frame and every (amended) sighting; closed with this one.
         relative_to: folder the path in the event is relative to, usually that of the events
             file; None writes it as ``folder`` is given.
@@ -56,7 +57,7 @@ class PicturesSink(Sink):
             sink.close()
 
     def _save(self, event: Sighting, image: Image) -> str:
-        name = f"{slug(event.source)}-{event.track_id:04d}-{slug(event.name)}.jpg"
+        name = f"{slug(Path(event.source).stem)}-{event.track_id:04d}-{slug(event.name)}.jpg"
         path = self._folder / name
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
         part = path.with_suffix(".part")

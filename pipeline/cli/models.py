@@ -1,0 +1,52 @@
+"""Detector and encoder for the commands on pictures, loaded side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..config import Settings
+from ..vision.encoder import Encoder
+from ..vision.mtcnn import Mtcnn
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The loaded networks."""
+
+    detector: Mtcnn
+    encoder: Encoder
+
+
+@contextmanager
+def load_models(settings: Settings) -> Iterator[Models]:
+    """Load detector and encoder as the settings say, and free them in the end.
+
+    Raises:
+        EngineError: they cannot run here.
+    """
+    detector, runtime = settings.detector, settings.runtime
+    with ThreadPoolExecutor(2) as pool:
+        finding = pool.submit(
+            Mtcnn,
+            mode=detector.mode,
+            min_face=detector.min_face,
+            factor=detector.factor,
+            thresholds=detector.thresholds,
+            backend=runtime.backend,
+            threads=runtime.threads,
+        )
+        embedding = pool.submit(
+            Encoder,
+            backend=runtime.backend,
+            threads=runtime.threads,
+            max_batch=settings.encoder.max_batch,
+        )
+    models = Models(finding.result(), embedding.result())
+    try:
+        yield models
+    finally:
+        models.detector.close()
+        models.encoder.close()
