@@ -16,7 +16,7 @@ from torch.nn.utils import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from .backbones import INPUT_SIZE
 from .errors import TrainingError
-from .vae import LOGVAR_RANGE, VaeEncoder
+from .vae import LOGVAR_RANGE, VaeEncoder, stage_means
 
 log = logging.getLogger(__name__)
 OPSET = 18
@@ -45,8 +45,7 @@ class _Folded(nn.Module):
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.backbone(VaeEncoder.normalise(faces))
         mu = self.dense(maps[-1].flatten(1))
-        means = [m.mean(dim=(2, 3)) for m in maps]
-        hidden = self.act(self.hidden(torch.cat([*means, mu], dim=1)))
+        hidden = self.act(self.hidden(torch.cat([stage_means(maps), mu], dim=1)))
         return mu, self.out(hidden).clamp(*LOGVAR_RANGE)
 
 

@@ -28,6 +28,11 @@ def reparameterise(mu: Tensor, logvar: Tensor, noise: Tensor | None = None) -> T
     return mu + eps * torch.exp(0.5 * logvar)
 
 
+def stage_means(maps: list[Tensor]) -> Tensor:
+    """The mean of each channel of each stage, N×(channels of all stages)."""
+    return torch.cat([m.mean(dim=(2, 3)) for m in maps], dim=1)
+
+
 class MuHead(nn.Module):
     """Batch norm, dense layer over the whole last map, batch norm: N×C×S×S to N×D."""
 
@@ -63,12 +68,6 @@ class LogvarHead(nn.Module):
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.constant_(self.out.bias, -1.0)
 
-    @staticmethod
-    def statistics(maps: list[Tensor], mu: Tensor) -> Tensor:
-        """N×(channels of all stages + D): what the head looks at."""
-        means = [m.mean(dim=(2, 3)) for m in maps]
-        return torch.cat([*means, mu], dim=1)
-
     @torch.no_grad()
     def calibrate(self, statistics: Tensor) -> None:
         """Standardise the inputs to these examples (M×inputs)."""
@@ -100,17 +99,22 @@ class VaeEncoder(nn.Module):
         """0..255 to about −1..1, as SFace does it."""
         return (faces - 127.5) * (1.0 / 128.0)
 
-    def heads(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """mu and logvar from the trunk's feature maps.
+    def heads(self, last: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and logvar from what the trunk gives.
 
         The log-variance head reads mu but does not train it: the doubt must not be lowered by
         changing the identity.
+
+        Args:
+            last: N×C×S×S, the last feature map.
+            means: N×(channels of all stages), the mean of each channel (``stage_means``).
         """
-        mu = self.mu_head(maps[-1])
-        return mu, self.logvar_head(self.logvar_head.statistics(maps, mu.detach()))
+        mu = self.mu_head(last)
+        return mu, self.logvar_head(torch.cat([means, mu.detach()], dim=1))
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
-        return self.heads(self.backbone(self.normalise(faces)))
+        maps = self.backbone(self.normalise(faces))
+        return self.heads(maps[-1], stage_means(maps))
 
 
 class Vae(nn.Module):

@@ -1,0 +1,123 @@
+"""Checkpoints and what lies beside them: settings, manifest, revision, curves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .config import FitConfig
+from .errors import CheckpointError
+from .vae import Vae, make_vae
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint in one step: whatever goes wrong, the file before it survives.
+
+    Raises:
+        CheckpointError: it cannot be written (a full disk, say).
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(dict(state), file)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write the checkpoint {path}: {error}; the one before it is untouched"
+        ) from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: missing, damaged, or no checkpoint of ours.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"no checkpoint at {path}") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.PickleError) as error:
+        raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
+    if not isinstance(state, dict) or not {"model", "config", "step"} <= set(state):
+        raise CheckpointError(f"{path} is not a checkpoint of facestream's training")
+    return state
+
+
+def restore(model: Vae, state: Mapping[str, Any], path: Path) -> None:
+    """Put a checkpoint's weights into a model.
+
+    Raises:
+        CheckpointError: they are of another architecture.
+    """
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{path} is of another architecture: {reason}") from error
+
+
+def load_model(path: Path) -> tuple[Vae, FitConfig]:
+    """The model of a checkpoint, in evaluation mode, and the settings it was trained with.
+
+    Raises:
+        CheckpointError: as ``load_checkpoint`` and ``restore``.
+    """
+    state = load_checkpoint(path)
+    config = FitConfig.model_validate_json(state["config"])
+    model = make_vae(config.backbone, dim=config.dim)
+    restore(model, state, path)
+    return model.eval(), config
+
+
+def git_revision(folder: Path) -> str:
+    """The commit that the code is at, with ``+changes`` where files differ; else ``unknown``."""
+    try:
+        head = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty=+changes", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return head.stdout.strip()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file, in one step."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+class Curve:
+    """A CSV file of numbers by step; a resumed run drops the rows after its checkpoint."""
+
+    def __init__(self, path: Path, *, first: int) -> None:
+        self._path = path
+        rows: list[dict[str, str]] = []
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= first]
+        path.unlink(missing_ok=True)
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: Mapping[str, object]) -> None:
+        """Append a row; its first keys make the header."""
+        new = not self._path.is_file()
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)

@@ -1,0 +1,77 @@
+"""Settings of a training run; written beside every checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .backbones import BackboneName
+from .vae import LATENT_DIM
+
+
+class LossWeights(BaseModel):
+    """How much each loss counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    distil: float = Field(1.0, ge=0, description="cosine to the teacher's clean embedding")
+    doubt: float = Field(1.0, ge=0, description="heteroscedastic likelihood, teaches sigma")
+    reconstruction: float = Field(1.0, ge=0, description="masked squared error of the decoder")
+    reconstruction_to_mu: float = Field(
+        0.02, ge=0, le=1, description="share of the decoder's gradient that reaches mu"
+    )
+    kl: float = Field(0.01, ge=0, description="KL to a standard normal, a dimension's mean")
+    kl_warm_up: int = Field(200, ge=0, description="steps over which the KL's weight rises")
+    free_bits: float = Field(0.05, ge=0, description="nats a dimension under which KL is free")
+
+
+class FitConfig(BaseModel):
+    """All that decides how a run goes; the same settings and data give the same curve.
+
+    Attributes:
+        data: folder of the zips and csv lists.
+        datasets: sets to use; all in the folder when empty.
+        teacher: SFace's ONNX file.
+        cache: where the teacher's embeddings are kept between runs.
+        backbone: the trunk.
+        start: ``sface`` begins with the teacher's weights (``mobile`` only), ``fresh`` does not.
+        trunk: ``frozen`` leaves the trunk as it starts, ``trained`` trains it too.
+        limit: use only this many training pictures (0 = all), chosen by the seed.
+        steps: batches to train for.
+        lr: of heads and decoder. lr_mu: of mu's dense layer (0 keeps it). lr_trunk: of a trained
+            trunk.
+        decode: share of each batch that the decoder reconstructs; it is the costly part on a CPU.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path
+    teacher: Path
+    cache: Path = Path("runs/cache")
+    datasets: tuple[str, ...] = ()
+    backbone: BackboneName = "mobile"
+    start: Literal["sface", "fresh"] = "sface"
+    trunk: Literal["frozen", "trained"] = "frozen"
+    dim: int = Field(LATENT_DIM, ge=2)
+    limit: int = Field(0, ge=0)
+    held_out_percent: int = Field(4, ge=1, le=50)
+    batch: int = Field(64, ge=2)
+    steps: int = Field(2000, ge=1)
+    lr: float = Field(2e-3, gt=0)
+    lr_mu: float = Field(0.0, ge=0)
+    lr_trunk: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    weights: LossWeights = LossWeights()
+    decode: float = Field(0.25, gt=0, le=1)
+    seed: int = 0
+    log_every: int = Field(10, ge=1)
+    save_every: int = Field(100, ge=1)
+    validate_every: int = Field(200, ge=1)
+    validation_pictures: int = Field(480, ge=2)
+    workers: int = Field(1, ge=0)
+    threads: int = Field(2, ge=1)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = Field(1, ge=1)

@@ -1,0 +1,119 @@
+"""Validation on people held out of training: can they be told apart, and does sigma know when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from .data import FaceRow, FaceZips
+from .degrade import degrade_randomly
+from .losses import cosine_distance
+from .teacher import centre_crop
+from .trunk import TrunkRun
+from .vae import VaeEncoder
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """Held-out pictures as the trunk sees them, clean (first N rows) and degraded (last N).
+
+    Attributes:
+        last: 2N×C×S×S float16 feature maps.
+        means: 2N×M.
+        target: N×D, the teacher's clean embedding.
+        level: 2N, 0 for the clean ones.
+        person: N labels.
+    """
+
+    last: Tensor
+    means: Tensor
+    target: Tensor
+    level: Floats
+    person: NDArray[np.str_]
+
+
+def prepare_held_out(
+    folder: Path, rows: Sequence[FaceRow], targets: Floats, trunk: TrunkRun, *, seed: int = 1
+) -> HeldOut:
+    """Read the pictures, degrade each once, run the trunk."""
+    zips = FaceZips(folder)
+    clean, spoilt, levels = [], [], []
+    for i, row in enumerate(rows):
+        rng = np.random.default_rng((seed, i))
+        face = centre_crop(zips.read(row))
+        bad, level = degrade_randomly(face, rng)
+        clean.append(face)
+        spoilt.append(bad)
+        levels.append(level)
+    zips.close()
+    lasts, means = [], []
+    stack = np.stack([*clean, *spoilt]).transpose(0, 3, 1, 2)
+    for start in range(0, len(stack), 64):
+        last, mean = trunk(torch.from_numpy(stack[start : start + 64].copy()).float())
+        lasts.append(last.half().cpu())
+        means.append(mean.cpu())
+    return HeldOut(
+        last=torch.cat(lasts),
+        means=torch.cat(means),
+        target=torch.from_numpy(targets),
+        level=np.array([0.0] * len(rows) + levels, np.float32),
+        person=np.array([r.identity or f"x{i}" for i, r in enumerate(rows)]),
+    )
+
+
+def validate(encoder: VaeEncoder, held: HeldOut) -> dict[str, float]:
+    """Figures of the heads on held-out pictures.
+
+    Returns:
+        ``distil`` and ``distil_clean`` (1 − cosine to the teacher, degraded and clean),
+        ``tar_clean`` and ``tar_degraded`` (true accept rate at a false accept rate of 1 %, clean
+        against clean and degraded against clean), ``sigma_level`` (Spearman of sigma with the
+        level), ``sigma_error`` (of sigma with the distance to the teacher).
+    """
+    device = next(encoder.parameters()).device
+    training = encoder.training
+    encoder.eval()
+    mus, logvars = [], []
+    with torch.no_grad():
+        for start in range(0, len(held.last), 64):
+            part = slice(start, start + 64)
+            mu, logvar = encoder.heads(
+                held.last[part].float().to(device), held.means[part].to(device)
+            )
+            mus.append(mu.cpu())
+            logvars.append(logvar.cpu())
+    encoder.train(training)
+    mu, logvar = torch.cat(mus), torch.cat(logvars)
+    count = len(held.target)
+    clean, bad = mu[:count], mu[count:]
+    unit_clean, unit_bad = (torch.nn.functional.normalize(m, dim=1).numpy() for m in (clean, bad))
+    same = held.person[:, None] == held.person[None]
+    upper = np.triu(np.ones_like(same), 1).astype(bool)
+    error = 1 - torch.nn.functional.cosine_similarity(mu, held.target.repeat(2, 1), dim=1).numpy()
+    sigma = logvar.mean(dim=1).numpy()
+    return {
+        "distil": float(cosine_distance(bad, held.target)),
+        "distil_clean": float(cosine_distance(clean, held.target)),
+        "tar_clean": _tar(unit_clean @ unit_clean.T, same, upper),
+        "tar_degraded": _tar(unit_clean @ unit_bad.T, same, ~np.eye(count, dtype=bool)),
+        "sigma_level": float(spearmanr(sigma, held.level).statistic),
+        "sigma_error": float(spearmanr(sigma, error).statistic),
+    }
+
+
+def _tar(
+    similarity: Floats, same: NDArray[np.bool_], use: NDArray[np.bool_], far: float = 0.01
+) -> float:
+    genuine, impostor = similarity[same & use], similarity[~same & use]
+    if not len(genuine) or not len(impostor):
+        return float("nan")
+    return float((genuine > np.quantile(impostor, 1 - far)).mean())

@@ -1,0 +1,146 @@
+"""The training set: random views of pictures with the teacher's targets, drawn by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypedDict
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from .backbones import INPUT_SIZE
+from .data import STREAKED_SETS, FaceRow, FaceZips
+from .degrade import random_view
+
+Floats = NDArray[np.float32]
+# Of a 128×128 picture of a tightly cropped set: the part that is never streaks (top, bottom,
+# left, right). Above the forehead and beside the cheeks the border pixel may be repeated.
+FACE_ONLY: Final = (40, 128, 24, 104)
+
+
+class Batch(TypedDict):
+    """One batch.
+
+    faces: N×3×112×112 uint8, degraded. clean: the same views unspoiled. mask: N×1×112×112 uint8, 1
+    where reconstruction counts. target: N×D, the teacher's embedding of the clean picture. centre:
+    N×D, the mean of the person's other pictures. has_centre: N, 1 where there is one. level: N,
+    the strongest degradation, 0..1.
+    """
+
+    faces: Tensor
+    clean: Tensor
+    mask: Tensor
+    target: Tensor
+    centre: Tensor
+    has_centre: Tensor
+    level: Tensor
+
+
+def identity_centres(rows: Sequence[FaceRow], targets: Floats) -> tuple[Floats, Floats]:
+    """For each picture the mean direction of the same person's other pictures.
+
+    Args:
+        rows: N rows.
+        targets: N×D, the teacher's embeddings.
+
+    Returns:
+        N×D means of L2-normalised embeddings (not normalised again) and N flags: 1 where the
+        person has at least five other pictures, else 0 (and the mean is 0).
+    """
+    unit = targets / np.linalg.norm(targets, axis=1, keepdims=True)
+    members: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        if row.identity is not None:
+            members.setdefault(row.identity, []).append(i)
+    centres = np.zeros_like(targets)
+    flags = np.zeros(len(rows), np.float32)
+    for indices in members.values():
+        if len(indices) > 5:
+            total = unit[indices].sum(axis=0)
+            centres[indices] = (total - unit[indices]) / (len(indices) - 1)
+            flags[indices] = 1.0
+    return centres, flags
+
+
+def reconstruction_mask(row: FaceRow, size: int, matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """112×112, 1 where the picture is a picture and no repeated border."""
+    if row.dataset not in STREAKED_SETS:
+        return np.ones((INPUT_SIZE, INPUT_SIZE), np.uint8)
+    top, bottom, left, right = (side * size // 128 for side in FACE_ONLY)
+    mask = np.zeros((size, size), np.uint8)
+    mask[top:bottom, left:right] = 1
+    return np.asarray(
+        cv2.warpAffine(mask, matrix, (INPUT_SIZE, INPUT_SIZE), flags=cv2.INTER_NEAREST), np.uint8
+    )
+
+
+def _chw(image: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+class Views(Dataset[Batch]):
+    """Random views; item ``(epoch, index)`` is the same each time for the same seed."""
+
+    def __init__(
+        self, folder: Path, rows: Sequence[FaceRow], targets: Floats, *, seed: int
+    ) -> None:
+        self._zips = FaceZips(folder)
+        self._rows = list(rows)
+        self._targets = targets
+        self._centres, self._flags = identity_centres(rows, targets)
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, index = key
+        rng = np.random.default_rng((self._seed, epoch, index))
+        row = self._rows[index]
+        image = self._zips.read(row)
+        view = random_view(image, rng)
+        mask = reconstruction_mask(row, image.shape[0], view.matrix)
+        return Batch(
+            faces=_chw(view.degraded),
+            clean=_chw(view.clean),
+            mask=torch.from_numpy(mask)[None],
+            target=torch.from_numpy(self._targets[index]),
+            centre=torch.from_numpy(self._centres[index]),
+            has_centre=torch.tensor(self._flags[index]),
+            level=torch.tensor(view.level, dtype=torch.float32),
+        )
+
+
+class Batches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) from a step on, so that a resumed run sees what it would have.
+
+    Each epoch is a permutation drawn from seed and epoch; several processes take turns within a
+    batch. Ends after ``steps`` batches have been seen in all, the resumed ones included.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self, size: int, batch: int, *, seed: int, first: int, steps: int, shard: tuple[int, int]
+    ) -> None:
+        self._size, self._batch, self._seed = size, min(batch, size), seed
+        self._first, self._steps, self._shard = first, steps, shard
+
+    def __len__(self) -> int:
+        return max(0, self._steps - self._first)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        per_epoch = max(1, self._size // self._batch)
+        rank, world = self._shard
+        order: NDArray[np.int64] = np.empty(0, np.int64)
+        current = -1
+        for step in range(self._first, self._steps):
+            epoch, position = divmod(step, per_epoch)
+            if epoch != current:
+                order = np.random.default_rng((self._seed, epoch)).permutation(self._size)
+                current = epoch
+            chosen = order[position * self._batch : (position + 1) * self._batch]
+            yield [(epoch, int(i)) for i in chosen[rank::world]]
