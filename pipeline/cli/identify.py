@@ -87,7 +87,9 @@ def identify_images(
         matcher = Matcher(people, _thresholds(settings, models))
         named = list(_named(files, models, matcher))
     if form == "json":
-        print(json.dumps([one.to_dict() for one in named], indent=2, ensure_ascii=False))
+        # An array with a picture a line: for programs as for people.
+        lines = [json.dumps(one.to_dict(), ensure_ascii=False) for one in named]
+        print("[\n" + ",\n".join(lines) + "\n]")
     else:
         stdout().print(_table(named))
     problems = [one.problem for one in named if one.problem is not None]

@@ -95,7 +95,7 @@ def people_table(people: list[Seen]) -> Table | str:
     table.add_column("Who", style="bold", overflow="fold")
     if several:
         table.add_column("Source", overflow="fold")
-    table.add_column("When", overflow="fold")
+    table.add_column("When", overflow="fold", max_width=28)
     table.add_column("Times", justify="right")
     table.add_column("Similarity", justify="right")
     table.add_column("σ", justify="right")

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 TICKS = 90_000
 STILL_SECONDS = 1.0
+HELD_SECONDS = 10.0
+"""A source that begins later than this begins at 0 in the video."""
 LARGEST = (4096, 2304)
 """Largest picture browsers decode (H.264 level 5.2)."""
 
@@ -106,7 +108,7 @@ class _Writer:
         self._height, self._width = _video_size(shape)
         self._last = -1
         self._step = TICKS // 25
-        self._shift: int | None = None
+        self._shift = 0
         self._broken = False
         try:
             self._file = av.open(
@@ -165,12 +167,14 @@ class _Writer:
         self._encode(picture)
 
     def _ticks(self, frame: Frame) -> int:
-        if frame.still:
-            ticks = self._last + round(STILL_SECONDS * TICKS) if self._last >= 0 else 0
+        at = round(frame.pts * TICKS)
+        if self._last < 0:
+            # The first picture stands from 0 on, so that times agree with the events'.
+            self._shift = 0 if 0 <= at <= HELD_SECONDS * TICKS else -at
+            ticks = 0
+        elif frame.still:
+            ticks = self._last + round(STILL_SECONDS * TICKS)
         else:
-            at = round(frame.pts * TICKS)
-            if self._shift is None:
-                self._shift = -at
             if at + self._shift <= self._last:
                 # The source's clock went back or stood still: go on from where we are.
                 self._shift = self._last + self._step - at
