@@ -125,8 +125,7 @@ class _Program:
             request = self._idle.pop() if self._idle else None
         if request is None:
             request = self._compiled.create_infer_request()
-        yield request
-        # After an error the request is dropped rather than used again.
+        yield request  # after an error the request is dropped rather than used again
         with self._lock:
             self._idle.append(request)
 
@@ -202,6 +201,7 @@ class OpenVinoEngine:
             with program.request() as request:
                 results = request.infer(arrays, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
+            self._forget(program)
             raise InferenceError(f"{self._path.name} failed: {_last_line(error)}") from error
         return {
             spec.name: np.asarray(results[index], np.float32)
@@ -254,6 +254,14 @@ class OpenVinoEngine:
                 program = self._general or _Program(self._compile(self._model))
                 self._general = program
         return program
+
+    def _forget(self, program: _Program) -> None:
+        """Compile anew next time: after an error OpenVINO 2026.4 fails on good inputs too."""
+        with self._lock:
+            if self._general is program:
+                self._general = None
+            for shapes in [key for key, value in self._static.items() if value is program]:
+                del self._static[shapes]
 
     def _compile_static(self, shapes: Shapes) -> _Program:
         """Compile for one shape and keep it; the caller holds the compile lock."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +108,6 @@ def _status(name: BackendName) -> BackendStatus:
             from . import openvino
 
             return BackendStatus(name, True, openvino.describe())
-        if importlib.util.find_spec("torch") is None:
-            raise BackendUnavailable("torch is not installed; install it with: pip install torch")
         from . import torch
 
         return BackendStatus(name, True, torch.describe())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,15 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the research data in ../shared/data, which is not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def cuda() -> None:
+    """A CUDA device; skips without one, or fails where REQUIRE_GPU=1 says there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    if os.environ.get("REQUIRE_GPU") == "1":
+        pytest.fail("REQUIRE_GPU=1, but torch sees no CUDA device")
+    pytest.skip("needs a CUDA device, and torch sees none")
