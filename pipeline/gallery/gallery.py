@@ -78,7 +78,7 @@ class Gallery:
 
     @property
     def model_id(self) -> str | None:
-        """The model whose embeddings it holds; None when nothing was ever added."""
+        """The model whose embeddings it holds; None while there are no photos."""
         return self._store.model_id()
 
     def require_model(self, model_id: str) -> None:

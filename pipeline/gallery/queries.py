@@ -18,8 +18,10 @@ NAMES = select(PersonRow.id, PersonRow.name)
 
 
 def model_id(session: Session) -> str | None:
-    """The model in use."""
-    return session.scalar(select(MetaRow.value).where(MetaRow.key == "model_id"))
+    """The model in use; None while there are no photos, so that any model may begin."""
+    return session.scalar(
+        select(MetaRow.value).where(MetaRow.key == "model_id", select(PhotoRow.id).exists())
+    )
 
 
 def set_model(session: Session, model_id: str) -> None:

@@ -6,6 +6,7 @@ returns, the change is on the disk.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ class Store:
     # --- reading ---------------------------------------------------------------------------
 
     def model_id(self) -> str | None:
-        """The model in use; None when nothing was ever added."""
+        """The model in use; None while there are no photos."""
         with self._read() as session:
             return queries.model_id(session)
 
@@ -328,19 +329,17 @@ class Store:
 
     def _claim_model(self, session: Session, model_id: str) -> None:
         kept = queries.model_id(session)
-        if kept is None or (
-            kept != model_id and session.scalar(select(func.count()).select_from(PhotoRow)) == 0
-        ):
+        if kept is None:
             queries.set_model(session, model_id)
-        else:
-            self._compare(kept, model_id)
+        self._compare(kept, model_id)
 
     def _compare(self, kept: str | None, model_id: str) -> None:
         if kept is not None and kept != model_id:
             raise ModelMismatch(
                 f"the gallery '{printable(str(self.path))}' holds embeddings of the model "
-                f"'{kept}', and '{model_id}' is in use: they cannot be compared; run "
-                "'facestream gallery re-embed' (the photos are kept in the gallery)"
+                f"'{printable(kept)}', and '{model_id}' is in use: they cannot be compared; run "
+                f"'facestream gallery re-embed --gallery {shlex.quote(str(self.path))}' "
+                "(the photos are kept in the gallery)"
             )
 
     def _decoded(self, photo_id: int, data: bytes | None) -> Image:

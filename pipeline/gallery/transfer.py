@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -208,7 +209,8 @@ def _folder_name(person: Person) -> str:
 def _read_embeddings(folder: Path) -> dict[int, Embedded]:
     path = folder / EMBEDDINGS
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # From memory: np.load leaves a damaged file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             ids, model_id = arrays["photo_id"], str(arrays["model_id"])
             mu: Floats = arrays["mu"].astype(np.float32)
             logvar: Floats = arrays["logvar"].astype(np.float32)
