@@ -6,8 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -21,13 +20,12 @@ from .console import plural, stderr, stdout
 from .gate import BAD_INPUT, INTERRUPTED
 from .harvest import Harvest, Keep
 from .models import load_models
-from .pictures import list_pictures, read_ahead
+from .pictures import in_batches, list_pictures, read_ahead
 from .progress import LOG_SECONDS
 from .signals import stopping_on_signals
 
 log = logging.getLogger(__name__)
 
-BATCH = 16
 NAMED = 20
 
 
@@ -54,11 +52,12 @@ def embed_paths(
         harvest = Harvest(models.detector, models.encoder, keep)
         stopped = Event()
         with stopping_on_signals(stopped.set), _progress(len(files)) as advance:
-            pictures = read_ahead(files)
-            while not stopped.is_set() and (batch := list(islice(pictures, BATCH))):
-                harvest.add(batch)
-                advance(harvest)
-            pictures.close()
+            with closing(read_ahead(files)) as pictures:
+                for batch in in_batches(pictures):
+                    harvest.add(batch)
+                    advance(harvest)
+                    if stopped.is_set():
+                        break
         if len(harvest.unreadable) == len(files):
             raise SourceError(_nothing_readable(harvest, len(files)))
         harvest.save(out)

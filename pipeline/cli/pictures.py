@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -17,6 +18,9 @@ from ..vision.images import read_image
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
+
+AHEAD_BYTES = 256 * 2**20
+BATCH_BYTES = 64 * 2**20
 
 Read = tuple[str, Image | ImageError]
 """A path, and its picture or why there is none."""
@@ -48,25 +52,45 @@ def list_pictures(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -
     return found
 
 
-def read_ahead(paths: Sequence[str], *, ahead: int = 48) -> Generator[Read]:
+def read_ahead(paths: Sequence[str], *, ahead: int = 64) -> Generator[Read]:
     """Read pictures in their order, up to ``ahead`` of them before they are asked for.
 
-    Decoding releases the interpreter's lock, so it runs beside the networks.
+    Large pictures are read less far ahead, to about ``AHEAD_BYTES`` in all. Decoding releases
+    the interpreter's lock, so it runs beside the networks.
     """
     workers = max(os.cpu_count() or 1, 2)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
     waiting: deque[tuple[str, Future[Image | ImageError]]] = deque()
+    todo = iter(paths)
+    room, mean = workers, 0.0
     try:
-        for path in paths:
-            waiting.append((path, pool.submit(_read, path)))
-            if len(waiting) >= ahead:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+        while True:
+            for path in islice(todo, max(room - len(waiting), 0)):
+                waiting.append((path, pool.submit(_read, path)))
+            if not waiting:
+                return
+            path, future = waiting.popleft()
+            image = future.result()
+            if not isinstance(image, ImageError):
+                mean = max(image.nbytes, 0.9 * mean + 0.1 * image.nbytes)
+                room = min(max(int(AHEAD_BYTES / mean), workers), ahead)
+            yield path, image
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def in_batches(pictures: Iterator[Read], *, most: int = 32) -> Generator[list[Read]]:
+    """Group pictures for the detector: at most ``most``, fewer where they are large."""
+    batch: list[Read] = []
+    size = 0
+    for path, image in pictures:
+        batch.append((path, image))
+        size += 0 if isinstance(image, ImageError) else image.nbytes
+        if len(batch) == most or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _read(path: str) -> Image | ImageError:
