@@ -68,7 +68,7 @@ def _core() -> Any:
 
 
 def capabilities() -> tuple[str, ...]:
-    """What the CPU computes in hardware, e.g. ``("BF16", "FP32", "INT8")``.
+    """What OpenVINO can compute on this CPU, e.g. ``("BF16", "FP32", "INT8")``.
 
     Raises:
         BackendUnavailable: OpenVINO does not load here or sees no CPU.
@@ -99,7 +99,9 @@ def choose_precision(wanted: Precision) -> str:
         BackendUnavailable: the CPU does not have the one asked for.
     """
     if wanted == "auto":
-        return "bfloat16" if "BF16" in capabilities() else "float32"
+        # OpenVINO's own default, not its capabilities: those list what it only emulates as well.
+        default = _core().get_property(_DEVICE, "INFERENCE_PRECISION_HINT")
+        return "bfloat16" if default == _openvino().Type.bf16 else "float32"
     if wanted not in _HINTS:
         raise BackendUnavailable(
             f"openvino cannot be asked for {wanted}; use auto, float32, bfloat16 or float16"
