@@ -22,8 +22,8 @@ _CROSSOVER = 800
 
 # Below this many products (queries × vectors × D) a search runs on one thread: OpenMP's threads
 # wait for each other, and where the networks keep the cores busy that wait is far longer than the
-# work. Measured on 2 busy cores with 100,000 vectors of 128 (median): 1 query 2 ms rather than
-# 50 ms, 32 queries 38 ms rather than 76 ms; on idle cores 128 queries take 67 ms rather than 94.
+# work. Measured on 2 busy cores with 100,000 vectors of 128: 1 query takes 2 ms rather than 50 ms
+# (median), 32 queries 38 ms rather than 76 ms, 128 queries 67 ms rather than 94 ms (best of 7).
 _ONE_THREAD = 2_000_000_000
 
 

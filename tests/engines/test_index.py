@@ -81,7 +81,7 @@ def test_finds_what_the_oracle_finds(
 
 @pytest.mark.parametrize("queries", [1, 6, 7, 32, 300])
 def test_both_ways_of_computing_agree(queries: int) -> None:
-    """Few queries are compared one by one, many as a matrix product; from 130 on with threads."""
+    """Few queries are compared one by one, many as a matrix product, 300 with threads."""
     vectors = unit(60_000, 128, 0)
     probes = unit(queries, 128, 1)
     found = []
