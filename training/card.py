@@ -50,9 +50,7 @@ def make_card(
             "Encoder of a variational autoencoder: mean (the embedding) and log variance (the "
             "doubt) of a face's latent code, from a face aligned to the 112×112 template."
         ),
-        inputs=(
-            TensorCard(name="faces", shape=(None, 3, INPUT_SIZE, INPUT_SIZE), layout="NCHW"),
-        ),
+        inputs=(TensorCard(name="faces", shape=(None, 3, INPUT_SIZE, INPUT_SIZE), layout="NCHW"),),
         outputs=(
             TensorCard(name="mu", shape=(None, dim), layout="NC"),
             TensorCard(name="logvar", shape=(None, dim), layout="NC"),

@@ -16,15 +16,19 @@ class LossWeights(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    distil: float = Field(1.0, ge=0, description="cosine to the teacher's clean embedding")
-    doubt: float = Field(1.0, ge=0, description="heteroscedastic likelihood, teaches sigma")
-    reconstruction: float = Field(1.0, ge=0, description="masked squared error of the decoder")
-    reconstruction_to_mu: float = Field(
-        0.02, ge=0, le=1, description="share of the decoder's gradient that reaches mu"
+    distil: float = Field(default=1.0, ge=0, description="cosine to the teacher's clean embedding")
+    doubt: float = Field(default=1.0, ge=0, description="heteroscedastic likelihood, teaches sigma")
+    reconstruction: float = Field(
+        default=1.0, ge=0, description="masked squared error of the decoder"
     )
-    kl: float = Field(0.01, ge=0, description="KL to a standard normal, a dimension's mean")
-    kl_warm_up: int = Field(200, ge=0, description="steps over which the KL's weight rises")
-    free_bits: float = Field(0.05, ge=0, description="nats a dimension under which KL is free")
+    reconstruction_to_mu: float = Field(
+        default=0.02, ge=0, le=1, description="share of the decoder's gradient that reaches mu"
+    )
+    kl: float = Field(default=0.01, ge=0, description="KL to a standard normal, a dimension's mean")
+    kl_warm_up: int = Field(default=200, ge=0, description="steps over which the KL's weight rises")
+    free_bits: float = Field(
+        default=0.05, ge=0, description="nats a dimension under which KL is free"
+    )
 
 
 class FitConfig(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class Decoder(nn.Module):
         self.start_channels = widths[0]
         self.dense = nn.Linear(dim, widths[0] * 7 * 7)
         layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.LeakyReLU(0.1)]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [
                 nn.Upsample(scale_factor=2, mode="nearest"),
                 nn.Conv2d(before, after, 3, padding=1, bias=False),

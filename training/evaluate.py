@@ -213,17 +213,14 @@ def measure_doubt(
     """Sigma against the level of each degradation, and what rejecting by it saves."""
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(crops.faces), min(pictures, len(crops.faces)), replace=False)
-    pooled, each, by_level = {}, {}, {}
+    pooled: dict[str, float] = {}
+    each: dict[str, float] = {}
+    by_level: dict[str, list[float]] = {}
     for kind in SIGMA_KINDS:
         rows = np.stack(
-            [
-                [degrade(face, kind, level, rng) for level in LEVELS]
-                for face in crops.faces[chosen]
-            ]
+            [[degrade(face, kind, level, rng) for level in LEVELS] for face in crops.faces[chosen]]
         )
-        _, out = embed_all(
-            encoder, rows.reshape(-1, *rows.shape[2:]), what=kind, progress=progress
-        )
+        _, out = embed_all(encoder, rows.reshape(-1, *rows.shape[2:]), what=kind, progress=progress)
         values = sigma(out).reshape(len(chosen), len(LEVELS))
         levels = np.broadcast_to(np.array(LEVELS), values.shape)
         pooled[kind] = float(spearmanr(values.ravel(), levels.ravel()).statistic)
@@ -242,7 +239,7 @@ def measure_doubt(
     )
 
 
-def _reject(  # noqa: PLR0913
+def _reject(
     encoder: Encoder,
     pairs: Pairs,
     crops: Crops,
@@ -261,9 +258,7 @@ def _reject(  # noqa: PLR0913
     fmr = max(FMR, 1 / len(impostor))
     doubt = sigma(bad_logvar)[pairs.genuine]
     full, kept = fnmr_after_reject(genuine, impostor, doubt, fmr=fmr, reject=0.1)
-    _, sharp = fnmr_after_reject(
-        genuine, impostor, -sharpness[pairs.genuine], fmr=fmr, reject=0.1
-    )
+    _, sharp = fnmr_after_reject(genuine, impostor, -sharpness[pairs.genuine], fmr=fmr, reject=0.1)
     return full, kept, sharp
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
+from facestream.engines.options import EngineOptions
+from facestream.engines.registry import load_engine
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
@@ -54,7 +58,7 @@ def _fold_convolutions(module: nn.Module) -> None:
     for child in module.children():
         if isinstance(child, nn.Sequential):
             layers = list(child)
-            for i, (first, second) in enumerate(zip(layers, layers[1:], strict=False)):
+            for i, (first, second) in enumerate(pairwise(layers)):
                 if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                     child[i] = fuse_conv_bn_eval(first, second)
                     child[i + 1] = nn.Identity()
@@ -94,6 +98,39 @@ def _halve(model: onnx.ModelProto) -> None:
     graph.node.extend(nodes)
 
 
+def to_onnx(
+    module: nn.Module, example: Tensor, *, inputs: Sequence[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
+    """A network as ONNX, any batch size.
+
+    Args:
+        module: in evaluation mode.
+        example: its input, at least two examples.
+        inputs: name of the input.
+        outputs: names of the outputs.
+    """
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    program = torch.onnx.export(
+        module,
+        (example,),
+        input_names=list(inputs),
+        output_names=list(outputs),
+        opset_version=OPSET,
+        dynamo=True,
+        dynamic_shapes=({0: batch},),
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise TrainingError("torch.onnx.export returned nothing")
+    model = program.model_proto
+    del model.metadata_props[:]
+    for node in model.graph.node:  # the exporter notes source lines of the building machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return model
+
+
 def export_encoder(encoder: VaeEncoder, path: Path) -> float:
     """Write the encoder as ONNX and check it.
 
@@ -109,25 +146,8 @@ def export_encoder(encoder: VaeEncoder, path: Path) -> float:
     folded = _Folded(encoder).eval()
     example = torch.rand(2, 3, INPUT_SIZE, INPUT_SIZE) * 255
     partial = path.with_name(f".{path.name}")
-    program = torch.onnx.export(
-        folded,
-        (example,),
-        input_names=["faces"],
-        output_names=["mu", "logvar"],
-        opset_version=OPSET,
-        dynamo=True,
-        dynamic_shapes={"faces": {0: torch.export.Dim("batch", min=1, max=4096)}},
-        external_data=False,
-        verbose=False,
-    )
-    if program is None:
-        raise TrainingError("torch.onnx.export returned nothing")
-    model = program.model_proto
+    model = to_onnx(folded, example, inputs=("faces",), outputs=("mu", "logvar"))
     _halve(model)
-    del model.metadata_props[:]
-    for node in model.graph.node:  # the exporter notes source lines of the building machine
-        del node.metadata_props[:]
-        node.doc_string = ""
     onnx.checker.check_model(model)
     partial.write_bytes(model.SerializeToString())
     cosine = parity(encoder, partial)
@@ -142,27 +162,21 @@ def export_encoder(encoder: VaeEncoder, path: Path) -> float:
     return cosine
 
 
-def parity(
-    encoder: VaeEncoder, path: Path, faces: NDArray[np.float32] | None = None
-) -> float:
-    """Smallest cosine between torch's mu and the file's (ONNX Runtime or OpenVINO in float32).
+def parity(encoder: VaeEncoder, path: Path, faces: NDArray[np.float32] | None = None) -> float:
+    """Smallest cosine between torch's mu and the file's (run by our engine in float32).
 
     Args:
         encoder: the network as trained.
         path: the exported file.
         faces: N×3×112×112 RGB 0..255; smooth noise when not given.
     """
-    import openvino as ov
-
     if faces is None:
         coarse = torch.rand(8, 3, 14, 14, generator=torch.Generator().manual_seed(0)) * 255
         faces = nn.functional.interpolate(coarse, INPUT_SIZE, mode="bicubic").clamp(0, 255).numpy()
-    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    ours = compiled([faces])[0]
-    training = encoder.training
-    encoder.eval()
+    with load_engine(path, options=EngineOptions(precision="float32")) as engine:
+        ours = engine.infer({"faces": faces})["mu"]
+    reference = copy.deepcopy(encoder).eval()
     with torch.no_grad():
-        theirs = encoder(torch.from_numpy(faces))[0].numpy()
-    encoder.train(training)
+        theirs = reference(torch.from_numpy(faces))[0].numpy()
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     return float(np.min(np.sum(ours * theirs, axis=1) / norms))

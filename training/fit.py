@@ -230,7 +230,12 @@ def _calibration(model: Vae, held: HeldOut) -> Tensor:
     """The log-variance head's inputs on the held-out pictures, clean and degraded."""
     encoder = model.encoder.eval()
     with torch.no_grad():
-        mu = torch.cat([encoder.mu_head(part.float()) for part in held.last.split(64)])
+        mu = torch.cat(
+            [
+                encoder.mu_head(part.float())
+                for part in torch.tensor_split(held.last, max(1, len(held.last) // 64))
+            ]
+        )
     return torch.cat([held.means, mu], dim=1)
 
 
@@ -314,9 +319,7 @@ def _schedule(config: FitConfig, step: int) -> float:
     return rise * (0.505 + 0.495 * float(np.cos(np.pi * step / config.steps)))
 
 
-def _loop(
-    run: _Run, batches: Iterator[Batch], first: int, progress: Progress
-) -> dict[str, float]:
+def _loop(run: _Run, batches: Iterator[Batch], first: int, progress: Progress) -> dict[str, float]:
     config = run.config
     if first >= config.steps:
         raise CheckpointError(f"the checkpoint is at step {first}; ask for more --steps than that")

@@ -154,9 +154,10 @@ def read_crops(
                 return _crops(np.repeat(saved["grey"][..., None], 3, axis=3), saved["scores"])
     crops = np.zeros((len(names), 112, 112, 3), np.uint8)
     scores = np.zeros(len(names), np.float32)
-    with _open_zip(folder / "lfw_grey.zip") as archive, Mtcnn(
-        min_face=MIN_FACE, threads=threads
-    ) as detector:
+    with (
+        _open_zip(folder / "lfw_grey.zip") as archive,
+        Mtcnn(min_face=MIN_FACE, threads=threads) as detector,
+    ):
         for start in range(0, len(names), 16):
             pictures = [_read(archive, name) for name in names[start : start + 16]]
             for i, (picture, faces) in enumerate(

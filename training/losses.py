@@ -54,7 +54,8 @@ def cosine_distance(mu: Tensor, target: Tensor) -> Tensor:
 
 def direction(embedding: Tensor) -> Tensor:
     """Scale each row of N×D to length √D, where a standard normal's mass lies."""
-    return F.normalize(embedding, dim=1) * embedding.shape[1] ** 0.5
+    scaled: Tensor = F.normalize(embedding, dim=1) * embedding.shape[1] ** 0.5
+    return scaled
 
 
 def heteroscedastic_nll(

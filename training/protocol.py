@@ -124,7 +124,7 @@ def wilson(successes: int, total: int) -> Interval:
 
 def tar_at_far(genuine: Floats, impostor: Floats, far: float) -> Interval:
     """Share of genuine pairs accepted at the threshold that accepts ``far`` of the impostors."""
-    accepted = np.asarray(genuine) >= threshold_at_fmr(impostor, far)
+    accepted = np.asarray(genuine, np.float64) >= threshold_at_fmr(impostor, far)
     return wilson(int(accepted.sum()), len(accepted))
 
 
@@ -167,6 +167,6 @@ def fnmr_after_reject(
         fmr: rate for the threshold.
         reject: share to leave out, 0..1.
     """
-    missed = np.asarray(genuine) < threshold_at_fmr(impostor, fmr)
+    missed = np.asarray(genuine, np.float64) < threshold_at_fmr(impostor, fmr)
     keep = np.argsort(doubt, kind="stable")[: len(doubt) - round(reject * len(doubt))]
     return float(missed.mean()), float(missed[keep].mean())

@@ -22,7 +22,9 @@ from .vae import VaeEncoder
 Arrays = dict[str, NDArray[np.float32]]
 
 
-def _set(target: torch.Tensor, value: NDArray[np.float32], name: str) -> None:
+def _set(target: object, value: NDArray[np.float32], name: str) -> None:
+    if not isinstance(target, torch.Tensor):
+        raise TrainingError(f"the network has no tensor for SFace's '{name}'")
     source = torch.from_numpy(np.array(value, np.float32, order="C"))
     if source.numel() != target.numel():
         raise TrainingError(

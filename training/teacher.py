@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from facestream.engines.options import EngineOptions
+from facestream.engines.registry import load_engine
 from numpy.typing import NDArray
 
 from .data import FaceRow, FaceZips, sha256_of
@@ -26,24 +28,12 @@ def centre_crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def run_onnx(path: Path, *, batch: int, threads: int) -> Callable[[Floats], Floats]:
-    """A function that runs an ONNX file with one input and one output on N×3×112×112."""
-    import openvino as ov
-
-    core = ov.Core()
-    model = core.read_model(path)
-    model.reshape([batch, 3, 112, 112])
-    compiled = core.compile_model(
-        model, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    )
-    request = compiled.create_infer_request()
+def _teacher_net(path: Path, *, threads: int) -> Callable[[Floats], Floats]:
+    """A function that runs SFace on N×3×112×112, RGB 0..255."""
+    engine = load_engine(path, options=EngineOptions(threads=threads))
 
     def infer(faces: Floats) -> Floats:
-        missing = batch - len(faces)
-        if missing:
-            faces = np.concatenate([faces, np.zeros((missing, *faces.shape[1:]), np.float32)])
-        request.infer([faces])
-        return np.array(request.get_output_tensor().data[: batch - missing], np.float32)
+        return next(iter(engine.infer({"data": faces}).values()))
 
     return infer
 
@@ -62,6 +52,14 @@ def teacher_targets(
     They are kept in ``cache`` (one file a set, with the checksums of teacher and list), so a later
     call is only a read.
 
+    Args:
+        folder: holds the zips.
+        rows: grouped by set, as ``read_folder`` gives them.
+        teacher: SFace's ONNX file.
+        cache: folder of the kept embeddings.
+        threads: CPU threads.
+        progress: called with the number of pictures just done.
+
     Raises:
         TrainingError: the teacher's file is missing.
         DataError: a picture cannot be read.
@@ -79,7 +77,7 @@ def teacher_targets(
         file = cache / f"teacher_{name}.npz"
         table = _read_cache(file, key)
         if table is None or any(r.member not in table for r in members):
-            infer = infer or run_onnx(teacher, batch=32, threads=threads)
+            infer = infer or _teacher_net(teacher, threads=threads)
             table = _compute(folder, members, infer, progress)
             _write_cache(file, key, table)
         found = np.stack([table[r.member] for r in members])

@@ -1,19 +1,24 @@
 """Runs the trunk for training: with gradients in torch, or frozen and fast.
 
-On a CPU a frozen trunk runs in OpenVINO (several times torch's speed); elsewhere in torch without
-gradients. Either way its answer is the last feature map and the mean of each stage, all that the
-heads look at.
+On a CPU a frozen trunk runs in the engine that will serve it (OpenVINO: several times torch's
+speed); elsewhere in torch without gradients. Either way its answer is the last feature map and
+the mean of each stage, all that the heads look at.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+from facestream.engines.options import EngineOptions
+from facestream.engines.registry import load_engine
 from torch import Tensor, nn
 
 from .backbones import INPUT_SIZE, Backbone
+from .export import to_onnx
 from .vae import VaeEncoder, stage_means
 
 # N×3×112×112 float RGB 0..255 to (last map N×C×S×S, means of the stages N×M), float32.
@@ -43,29 +48,22 @@ def frozen_trunk(backbone: Backbone, device: torch.device, *, threads: int) -> T
             return last.float(), means.float()
 
         return in_torch
-    import openvino as ov
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trunk.onnx"
+        example = torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)
+        model = to_onnx(features, example, inputs=("faces",), outputs=("last", "means"))
+        file.write_bytes(model.SerializeToString())
+        engine = load_engine(file, options=EngineOptions(threads=threads, static_shapes=True))
 
-    example = torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)
-    model = ov.convert_model(features, example_input=example)
-    # 16 at a time: larger batches fall out of the cache and gain nothing.
-    chunk = 16
-    model.reshape({model.inputs[0]: [chunk, 3, INPUT_SIZE, INPUT_SIZE]})
-    compiled = ov.Core().compile_model(
-        model, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    )
-    request = compiled.create_infer_request()
+    def in_engine(faces: Tensor) -> tuple[Tensor, Tensor]:
+        # 16 at a time: larger batches fall out of the cache and gain nothing.
+        parts = [
+            engine.infer({"faces": part.float().numpy()})
+            for part in torch.tensor_split(faces, max(1, len(faces) // 16))
+        ]
+        return (
+            torch.from_numpy(np.concatenate([part["last"] for part in parts])),
+            torch.from_numpy(np.concatenate([part["means"] for part in parts])),
+        )
 
-    def in_openvino(faces: Tensor) -> tuple[Tensor, Tensor]:
-        lasts, means = [], []
-        for start in range(0, len(faces), chunk):
-            part = faces[start : start + chunk].numpy().astype(np.float32)
-            short = chunk - len(part)
-            if short:
-                part = np.concatenate([part, np.zeros((short, *part.shape[1:]), np.float32)])
-            request.infer([part])
-            keep = chunk - short
-            lasts.append(torch.from_numpy(np.array(request.get_output_tensor(0).data[:keep])))
-            means.append(torch.from_numpy(np.array(request.get_output_tensor(1).data[:keep])))
-        return torch.cat(lasts), torch.cat(means)
-
-    return in_openvino
+    return in_engine

@@ -80,7 +80,8 @@ def validate(encoder: VaeEncoder, held: HeldOut) -> dict[str, float]:
         level), ``sigma_error`` (of sigma with the distance to the teacher).
     """
     device = next(encoder.parameters()).device
-    training = encoder.training
+    # Each part's own mode is put back: frozen batch norms must stay frozen.
+    modes = [(module, module.training) for module in encoder.modules()]
     encoder.eval()
     mus, logvars = [], []
     with torch.no_grad():
@@ -91,7 +92,8 @@ def validate(encoder: VaeEncoder, held: HeldOut) -> dict[str, float]:
             )
             mus.append(mu.cpu())
             logvars.append(logvar.cpu())
-    encoder.train(training)
+    for module, mode in modes:
+        module.training = mode
     mu, logvar = torch.cat(mus), torch.cat(logvars)
     count = len(held.target)
     clean, bad = mu[:count], mu[count:]

@@ -123,7 +123,7 @@ class Batches(Sampler[list[tuple[int, int]]]):
     batch. Ends after ``steps`` batches have been seen in all, the resumed ones included.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self, size: int, batch: int, *, seed: int, first: int, steps: int, shard: tuple[int, int]
     ) -> None:
         self._size, self._batch, self._seed = size, min(batch, size), seed

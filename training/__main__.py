@@ -1,0 +1,7 @@
+"""``python -m facestream.training``."""
+
+from __future__ import annotations
+
+from .cli import main
+
+main()
