@@ -12,7 +12,7 @@ from facestream.pipeline.types import Faces, Floats, Image
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .conftest import PixelReader, paint
+from tests.pixels import PixelReader, paint
 
 
 def faces(*found: tuple[float, float]) -> Faces:

@@ -16,7 +16,7 @@ from facestream.pipeline.errors import GalleryCorrupt, GalleryError
 from facestream.pipeline.gallery import Gallery, database
 from facestream.pipeline.gallery.schema import Base
 
-from .conftest import PixelReader, paint
+from tests.pixels import PixelReader, paint
 
 Photos = Callable[..., list[Path]]
 
@@ -221,9 +221,9 @@ import runpy, sys, time
 from pathlib import Path
 root, database, folder, delay = sys.argv[1:]
 runpy.run_path(str(Path(root, "conftest.py")))
-sys.path.insert(0, str(Path(root, "tests", "pipeline", "gallery")))
-from conftest import PixelReader
+sys.path.insert(0, root)
 from facestream.pipeline.gallery import Gallery, plan_import
+from tests.pixels import PixelReader
 
 class Slow(PixelReader):
     def detect(self, image):

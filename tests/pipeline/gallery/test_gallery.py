@@ -19,7 +19,7 @@ from facestream.pipeline.errors import (
 from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.gallery.decision import Thresholds, decide_frame
 
-from .conftest import PixelReader, paint
+from tests.pixels import PixelReader, paint
 
 Photos = Callable[..., list[Path]]
 

@@ -11,7 +11,7 @@ import pytest
 from facestream.pipeline.errors import GalleryError, OutputError
 from facestream.pipeline.gallery import Gallery, plan_import
 
-from .conftest import PixelReader, paint
+from tests.pixels import PixelReader, paint
 
 Photos = Callable[..., list[Path]]
 NAMES = ["../x", "/etc/passwd", "..", "a/b\\c", "李小龙", "CON", "x" * 200, ".hidden", "[bold]"]
