@@ -90,7 +90,7 @@ def test_the_bare_folder_name_is_refused(package: str) -> None:
 def test_the_running_system_starts_without_torch() -> None:
     code = (
         "import sys, conftest\n"
-        "import facestream.pipeline, facestream.pipeline.pipeline, facestream.pipeline.cli.main\n"
+        "import facestream.pipeline, facestream.pipeline.pipeline, facestream.pipeline.cli\n"
         "heavy = {'torch', 'torchvision', 'onnxruntime', 'facenet_pytorch'} & set(sys.modules)\n"
         "sys.exit(f'imported at start: {sorted(heavy)}' if heavy else 0)"
     )
