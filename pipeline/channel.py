@@ -16,6 +16,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 from .errors import Closed
 
 T = TypeVar("T")
+In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 State = Literal["open", "draining", "aborted"]
 
@@ -54,6 +55,14 @@ class Inlet(Protocol[Out]):
     def aborted(self) -> bool: ...
 
     def get_batch(self, max_items: int, max_wait: float) -> Sequence[Out]: ...
+
+    def close(self, discard: bool = False) -> None: ...
+
+
+class Outlet(Protocol[In]):
+    """Where a worker puts its results: a `Channel` of these, or of these and other things."""
+
+    def put_all(self, items: Sequence[In]) -> None: ...
 
     def close(self, discard: bool = False) -> None: ...
 

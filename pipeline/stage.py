@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol, runtime_checkable
 
-from .channel import Channel, Inlet
+from .channel import Inlet, Outlet
 from .errors import Closed, StageFailed
 from .metrics import BATCH_FRAMES, STAGE_SECONDS, Metrics
 from .types import Frame, FrameResult
@@ -62,7 +62,7 @@ class Batching:
 def run_stage(
     stages: Sequence[Stage],
     inlet: Inlet[Frame | FrameResult],
-    outlet: Channel[FrameResult] | None,
+    outlet: Outlet[FrameResult] | None,
     *,
     batching: Batching = Batching(),
     metrics: Metrics | None = None,
@@ -106,7 +106,7 @@ class _Worker:
     def __init__(
         self,
         stages: Sequence[Stage],
-        outlet: Channel[FrameResult] | None,
+        outlet: Outlet[FrameResult] | None,
         metrics: Metrics | None,
     ) -> None:
         self.name = "+".join(stage.name for stage in stages)
@@ -165,7 +165,7 @@ def _close_stage(stage: Stage) -> None:
 
 
 def _close_links(
-    inlet: Inlet[Frame | FrameResult], outlet: Channel[FrameResult] | None, worker: _Worker
+    inlet: Inlet[Frame | FrameResult], outlet: Outlet[FrameResult] | None, worker: _Worker
 ) -> None:
     aborted = inlet.aborted or not worker.finished or worker.refused
     inlet.close(discard=True)

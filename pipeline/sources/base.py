@@ -115,7 +115,7 @@ class Source(Protocol):
 
     @property
     def corrupt(self) -> int:
-        """Packets, frames or pictures that could not be decoded so far, each skipped."""
+        """Damaged packets, frames or pictures so far; what could not be decoded was skipped."""
         ...
 
     @property
@@ -155,11 +155,16 @@ def without_credentials(url: str) -> str:
     >>> without_credentials("rtsp://admin:1234@10.0.0.7:554/main?token=abc&stream=2")
     'rtsp://10.0.0.7:554/main?token=***&stream=2'
     """
+    scheme, _, rest = url.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if ":" in host and "@" not in host and "@" in rest:
+        # A password with an unescaped slash or the like may reach to the last "@".
+        rest = rest.rpartition("@")[2]
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(f"{scheme}://{rest}")
         query = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
-        return f"{url.partition('://')[0]}://***"
+        return f"{scheme}://***"
     shown = [(name, "***" if _SECRET.search(name) else value) for name, value in query]
     return urlunsplit(
         (

@@ -94,7 +94,7 @@ class Decoder:
         latency: ``low`` decodes slices in parallel instead of whole frames: no frame of delay.
 
     Attributes:
-        corrupt: packets and frames that could not be decoded.
+        corrupt: damaged packets and frames; what could not be decoded is skipped.
         end: where the packets of any stream ended so far, in seconds on the container's clock.
     """
 
@@ -157,6 +157,8 @@ class Decoder:
     def _decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
         """The frames that this packet completes; None flushes the decoder."""
         context = self._stream.codec_context
+        if packet is not None and packet.is_corrupt:
+            self.corrupt += 1  # decoded all the same: often most of the picture is there
         try:
             return context.decode(cast("Packet[VideoStream] | None", packet))
         except av.error.EOFError:

@@ -58,10 +58,11 @@ def expand_sources(specs: Sequence[str | Path]) -> list[SourceSpec]:
     return list(found.values())
 
 
-def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
+def natural_key(path: Path) -> tuple[tuple[int, str], ...]:
     """Sort key that puts ``frame2`` before ``frame10``."""
     parts = _DIGITS.split(str(path).casefold())
-    return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts)
+    # Every second part is a number, so that keys compare like with like.
+    return tuple((int(p), "") if n % 2 else (0, p) for n, p in enumerate(parts))
 
 
 def _expand(text: str) -> list[SourceSpec]:

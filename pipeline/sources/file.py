@@ -12,6 +12,7 @@ from av.container import InputContainer
 from ..errors import SourceError
 from .base import DEFAULTS, Clock, SourceOptions, SourceSpec
 from .decode import reason
+from .mp4 import completeness
 from .stream import StreamSource
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,11 @@ class FileSource(StreamSource):
     """
 
     def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
-        super().__init__(spec, options, _open(Path(spec.location), spec.name))
+        self._path = Path(spec.location)
+        container = _open(self._path, spec.name)
+        # A picture whose suffix did not give it away.
+        self.still = container.format.name.endswith("_pipe")
+        super().__init__(spec, options, container)
 
     def _clock(self) -> tuple[float, Clock]:
         created = _creation_time(self._container, self._stream.metadata)
@@ -42,20 +47,36 @@ class FileSource(StreamSource):
         self._problems.append(f"broke off after {self.decoded} frames: {reason(error)}")
 
     def _check_end(self) -> None:
-        expected, claimed = self.info.frames, self.info.duration
-        if claimed is None:
-            return
-        # The end of any stream counts: sound may go on after the last picture. A frame count
-        # alone proves nothing, as an edit list may leave stored frames out.
-        start = (self._container.start_time or 0) / av.time_base
-        reached = self._decoder.end - start
-        slack = max(0.25, 2.5 / self._fps if self._fps else 0.0)
-        if claimed - reached <= slack:
+        expected = self.info.frames
+        if not self._cut_short():
             return
         if expected is not None and self.decoded < expected:
             self._problems.append(f"truncated: {self.decoded} of {expected} frames")
+        elif self.info.duration is not None and self._missing() > self._slack():
+            reached = max(0.0, self.info.duration - self._missing())
+            self._problems.append(f"truncated: {reached:.1f} of {self.info.duration:.1f} s")
         else:
-            self._problems.append(f"truncated: {max(0.0, reached):.1f} of {claimed:.1f} s")
+            self._problems.append(f"truncated: {self.decoded} frames could be read")
+
+    def _cut_short(self) -> bool:
+        if self._missing() > self._slack():
+            return True
+        if "mp4" in self._container.format.name:
+            # Here a frame count alone proves nothing: an edit list may leave stored frames out.
+            return completeness(self._path) == "cut"
+        lost = (self.info.frames or 0) - self.decoded - self.corrupt
+        return lost > max(2, 0.02 * self.decoded)
+
+    def _missing(self) -> float:
+        """Seconds between the end of what was read and the end that the container claims."""
+        if self.info.duration is None:
+            return 0.0
+        # The end of any stream counts: sound may go on after the last picture.
+        start = (self._container.start_time or 0) / av.time_base
+        return self.info.duration - (self._decoder.end - start)
+
+    def _slack(self) -> float:
+        return max(0.25, 2.5 / self._fps if self._fps else 0.0)
 
 
 def _open(path: Path, name: str) -> InputContainer:
@@ -69,22 +90,30 @@ def _open(path: Path, name: str) -> InputContainer:
         # The prefix keeps names like "a:b.mp4" from being taken for a protocol, and the list
         # keeps playlists from reaching out into the network.
         container = av.open(
-            f"file:{path}", options={"protocol_whitelist": "file,crypto,data"}, mode="r"
+            f"file:{path}",
+            options={"protocol_whitelist": "file,crypto,data"},
+            metadata_errors="replace",
+            mode="r",
         )
     except (av.error.FFmpegError, UnicodeError) as error:
-        raise SourceError(_refusal(name, error)) from error
+        raise SourceError(_refusal(path, name, error)) from error
     if container.format.name in _NOT_VIDEO:
         container.close()
         raise SourceError(f"{name} is not a video; give a video file")
     return container
 
 
-def _refusal(name: str, error: av.error.FFmpegError | UnicodeError) -> str:
-    if isinstance(error, av.error.InvalidDataError):
-        return f"{name} is not a video that can be read: damaged, cut short, or something else"
-    if isinstance(error, av.error.FFmpegError):
+def _refusal(path: Path, name: str, error: av.error.FFmpegError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return f"cannot read {name!r}: its name is not UTF-8 text; rename it"
+    if not isinstance(error, av.error.InvalidDataError):
         return f"cannot read {name}: {reason(error)}"
-    return f"cannot read {name}: its metadata is not text"
+    if completeness(path) == "no_index":
+        return (
+            f"{name} is cut short: an mp4 whose index (moov) at the end is missing cannot be "
+            "decoded; copy or record it again"
+        )
+    return f"{name} is not a video that can be read; give a video file"
 
 
 def _creation_time(container: InputContainer, stream_metadata: dict[str, str]) -> float | None:

@@ -32,6 +32,7 @@ class StreamSource:
     """
 
     live = False
+    still = False
 
     def __init__(
         self,
@@ -68,14 +69,14 @@ class StreamSource:
 
     @property
     def corrupt(self) -> int:
-        """Packets and frames that could not be decoded so far."""
+        """Damaged packets and frames so far."""
         return self._decoder.corrupt
 
     @property
     def problems(self) -> list[str]:
         """What was wrong so far, a line each."""
         damaged = self.corrupt
-        noted = [f"{damaged} damaged packets or frames skipped"] if damaged else []
+        noted = [f"damaged packets or frames: {damaged}"] if damaged else []
         return [*self._problems, *noted]
 
     def __iter__(self) -> Iterator[Frame]:
@@ -103,26 +104,30 @@ class StreamSource:
         self.close()
 
     def _frames(self) -> Iterator[Frame]:
-        most = self._options.max_frames
+        pictures = self._all_pictures()
         try:
-            for picture in self._all_pictures():
-                if self._stopped:
+            while not self._stopped and self.decoded != self._options.max_frames:
+                picture = next(pictures, None)
+                if picture is None:
+                    self._check_end()
                     return
                 index, self.decoded = self.decoded, self.decoded + 1
-                pts = self._pts(picture)
-                yield Frame(
-                    source=self.name,
-                    index=index,
-                    pts=pts,
-                    utc=self._epoch + pts,
-                    captured_at=time.monotonic(),
-                    image=picture.image,
-                )
-                if self._stopped or self.decoded == most:
-                    return
+                yield self._frame(index, picture)
         except av.error.FFmpegError as error:
             self._broke_off(error)
-        self._check_end()
+            self._check_end()
+
+    def _frame(self, index: int, picture: Picture) -> Frame:
+        pts = self._pts(picture)
+        return Frame(
+            source=self.name,
+            index=index,
+            pts=pts,
+            utc=self._epoch + pts,
+            captured_at=time.monotonic(),
+            image=picture.image,
+            still=self.still,
+        )
 
     def _all_pictures(self) -> Iterator[Picture]:
         first, self._first = self._first, None

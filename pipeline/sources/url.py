@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urlsplit
 
 import av
@@ -14,6 +15,7 @@ from .stream import StreamSource
 
 # HTTP serves both: what has a duration is a file.
 _MAYBE_FILE = frozenset({"http", "https", "ftp"})
+_TIMED_OUT = (av.error.ExitError, av.error.TimeoutError)
 
 
 class UrlSource(StreamSource):
@@ -31,11 +33,18 @@ class UrlSource(StreamSource):
         self.live = scheme not in _MAYBE_FILE or not container.duration
         super().__init__(spec, options, container, latency="low" if self.live else "normal")
 
+    def _broke_off(self, error: av.error.FFmpegError) -> None:
+        why = reason(error)
+        if isinstance(error, _TIMED_OUT):
+            why = f"no data for {self._options.read_timeout:g} s"
+        raise SourceError(f"{self.name} broke off after {self.decoded} frames: {why}") from None
+
 
 def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContainer:
     wishes: dict[str, str] = {}
     if scheme in {"rtsp", "rtsps"}:
         wishes["rtsp_transport"] = options.rtsp_transport
+    started = time.monotonic()
     try:
         return av.open(
             spec.location,
@@ -45,12 +54,14 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
         )
     except av.error.FFmpegError as error:
         # `from None`: PyAV's own message holds the URL, credentials included.
-        raise SourceError(f"cannot open {spec.name}: {_why(error, options)}") from None
+        # A time-out has different errors in different protocols: the clock is the better witness.
+        waited = time.monotonic() - started
+        timed_out = isinstance(error, _TIMED_OUT) or waited >= options.open_timeout
+        why = f"no answer within {options.open_timeout:g} s" if timed_out else _why(error)
+        raise SourceError(f"cannot open {spec.name}: {why}") from None
 
 
-def _why(error: av.error.FFmpegError, options: SourceOptions) -> str:
-    if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
-        return f"no answer within {options.open_timeout:g} s"
+def _why(error: av.error.FFmpegError) -> str:
     if isinstance(error, av.error.HTTPUnauthorizedError):
         return "user or password refused"
     return reason(error)

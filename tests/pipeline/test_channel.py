@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from facestream.pipeline.channel import Channel
@@ -98,7 +99,10 @@ def test_close_wakes_blocked_put(discard: bool) -> None:
 def test_close_wakes_blocked_gets(discard: bool) -> None:
     channel: Channel[int] = Channel(1, "c")
     with ThreadPoolExecutor() as pool:
-        gets = [pool.submit(channel.get), pool.submit(channel.get_batch, 4, 60.0)]
+        gets: list[Future[Any]] = [
+            pool.submit(channel.get),
+            pool.submit(channel.get_batch, 4, 60.0),
+        ]
         wait_until(lambda: len(channel._not_empty._waiters) == 2)  # type: ignore[attr-defined]
         channel.close(discard=discard)
         for get in gets:

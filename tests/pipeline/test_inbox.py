@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,6 +15,11 @@ from hypothesis import strategies as st
 from tests.waiting import wait_until
 
 Item = tuple[str, int]
+
+
+def put_all(lane: Lane[int], items: Iterable[int]) -> None:
+    for item in items:
+        lane.put(item)
 
 
 def drain(inbox: Inbox[Item], max_items: int) -> list[Item]:
@@ -40,7 +46,7 @@ def test_file_lane_blocks_and_never_drops() -> None:
     inbox: Inbox[int] = Inbox()
     lane = inbox.open("file", live=False, capacity=2)
     with ThreadPoolExecutor() as pool:
-        puts = pool.submit(lambda: [lane.put(n) for n in range(3)])
+        puts = pool.submit(put_all, lane, range(3))
         wait_until(lambda: len(lane._not_full._waiters) == 1)  # type: ignore[attr-defined]
         assert inbox.depth == 2
         assert inbox.get_batch(1, 0) == [0]
