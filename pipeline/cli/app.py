@@ -68,21 +68,29 @@ Config = Annotated[
 ]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .versions import facestream_version
+
+        print(f"facestream {facestream_version()}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Log details, and show the traceback of any error.")
     ] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Print the version and exit."
+        ),
+    ] = False,
 ) -> None:
     from .console import set_up_logging
 
     set_up_logging(debug=debug)
-    if version:
-        from .versions import facestream_version
-
-        print(f"facestream {facestream_version()}")
-        raise typer.Exit
 
 
 @app.command(

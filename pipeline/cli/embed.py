@@ -20,7 +20,7 @@ from .console import plural, stderr, stdout
 from .gate import BAD_INPUT, INTERRUPTED
 from .harvest import Harvest, Keep
 from .models import load_models
-from .pictures import in_batches, list_pictures, read_ahead
+from .pictures import in_batches, list_pictures, nothing_readable, read_ahead
 from .progress import LOG_SECONDS
 from .signals import stopping_on_signals
 
@@ -51,25 +51,23 @@ def embed_paths(
     with load_models(settings) as models:
         harvest = Harvest(models.detector, models.encoder, keep)
         stopped = Event()
-        with stopping_on_signals(stopped.set), _progress(len(files)) as advance:
-            with closing(read_ahead(files)) as pictures:
-                for batch in in_batches(pictures):
-                    harvest.add(batch)
-                    advance(harvest)
-                    if stopped.is_set():
-                        break
+        with (
+            stopping_on_signals(stopped.set),
+            _progress(len(files)) as advance,
+            closing(read_ahead(files)) as pictures,
+        ):
+            for batch in in_batches(pictures):
+                harvest.add(batch)
+                advance(harvest)
+                if stopped.is_set():
+                    break
         if len(harvest.unreadable) == len(files):
-            raise SourceError(_nothing_readable(harvest, len(files)))
+            raise SourceError(nothing_readable([why for _, why in harvest.unreadable]))
         harvest.save(out)
     _summarise(harvest, out, total=len(files), seconds=time.monotonic() - began)
     if stopped.is_set() and harvest.pictures < len(files):
         return INTERRUPTED
     return BAD_INPUT if harvest.unreadable else 0
-
-
-def _nothing_readable(harvest: Harvest, total: int) -> str:
-    reason = harvest.unreadable[0][1]
-    return reason if total == 1 else f"none of the {total} pictures can be read; first: {reason}"
 
 
 def _summarise(harvest: Harvest, out: Path, *, total: int, seconds: float) -> None:

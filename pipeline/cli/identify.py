@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import Settings, load_settings
-from ..errors import ImageError
+from ..errors import ImageError, SourceError
 from ..gallery import Gallery
 from ..gallery.decision import Thresholds
 from ..stages.matching import Look, Matcher
@@ -23,10 +23,10 @@ from ..types import Faces, Identity, Image
 from ..vision.align import align_faces
 from ..vision.uncertainty import sigma
 from .console import stderr, stdout
-from .gate import BAD_INPUT, WRONG_USAGE
+from .gate import BAD_INPUT
 from .models import Models, load_models
-from .pictures import list_pictures, read_ahead
-from .run import chosen_gallery
+from .pictures import list_pictures, nothing_readable, read_ahead
+from .run import announce_gallery, chosen_gallery
 
 Form = Literal["table", "json"]
 
@@ -86,17 +86,18 @@ def identify_images(
             people.require_model(models.encoder.model_id)
         matcher = Matcher(people, _thresholds(settings, models))
         named = list(_named(files, models, matcher))
+    problems = [one.problem for one in named if one.problem is not None]
+    if len(problems) == len(named):
+        raise SourceError(nothing_readable(problems))
+    announce_gallery(gallery, known)
     if form == "json":
         # An array with a picture a line: for programs as for people.
         lines = [json.dumps(one.to_dict(), ensure_ascii=False) for one in named]
         print("[\n" + ",\n".join(lines) + "\n]")
     else:
         stdout().print(_table(named))
-    problems = [one.problem for one in named if one.problem is not None]
     for problem in problems:
         stderr().print(f"facestream: {problem}", soft_wrap=True, markup=False)
-    if len(problems) == len(named):
-        return WRONG_USAGE
     return BAD_INPUT if problems else 0
 
 

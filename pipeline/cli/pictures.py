@@ -93,6 +93,13 @@ def in_batches(pictures: Iterator[Read], *, most: int = 32) -> Generator[list[Re
         yield batch
 
 
+def nothing_readable(reasons: Sequence[str]) -> str:
+    """The message when no picture at all could be read."""
+    if len(reasons) == 1:
+        return reasons[0]
+    return f"none of the {len(reasons)} pictures can be read; the first: {reasons[0]}"
+
+
 def _read(path: str) -> Image | ImageError:
     try:
         return read_image(path)

@@ -22,7 +22,7 @@ from ..sinks.pictures import PicturesSink
 from ..sinks.video import VideoSink
 from ..sources import expand_sources
 from .console import plural, stderr, stdout
-from .gate import BAD_INPUT, INTERRUPTED, WRONG_USAGE
+from .gate import BAD_INPUT, INTERRUPTED
 from .progress import show_progress
 from .roll import RollSink, people_table
 from .signals import stopping_on_signals
@@ -76,6 +76,9 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
         stack.enter_context(stopping_on_signals(pipeline.stop))
         with show_progress(pipeline.progress):
             report = pipeline.run()
+    if nothing_read(report):
+        raise SourceError(nothing_read(report))
+    announce_gallery(request.gallery, gallery)
     if outputs.report is not None:
         write_report(outputs.report, report, settings, outputs.roll)
     _summarise(request, report, outputs)
@@ -87,11 +90,15 @@ def chosen_gallery(given: Path | None) -> Path | None:
     if given is not None:
         return given
     default = default_gallery_path()
-    if default.is_file():
-        log.info("using the gallery %s", default)
-        return default
-    log.info("no gallery, so everybody is unknown: 'facestream gallery add NAME PHOTO' makes one")
-    return None
+    return default if default.is_file() else None
+
+
+def announce_gallery(given: Path | None, used: Path | None) -> None:
+    """Say which gallery served where nobody named one; said last, after what can go wrong."""
+    if used is None:
+        log.info("no gallery, everybody is unknown: 'facestream gallery add NAME PHOTO' makes one")
+    elif given is None:
+        log.info("used the gallery %s", used)
 
 
 def open_outputs(request: Request) -> Outputs:
@@ -110,6 +117,9 @@ def open_outputs(request: Request) -> Outputs:
     if report is not None:
         check_writable(report)
     names = _source_files(request.sources)
+    if len(names) == 1:
+        # What is wrong with the only source is told once, at the end, which is then at hand.
+        logging.getLogger("facestream.pipeline.reader").setLevel(logging.ERROR)
     for path in (annotate, events, report):
         if path is not None and Path(path).resolve() in names:
             raise OutputError(f"{path} is a source of this run; write the output elsewhere")
@@ -160,12 +170,18 @@ def write_report(path: Path, report: Report, settings: Settings, roll: RollSink)
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
+def nothing_read(report: Report) -> str:
+    """What was wrong when no source gave a single frame; empty when one did."""
+    if report.frames or report.interrupted or not report.problems:
+        return ""
+    first = report.problems[0]
+    return first if len(report.sources) == 1 else f"no source can be read; the first: {first}"
+
+
 def exit_status(report: Report) -> int:
     """What the run's end means to a shell."""
     if report.interrupted:
         return INTERRUPTED
-    if not any(source.opened for source in report.sources):
-        return WRONG_USAGE
     return BAD_INPUT if report.problems else 0
 
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from ..errors import OutputError
 from ..events import Sighting
+from ..types import FrameResult
 from .base import Sink
 from .files import check_writable
 
@@ -20,7 +21,7 @@ class JsonlSink(Sink):
 
     A line is handed to the operating system before the next event is taken, so a run that is
     killed loses nothing that was written. A file of an earlier run is replaced with the first
-    event of this one (or when this one ends without any).
+    frame or event of this one, not before.
 
     Args:
         path: the file, or ``-`` for standard output.
@@ -42,6 +43,9 @@ class JsonlSink(Sink):
         """The file; None for standard output."""
         return None if self._stdout else self._path
 
+    def write(self, result: FrameResult) -> None:
+        self._open()
+
     def sighting(self, event: Sighting) -> None:
         file = self._open()
         line = event.to_json().encode() + b"\n"
@@ -55,10 +59,9 @@ class JsonlSink(Sink):
     def close(self) -> None:
         if self._closed:
             return
-        file = self._open()
         self._closed = True
-        if not self._stdout:
-            file.close()
+        if self._file is not None and not self._stdout:
+            self._file.close()
 
     @property
     def _name(self) -> str:
