@@ -8,6 +8,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -77,7 +78,8 @@ def measure(name: str, task: Task) -> dict[str, Any]:
     Raises:
         ContenderFailed: it did not work.
     """
-    request = json.dumps({"name": name, "task": asdict(task)}, default=str)
+    asked = replace(task, asked_at=time.time())
+    request = json.dumps({"name": name, "task": asdict(asked)}, default=str)
     ran = subprocess.run(
         [sys.executable, "-m", "facestream.pipeline.bench.worker"],
         input=request,

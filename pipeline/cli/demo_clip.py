@@ -46,7 +46,7 @@ def write_clip(path: Path) -> None:
             picture = _view(scene, number / (FPS * SECONDS - 1))
             # One field of noise, shifted about: as lively as fresh noise and much cheaper.
             shifted = np.roll(grain, (number * 37 % HEIGHT, number * 101 % WIDTH), (0, 1))
-            picture = cv2.add(picture, shifted, dtype=cv2.CV_8U)
+            picture = np.asarray(cv2.add(picture, shifted, dtype=cv2.CV_8U), np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame.pts = number
             container.mux(stream.encode(frame))
@@ -81,4 +81,4 @@ def _view(scene: Image, t: float) -> Image:
     view = cv2.warpAffine(
         scene, turn, (WIDTH, HEIGHT), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE
     )
-    return cv2.convertScaleAbs(view, alpha=light)
+    return np.asarray(cv2.convertScaleAbs(view, alpha=light), np.uint8)
