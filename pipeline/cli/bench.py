@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 bench_app = typer.Typer(
+    # Options may follow the videos: this group has no commands to tell apart from arguments.
+    context_settings={"allow_interspersed_args": True},
     help="Measure facestream on videos, beside its peers where they are installed.",
     epilog=(
         "[bold]Examples[/bold]\n\n"
