@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.cli import main
-from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.gallery import FaceReader, Gallery
+from facestream.pipeline.gallery.faces import Picture, main_face
+from facestream.pipeline.gallery.records import Face
 
 ROOT = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str, str]]
@@ -212,3 +214,24 @@ def test_help_does_not_load_the_database_or_the_networks() -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_ctrl_c_keeps_and_reports_what_was_added(
+    run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facestream.pipeline.gallery import enrol
+
+    monkeypatch.setattr(enrol, "CHUNK", 1)
+
+    def pressed(picture: Picture, reader: FaceReader) -> Face:
+        if picture.path.name == "none.png":
+            raise KeyboardInterrupt
+        return main_face(picture, reader)
+
+    monkeypatch.setattr(enrol, "main_face", pressed)
+    status, out, error = run("add", "Eileen", pictures / "one.png", pictures / "none.png")
+    assert status == 130
+    assert "Added 1 photo of 'Eileen'." in out
+    assert "what was added is kept" in error
+    with Gallery(tmp_path / "people.db", create="never") as gallery:
+        assert gallery.person("Eileen").photos == 1
