@@ -129,7 +129,11 @@ def places(box: Rect, plate_size: tuple[int, int], room: tuple[int, int]) -> lis
     left = min(max(box[0], 0), room[0] - width)
     right = min(max(box[2] - width, 0), room[0] - width)
     found = []
-    for top in (box[1] - height, box[3], box[1], box[3] - height):
+    tops = [box[1] - height, box[3]]
+    if box[3] - box[1] >= 4 * height:
+        # Inside its own box only where that leaves most of the face to be seen.
+        tops += [box[1], box[3] - height]
+    for top in tops:
         for x in (left, right):
             y = min(max(top, 0), room[1] - height)
             rect = (x, y, x + width, y + height)

@@ -117,6 +117,7 @@ class _Writer:
                 format="mp4",
                 options={
                     "movflags": "frag_keyframe+empty_moov+default_base_moof",
+                    "flush_packets": "1",
                     "video_track_timescale": str(TICKS),
                 },
             )

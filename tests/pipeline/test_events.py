@@ -1,0 +1,115 @@
+"""The sighting: its JSON, its schema and its documentation."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from facestream.pipeline.events import Moment, Sighting, face_picture, json_schema
+from facestream.pipeline.types import Reason
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "events.md"
+
+
+def sighting(**changes: object) -> Sighting:
+    values: dict[str, object] = {
+        "source": "clip.mp4",
+        "track_id": 3,
+        "start": Moment.at(1.23456, 1_000_000_000.5),
+        "end": Moment.at(2.5, 1_000_000_002.0),
+        "best_box": (1.26, 2.0, 30.0, 40.0),
+        "best_pts": 2.0,
+        "best_score": 0.99,
+        "faces": 12,
+        "model": "vae-1",
+    }
+    return Sighting.model_validate(values | changes)
+
+
+def test_a_line_of_json_has_every_field() -> None:
+    event = sighting(person_id=7, name="Zoë", similarity=0.71, probability=0.98, uncertainty=0.2)
+    line = event.to_json()
+    assert "\n" not in line
+    data = json.loads(line)
+    assert set(data) == set(Sighting.model_fields)
+    assert data["type"] == "sighting"
+    assert data["name"] == "Zoë"
+    assert data["start"] == {"pts": 1.235, "utc": "2001-09-09T01:46:40.500000Z"}
+    assert data["best_box"] == [1.3, 2.0, 30.0, 40.0]
+    assert Sighting.model_validate_json(line).person_id == 7
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, np.float32("nan")])
+def test_an_uncertainty_that_was_never_measured_is_null(value: float) -> None:
+    assert json.loads(sighting(uncertainty=value).to_json())["uncertainty"] is None
+
+
+def test_every_event_has_an_id_of_its_own() -> None:
+    assert sighting().id != sighting().id
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"faces": 0},
+        {"probability": 1.5},
+        {"similarity": math.nan},
+        {"reason": "moody"},
+        {"colour": "red"},
+    ],
+)
+def test_wrong_values_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        sighting(**wrong)
+
+
+def test_the_picture_travels_with_the_event_but_not_into_json() -> None:
+    image = np.zeros((5, 6, 3), np.uint8)
+    event = sighting().with_image(image)
+    assert event.image is image
+    named = event.with_picture("pictures/a.jpg")
+    assert named.image is image
+    assert json.loads(named.to_json())["picture"] == "pictures/a.jpg"
+    assert "image" not in named.to_json()
+
+
+def test_the_schema_describes_every_field() -> None:
+    schema = json_schema()
+    assert set(schema["properties"]) == set(Sighting.model_fields)
+    for name, part in schema["properties"].items():
+        assert part.get("description"), name
+    assert schema["additionalProperties"] is False
+
+
+def test_the_document_is_in_step_with_the_schema() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `(\w+)` ", text, flags=re.MULTILINE))
+    assert documented == {*Sighting.model_fields, *get_args(Reason)}
+    example = re.search(r"```json\n(.*?)```", text, flags=re.DOTALL)
+    assert example is not None
+    Sighting.model_validate_json(example.group(1))
+
+
+@given(
+    st.tuples(*[st.floats(-500, 900, width=32)] * 4),
+    st.integers(1, 400),
+    st.integers(1, 400),
+    st.integers(1, 300),
+)
+def test_a_face_picture_is_inside_the_frame(
+    box: tuple[float, ...], width: int, height: int, largest: int
+) -> None:
+    frame = np.zeros((height, width, 3), np.uint8)
+    picture = face_picture(frame, np.array(box, np.float32), largest=largest)
+    assert picture.ndim == 3
+    assert 1 <= picture.shape[0] <= min(height, largest)
+    assert 1 <= picture.shape[1] <= min(width, largest)
+    assert not np.shares_memory(picture, frame)
