@@ -117,7 +117,7 @@ class Histogram:
                 low = self.bounds[number - 1] if number else self.smallest
                 high = self.bounds[number] if number < len(self.bounds) else self.largest
                 low, high = max(low, self.smallest), min(high, self.largest)
-                return low + (high - low) * (rank - below) / inside
+                return min(high, low + (high - low) * (rank - below) / inside)
             below += inside
         return self.largest
 

@@ -64,17 +64,12 @@ class Supervisor:
         return self.own(Channel[Any](capacity, name))
 
     def own(self, link: LinkT) -> LinkT:
-        """Abort this link too when the run is aborted; returns it.
-
-        Raises:
-            Closed: the run was aborted already; the link was closed.
-        """
+        """Abort this link with the run (at once if it is aborted already); returns it."""
         with self._changed:
             self._links.append(link)
             aborted = self._aborted_at is not None
         if aborted:
             link.close(discard=True)
-            raise Closed("the run was aborted")
         return link
 
     def on_stop(self, callback: Callable[[], None]) -> None:
@@ -91,13 +86,13 @@ class Supervisor:
     def spawn(self, name: str, target: Callable[[], object]) -> None:
         """Run ``target`` in a thread; `Closed` ends it quietly, any other error fails the run.
 
+        After an abort it is started all the same (a thread may fail while the next ones are being
+        started): it finds its links closed and frees what it holds.
+
         Raises:
-            Closed: the run was aborted.
             ValueError: there is a thread of that name.
         """
         with self._changed:
-            if self._aborted_at is not None:
-                raise Closed("the run was aborted")
             if name in self._threads:
                 raise ValueError(f"there is a thread named '{name}' already")
             # Daemon: a native call that hangs must not keep the interpreter from ending.
@@ -142,17 +137,16 @@ class Supervisor:
             StuckThread: no error, but threads were running after ``timeout`` seconds, or the
                 grace time after an abort.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        began = time.monotonic()
         with self._changed:
             while self._running:
-                limit = self._limit(deadline)
+                limit = self._limit(began, timeout)
                 left = None if limit is None else limit - time.monotonic()
                 if left is not None and left <= 0:
                     break
                 self._changed.wait(left)
             stuck = [name for name in self._threads if name in self._running]
             error = self._error
-            waited = timeout if timeout is not None else self._grace
         for name, thread in self._threads.items():
             if name not in stuck and thread is not threading.current_thread():
                 thread.join()  # it has left our code; this takes microseconds
@@ -161,7 +155,7 @@ class Supervisor:
                 error.add_note(f"still running: {', '.join(stuck)}")
             raise error
         if stuck:
-            raise StuckThread(stuck, waited)
+            raise StuckThread(stuck, round(time.monotonic() - began, 2))
 
     @property
     def stopping(self) -> bool:
@@ -198,11 +192,11 @@ class Supervisor:
             if other is not error:
                 error.add_note(f"while stopping: {other}")
 
-    def _limit(self, deadline: float | None) -> float | None:
-        """The earlier of the caller's deadline and the grace time after an abort."""
-        limits = [] if deadline is None else [deadline]
+    def _limit(self, began: float, timeout: float | None) -> float | None:
+        """Until when a join that began then may wait: its time-out, or the grace after an abort."""
+        limits = [] if timeout is None else [began + timeout]
         if self._aborted_at is not None:
-            limits.append(self._aborted_at + self._grace)
+            limits.append(max(began, self._aborted_at) + self._grace)
         return min(limits, default=None)
 
     def _run(self, name: str, target: Callable[[], object]) -> None:

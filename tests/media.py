@@ -40,6 +40,7 @@ def make_clip(
     times: Sequence[float] | None = None,
     audio: bool = False,
     rotate: int = 0,
+    pixel_ratio: Fraction | None = None,
     metadata: dict[str, str] | None = None,
     draw: Callable[[int, Size], Picture] = picture,
 ) -> Path:
@@ -56,6 +57,7 @@ def make_clip(
         times: presentation time of each frame in seconds, for a variable frame rate.
         audio: with a stream of silence as long as the video.
         rotate: degrees clockwise that players turn it, a multiple of 90 (mp4 and mov only).
+        pixel_ratio: width of a pixel over its height, for anamorphic video.
         metadata: of the container, e.g. ``creation_time``.
         draw: gives frame ``index`` as H×W×3 BGR.
     """
@@ -64,6 +66,8 @@ def make_clip(
         stream: Any = container.add_stream(codec, rate=fps)
         stream.width, stream.height = size
         stream.pix_fmt = pixel_format
+        if pixel_ratio is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_ratio
         if codec == "libx264":
             stream.options = {"preset": "ultrafast", "g": "10"}
         if times is not None:

@@ -76,14 +76,6 @@ def fps_of(stream: VideoStream) -> float | None:
     return float(rate) if rate else None
 
 
-def shape_of(stream: VideoStream) -> tuple[int, int]:
-    """Width and height as coded, before rotation; with square pixels."""
-    context = stream.codec_context
-    width = context.width
-    ratio = stream.sample_aspect_ratio or context.sample_aspect_ratio
-    return _square_width(width, float(ratio) if ratio else 1.0), context.height
-
-
 class Decoder:
     """Turns a container's packets into pictures; for one thread.
 

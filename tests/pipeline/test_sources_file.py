@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -119,6 +120,13 @@ def test_rotation_is_honoured(tmp_path: Path, degrees: int, turn: int) -> None:
     assert frames[1].image.shape == want.shape
     assert np.abs(frames[1].image.astype(int) - want).mean() < 6
     assert (source.info.height, source.info.width) == want.shape[:2]
+
+
+def test_pixels_become_square(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "tv.mp4", frames=2, pixel_ratio=Fraction(4, 3))
+    frames, source = read(path)
+    assert frames[0].image.shape == (120, 213, 3)
+    assert (source.info.width, source.info.height) == (213, 120)
 
 
 @pytest.mark.parametrize("suffix", ["ts", "h264"])
