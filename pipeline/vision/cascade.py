@@ -23,7 +23,10 @@ RNET_SIDE = 24
 ONET_SIDE = 48
 
 Network = Callable[[NDArray[Any]], Floats]
-"""Crops N×… in, heads N×C out."""
+"""Crops N×3×S×S in, heads N×C out."""
+
+Screened = Callable[[Floats, float], Floats]
+"""The same; heads of crops that score below the log-odds given need not be exact."""
 
 
 class Sampler(Protocol):
@@ -74,7 +77,7 @@ def pixel_windows(boxes: Floats, height: int, width: int) -> Ints:
 def refine(
     candidates: Candidates,
     samplers: Sequence[Sampler],
-    network: Network,
+    network: Screened,
     *,
     size: tuple[int, int],
     threshold: float,
@@ -88,8 +91,9 @@ def refine(
         size: height and width of the pictures.
         threshold: probability above which a candidate stays.
     """
-    candidates, heads = _look(candidates, samplers, network, size, RNET_SIDE)
-    stay = heads[:, 0] > log_odds(threshold)
+    odds = log_odds(threshold)
+    candidates, heads = _look(candidates, samplers, lambda c: network(c, odds), size, RNET_SIDE)
+    stay = heads[:, 0] > odds
     candidates, heads = candidates.take(stay), heads[stay]
     rows = _nms_by_owner(candidates, probability(heads[:, 0]))
     candidates, heads = candidates.take(rows), heads[rows]

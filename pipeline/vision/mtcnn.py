@@ -12,20 +12,17 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
-from facestream.engines.base import Engine
-from facestream.engines.cards import model_path
-from facestream.engines.registry import Backend, EngineOptions, load_engine
+from facestream.engines.registry import Backend
 from numpy.typing import NDArray
 
 from ..types import Faces, Floats, Image
 from .cascade import Candidates, output, refine
+from .networks import Networks
 from .proposals import LEVEL_OVERLAP, PYRAMID_OVERLAP, Proposals, log_odds, pyramid
 from .sampling import AreaSampler
 
 Mode = Literal["fast", "exact"]
 
-# Batches are filled up to one of these sizes, so that few shapes are compiled.
-_BATCHES = (4, 8, 16, 32, 64, 128, 256)
 
 
 class Mtcnn:
@@ -67,16 +64,12 @@ class Mtcnn:
         self.min_face = min_face
         self.factor = factor
         self.thresholds = thresholds
-        options = EngineOptions(precision="float32", threads=threads)
-        dynamic = EngineOptions(precision="float32", threads=threads, static_shapes=False)
-        self._pnet = _load("mtcnn_pnet", backend, dynamic)
-        self._rnet = _load("mtcnn_rnet", backend, options)
-        self._onet = _load("mtcnn_onet", backend, options)
+        self._networks = Networks(backend=backend, threads=threads, screen=mode == "fast")
 
     @property
     def backend(self) -> str:
         """Backend that serves."""
-        return self._pnet.backend
+        return self._networks.pnet.backend
 
     def detect(self, image: Image) -> Faces:
         """The faces of a picture, by descending score.
@@ -106,8 +99,7 @@ class Mtcnn:
 
     def close(self) -> None:
         """Free the networks."""
-        for engine in (self._pnet, self._rnet, self._onet):
-            engine.close()
+        self._networks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -125,43 +117,19 @@ class Mtcnn:
         candidates = Candidates.of(self._propose(samplers, size))
         _, refine_threshold, output_threshold = self.thresholds
         candidates = refine(
-            candidates, samplers, self._run_rnet, size=size, threshold=refine_threshold
+            candidates, samplers, self._networks.rnet, size=size, threshold=refine_threshold
         )
-        return output(candidates, samplers, self._run_onet, size=size, threshold=output_threshold)
+        return output(candidates, samplers, self._networks.onet, size=size, threshold=output_threshold)
 
     def _propose(self, samplers: Sequence[AreaSampler], size: tuple[int, int]) -> list[Floats]:
         threshold = log_odds(self.thresholds[0])
         parts: list[list[Proposals]] = [[] for _ in samplers]
         for level in pyramid(*size, min_face=self.min_face, factor=self.factor):
-            pictures = np.stack([s.level(level.height, level.width) for s in samplers])
-            maps = self._pnet.infer({"image": pictures})["maps"]
-            for part, one in zip(parts, maps, strict=True):
-                found = Proposals.of_cells(one, scale=level.scale, threshold=threshold)
+            for part, sampler in zip(parts, samplers, strict=True):
+                cells = self._networks.cells(sampler.level(level.height, level.width), threshold)
+                found = Proposals.of_cells(cells, scale=level.scale)
                 part.append(found.suppress(LEVEL_OVERLAP))
         return [Proposals.join(part).suppress(PYRAMID_OVERLAP).refined() for part in parts]
-
-    def _run_rnet(self, crops: NDArray[Any]) -> Floats:
-        return _run_batched(self._rnet, crops)
-
-    def _run_onet(self, crops: NDArray[Any]) -> Floats:
-        return _run_batched(self._onet, crops)
-
-
-def _load(name: str, backend: Backend, options: EngineOptions) -> Engine:
-    return load_engine(model_path(name), backend=backend, options=options)
-
-
-def _run_batched(engine: Engine, crops: NDArray[Any]) -> Floats:
-    """The heads N×C of crops N×…, in batches of the sizes that are compiled."""
-    largest = _BATCHES[-1]
-    heads = []
-    for start in range(0, len(crops), largest):
-        part = crops[start : start + largest]
-        room = next(size for size in _BATCHES if size >= len(part))
-        batch = np.zeros((room, *crops.shape[1:]), crops.dtype)
-        batch[: len(part)] = part
-        heads.append(engine.infer({"crops": batch})["heads"][: len(part)])
-    return heads[0] if len(heads) == 1 else np.concatenate(heads)
 
 
 def _check(image: Image) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..types import Floats
-from .boxes import move, nms, square
+from .boxes import Rows, move, nms, square
 
 # P-Net looks through a window of 12×12 pixels, moved by 2.
 WINDOW = 12
@@ -48,6 +48,31 @@ def pyramid(height: int, width: int, *, min_face: int, factor: float) -> tuple[L
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Cells of a level that may be faces: rows N, columns N, and P-Net's values there, N×5."""
+
+    rows: Rows
+    columns: Rows
+    values: Floats
+
+    @classmethod
+    def of_maps(cls, maps: Floats, threshold: float) -> Cells:
+        """Those that score at least ``threshold`` (log-odds), row by row.
+
+        Args:
+            maps: 5×h×w, P-Net's output: log-odds and four offsets.
+            threshold: log-odds.
+        """
+        flat = maps.reshape(len(maps), -1)
+        places = np.flatnonzero(flat[0] >= threshold)
+        rows, columns = np.divmod(places, maps.shape[2])
+        return cls(rows, columns, np.ascontiguousarray(flat[:, places].T))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Proposals:
     """Windows that may be faces: boxes N×4, scores N (probability), offsets N×4."""
 
@@ -56,21 +81,13 @@ class Proposals:
     offsets: Floats
 
     @classmethod
-    def of_cells(cls, maps: Floats, *, scale: float, threshold: float) -> Proposals:
-        """The cells of a level that score at least ``threshold`` (log-odds).
-
-        Args:
-            maps: 5×h×w, P-Net's output: log-odds and four offsets.
-            scale: of the level.
-            threshold: log-odds.
-        """
-        rows, columns = np.nonzero(maps[0] >= threshold)
-        corner = np.stack([columns, rows], axis=1).astype(np.float32) * STRIDE
+    def of_cells(cls, cells: Cells, *, scale: float) -> Proposals:
+        """The windows that the cells of a level see, in pixels of the picture."""
+        corner = np.stack([cells.columns, cells.rows], axis=1).astype(np.float32) * STRIDE
         step = np.float32(scale)
         # Rounded down to whole pixels, as facenet-pytorch does.
         boxes = np.floor(np.concatenate([corner + 1, corner + WINDOW], axis=1) / step)
-        values = maps[:, rows, columns]
-        return cls(boxes, probability(values[0]), values[1:].T)
+        return cls(boxes, probability(cells.values[:, 0]), cells.values[:, 1:])
 
     @classmethod
     def join(cls, parts: list[Proposals]) -> Proposals:

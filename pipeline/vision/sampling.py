@@ -18,6 +18,9 @@ from ..types import Image
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+# A type of 16 bytes that numpy moves at once; its value is never looked at.
+_PIXEL = np.complex128
+
 
 def cell_edges(size: Ints | int, cells: int) -> tuple[Ints, Ints]:
     """First and one past the last input cell that each output cell averages.
@@ -43,19 +46,26 @@ class AreaSampler:
 
     def __init__(self, image: Image) -> None:
         height, width = image.shape[:2]
+        # Four channels: a pixel of the table is then 16 bytes, which numpy takes as one item.
         # Only differences of the table are used: they survive the overflow of 32 bits.
-        self._table = np.asarray(cv2.integral(image, sdepth=cv2.CV_32S)).reshape(
-            height + 1, width + 1, 3
+        table = np.asarray(
+            cv2.integral(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), sdepth=cv2.CV_32S)
         )
+        self._rows = table.reshape(height + 1, (width + 1) * 4)
+        self._pixels = self._rows.view(_PIXEL)
         self._size = (height, width)
 
     def level(self, height: int, width: int) -> Floats:
         """The whole picture at this size, as 3×height×width, 0..255."""
         top, bottom = cell_edges(self._size[0], height)
         left, right = cell_edges(self._size[1], width)
-        rows = self._table[bottom] - self._table[top]
-        sums = (rows[:, right] - rows[:, left]).transpose(2, 0, 1).astype(np.float32)
-        return _mean(sums, (bottom - top)[:, None], (right - left)[None, :])
+        bands = self._rows[bottom]
+        bands -= self._rows[top]
+        pixels = bands.view(_PIXEL)
+        sums = pixels.take(right, axis=1).view(np.int32)
+        sums -= pixels.take(left, axis=1).view(np.int32)
+        planes = sums.reshape(height, width, 4)[:, :, :3].transpose(2, 0, 1)
+        return _mean(planes, (bottom - top)[:, None], (right - left)[None, :])
 
     def crops(self, windows: Ints, side: int) -> Floats:
         """Parts of the picture at one size, as N×3×side×side, 0..255.
@@ -67,20 +77,21 @@ class AreaSampler:
         left, right = cell_edges(windows[:, 2] - windows[:, 0], side)
         top, bottom = cell_edges(windows[:, 3] - windows[:, 1], side)
         heights, widths = (bottom - top)[:, None, :, None], (right - left)[:, None, None, :]
-        left, right = left + windows[:, :1], right + windows[:, :1]
-        top, bottom = top + windows[:, 1:2], bottom + windows[:, 1:2]
-        sums = self._at(bottom, right) - self._at(top, right)
-        sums -= self._at(bottom, left)
-        sums += self._at(top, left)
-        return _mean(sums.transpose(0, 3, 1, 2).astype(np.float32), heights, widths)
+        left, right = (edge[:, None, :] + windows[:, 0, None, None] for edge in (left, right))
+        stride = self._size[1] + 1
+        top, bottom = ((e + windows[:, 1:2])[:, :, None] * stride for e in (top, bottom))
+        table = self._pixels.reshape(-1)
+        sums = table.take(bottom + right).view(np.int32)
+        sums -= table.take(top + right).view(np.int32)
+        sums -= table.take(bottom + left).view(np.int32)
+        sums += table.take(top + left).view(np.int32)
+        planes = sums.reshape(len(windows), side, side, 4)[..., :3].transpose(0, 3, 1, 2)
+        return _mean(planes, heights, widths)
 
-    def _at(self, rows: Ints, columns: Ints) -> NDArray[np.int32]:
-        """The table at N×side rows and columns, as N×side×side×3."""
-        return np.asarray(self._table[rows[:, :, None], columns[:, None, :]])
 
-
-def _mean(sums: Floats, heights: NDArray[Any], widths: NDArray[Any]) -> Floats:
+def _mean(sums: NDArray[np.int32], heights: Ints, widths: Ints) -> Floats:
+    means = sums.astype(np.float32, order="C")
     # Divided twice, as torch does, so that the last bit is the same.
-    sums /= heights.astype(np.float32)
-    sums /= widths.astype(np.float32)
-    return np.ascontiguousarray(sums)
+    means /= heights.astype(np.float32)
+    means /= widths.astype(np.float32)
+    return means
