@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -110,17 +111,21 @@ def to_onnx(
         outputs: names of the outputs.
     """
     batch = torch.export.Dim("batch", min=1, max=4096)
-    program = torch.onnx.export(
-        module,
-        (example,),
-        input_names=list(inputs),
-        output_names=list(outputs),
-        opset_version=OPSET,
-        dynamo=True,
-        dynamic_shapes=({0: batch},),
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # torch's exporter warns of its own use of its own deprecated parts.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        program = torch.onnx.export(
+            module,
+            (example,),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            external_data=False,
+            verbose=False,
+        )
     if program is None:
         raise TrainingError("torch.onnx.export returned nothing")
     model = program.model_proto

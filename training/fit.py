@@ -37,7 +37,7 @@ from .losses import (
 )
 from .sface import load_sface
 from .teacher import teacher_targets
-from .trunk import TrunkFeatures, TrunkRun, frozen_trunk
+from .trunk import TrunkFeatures, TrunkRun, frozen_trunk, torch_trunk
 from .vae import Vae, make_vae, reparameterise
 from .validate import HeldOut, prepare_held_out, validate
 from .views import Batch, Batches, Views, identity_centres
@@ -63,6 +63,7 @@ class _Run:
     optimizer: torch.optim.Optimizer
     trunk: TrunkRun
     held: HeldOut
+    hold_out: Callable[[], HeldOut]
     floor: float
     best: float = float("inf")
 
@@ -107,10 +108,17 @@ def fit(
     train, held_rows, train_targets, held_targets = _prepare_data(config, progress)
     if fabric.is_global_zero:
         _write_record(config, out, [*train, *held_rows])
-    trunk = frozen_trunk(
-        model.encoder.backbone.to(fabric.device), fabric.device, threads=config.threads
-    )
-    held = prepare_held_out(config.data, held_rows, held_targets, trunk)
+    model.to(fabric.device)
+    backbone = model.encoder.backbone
+    if config.trunk == "trained":
+        trunk = torch_trunk(backbone)
+    else:
+        trunk = frozen_trunk(backbone, fabric.device, threads=config.threads)
+
+    def hold_out() -> HeldOut:
+        return prepare_held_out(config.data, held_rows, held_targets, trunk)
+
+    held = hold_out()
     if state is None:
         model.encoder.logvar_head.calibrate(_calibration(model, held))
     optimizer = torch.optim.AdamW(_groups(model, config), weight_decay=config.weight_decay)
@@ -123,10 +131,11 @@ def fit(
         optimizer=optimizer,
         trunk=trunk,
         held=held,
+        hold_out=hold_out,
         floor=_target_floor(train, train_targets),
     )
     if state is not None:
-        optimizer.load_state_dict(state["optimizer"])
+        _restore_optimizer(optimizer, state)
         first = int(state["step"])
         run.best = float(state["best"])
     loader = DataLoader(
@@ -223,19 +232,33 @@ def _groups(model: Vae, config: FitConfig) -> list[dict[str, Any]]:
     if config.start == "fresh":
         norms = [*encoder.mu_head.norm_in.parameters(), *encoder.mu_head.norm_out.parameters()]
         groups.append({"params": norms, "lr": config.lr, "name": "mu norms"})
+    for group in groups:
+        group["base_lr"] = group["lr"]
     return groups
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Moments from the checkpoint, rates from the settings (they may have been changed)."""
+    groups = [dict(group) for group in optimizer.param_groups]
+    try:
+        optimizer.load_state_dict(state["optimizer"])
+    except ValueError as error:
+        raise CheckpointError(
+            f"the checkpoint trained other parts of the model ({error}); keep start, trunk and "
+            "whether lr_mu is 0 as they were"
+        ) from error
+    for group, wanted in zip(optimizer.param_groups, groups, strict=True):
+        group["base_lr"] = wanted["base_lr"]
+        group["weight_decay"] = wanted["weight_decay"]
 
 
 def _calibration(model: Vae, held: HeldOut) -> Tensor:
     """The log-variance head's inputs on the held-out pictures, clean and degraded."""
     encoder = model.encoder.eval()
+    device = next(encoder.parameters()).device
+    parts = torch.tensor_split(held.last, max(1, len(held.last) // 64))
     with torch.no_grad():
-        mu = torch.cat(
-            [
-                encoder.mu_head(part.float())
-                for part in torch.tensor_split(held.last, max(1, len(held.last) // 64))
-            ]
-        )
+        mu = torch.cat([encoder.mu_head(part.float().to(device)).cpu() for part in parts])
     return torch.cat([held.means, mu], dim=1)
 
 
@@ -323,9 +346,7 @@ def _loop(run: _Run, batches: Iterator[Batch], first: int, progress: Progress) -
     config = run.config
     if first >= config.steps:
         raise CheckpointError(f"the checkpoint is at step {first}; ask for more --steps than that")
-    rates = [float(group.get("base_lr", group["lr"])) for group in run.optimizer.param_groups]
-    for group, rate in zip(run.optimizer.param_groups, rates, strict=True):
-        group["base_lr"] = rate
+    rates = [float(group["base_lr"]) for group in run.optimizer.param_groups]
     curve = Curve(run.out / "curve.csv", first=first)
     scores = Curve(run.out / "validation.csv", first=first)
     _set_mode(run)
@@ -349,6 +370,8 @@ def _loop(run: _Run, batches: Iterator[Batch], first: int, progress: Progress) -
                 curve.add({"step": done, "lr": config.lr * factor, **values, "speed": speed})
             progress("fit", done, config.steps, {**values, "speed": speed})
         if done % config.validate_every == 0 or done == config.steps:
+            if config.trunk == "trained":
+                run.held = run.hold_out()
             figures = validate(run.model.encoder, run.held)
             if run.fabric.is_global_zero:
                 scores.add({"step": done, **figures})

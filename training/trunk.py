@@ -37,17 +37,28 @@ class TrunkFeatures(nn.Module):
         return maps[-1], stage_means(maps)
 
 
+def torch_trunk(backbone: Backbone) -> TrunkRun:
+    """The trunk as it is at each call, in torch, without gradients, batch norms in evaluation."""
+    features = TrunkFeatures(backbone)
+
+    def in_torch(faces: Tensor) -> tuple[Tensor, Tensor]:
+        device = next(backbone.parameters()).device
+        modes = [(module, module.training) for module in backbone.modules()]
+        features.eval()
+        with torch.no_grad():
+            last, means = features(faces.to(device))
+        for module, mode in modes:
+            module.training = mode
+        return last.float(), means.float()
+
+    return in_torch
+
+
 def frozen_trunk(backbone: Backbone, device: torch.device, *, threads: int) -> TrunkRun:
-    """The trunk without gradients, its batch norms in evaluation mode."""
-    features = TrunkFeatures(backbone).eval()
+    """A trunk that does not change any more, run as fast as the device can."""
     if device.type != "cpu":
-
-        def in_torch(faces: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.no_grad():
-                last, means = features(faces)
-            return last.float(), means.float()
-
-        return in_torch
+        return torch_trunk(backbone)
+    features = TrunkFeatures(backbone).eval()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trunk.onnx"
         example = torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)

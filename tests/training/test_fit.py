@@ -1,0 +1,131 @@
+"""Whole runs on small made data: the record, resuming, faults and guards."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from facestream.training.checkpoint import (
+    load_checkpoint,
+    load_model,
+    restore,
+    save_checkpoint,
+)
+from facestream.training.config import FitConfig
+from facestream.training.errors import CheckpointError, CollapseError, DataError
+from facestream.training.fit import BEST, LAST, fit
+from facestream.training.vae import make_vae
+
+
+def curve(run: Path) -> list[dict[str, str]]:
+    with (run / "curve.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["speed"]  # the only thing that a clock decides
+    return rows
+
+
+class Stop(Exception):
+    """The interruption."""
+
+
+def stop_at(step: int):  # type: ignore[no-untyped-def]
+    def progress(what: str, done: int, total: int, values: dict[str, float]) -> None:
+        if what == "fit" and done == step:
+            raise Stop
+
+    return progress
+
+
+def test_a_resumed_run_goes_on_with_the_same_curve(small_config: FitConfig, tmp_path: Path) -> None:
+    figures = fit(small_config, tmp_path / "whole")
+    assert 0 <= figures["distil"] <= 2
+    with pytest.raises(Stop):
+        fit(small_config, tmp_path / "parts", progress=stop_at(5))
+    fit(small_config, tmp_path / "parts", resume=tmp_path / "parts" / LAST)
+    assert len(curve(tmp_path / "whole")) == 6
+    assert curve(tmp_path / "parts") == curve(tmp_path / "whole")
+    one, other = (load_checkpoint(tmp_path / run / LAST)["model"] for run in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_record_lies_beside_the_checkpoint(small_config: FitConfig, tmp_path: Path) -> None:
+    fit(small_config.model_copy(update={"steps": 3}), tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        LAST, BEST, "config.json", "manifest.json", "run.json", "curve.csv", "validation.csv",
+    }  # fmt: skip
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    assert {entry["name"] for entry in manifest} == {"people", "utkface"}
+    assert set(json.loads((tmp_path / "run/run.json").read_text())) == {"git", "torch", "seed"}
+    model, config = load_model(tmp_path / "run" / LAST)
+    assert config.steps == 3
+    assert not model.training
+
+
+def test_frozen_parts_do_not_change(small_config: FitConfig, tmp_path: Path) -> None:
+    config = small_config.model_copy(update={"trunk": "frozen", "steps": 3})
+    fit(config, tmp_path / "run")
+    torch.manual_seed(config.seed)
+    fresh = make_vae(config.backbone).encoder.backbone.state_dict()
+    trained = load_model(tmp_path / "run" / LAST)[0].encoder.backbone.state_dict()
+    assert all(torch.equal(fresh[name], trained[name]) for name in fresh)
+
+
+def test_too_little_data_is_said(small_config: FitConfig, tmp_path: Path) -> None:
+    config = small_config.model_copy(update={"limit": 1})
+    with pytest.raises(DataError, match="too few pictures"):
+        fit(config, tmp_path / "run")
+
+
+def test_a_loss_that_is_no_number_keeps_the_checkpoint(
+    small_config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facestream.training import fit as module
+
+    def broken(mu: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        value = torch.nn.functional.mse_loss(mu, target)
+        return value * float("nan") if len(calls) > 4 else value
+
+    calls: list[int] = []
+    monkeypatch.setattr(module, "cosine_distance", broken)
+    with pytest.raises(CollapseError, match="loss is nan at step 4"):
+        fit(small_config, tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run" / LAST)["step"] == 3
+
+
+def test_checkpoint_of_another_architecture(tmp_path: Path) -> None:
+    state = {"model": make_vae("residual", dim=8).state_dict(), "config": "{}", "step": 1}
+    save_checkpoint(tmp_path / "a.pt", state)
+    with pytest.raises(CheckpointError, match="of another architecture"):
+        restore(make_vae("residual", dim=16), load_checkpoint(tmp_path / "a.pt"), tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint at all"])
+def test_damaged_checkpoints_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        load_checkpoint(tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "b.pt")
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, {"model": {}, "config": "{}", "step": 1})
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match="the one before it is untouched"):
+        save_checkpoint(path, {"model": {}, "config": "{}", "step": 2})
+    monkeypatch.undo()
+    assert load_checkpoint(path)["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
