@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from rich.console import Console
 from rich.logging import RichHandler
 
-FILE_WIDTH = 140
+# Rich folds what is wider than the console; in a file or a pipe nothing needs to be folded.
+FILE_WIDTH = 1000
 
 
 @cache
@@ -20,7 +23,7 @@ def stderr() -> Console:
 
 
 def stdout() -> Console:
-    """Where results go; into a file or a pipe, tables are wide enough for paths."""
+    """Where results go; in a file or a pipe, lines are as long as they need to be."""
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, width=FILE_WIDTH)
@@ -40,6 +43,30 @@ def set_up_logging(*, debug: bool = False) -> None:
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+@contextmanager
+def logging_restored() -> Iterator[None]:
+    """Undo `set_up_logging` in the end: a program that calls `main` keeps its own logging."""
+    logger = logging.getLogger("facestream")
+    handlers, propagate, level = logger.handlers[:], logger.propagate, logger.level
+    try:
+        yield
+    finally:
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@contextmanager
+def muted(name: str) -> Iterator[None]:
+    """Keep a logger's warnings back."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def clock(seconds: float) -> str:

@@ -11,6 +11,7 @@ import typer
 from facestream.engines.errors import EngineError
 
 from ..errors import FacestreamError, UsageError
+from .console import logging_restored
 
 FAILED, WRONG_USAGE, BAD_INPUT, INTERRUPTED = 1, 2, 3, 130
 
@@ -29,6 +30,11 @@ def guarded(app: typer.Typer, arguments: list[str] | None) -> int:
     status 1, with the traceback under ``--debug``. Anything else is a bug and keeps its
     traceback.
     """
+    with logging_restored():
+        return _run(app, arguments)
+
+
+def _run(app: typer.Typer, arguments: list[str] | None) -> int:
     try:
         status = app(args=arguments, prog_name="facestream", standalone_mode=False)
         sys.stdout.flush()

@@ -123,8 +123,14 @@ def _row(seen: Seen, *, several: bool) -> list[Text]:
         Text("–" if sigma is None else f"{sigma:.2f}"),
     ]
     if seen.picture is not None:
-        cells.append(Text(seen.picture.as_posix()))
+        cells.append(Text(_short(seen.picture)))
     return cells
+
+
+def _short(path: Path) -> str:
+    """From the working folder where it lies below it."""
+    full, here = path.absolute(), Path.cwd()
+    return str(full.relative_to(here)) if full.is_relative_to(here) else str(path)
 
 
 def _spans(seen: Seen) -> str:

@@ -21,7 +21,7 @@ from ..sinks.jsonl import JsonlSink
 from ..sinks.pictures import PicturesSink
 from ..sinks.video import VideoSink
 from ..sources import expand_sources
-from .console import plural, stderr, stdout
+from .console import muted, plural, stderr, stdout
 from .gate import BAD_INPUT, INTERRUPTED
 from .progress import show_progress
 from .roll import RollSink, people_table
@@ -74,6 +74,9 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
             Pipeline(request.sources, gallery=gallery, settings=settings, sinks=outputs.sinks)
         )
         stack.enter_context(stopping_on_signals(pipeline.stop))
+        if len(request.sources) == 1:
+            # What is wrong with the only source is told once, at the end, which is then at hand.
+            stack.enter_context(muted("facestream.pipeline.reader"))
         with show_progress(pipeline.progress):
             report = pipeline.run()
     if nothing_read(report):
@@ -117,9 +120,6 @@ def open_outputs(request: Request) -> Outputs:
     if report is not None:
         check_writable(report)
     names = _source_files(request.sources)
-    if len(names) == 1:
-        # What is wrong with the only source is told once, at the end, which is then at hand.
-        logging.getLogger("facestream.pipeline.reader").setLevel(logging.ERROR)
     for path in (annotate, events, report):
         if path is not None and Path(path).resolve() in names:
             raise OutputError(f"{path} is a source of this run; write the output elsewhere")

@@ -122,7 +122,7 @@ def test_every_setting_has_a_description_and_an_environment_variable() -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings().detector.min_face = 3  # type: ignore[misc]
+        Settings().detector.min_face = 3
 
 
 def test_with_values_checks_like_a_file() -> None:

@@ -1,0 +1,174 @@
+"""``facestream run`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+from facestream.pipeline.events import Sighting
+from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.types import Image
+
+from ..tracks import read_video
+from .conftest import Run, mistake, start, write_clip
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory, portrait: Image) -> Path:
+    """A gallery that knows her from the same photo, mirrored and larger."""
+    folder = tmp_path_factory.mktemp("people")
+    photo = cv2.flip(cv2.resize(portrait, None, fx=1.3, fy=1.3), 1)
+    cv2.imwrite(str(folder / "photo.png"), photo)
+    with Gallery(folder / "people.db") as gallery:
+        gallery.add("Eileen Collins", folder / "photo.png")
+    return folder / "people.db"
+
+
+def test_who_was_seen_when_and_how_sure(run: Run, clip: Path, people: Path, tmp_path: Path) -> None:
+    out = tmp_path / "seen"
+    status, text, error = run("run", clip, "--gallery", people, "--out", out, "--verbose")
+    assert status == 0, error
+    assert "Eileen Collins" in text
+    assert "20 frames · " in text
+    for title in ("Sources", "Stages", "Queues"):
+        assert title in text
+    events = [
+        Sighting.model_validate_json(line)
+        for line in (out / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [event.name for event in events] == ["Eileen Collins"]
+    assert events[0].uncertainty is not None
+    assert events[0].picture is not None
+    assert (out / events[0].picture).is_file()
+    assert events[0].picture.split("/")[-1] in text
+    assert len(read_video(out / "annotated.mp4")[0]) == 20
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["report"]["frames"] == 20
+    assert report["people"][0]["name"] == "Eileen Collins"
+    assert report["settings"]["detector"]["min_face"] == 40
+
+
+def test_events_on_standard_output_leave_it_clean(run: Run, clip: Path) -> None:
+    status, text, error = run("run", clip, "--events", "-", "--max-frames", "8")
+    assert status == 0
+    assert [json.loads(line)["reason"] for line in text.splitlines()] == ["no_gallery"]
+    assert "8 frames" in error
+
+
+def test_one_bad_source_among_several_does_not_stop_the_others(
+    run: Run, clip: Path, tmp_path: Path
+) -> None:
+    text_file = tmp_path / "notes.mp4"
+    text_file.write_text("dear diary")
+    events = tmp_path / "events.jsonl"
+    status, text, error = run(
+        "run", text_file, clip, tmp_path / "missing.mp4", "--events", events, "--max-frames", "6"
+    )
+    assert status == 3
+    assert "6 frames" in text
+    assert "notes.mp4" in error
+    assert "missing.mp4" in error
+    assert len(events.read_text().splitlines()) == 1
+
+
+def test_several_sources_have_a_video_each(run: Run, clip: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.mp4"
+    other.write_bytes(clip.read_bytes())
+    status, text, _ = run(
+        "run", clip, other, "--annotate", tmp_path / "out.mp4", "--max-frames", "5"
+    )
+    assert status == 0
+    for name in ("out-collins.mp4", "out-other.mp4"):
+        assert name in text
+        assert len(read_video(tmp_path / name)[0]) == 5
+
+
+def test_flags_win_over_the_file(run: Run, clip: Path, tmp_path: Path) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text("[runtime]\nmax_frames = 3\n[tracking]\nmin_faces = 1\n")
+    status, text, _ = run("run", clip, "--config", config)
+    assert (status, "3 frames" in text) == (0, True)
+    status, text, _ = run("run", clip, "--config", config, "--max-frames", "4")
+    assert (status, "4 frames" in text) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "Missing argument 'SOURCE...' (see 'facestream run --help')"),
+        (["run", "{clip}", "--frobnicate"], "No such option: --frobnicate"),
+        (["runn"], "No such command 'runn'"),
+        (["run", "missing.mp4"], "missing.mp4"),
+        (["run", "{tmp}"], "{tmp}"),
+        (["run", "{tmp}/*.mkv"], "{tmp}/*.mkv"),
+        (["run", "{zero}"], "zero.mp4 is empty"),
+        (["run", "{clip}", "--backend", "tpu"], "--backend"),
+        (["run", "{clip}", "--min-face", "2"], "--min-face on the command line: must be at least"),
+        (["run", "{clip}", "--min-face", "big"], "--min-face"),
+        (["run", "{clip}", "--max-frames", "0"], "--max-frames"),
+        (["run", "{clip}", "--gallery", "{tmp}/no.db"], "there is no gallery at"),
+        (["run", "{clip}", "--gallery", "{zero}"], "zero.mp4"),
+        (["run", "{clip}", "--annotate", "{tmp}/out.avi"], "must end in .mp4"),
+        (["run", "{clip}", "--annotate", "{clip}"], "is a source of this run"),
+        (["run", "{clip}", "--events", "{tmp}"], "it is a folder"),
+        (["run", "{clip}", "--events", "{tmp}/no/e.jsonl"], "there is no folder"),
+        (["run", "{clip}", "--report", "{tmp}/no/r.json"], "there is no folder"),
+        (["run", "{clip}", "--out", "{zero}"], "a file of that name exists"),
+        (["run", "{clip}", "--config", "{tmp}/no.toml"], "cannot read the settings file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    run: Run, clip: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    zero = tmp_path / "there" / "zero.mp4"
+    zero.parent.mkdir()
+    zero.write_bytes(b"")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    places = {"clip": str(clip), "tmp": str(empty), "zero": str(zero)}
+    line = mistake(run(*(argument.format(**places) for argument in arguments)))
+    assert message.format(**places) in line
+
+
+def test_nothing_of_an_earlier_run_is_lost_by_a_failed_one(
+    run: Run, clip: Path, tmp_path: Path
+) -> None:
+    assert run("run", clip, "--out", tmp_path / "seen", "--max-frames", "4")[0] == 0
+    before = {p.name: p.read_bytes() for p in (tmp_path / "seen").iterdir() if p.is_file()}
+    mistake(run("run", tmp_path / "missing.mp4", "--out", tmp_path / "seen"))
+    empty = tmp_path / "empty.mp4"
+    empty.write_bytes(b"")
+    mistake(run("run", empty, "--out", tmp_path / "seen"))
+    after = {p.name: p.read_bytes() for p in (tmp_path / "seen").iterdir() if p.is_file()}
+    assert after == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_completes_the_files(
+    portrait: Image, tmp_path: Path, number: signal.Signals
+) -> None:
+    long = tmp_path / "long.mp4"
+    write_clip(long, portrait, frames=2000)
+    process = start("run", long, "--out", tmp_path / "seen", cwd=tmp_path)
+    video = tmp_path / "seen" / "annotated.mp4"
+    deadline = time.monotonic() + 120
+    while not (video.exists() and video.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    text, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert "stopping and completing the files" in error
+    assert "Interrupted after " in text
+    report = json.loads((tmp_path / "seen" / "report.json").read_text(encoding="utf-8"))
+    assert report["report"]["interrupted"]
+    frames = report["report"]["frames"]
+    assert 0 < frames < 2000
+    assert len(read_video(video)[0]) == frames
+    assert video.read_bytes().index(b"moov") < video.read_bytes().index(b"mdat")
+    for line in (tmp_path / "seen" / "events.jsonl").read_text(encoding="utf-8").splitlines():
+        Sighting.model_validate_json(line)
