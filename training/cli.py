@@ -283,7 +283,7 @@ def main() -> None:
     try:
         app()
     except (TrainingError, EngineError) as error:
-        err.print(f"error: {error}", style="red", highlight=False, markup=False)
+        err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         err.print("interrupted; the last checkpoint is kept")

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -24,8 +23,8 @@ from .checkpoint import (
     write_json,
 )
 from .config import FitConfig
-from .data import FaceRow, make_manifest, read_folder, split_identities, write_manifest
-from .errors import CheckpointError, DataError, TrainingError
+from .data import FaceRow, make_manifest, write_manifest
+from .errors import CheckpointError, TrainingError
 from .guards import check_alive, check_finite, latent_health
 from .losses import (
     annealed,
@@ -35,15 +34,15 @@ from .losses import (
     kl_loss,
     masked_mse,
 )
+from .optimise import parameter_groups, restore_optimizer, schedule
+from .prepared import Progress, prepare, target_floor
 from .sface import load_sface
-from .teacher import teacher_targets
 from .trunk import TrunkFeatures, TrunkRun, frozen_trunk, torch_trunk
 from .vae import Vae, make_vae, reparameterise
 from .validate import HeldOut, prepare_held_out, validate
-from .views import Batch, Batches, Views, identity_centres
+from .views import Batch, Batches, Views
 
 log = logging.getLogger(__name__)
-Progress = Callable[[str, int, int, dict[str, float]], None]
 LAST = "last.pt"
 BEST = "best.pt"
 
@@ -99,15 +98,15 @@ def fit(
     if fabric.device.type == "cpu":
         torch.set_num_threads(config.threads)
     state = load_checkpoint(resume) if resume is not None else None
+    data = prepare(config, progress)
     model = make_vae(config.backbone, dim=config.dim)
     if state is None and config.start == "sface":
         load_sface(model.encoder, config.teacher)
     elif state is not None and resume is not None:
         restore(model, state, resume)
 
-    train, held_rows, train_targets, held_targets = _prepare_data(config, progress)
     if fabric.is_global_zero:
-        _write_record(config, out, [*train, *held_rows])
+        _write_record(config, out, [*data.train, *data.held])
     model.to(fabric.device)
     backbone = model.encoder.backbone
     if config.trunk == "trained":
@@ -116,12 +115,12 @@ def fit(
         trunk = frozen_trunk(backbone, fabric.device, threads=config.threads)
 
     def hold_out() -> HeldOut:
-        return prepare_held_out(config.data, held_rows, held_targets, trunk)
+        return prepare_held_out(config.data, data.held, data.held_targets, trunk)
 
     held = hold_out()
     if state is None:
         model.encoder.logvar_head.calibrate(_calibration(model, held))
-    optimizer = torch.optim.AdamW(_groups(model, config), weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(parameter_groups(model, config), weight_decay=config.weight_decay)
     first = 0
     run = _Run(
         config=config,
@@ -132,16 +131,16 @@ def fit(
         trunk=trunk,
         held=held,
         hold_out=hold_out,
-        floor=_target_floor(train, train_targets),
+        floor=target_floor(data.train, data.train_targets),
     )
     if state is not None:
-        _restore_optimizer(optimizer, state)
+        restore_optimizer(optimizer, state)
         first = int(state["step"])
         run.best = float(state["best"])
     loader = DataLoader(
-        Views(config.data, train, train_targets, seed=config.seed),
+        Views(config.data, data.train, data.train_targets, seed=config.seed),
         batch_sampler=Batches(
-            len(train),
+            len(data.train),
             config.batch,
             seed=config.seed,
             first=first,
@@ -153,50 +152,6 @@ def fit(
     return _loop(run, iter(loader), first, progress)
 
 
-def _prepare_data(
-    config: FitConfig, progress: Progress
-) -> tuple[list[FaceRow], list[FaceRow], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    rows = read_folder(config.data, datasets=config.datasets)
-    train, held = split_identities(rows, percent=config.held_out_percent, seed=config.seed)
-    rng = np.random.default_rng(config.seed)
-    if config.limit and config.limit < len(train):
-        train = [train[i] for i in sorted(rng.choice(len(train), config.limit, replace=False))]
-    # People with several pictures come first: only they make pairs to tell apart.
-    counts: dict[str, int] = {}
-    for row in held:
-        if row.identity is not None:
-            counts[row.identity] = counts.get(row.identity, 0) + 1
-    held.sort(key=lambda r: counts.get(r.identity or "", 0) < 2)
-    held = sorted(held[: config.validation_pictures], key=lambda r: (r.dataset, r.member))
-    if len(train) < 2 or len(held) < 2:
-        raise DataError(
-            f"too few pictures in {config.data}: {len(train)} to train on and {len(held)} held out"
-        )
-    together = sorted([*train, *held], key=lambda r: (r.dataset, r.member))
-    done = 0
-
-    def tell(count: int) -> None:
-        nonlocal done
-        done += count
-        progress("teacher", done, len(together), {})
-
-    plain, mirror = teacher_targets(
-        config.data,
-        together,
-        teacher=config.teacher,
-        cache=config.cache,
-        threads=config.threads,
-        progress=tell,
-    )
-    target = dict(zip(together, (plain + mirror) / 2, strict=True))
-    return (
-        train,
-        held,
-        np.stack([target[r] for r in train]),
-        np.stack([target[r] for r in held]),
-    )
-
-
 def _write_record(config: FitConfig, out: Path, rows: list[FaceRow]) -> None:
     write_json(out / "config.json", config.model_dump(mode="json"))
     write_manifest(out / "manifest.json", make_manifest(config.data, rows))
@@ -206,71 +161,6 @@ def _write_record(config: FitConfig, out: Path, rows: list[FaceRow]) -> None:
         "seed": config.seed,
     }
     write_json(out / "run.json", record)
-
-
-def _groups(model: Vae, config: FitConfig) -> list[dict[str, Any]]:
-    """What is trained, each part at its rate."""
-    encoder = model.encoder
-    groups = [
-        {"params": [*encoder.logvar_head.parameters()], "lr": config.lr, "name": "logvar"},
-        {"params": [*model.decoder.parameters()], "lr": config.lr, "name": "decoder"},
-    ]
-    lr_mu = config.lr if config.start == "fresh" else config.lr_mu
-    if lr_mu > 0:
-        dense = encoder.mu_head.dense
-        # Pulling weights that start from a teacher towards zero would only undo them.
-        groups.append(
-            {"params": [*dense.parameters()], "lr": lr_mu, "weight_decay": 0.0, "name": "mu"}
-        )
-    else:
-        encoder.mu_head.requires_grad_(False)
-    if config.trunk == "trained":
-        lr = config.lr if config.start == "fresh" else config.lr_trunk
-        groups.append({"params": [*encoder.backbone.parameters()], "lr": lr, "name": "trunk"})
-    else:
-        encoder.backbone.requires_grad_(False)
-    if config.start == "fresh":
-        norms = [*encoder.mu_head.norm_in.parameters(), *encoder.mu_head.norm_out.parameters()]
-        groups.append({"params": norms, "lr": config.lr, "name": "mu norms"})
-    for group in groups:
-        group["base_lr"] = group["lr"]
-    return groups
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Moments from the checkpoint, rates from the settings (they may have been changed)."""
-    groups = [dict(group) for group in optimizer.param_groups]
-    try:
-        optimizer.load_state_dict(state["optimizer"])
-    except ValueError as error:
-        raise CheckpointError(
-            f"the checkpoint trained other parts of the model ({error}); keep start, trunk and "
-            "whether lr_mu is 0 as they were"
-        ) from error
-    for group, wanted in zip(optimizer.param_groups, groups, strict=True):
-        group["base_lr"] = wanted["base_lr"]
-        group["weight_decay"] = wanted["weight_decay"]
-
-
-def _calibration(model: Vae, held: HeldOut) -> Tensor:
-    """The log-variance head's inputs on the held-out pictures, clean and degraded."""
-    encoder = model.encoder.eval()
-    device = next(encoder.parameters()).device
-    parts = torch.tensor_split(held.last, max(1, len(held.last) // 64))
-    with torch.no_grad():
-        mu = torch.cat([encoder.mu_head(part.float().to(device)).cpu() for part in parts])
-    return torch.cat([held.means, mu], dim=1)
-
-
-def _target_floor(rows: list[FaceRow], targets: np.ndarray[Any, Any]) -> float:
-    """Mean squared distance, a dimension, of a clean picture to its person's other pictures."""
-    centres, flags = identity_centres(rows, targets)
-    chosen = flags > 0
-    if not chosen.any():
-        return 0.0
-    a = direction(torch.from_numpy(targets[chosen]))
-    b = direction(torch.from_numpy(centres[chosen]))
-    return float((a - b).square().mean())
 
 
 def _losses(run: _Run, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -336,12 +226,6 @@ def _set_mode(run: _Run) -> None:
         run.model.encoder.mu_head.norm_out.eval()
 
 
-def _schedule(config: FitConfig, step: int) -> float:
-    """Factor of the learning rates: a short rise, then half a cosine down to 1 %."""
-    rise = min(1.0, (step + 1) / max(1, min(100, config.steps // 10)))
-    return rise * (0.505 + 0.495 * float(np.cos(np.pi * step / config.steps)))
-
-
 def _loop(run: _Run, batches: Iterator[Batch], first: int, progress: Progress) -> dict[str, float]:
     config = run.config
     if first >= config.steps:
@@ -354,7 +238,7 @@ def _loop(run: _Run, batches: Iterator[Batch], first: int, progress: Progress) -
     if first == 0:
         scores.add({"step": 0, **validate(run.model.encoder, run.held)})
     for step, batch in enumerate(batches, start=first):
-        factor = _schedule(config, step)
+        factor = schedule(config, step)
         for group, rate in zip(run.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * factor
         run.optimizer.zero_grad(set_to_none=True)
@@ -402,6 +286,16 @@ def _keep_best(run: _Run, step: int, figures: dict[str, float]) -> None:
     if score < run.best:
         run.best = score
         save_checkpoint(run.out / BEST, _state(run, step) | {"validation": figures})
+
+
+def _calibration(model: Vae, held: HeldOut) -> Tensor:
+    """The log-variance head's inputs on the held-out pictures, clean and degraded."""
+    encoder = model.encoder.eval()
+    device = next(encoder.parameters()).device
+    parts = torch.tensor_split(held.last, max(1, len(held.last) // 64))
+    with torch.no_grad():
+        mu = torch.cat([encoder.mu_head(part.float().to(device)).cpu() for part in parts])
+    return torch.cat([held.means, mu], dim=1)
 
 
 def _state(run: _Run, step: int) -> dict[str, Any]:

@@ -76,9 +76,10 @@ def teacher_targets(
         key = f"{key_teacher}:{sha256_of(folder / f'{name}.csv')}"
         file = cache / f"teacher_{name}.npz"
         table = _read_cache(file, key)
-        if table is None or any(r.member not in table for r in members):
+        missing = [r for r in members if r.member not in table]
+        if missing:
             infer = infer or _teacher_net(teacher, threads=threads)
-            table = _compute(folder, members, infer, progress)
+            table |= _compute(folder, missing, infer, progress)
             _write_cache(file, key, table)
         found = np.stack([table[r.member] for r in members])
         plain.append(found[:, 0])
@@ -106,14 +107,14 @@ def _compute(
     return table
 
 
-def _read_cache(file: Path, key: str) -> dict[str, Floats] | None:
+def _read_cache(file: Path, key: str) -> dict[str, Floats]:
     if not file.is_file():
-        return None
+        return {}
     try:
         with np.load(file) as saved:
             if str(saved["key"]) != key:
                 log.info("%s was made from other files; computing it again", file.name)
-                return None
+                return {}
             return dict(zip(saved["members"].tolist(), saved["targets"], strict=True))
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"the cache {file} is damaged ({error}); delete it") from error

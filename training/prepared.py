@@ -1,0 +1,95 @@
+"""What a run trains on and what it holds out, with the teacher's targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .config import FitConfig
+from .data import FaceRow, read_folder, split_identities
+from .errors import DataError
+from .losses import direction
+from .teacher import teacher_targets
+from .views import identity_centres
+
+Floats = NDArray[np.float32]
+# (what, done, total, figures)
+Progress = Callable[[str, int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Rows and targets (mean of the teacher's embeddings of a picture and its mirror image).
+
+    Attributes:
+        train: N rows. train_targets: N×D.
+        held: M rows of people that ``train`` has no picture of. held_targets: M×D.
+    """
+
+    train: list[FaceRow]
+    held: list[FaceRow]
+    train_targets: Floats
+    held_targets: Floats
+
+
+def prepare(config: FitConfig, progress: Progress) -> Prepared:
+    """Read the lists, split them, and get the teacher's embeddings.
+
+    Raises:
+        DataError: a list or picture cannot be read, or there are too few.
+        TrainingError: the teacher's file is missing.
+    """
+    rows = read_folder(config.data, datasets=config.datasets)
+    train, held = split_identities(rows, percent=config.held_out_percent, seed=config.seed)
+    rng = np.random.default_rng(config.seed)
+    if config.limit and config.limit < len(train):
+        train = [train[i] for i in sorted(rng.choice(len(train), config.limit, replace=False))]
+    # People with several pictures come first: only they make pairs to tell apart.
+    counts: dict[str, int] = {}
+    for row in held:
+        if row.identity is not None:
+            counts[row.identity] = counts.get(row.identity, 0) + 1
+    held.sort(key=lambda r: counts.get(r.identity or "", 0) < 2)
+    held = sorted(held[: config.validation_pictures], key=lambda r: (r.dataset, r.member))
+    if len(train) < 2 or len(held) < 2:
+        raise DataError(
+            f"too few pictures in {config.data}: {len(train)} to train on and {len(held)} held out"
+        )
+    together = sorted([*train, *held], key=lambda r: (r.dataset, r.member))
+    done = 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("teacher", done, len(together), {})
+
+    plain, mirror = teacher_targets(
+        config.data,
+        together,
+        teacher=config.teacher,
+        cache=config.cache,
+        threads=config.threads,
+        progress=tell,
+    )
+    target = dict(zip(together, (plain + mirror) / 2, strict=True))
+    return Prepared(
+        train=train,
+        held=held,
+        train_targets=np.stack([target[r] for r in train]),
+        held_targets=np.stack([target[r] for r in held]),
+    )
+
+
+def target_floor(rows: list[FaceRow], targets: Floats) -> float:
+    """Mean squared distance, a dimension, of a clean picture to its person's other pictures."""
+    centres, flags = identity_centres(rows, targets)
+    chosen = flags > 0
+    if not chosen.any():
+        return 0.0
+    a = direction(torch.from_numpy(targets[chosen]))
+    b = direction(torch.from_numpy(centres[chosen]))
+    return float((a - b).square().mean())
