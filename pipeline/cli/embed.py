@@ -85,6 +85,7 @@ def _summarise(harvest: Harvest, out: Path, *, total: int, seconds: float) -> No
         f"{len(harvest.unreadable)} unreadable · {seconds:.1f} s, "
         f"{harvest.pictures / seconds:.1f} pictures/s",
         soft_wrap=True,
+        markup=False,
     )
 
 

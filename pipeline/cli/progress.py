@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
+from rich.text import Text
 
 from ..report import Progress
 from .console import clock, stderr
@@ -19,6 +20,7 @@ from .console import clock, stderr
 log = logging.getLogger(__name__)
 
 LOG_SECONDS = 5.0
+BAR_WIDTH = 16
 Snapshot = Callable[[], Progress]
 
 
@@ -71,15 +73,17 @@ def _seconds_left(now: Progress) -> float | None:
 
 def _line(now: Progress, spinner: Spinner) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=1)
     cells: list[RenderableType] = [spinner]
     if now.total:
-        cells.append(ProgressBar(now.total, min(now.frames, now.total), width=24))
-    cells.append(describe(now))
+        grid.add_column(width=BAR_WIDTH)
+        cells.append(ProgressBar(now.total, min(now.frames, now.total), width=BAR_WIDTH))
+    # One text, so that a narrow terminal cuts its end and nothing else.
+    grid.add_column(no_wrap=True, overflow="ellipsis")
+    text = Text(describe(now))
     if now.source is not None:
-        cells.append(f"[dim]{now.source}[/dim]")
-    for _ in cells:
-        grid.add_column(no_wrap=True)
-    grid.add_row(*cells)
+        text.append(f"  {now.source}", style="dim")
+    grid.add_row(*cells, text)
     return grid
 
 

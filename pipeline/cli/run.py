@@ -79,13 +79,14 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
             stack.enter_context(muted("facestream.pipeline.reader"))
         with show_progress(pipeline.progress):
             report = pipeline.run()
-    if nothing_read(report):
-        raise SourceError(nothing_read(report))
-    announce_gallery(request.gallery, gallery)
-    if outputs.report is not None:
-        write_report(outputs.report, report, settings, outputs.roll)
-    _summarise(request, report, outputs)
-    return exit_status(report)
+        # Still with the signals caught: a Ctrl-C just now does not cost the summary.
+        if nothing_read(report):
+            raise SourceError(nothing_read(report))
+        announce_gallery(request.gallery, gallery)
+        if outputs.report is not None:
+            write_report(outputs.report, report, settings, outputs.roll)
+        _summarise(request, report, outputs)
+        return exit_status(report)
 
 
 def chosen_gallery(given: Path | None) -> Path | None:
@@ -195,8 +196,9 @@ def _summarise(request: Request, report: Report, outputs: Outputs) -> None:
     if outputs.report is not None:
         files.append(outputs.report)
     if files:
-        console.print("Wrote " + ", ".join(str(path) for path in files), soft_wrap=True)
-    console.print(headline(report), soft_wrap=True)
+        written = ", ".join(str(path) for path in files)
+        console.print(f"Wrote {written}", soft_wrap=True, markup=False)
+    console.print(headline(report), soft_wrap=True, markup=False)
     if request.verbose:
         console.print(*report_tables(report), sep="\n")
     for source in report.sources:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.table import Table
+from rich.text import Text
 
 from ..report import Report
 
@@ -34,7 +35,7 @@ def _sources(report: Report) -> Table:
     for source in report.sources:
         expected = "–" if source.expected is None else str(source.expected)
         numbers = (str(source.frames), expected, str(source.corrupt), f"{source.seconds:.1f}")
-        table.add_row(source.name, *numbers)
+        table.add_row(Text(source.name), *numbers)
     return table
 
 

@@ -63,9 +63,10 @@ def test_embed_largest_gives_a_row_for_each_picture(
     assert status == 3
     arrays = loaded(tmp_path / "faces.npz")
     assert list(arrays["path"]) == [str(file) for file in files]
-    nothing = np.isnan(np.asarray(arrays["box"], np.float32)).all(axis=1)
-    assert list(nothing) == [True, False, True, False]
-    assert list(np.isnan(np.asarray(arrays["embedding"], np.float32)).all(axis=1)) == list(nothing)
+    nothing = np.asarray(np.isnan(np.asarray(arrays["box"], np.float32)).all(axis=1))
+    assert nothing.tolist() == [True, False, True, False]
+    empty = np.isnan(np.asarray(arrays["embedding"], np.float32)).all(axis=1)
+    assert np.array_equal(empty, nothing)
     assert list(arrays["score"][nothing]) == [0, 0]
     box = np.asarray(arrays["box"], np.float32)
     assert box[1] == pytest.approx(box[3], abs=4), "the larger of the two faces"
