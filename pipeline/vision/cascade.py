@@ -1,18 +1,27 @@
-"""MTCNN's second and third stage: R-Net and O-Net look at each proposal."""
+"""MTCNN's cascade over one picture: P-Net proposes, R-Net refines, O-Net decides."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..types import Faces, Floats
 from .boxes import move, nms, square
-from .proposals import log_odds, probability
-from .sampling import Ints
+from .lanes import Team
+from .networks import Networks
+from .proposals import (
+    LEVEL_OVERLAP,
+    PYRAMID_OVERLAP,
+    Cells,
+    Level,
+    Proposals,
+    log_odds,
+    probability,
+    pyramid,
+)
+from .sampling import AreaSampler, Ints
 
 # Boxes overlapping more than this are merged after R-Net; after O-Net it is the overlap over
 # the smaller box, so that a face within a face goes too.
@@ -22,43 +31,82 @@ OUTPUT_OVERLAP = 0.7
 RNET_SIDE = 24
 ONET_SIDE = 48
 
-Network = Callable[[NDArray[Any]], Floats]
-"""Crops N×3×S×S in, heads N×C out."""
 
-Screened = Callable[[Floats, float], Floats]
-"""The same; heads of crops that score below the log-odds given need not be exact."""
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to look for: smallest face in pixels, step of sizes, and the stages' thresholds."""
 
-
-class Sampler(Protocol):
-    """A picture from which crops can be had."""
-
-    def crops(self, windows: Ints, side: int) -> NDArray[Any]:
-        """Windows N×4 (x1, y1 and one past x2, y2) of the picture, as the network wants them."""
-        ...
+    min_face: int
+    factor: float
+    thresholds: tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
-    """Boxes N×4 in several pictures, and which picture each is in (N)."""
+def find_faces(sampler: AreaSampler, search: Search, team: Team) -> Faces:
+    """The faces of a picture, by descending score."""
+    first, second, third = search.thresholds
+    levels = pyramid(*sampler.size, min_face=search.min_face, factor=search.factor)
+    boxes = propose(sampler, levels, team, threshold=first)
+    boxes = refine(sampler, boxes, team, threshold=second)
+    return output(sampler, boxes, team, threshold=third)
 
-    boxes: Floats
-    owners: Ints
 
-    @classmethod
-    def of(cls, boxes: Sequence[Floats]) -> Candidates:
-        """From the boxes of each picture."""
-        counts = [len(part) for part in boxes]
-        return cls(
-            np.concatenate([np.zeros((0, 4), np.float32), *boxes]),
-            np.repeat(np.arange(len(boxes), dtype=np.int64), counts),
-        )
+def propose(
+    sampler: AreaSampler, levels: tuple[Level, ...], team: Team, *, threshold: float
+) -> Floats:
+    """P-Net: square boxes N×4 that may hold a face, with a probability of ``threshold``."""
+    odds = log_odds(threshold)
 
-    def take(self, rows: NDArray[Any]) -> Candidates:
-        """These rows."""
-        return Candidates(self.boxes[rows], self.owners[rows])
+    def job(networks: Networks, mine: tuple[Level, ...]) -> list[Cells]:
+        pictures = [sampler.level(level.height, level.width) for level in mine]
+        return networks.cells(pictures, odds)
 
-    def __len__(self) -> int:
-        return len(self.boxes)
+    # The finest level is half of the work, the two next to it nearly the other half.
+    shares = [levels[:1], levels[1:]] if team.parts > 1 else [levels]
+    cells = [some for share in team.each(job, shares) for some in share]
+    parts = [
+        Proposals.of_cells(some, scale=level.scale).suppress(LEVEL_OVERLAP)
+        for level, some in zip(levels, cells, strict=True)
+    ]
+    return Proposals.join(parts).suppress(PYRAMID_OVERLAP).refined()
+
+
+def refine(sampler: AreaSampler, boxes: Floats, team: Team, *, threshold: float) -> Floats:
+    """R-Net: the boxes that score above ``threshold``, moved and square again."""
+    odds = log_odds(threshold)
+    boxes, windows = _inside(boxes, sampler.size)
+
+    def job(networks: Networks, mine: Ints) -> Floats:
+        return networks.rnet(sampler.crops(mine, RNET_SIDE), odds)
+
+    heads = _heads(team.each(job, _shares(windows, team)), 5)
+    stay = np.flatnonzero(heads[:, 0] > odds)
+    boxes, heads = boxes[stay], heads[stay]
+    rows = nms(boxes, probability(heads[:, 0]), REFINE_OVERLAP)
+    return square(move(boxes[rows], heads[rows, 1:5], inclusive=1))
+
+
+def output(sampler: AreaSampler, boxes: Floats, team: Team, *, threshold: float) -> Faces:
+    """O-Net: the faces that score above ``threshold``, with landmarks."""
+    boxes, windows = _inside(boxes, sampler.size)
+
+    def job(networks: Networks, mine: Ints) -> Floats:
+        return networks.onet(sampler.crops(mine, ONET_SIDE))
+
+    heads = _heads(team.each(job, _shares(windows, team)), 15)
+    stay = np.flatnonzero(heads[:, 0] > log_odds(threshold))
+    boxes, heads = boxes[stay], heads[stay]
+    scores = probability(heads[:, 0])
+    # Probabilities of 1.0 are common, and which of them wins shows in the box: this is the
+    # order in which facenet-pytorch takes equal scores.
+    order = np.argsort(scores)[::-1]
+    boxes, heads, scores = boxes[order], heads[order], scores[order]
+    moved = move(boxes, heads[:, 1:5], inclusive=1)
+    # The last pixel counts as inside in this overlap too.
+    grown = moved + np.array([0, 0, 1, 1], np.float32)
+    rows = nms(grown, scores, OUTPUT_OVERLAP, "min")
+    return Faces(
+        boxes=moved[rows], scores=scores[rows], landmarks=_landmarks(boxes[rows], heads[rows])
+    )
 
 
 def pixel_windows(boxes: Floats, height: int, width: int) -> Ints:
@@ -74,96 +122,24 @@ def pixel_windows(boxes: Floats, height: int, width: int) -> Ints:
     return windows
 
 
-def refine(
-    candidates: Candidates,
-    samplers: Sequence[Sampler],
-    network: Screened,
-    *,
-    size: tuple[int, int],
-    threshold: float,
-) -> Candidates:
-    """R-Net: which candidates stay, with better boxes.
-
-    Args:
-        candidates: square boxes.
-        samplers: one per picture.
-        network: R-Net.
-        size: height and width of the pictures.
-        threshold: probability above which a candidate stays.
-    """
-    odds = log_odds(threshold)
-    candidates, heads = _look(candidates, samplers, lambda c: network(c, odds), size, RNET_SIDE)
-    stay = heads[:, 0] > odds
-    candidates, heads = candidates.take(stay), heads[stay]
-    rows = _nms_by_owner(candidates, probability(heads[:, 0]))
-    candidates, heads = candidates.take(rows), heads[rows]
-    return Candidates(square(move(candidates.boxes, heads[:, 1:5], inclusive=1)), candidates.owners)
+def _inside(boxes: Floats, size: tuple[int, int]) -> tuple[Floats, Ints]:
+    """The boxes that cover some of the picture, and their windows."""
+    windows = pixel_windows(boxes, *size)
+    rows = np.flatnonzero((windows[:, 2] > windows[:, 0]) & (windows[:, 3] > windows[:, 1]))
+    return boxes[rows], windows[rows]
 
 
-def output(
-    candidates: Candidates,
-    samplers: Sequence[Sampler],
-    network: Network,
-    *,
-    size: tuple[int, int],
-    threshold: float,
-) -> list[Faces]:
-    """O-Net: the faces of each picture, by descending score; arguments as for ``refine``."""
-    candidates, heads = _look(candidates, samplers, network, size, ONET_SIDE)
-    stay = heads[:, 0] > log_odds(threshold)
-    candidates, heads = candidates.take(stay), heads[stay]
-    scores = probability(heads[:, 0])
-    corner, sides = candidates.boxes[:, None, :2], _inclusive_sides(candidates.boxes)[:, None]
-    landmarks = sides * heads[:, 5:15].reshape(-1, 2, 5).transpose(0, 2, 1) + corner - 1
-    boxes = move(candidates.boxes, heads[:, 1:5], inclusive=1)
-    # The last pixel counts as inside in this overlap too.
-    grown = boxes + np.array([0, 0, 1, 1], np.float32)
-    faces = []
-    for owner in range(len(samplers)):
-        mine = np.flatnonzero(candidates.owners == owner)
-        # Probabilities of 1.0 are common, and which of them wins shows in the box: this is the
-        # order in which facenet-pytorch takes equal scores.
-        mine = mine[np.argsort(scores[mine])[::-1]]
-        rows = mine[nms(grown[mine], scores[mine], OUTPUT_OVERLAP, "min")]
-        faces.append(
-            Faces(
-                boxes=boxes[rows],
-                scores=scores[rows],
-                landmarks=np.ascontiguousarray(landmarks[rows]),
-            )
-        )
-    return faces
+def _shares(windows: Ints, team: Team) -> list[Ints]:
+    parts = min(team.parts, len(windows))
+    return np.array_split(windows, parts) if parts else []
 
 
-def _inclusive_sides(boxes: Floats) -> Floats:
-    sides: Floats = boxes[:, 2:4] - boxes[:, 0:2] + np.float32(1)
-    return sides
+def _heads(parts: list[Floats], columns: Literal[5, 15]) -> Floats:
+    return np.concatenate([np.zeros((0, columns), np.float32), *parts])
 
 
-def _look(
-    candidates: Candidates,
-    samplers: Sequence[Sampler],
-    network: Network,
-    size: tuple[int, int],
-    side: int,
-) -> tuple[Candidates, Floats]:
-    """The network's heads for all candidates that lie in their picture."""
-    windows = pixel_windows(candidates.boxes, *size)
-    inside = (windows[:, 2] > windows[:, 0]) & (windows[:, 3] > windows[:, 1])
-    candidates, windows = candidates.take(inside), windows[inside]
-    if not len(candidates):
-        return candidates, np.zeros((0, 15), np.float32)
-    crops = [
-        sampler.crops(windows[candidates.owners == owner], side)
-        for owner, sampler in enumerate(samplers)
-    ]
-    # Owners ascend, so that the crops of one picture after the other are in the boxes' order.
-    return candidates, network(crops[0] if len(crops) == 1 else np.concatenate(crops))
-
-
-def _nms_by_owner(candidates: Candidates, scores: Floats) -> Ints:
-    rows = [np.zeros(0, np.int64)]
-    for owner in np.unique(candidates.owners):
-        mine = np.flatnonzero(candidates.owners == owner)
-        rows.append(mine[nms(candidates.boxes[mine], scores[mine], REFINE_OVERLAP)])
-    return np.concatenate(rows)
+def _landmarks(boxes: Floats, heads: Floats) -> Floats:
+    """Landmarks N×5×2 from the square boxes O-Net saw and its heads."""
+    sides = boxes[:, 2:4] - boxes[:, 0:2] + np.float32(1)
+    places = heads[:, 5:15].reshape(-1, 2, 5).transpose(0, 2, 1)
+    return np.ascontiguousarray(sides[:, None] * places + boxes[:, None, :2] - np.float32(1))

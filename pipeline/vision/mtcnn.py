@@ -1,40 +1,38 @@
 """MTCNN: finds faces and their five landmarks (Zhang et al., 2016).
 
-One cascade with facenet-pytorch's published weights, in two modes. ``exact`` gives
-facenet-pytorch's detections: float32 and its resampling. ``fast`` resamples and computes in the
-quickest way that still finds the same faces.
+One cascade with facenet-pytorch's published weights and resampling, and one result: its
+detections. ``exact`` computes everything in float32. ``fast`` leaves out, after a quick look in
+bfloat16 where the CPU has it, what float32 would drop (see ``networks``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-from facestream.engines.registry import Backend
-from numpy.typing import NDArray
+from facestream.engines.registry import Backend, choose_backend
 
-from ..types import Faces, Floats, Image
-from .cascade import Candidates, output, refine
+from ..types import Faces, Image
+from .cascade import Search, find_faces
+from .lanes import Lanes, alone
 from .networks import Networks
-from .proposals import LEVEL_OVERLAP, PYRAMID_OVERLAP, Proposals, log_odds, pyramid
 from .sampling import AreaSampler
 
 Mode = Literal["fast", "exact"]
-
 
 
 class Mtcnn:
     """The detector. May be used from several threads.
 
     Args:
-        mode: ``fast``, or ``exact`` for facenet-pytorch's own detections.
+        mode: ``fast``, or ``exact`` for float32 throughout.
         min_face: side of the smallest faces to find, in pixels, at least 12.
-        factor: from one size of face to the next in the search, between 0 and 1.
+        factor: from one size of face to the next in the search, 0.1 to 0.95.
         thresholds: probabilities that P-, R- and O-Net must give a face.
         backend: engine to run on.
-        threads: CPU threads; None leaves the choice to the backend.
+        threads: CPU threads; None takes all cores the process may use.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -52,24 +50,19 @@ class Mtcnn:
         backend: Backend = "auto",
         threads: int | None = None,
     ) -> None:
+        self._search = _search(min_face, factor, thresholds)
         if mode not in ("fast", "exact"):
             raise ValueError(f"mode must be 'fast' or 'exact', not {mode!r}")
-        if min_face < 12:
-            raise ValueError(f"min_face must be at least 12 pixels, not {min_face}")
-        if not 0.1 <= factor <= 0.95:
-            raise ValueError(f"factor must be from 0.1 to 0.95, not {factor}")
-        if len(thresholds) != 3 or not all(0 < value < 1 for value in thresholds):
-            raise ValueError(f"thresholds must be three numbers between 0 and 1, not {thresholds}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
         self.mode: Mode = mode
-        self.min_face = min_face
-        self.factor = factor
-        self.thresholds = thresholds
-        self._networks = Networks(backend=backend, threads=threads, screen=mode == "fast")
+        self.backend = choose_backend(backend).name
+        self._lanes = Lanes(backend=self.backend, threads=threads, screen=mode == "fast")
 
     @property
-    def backend(self) -> str:
-        """Backend that serves."""
-        return self._networks.pnet.backend
+    def min_face(self) -> int:
+        """Side of the smallest faces to find, in pixels."""
+        return self._search.min_face
 
     def detect(self, image: Image) -> Faces:
         """The faces of a picture, by descending score.
@@ -83,23 +76,20 @@ class Mtcnn:
         Raises:
             ValueError: the image is not H×W×3 uint8.
         """
-        return self.detect_batch([image])[0]
+        _check(image)
+        return find_faces(AreaSampler(image), self._search, self._lanes)
 
     def detect_batch(self, images: Sequence[Image]) -> list[Faces]:
-        """The faces of each picture; pictures of one size share the networks' batches."""
-        groups: dict[tuple[int, int], list[int]] = {}
-        for index, image in enumerate(images):
+        """The faces of each picture, several pictures at a time; see ``detect``."""
+        if len(images) == 1:
+            return [self.detect(images[0])]
+        for image in images:
             _check(image)
-            groups.setdefault((image.shape[0], image.shape[1]), []).append(index)
-        found: dict[int, Faces] = {}
-        for size, members in groups.items():
-            faces = self._detect_same([images[index] for index in members], size)
-            found.update(zip(members, faces, strict=True))
-        return [found[index] for index in range(len(images))]
+        return self._lanes.each(self._detect_alone, images)
 
     def close(self) -> None:
         """Free the networks."""
-        self._networks.close()
+        self._lanes.close()
 
     def __enter__(self) -> Self:
         return self
@@ -112,24 +102,18 @@ class Mtcnn:
     ) -> None:
         self.close()
 
-    def _detect_same(self, images: Sequence[Image], size: tuple[int, int]) -> list[Faces]:
-        samplers = [AreaSampler(image) for image in images]
-        candidates = Candidates.of(self._propose(samplers, size))
-        _, refine_threshold, output_threshold = self.thresholds
-        candidates = refine(
-            candidates, samplers, self._networks.rnet, size=size, threshold=refine_threshold
-        )
-        return output(candidates, samplers, self._networks.onet, size=size, threshold=output_threshold)
+    def _detect_alone(self, networks: Networks, image: Image) -> Faces:
+        return find_faces(AreaSampler(image), self._search, alone(networks))
 
-    def _propose(self, samplers: Sequence[AreaSampler], size: tuple[int, int]) -> list[Floats]:
-        threshold = log_odds(self.thresholds[0])
-        parts: list[list[Proposals]] = [[] for _ in samplers]
-        for level in pyramid(*size, min_face=self.min_face, factor=self.factor):
-            for part, sampler in zip(parts, samplers, strict=True):
-                cells = self._networks.cells(sampler.level(level.height, level.width), threshold)
-                found = Proposals.of_cells(cells, scale=level.scale)
-                part.append(found.suppress(LEVEL_OVERLAP))
-        return [Proposals.join(part).suppress(PYRAMID_OVERLAP).refined() for part in parts]
+
+def _search(min_face: int, factor: float, thresholds: tuple[float, float, float]) -> Search:
+    if min_face < 12:
+        raise ValueError(f"min_face must be at least 12 pixels, not {min_face}")
+    if not 0.1 <= factor <= 0.95:
+        raise ValueError(f"factor must be from 0.1 to 0.95, not {factor}")
+    if len(thresholds) != 3 or not all(0 < value < 1 for value in thresholds):
+        raise ValueError(f"thresholds must be three numbers between 0 and 1, not {thresholds}")
+    return Search(min_face, factor, thresholds)
 
 
 def _check(image: Image) -> None:
@@ -138,3 +122,5 @@ def _check(image: Image) -> None:
         raise ValueError(f"image must be H×W×3, not {shape}; see vision.images.to_bgr")
     if image.dtype != np.uint8:
         raise ValueError(f"image must be uint8, not {image.dtype}; see vision.images.to_bgr")
+    if image.size == 0:
+        raise ValueError(f"image has no pixels: {image.shape}")

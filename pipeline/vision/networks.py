@@ -9,14 +9,14 @@ a third of R-Net's crops.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from facestream.engines.base import Engine
 from facestream.engines.cards import model_path
 from facestream.engines.registry import Backend, EngineOptions, load_engine
+from numpy.typing import NDArray
 
 from ..types import Floats
 from .proposals import STRIDE, WINDOW, Cells
@@ -27,8 +27,8 @@ from .sampling import Ints
 # of 1,000, by 0.36 at most.
 MARGIN = 0.3
 
-# Batches are filled up to one of these sizes, so that engines meet few shapes.
-_BATCHES = (4, 8, 16, 32, 64, 128, 256, 512)
+# Batches are of these sizes, so that engines meet few shapes.
+_BATCHES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 
 class Networks:
@@ -45,10 +45,10 @@ class Networks:
             precision="float32", threads=threads, static_shapes=True, max_shapes=32
         )
         auto = EngineOptions(threads=threads, static_shapes=True, max_shapes=32)
-        self.pnet = _load("mtcnn_pnet", backend, exact)
+        self._pnet = _load("mtcnn_pnet", backend, exact)
         self._rnet = _load("mtcnn_rnet", backend, exact)
         self._onet = _load("mtcnn_onet", backend, exact)
-        self._engines = [self.pnet, self._rnet, self._onet]
+        self._engines = [self._pnet, self._rnet, self._onet]
         self._pnet_screen: Engine | None = None
         self._rnet_screen: Engine | None = None
         if screen:
@@ -59,17 +59,25 @@ class Networks:
                 self._rnet_screen = _load("mtcnn_rnet", backend, auto)
                 self._engines.append(self._rnet_screen)
 
-    def cells(self, level: Floats, threshold: float) -> Cells:
-        """P-Net: the cells of a pyramid level that score at least ``threshold`` (log-odds).
+    def cells(self, levels: Sequence[Floats], threshold: float) -> list[Cells]:
+        """P-Net: the cells of each level that score at least ``threshold``.
 
         Args:
-            level: 3×H×W, 0..255.
+            levels: pictures 3×H×W, 0..255.
             threshold: log-odds.
         """
         if self._pnet_screen is None:
-            return Cells.of_maps(_maps(self.pnet, level), threshold)
-        seen = Cells.of_maps(_maps(self._pnet_screen, level), threshold - MARGIN)
-        return self._verified(level, seen, threshold)
+            return [Cells.of_maps(_maps(self._pnet, level), threshold) for level in levels]
+        seen = [
+            Cells.of_maps(_maps(self._pnet_screen, level), threshold - MARGIN) for level in levels
+        ]
+        values = self._values(levels, seen)
+        kept = []
+        for cells in seen:
+            mine, values = values[: len(cells)], values[len(cells) :]
+            stay = mine[:, 0] >= threshold
+            kept.append(Cells(cells.rows[stay], cells.columns[stay], mine[stay]))
+        return kept
 
     def rnet(self, crops: Floats, threshold: float) -> Floats:
         """R-Net's heads N×5; for what is below ``threshold`` (log-odds) they are rough."""
@@ -91,28 +99,38 @@ class Networks:
         for engine in self._engines:
             engine.close()
 
-    def _verified(self, level: Floats, seen: Cells, threshold: float) -> Cells:
-        """The same cells by float32, each from its own window of the level."""
-        values = np.empty((len(seen), 5), np.float32)
-        height, width = level.shape[1:]
-        # Where a side is odd the last window lacks its last pixel, and pooling goes on without.
-        short_rows = seen.rows * STRIDE + WINDOW > height
-        short_columns = seen.columns * STRIDE + WINDOW > width
-        for rows_lack in (0, 1):
-            for columns_lack in (0, 1):
-                mine = np.flatnonzero(
-                    (short_rows == rows_lack) & (short_columns == columns_lack)
-                )
+    @property
+    def backend(self) -> str:
+        """Backend that serves."""
+        return self._pnet.backend
+
+    def _values(self, levels: Sequence[Floats], seen: Sequence[Cells]) -> Floats:
+        """P-Net's values N×5 at all these cells in float32, each from its window alone."""
+        patches: dict[tuple[int, int], list[Floats]] = {}
+        places: dict[tuple[int, int], list[Ints]] = {}
+        start = 0
+        for level, cells in zip(levels, seen, strict=True):
+            # Where a side is odd the last window lacks a pixel, and pooling does without it.
+            lack_rows = cells.rows * STRIDE + WINDOW > level.shape[1]
+            lack_columns = cells.columns * STRIDE + WINDOW > level.shape[2]
+            for lack in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                mine = np.flatnonzero((lack_rows == lack[0]) & (lack_columns == lack[1]))
                 if len(mine):
-                    window = (WINDOW - rows_lack, WINDOW - columns_lack)
-                    patches = _patches(level, seen.rows[mine], seen.columns[mine], window)
-                    values[mine] = _run_batched(self.pnet, patches)[:, :, 0, 0]
-        stay = values[:, 0] >= threshold
-        return Cells(seen.rows[stay], seen.columns[stay], values[stay])
+                    window = (WINDOW - lack[0], WINDOW - lack[1])
+                    cut = _patches(level, cells.rows[mine], cells.columns[mine], window)
+                    patches.setdefault(window, []).append(cut)
+                    places.setdefault(window, []).append(mine + start)
+            start += len(cells)
+        values = np.empty((start, 5), np.float32)
+        for window, parts in patches.items():
+            found = _run_batched(self._pnet, np.concatenate(parts))
+            values[np.concatenate(places[window])] = found[:, :, 0, 0]
+        return values
 
 
 def _maps(engine: Engine, level: Floats) -> Floats:
-    return engine.infer({"image": level[None]})["maps"][0]
+    maps: Floats = engine.infer({"image": level[None]})["maps"][0]
+    return maps
 
 
 def _patches(level: Floats, rows: Ints, columns: Ints, window: tuple[int, int]) -> Floats:
@@ -127,17 +145,14 @@ def _load(name: str, backend: Backend, options: EngineOptions) -> Engine:
 
 
 def _run_batched(engine: Engine, pictures: NDArray[Any]) -> Floats:
-    """The only output, for pictures N×…, in batches of the usual sizes."""
-    largest = _BATCHES[-1]
+    """The only output for pictures N×…, in batches of the usual sizes."""
     source, target = engine.inputs[0].name, engine.outputs[0].name
     results = []
-    for start in range(0, len(pictures), largest):
-        part = pictures[start : start + largest]
-        room = next(size for size in _BATCHES if size >= len(part))
-        if room > len(part):
-            batch = np.zeros((room, *pictures.shape[1:]), pictures.dtype)
-            batch[: len(part)] = part
-        else:
-            batch = part
-        results.append(engine.infer({source: batch})[target][: len(part)])
+    start = 0
+    while start < len(pictures):
+        rest = len(pictures) - start
+        # No batch is filled up: 35 are 32 and 2 and 1, which is quicker than 64.
+        size = next(size for size in _BATCHES if size <= rest)
+        results.append(engine.infer({source: pictures[start : start + size]})[target])
+        start += size
     return results[0] if len(results) == 1 else np.concatenate(results)

@@ -7,8 +7,6 @@ such average is four look-ups, whatever its size, so that one table serves all l
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -42,23 +40,24 @@ class AreaSampler:
 
     Args:
         image: H×W×3 uint8.
+
+    Attributes:
+        size: its height and width.
     """
 
     def __init__(self, image: Image) -> None:
         height, width = image.shape[:2]
         # Four channels: a pixel of the table is then 16 bytes, which numpy takes as one item.
         # Only differences of the table are used: they survive the overflow of 32 bits.
-        table = np.asarray(
-            cv2.integral(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), sdepth=cv2.CV_32S)
-        )
-        self._rows = table.reshape(height + 1, (width + 1) * 4)
+        table = cv2.integral(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), sdepth=cv2.CV_32S)
+        self._rows = np.asarray(table, np.int32).reshape(height + 1, (width + 1) * 4)
         self._pixels = self._rows.view(_PIXEL)
-        self._size = (height, width)
+        self.size = (height, width)
 
     def level(self, height: int, width: int) -> Floats:
         """The whole picture at this size, as 3×height×width, 0..255."""
-        top, bottom = cell_edges(self._size[0], height)
-        left, right = cell_edges(self._size[1], width)
+        top, bottom = cell_edges(self.size[0], height)
+        left, right = cell_edges(self.size[1], width)
         bands = self._rows[bottom]
         bands -= self._rows[top]
         pixels = bands.view(_PIXEL)
@@ -78,7 +77,7 @@ class AreaSampler:
         top, bottom = cell_edges(windows[:, 3] - windows[:, 1], side)
         heights, widths = (bottom - top)[:, None, :, None], (right - left)[:, None, None, :]
         left, right = (edge[:, None, :] + windows[:, 0, None, None] for edge in (left, right))
-        stride = self._size[1] + 1
+        stride = self.size[1] + 1
         top, bottom = ((e + windows[:, 1:2])[:, :, None] * stride for e in (top, bottom))
         table = self._pixels.reshape(-1)
         sums = table.take(bottom + right).view(np.int32)
