@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..report import Progress
-from .console import clock, stderr
+from .console import clock, plural, stderr
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def describe(now: Progress) -> str:
     parts = [
         f"{now.frames}{of} frames",
         f"{now.fps:.1f} fps",
-        f"{now.faces} faces",
+        plural(now.faces, "face"),
         "queues " + (" ".join(f"{name} {n}" for name, n in now.queues.items()) or "-"),
         f"dropped {now.dropped}",
     ]
