@@ -103,8 +103,9 @@ class Reader:
                 with self._opener(spec, self._options) as source:
                     self._read(source, state)
             except SourceError as error:
-                log.warning("%s", error)
-                state.problems.append(str(error))
+                if str(error) not in state.problems:
+                    log.warning("%s", error)
+                    state.problems.append(str(error))
             finally:
                 self._current = None
                 state.done = True

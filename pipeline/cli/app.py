@@ -6,13 +6,15 @@ but some input was unreadable or truncated, 130 interrupted (the files are compl
 
 from __future__ import annotations
 
-import importlib.util
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from .bench import bench_app
+from .demo import demo_app
+from .gallery import gallery_app
 from .gate import guarded
 
 EXAMPLES = "[bold]Examples[/bold]"
@@ -309,15 +311,9 @@ def config(
     print(to_toml(load_settings(file=file, environment=os.environ)), end="")
 
 
-def _mount() -> None:
-    """Add the commands that live in modules of their own."""
-    for name in ("gallery", "bench", "demo"):
-        if importlib.util.find_spec(f"{__package__}.{name}") is not None:
-            module = importlib.import_module(f"{__package__}.{name}")
-            app.add_typer(getattr(module, f"{name}_app"), name=name)
-
-
-_mount()
+app.add_typer(gallery_app, name="gallery")
+app.add_typer(bench_app)
+app.add_typer(demo_app)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-bench_app = typer.Typer(
-    # Options may follow the videos: this group has no commands to tell apart from arguments.
-    context_settings={"allow_interspersed_args": True},
-    help="Measure facestream on videos, beside its peers where they are installed.",
+bench_app = typer.Typer()
+
+
+@bench_app.command(
     epilog=(
         "[bold]Examples[/bold]\n\n"
         "facestream bench\n\n"
@@ -22,9 +22,6 @@ bench_app = typer.Typer(
         "facenet-pytorch (the 'bench' extra; its encoder with random weights, cost only)."
     ),
 )
-
-
-@bench_app.callback(invoke_without_command=True)
 def bench(
     videos: Annotated[
         list[Path] | None,

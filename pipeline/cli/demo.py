@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
-demo_app = typer.Typer(
-    help="Enrol someone, watch a clip, and show who was seen. Needs the 'demo' extra.",
-    epilog="[bold]Examples[/bold]\n\nfacestream demo\n\nfacestream demo --out /tmp/demo",
-)
+demo_app = typer.Typer()
 
 PERSON = "Eileen Collins"
 
 
-@demo_app.callback(invoke_without_command=True)
+@demo_app.command(
+    epilog="[bold]Examples[/bold]\n\nfacestream demo\n\nfacestream demo --out /tmp/demo"
+)
 def demo(
     out: Annotated[
         Path,

@@ -41,14 +41,14 @@ def result(
 
 
 class ColourEncoder:
-    """Embeds a crop by its colour: 90 is Ada, 120 is Bob, anything else a stranger."""
+    """Embeds a crop by its colour: 90 is Ada, 105 is Bob, anything else a stranger."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
 
     def embed(self, crops: Image) -> tuple[Floats, Floats]:
         self.seen.append(len(crops))
-        axis = {90: 0, 120: 1}
+        axis = {90: 0, 105: 1}
         rows = [axis.get(round(float(c[40:70, 40:70].mean())), 2) for c in crops]
         return np.eye(DIM, dtype=np.float32)[rows], np.full((len(crops), DIM), -2, np.float32)
 
@@ -117,7 +117,7 @@ def test_every_embeds_all(ended: list[Ended]) -> None:
 
 def test_somebody_else_in_the_same_place_is_another_track(ended: list[Ended]) -> None:
     recognise = stage(ended, LookPolicy(policy="every"))
-    frames = [result(i, (20, 50), colour=90 if i < 5 else 120) for i in range(10)]
+    frames = [result(i, (20, 50), colour=90 if i < 5 else 105) for i in range(10)]
     done = recognise(frames)
     recognise.flush()
     assert [r.tracks[0].identity.name for r in done] == ["Ada"] * 5 + ["Bob"] * 5
