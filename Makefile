@@ -8,11 +8,13 @@ DEV := .venv-dev
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-# --- the run-time environment: no torch, no CUDA --------------------------------------------
-$(RUNTIME)/.installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(RUNTIME)
+MODULES := $(shell find pipeline engines training -name '*.py' -o -name '*.onnx' -o -name '*.json' | LC_ALL=C sort)
+
+# --- the run-time environment: no torch, no CUDA ----------------------------------------------
+$(RUNTIME)/.installed: setup.cfg pyproject.toml $(MODULES)
+	test -x $(RUNTIME)/bin/python || $(PYTHON) -m venv $(RUNTIME)
 	$(RUNTIME)/bin/python -m pip install --quiet --upgrade pip
-	$(RUNTIME)/bin/python -m pip install --quiet --editable '.[demo]' --config-settings editable_mode=strict
+	$(RUNTIME)/bin/python -m pip install --quiet '.[demo]'
 	@touch $@
 
 demo: $(RUNTIME)/.installed  ## install, enrol someone, watch a clip, print who was seen
@@ -20,10 +22,9 @@ demo: $(RUNTIME)/.installed  ## install, enrol someone, watch a clip, print who 
 
 # --- the developers' environment --------------------------------------------------------------
 # The strict editable install links every module: it is renewed when a module comes or goes.
-MODULES := $(shell find pipeline engines training -name '*.py' -o -name '*.onnx' -o -name '*.json' | LC_ALL=C sort)
 MODULE_LIST := $(shell printf '%s\n' $(MODULES) | cksum | cut -d' ' -f1)
 
-$(DEV)/.python: constraints.txt setup.cfg
+$(DEV)/.python: constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --upgrade pip setuptools
 	$(DEV)/bin/python -m pip install --quiet --constraint constraints.txt torch
