@@ -100,9 +100,7 @@ class StuckThread(FacestreamError):
     """
 
     def __init__(self, threads: list[str], seconds: float) -> None:
-        super().__init__(
-            f"these threads did not end within {seconds:g} s: {', '.join(threads)}"
-        )
+        super().__init__(f"these threads did not end within {seconds:g} s: {', '.join(threads)}")
         self.threads = threads
 
 
