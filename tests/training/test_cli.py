@@ -111,8 +111,8 @@ def test_shipped_card_is_complete() -> None:
     assert "LFW" in str(card.excluded)
 
 
-def test_shipped_encoder_on_one_fold_of_lfw(shared_data: Path) -> None:
-    """600 pairs; the whole protocol is ``facestream-train evaluate``."""
+def test_shipped_encoder_on_two_folds_of_lfw(shared_data: Path) -> None:
+    """1,200 pairs; the whole protocol is ``facestream-train evaluate``."""
     pairs = read_pairs(shared_data / "lfw/pairs.txt").folds(2)
     crops = read_crops(shared_data / "lfw", pairs.names)
     with Encoder() as encoder:
