@@ -88,7 +88,7 @@ def to_bgr(array: NDArray[Any]) -> Image:
         ImageError: another shape or dtype, or no pixels.
     """
     array = np.asarray(array)
-    channels = 1 if array.ndim == 2 else array.shape[-1]
+    channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
         shape = "×".join(map(str, array.shape)) or "a single value"
         raise ImageError(f"a picture must be H×W, H×W×1, H×W×3 or H×W×4, not {shape}")
@@ -101,11 +101,11 @@ def to_bgr(array: NDArray[Any]) -> Image:
             f"a picture must be uint8, uint16 or bool, not {array.dtype}; "
             "scale it to 0..255 and convert it"
         )
-    array = array.astype(np.uint8, copy=False).reshape(*array.shape[:2], channels)
+    array = array.astype(np.uint8, copy=False)
     if channels == 3:
         return array
     if channels == 1:
-        return np.repeat(array, 3, axis=2)
+        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
     alpha = array[:, :, 3:].astype(np.uint16)
     mixed = array[:, :, :3] * alpha + 255 * (255 - alpha)
     return ((mixed + 127) // 255).astype(np.uint8)
