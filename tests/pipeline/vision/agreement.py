@@ -55,10 +55,10 @@ class Agreement:
         same = np.asarray(overlap & (far <= limit[:, None]))
         sure = np.asarray(probabilities >= SURE)
         self.wanted += int(sure.sum())
-        self.found += int(same.any(axis=1)[sure].sum())
+        self.found += int(np.asarray(same.any(axis=1))[sure].sum())
         mine = np.asarray(ours.scores >= SURE)
         self.given += int(mine.sum())
-        self.extra += int((~overlap.any(axis=0))[mine].sum())
+        self.extra += int((~np.asarray(overlap.any(axis=0)))[mine].sum())
 
 
 def real_pictures(shared_data: Path) -> Iterator[Image]:
