@@ -1,4 +1,4 @@
-"""Lets a fresh clone run its tests: maps ``facestream.*`` onto the folders when it is not installed."""
+"""Lets a fresh clone run its tests: maps facestream.* onto the folders if not installed."""
 
 from __future__ import annotations
 

@@ -37,15 +37,51 @@ Shapes = tuple[tuple[int, ...], ...]
 _OFTEN = 32
 
 
-@cache
+# Held while OpenVINO is imported, started and used for the first time, by whoever comes first.
+_STARTING = threading.Lock()
+
+
 def _openvino() -> Any:
+    """The module, ready for several threads.
+
+    Raises:
+        BackendUnavailable: it is not installed or does not load here.
+    """
+    with _STARTING:
+        return _started()[0]
+
+
+def _core() -> Any:
+    """One Core for the process: it owns the plug-in, which is costly to load."""
+    with _STARTING:
+        return _started()[1]
+
+
+@cache
+def _started() -> tuple[Any, Any]:
+    """The module and its Core, after one inference.
+
+    The binding sets up its link to numpy when it is first needed: under a C++ static guard, and
+    with the interpreter's lock let go and taken again. Two threads that meet there wait for each
+    other for ever (seen with OpenVINO 2026.4, two engines loading side by side). So one thread
+    goes through all of it alone, in a few milliseconds.
+    """
+    ov = _imported()
+    core = ov.Core()
+    parameter = ov.opset13.parameter([1], np.float32)
+    model = ov.Model([ov.opset13.relu(parameter)], [parameter])
+    np.dtype(model.inputs[0].get_element_type().to_dtype())
+    request = core.compile_model(model, _DEVICE).create_infer_request()
+    request.infer([np.zeros(1, np.float32)], share_inputs=True, share_outputs=False)
+    request.infer([np.zeros(1, np.float32)])
+    return ov, core
+
+
+def _imported() -> Any:
     """The module, imported so that it reports nothing to anybody.
 
     ``import openvino`` sends an event over the network and writes ``~/intel`` when the package
     openvino_telemetry can be imported; where it cannot, OpenVINO uses its own silent stand-in.
-
-    Raises:
-        BackendUnavailable: it is not installed or does not load here.
     """
     hide = _TELEMETRY not in sys.modules
     if hide:
@@ -59,12 +95,6 @@ def _openvino() -> Any:
     finally:
         if hide:
             sys.modules.pop(_TELEMETRY, None)
-
-
-@cache
-def _core() -> Any:
-    """One Core for the process: it owns the plug-in, which is costly to load."""
-    return _openvino().Core()
 
 
 def capabilities() -> tuple[str, ...]:
