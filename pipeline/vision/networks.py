@@ -28,7 +28,10 @@ from .sampling import Ints
 MARGIN = 0.3
 
 # Batches are of these sizes, so that engines meet few shapes.
-_BATCHES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+_BATCHES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+
+# Windows that P-Net sees again are laid side by side, this many at least.
+_STRIP = 32
 
 
 class Networks:
@@ -106,7 +109,7 @@ class Networks:
 
     def _values(self, levels: Sequence[Floats], seen: Sequence[Cells]) -> Floats:
         """P-Net's values N×5 at all these cells in float32, each from its window alone."""
-        patches: dict[tuple[int, int], list[Floats]] = {}
+        windows: dict[tuple[int, int], list[Floats]] = {}
         places: dict[tuple[int, int], list[Ints]] = {}
         start = 0
         for level, cells in zip(levels, seen, strict=True):
@@ -116,16 +119,36 @@ class Networks:
             for lack in ((0, 0), (0, 1), (1, 0), (1, 1)):
                 mine = np.flatnonzero((lack_rows == lack[0]) & (lack_columns == lack[1]))
                 if len(mine):
-                    window = (WINDOW - lack[0], WINDOW - lack[1])
-                    cut = _patches(level, cells.rows[mine], cells.columns[mine], window)
-                    patches.setdefault(window, []).append(cut)
-                    places.setdefault(window, []).append(mine + start)
+                    size = (WINDOW - lack[0], WINDOW - lack[1])
+                    cut = _windows(level, cells.rows[mine], cells.columns[mine], size)
+                    windows.setdefault(size, []).append(cut)
+                    places.setdefault(size, []).append(mine + start)
             start += len(cells)
         values = np.empty((start, 5), np.float32)
-        for window, parts in patches.items():
-            found = _run_batched(self._pnet, np.concatenate(parts))
-            values[np.concatenate(places[window])] = found[:, :, 0, 0]
+        for size, parts in windows.items():
+            strip = np.concatenate(parts, axis=2)
+            values[np.concatenate(places[size])] = self._along(strip, size[1])
         return values
+
+    def _along(self, strip: Floats, width: int) -> Floats:
+        """P-Net's values N×5 for windows side by side, 3×h×N×width.
+
+        One long picture takes half the time of a batch of small ones. The cells that see parts
+        of two windows are computed for nothing.
+        """
+        count = strip.shape[2]
+        if width % STRIDE:
+            return _run_batched(self._pnet, np.ascontiguousarray(strip.transpose(2, 0, 1, 3)))[
+                :, :, 0, 0
+            ]
+        found = []
+        for part in _batches(-(-count // _STRIP)):
+            chunk = strip[:, :, part.start * _STRIP : part.stop * _STRIP]
+            picture = np.zeros((1, *strip.shape[:2], len(part) * _STRIP, width), np.float32)
+            picture[0, :, :, : chunk.shape[2]] = chunk
+            maps = _maps(self._pnet, picture.reshape(*picture.shape[1:3], -1))
+            found.append(maps[:, 0, :: width // STRIDE][:, : chunk.shape[2]].T)
+        return np.concatenate(found)
 
 
 def _maps(engine: Engine, level: Floats) -> Floats:
@@ -133,26 +156,32 @@ def _maps(engine: Engine, level: Floats) -> Floats:
     return maps
 
 
-def _patches(level: Floats, rows: Ints, columns: Ints, window: tuple[int, int]) -> Floats:
-    """P-Net's windows at these cells, N×3×h×w."""
-    views = np.lib.stride_tricks.sliding_window_view(level, window, axis=(1, 2))
-    patches = views[:, rows * STRIDE, columns * STRIDE]
-    return np.ascontiguousarray(patches.transpose(1, 0, 2, 3))
+def _windows(level: Floats, rows: Ints, columns: Ints, size: tuple[int, int]) -> Floats:
+    """P-Net's windows at these cells, 3×h×N×w."""
+    views = np.lib.stride_tricks.sliding_window_view(level, size, axis=(1, 2))
+    return views[:, rows * STRIDE, columns * STRIDE].transpose(0, 2, 1, 3)
 
 
 def _load(name: str, backend: Backend, options: EngineOptions) -> Engine:
     return load_engine(model_path(name), backend=backend, options=options)
 
 
-def _run_batched(engine: Engine, pictures: NDArray[Any]) -> Floats:
-    """The only output for pictures N×…, in batches of the usual sizes."""
-    source, target = engine.inputs[0].name, engine.outputs[0].name
-    results = []
+def _batches(count: int) -> list[range]:
+    """``count`` pictures in batches of the usual sizes, none filled up: 35 are 32, 2 and 1."""
+    batches = []
     start = 0
-    while start < len(pictures):
-        rest = len(pictures) - start
-        # No batch is filled up: 35 are 32 and 2 and 1, which is quicker than 64.
-        size = next(size for size in _BATCHES if size <= rest)
-        results.append(engine.infer({source: pictures[start : start + size]})[target])
+    while start < count:
+        size = next(size for size in _BATCHES if size <= count - start)
+        batches.append(range(start, start + size))
         start += size
+    return batches
+
+
+def _run_batched(engine: Engine, pictures: NDArray[Any]) -> Floats:
+    """The only output for pictures N×…."""
+    source, target = engine.inputs[0].name, engine.outputs[0].name
+    results = [
+        engine.infer({source: pictures[batch.start : batch.stop]})[target]
+        for batch in _batches(len(pictures))
+    ]
     return results[0] if len(results) == 1 else np.concatenate(results)

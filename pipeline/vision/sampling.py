@@ -7,6 +7,9 @@ such average is four look-ups, whatever its size, so that one table serves all l
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +38,26 @@ def cell_edges(size: Ints | int, cells: int) -> tuple[Ints, Ints]:
     return index * size // cells, ((index + 1) * size + cells - 1) // cells
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grid:
+    """Where a level's cells look in the table, and how many pixels high and wide they are."""
+
+    corners: tuple[NDArray[np.int32], ...]
+    heights: Ints
+    widths: Ints
+
+
+@lru_cache(maxsize=32)  # the levels of a few sizes of picture; 16 bytes a pixel of a level
+def _grid(rows: int, columns: int, height: int, width: int) -> _Grid:
+    top, bottom = cell_edges(rows, height)
+    left, right = cell_edges(columns, width)
+    corners = tuple(
+        (y[:, None] * (columns + 1) + x[None, :]).astype(np.int32)
+        for y, x in ((bottom, right), (top, right), (bottom, left), (top, left))
+    )
+    return _Grid(corners, bottom - top, right - left)
+
+
 class AreaSampler:
     """One picture, to be had at any size in float32 without rounding.
 
@@ -56,15 +79,14 @@ class AreaSampler:
 
     def level(self, height: int, width: int) -> Floats:
         """The whole picture at this size, as 3×height×width, 0..255."""
-        top, bottom = cell_edges(self.size[0], height)
-        left, right = cell_edges(self.size[1], width)
-        bands = self._rows[bottom]
-        bands -= self._rows[top]
-        pixels = bands.view(_PIXEL)
-        sums = pixels.take(right, axis=1).view(np.int32)
-        sums -= pixels.take(left, axis=1).view(np.int32)
+        grid = _grid(*self.size, height, width)
+        table = self._pixels.reshape(-1)
+        sums = table.take(grid.corners[0]).view(np.int32)
+        sums -= table.take(grid.corners[1]).view(np.int32)
+        sums -= table.take(grid.corners[2]).view(np.int32)
+        sums += table.take(grid.corners[3]).view(np.int32)
         planes = sums.reshape(height, width, 4)[:, :, :3].transpose(2, 0, 1)
-        return _mean(planes, (bottom - top)[:, None], (right - left)[None, :])
+        return _mean(planes, grid.heights[:, None], grid.widths[None, :])
 
     def crops(self, windows: Ints, side: int) -> Floats:
         """Parts of the picture at one size, as N×3×side×side, 0..255.
