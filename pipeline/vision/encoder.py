@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from facestream.engines.cards import MODELS, ModelCard, load_card, read_card, verify
+from facestream.engines.closing import Closing
 from facestream.engines.errors import ModelError
 from facestream.engines.registry import Backend, EngineOptions, ImageInput, load_engine
 
@@ -19,7 +18,7 @@ DEFAULT_MODEL = "vae_encoder"
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class Encoder:
+class Encoder(Closing):
     """The recogniser. May be used from several threads.
 
     Args:
@@ -107,17 +106,6 @@ class Encoder:
     def close(self) -> None:
         """Free the network."""
         self._engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _find(model: str | Path | None) -> tuple[ModelCard, Path]:

@@ -8,10 +8,10 @@ bfloat16 where the CPU has it, what float32 would drop (see ``networks``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
+from facestream.engines.closing import Closing
 from facestream.engines.registry import Backend, choose_backend
 
 from ..types import Faces, Image
@@ -23,7 +23,7 @@ from .sampling import AreaSampler
 Mode = Literal["fast", "exact"]
 
 
-class Mtcnn:
+class Mtcnn(Closing):
     """The detector. May be used from several threads.
 
     Args:
@@ -90,17 +90,6 @@ class Mtcnn:
     def close(self) -> None:
         """Free the networks."""
         self._lanes.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _detect_alone(self, networks: Networks, image: Image) -> Faces:
         return find_faces(AreaSampler(image), self._search, alone(networks))
