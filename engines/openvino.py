@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .base import Array, Precision, TensorSpec
 from .checks import check_feeds, check_model_file, image_spec
+from .closing import Closing
 from .errors import BackendUnavailable, InferenceError, ModelError
 from .options import EngineOptions, ImageInput
 
@@ -162,7 +162,7 @@ class _Program:
             self._idle.append(request)
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Closing):
     """A network on the CPU.
 
     One program serves all input shapes; with ``static_shapes`` a shape that comes often gets
@@ -246,17 +246,6 @@ class OpenVinoEngine:
             self._closed = True
             self._static.clear()
             self._general = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"OpenVinoEngine({self._path.name}, {self._precision})"

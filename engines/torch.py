@@ -6,14 +6,14 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .base import Array, TensorSpec
 from .checks import check_feeds, check_model_file, image_spec
+from .closing import Closing
 from .errors import BackendUnavailable, InferenceError, ModelError
 from .options import EngineOptions, ImageInput
 
@@ -35,7 +35,7 @@ def describe() -> str:
     return f"torch {torch.__version__}, {name}, float32"
 
 
-class TorchEngine:
+class TorchEngine(Closing):
     """A network through torch, on the first CUDA device where there is one, else on the CPU.
 
     See ``Engine`` for the promises. ``threads`` sets torch's number for the whole process: it
@@ -111,17 +111,6 @@ class TorchEngine:
     def close(self) -> None:
         """Let go of the weights; calls under way still end."""
         self._graph = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"TorchEngine({self._path.name}, {self.device})"

@@ -8,15 +8,13 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from facestream.engines.closing import Closing
 
 from .channel import Channel
 from .config import Settings
@@ -25,15 +23,10 @@ from .events import Sighting
 from .gallery import Gallery
 from .gallery.decision import Thresholds
 from .inbox import Inbox
-from .metrics import FACES, FRAME_AGE, FRAMES_OUT, Metrics
+from .metrics import Metrics
+from .networks import load_models
 from .reader import Reader, SourceState
-from .report import (
-    Progress,
-    Report,
-    peak_memory_bytes,
-    queue_reports,
-    stage_reports,
-)
+from .report import Progress, Report
 from .sinks.base import Sink
 from .sources import SourceOptions, SourceSpec, expand_sources
 from .stage import Batching, run_stage
@@ -42,11 +35,11 @@ from .stages.looks import LookPolicy
 from .stages.matching import Matcher
 from .stages.recognise import Ended, RecogniseStage, TrackingRules
 from .stages.sightings import sighting_of
+from .stages.source_ends import SourceEndsStage
 from .supervisor import Supervisor
+from .tally import Tally
 from .types import Frame, FrameResult, Image
 from .vision.align import align_faces
-from .vision.encoder import Encoder
-from .vision.mtcnn import Mtcnn
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +57,7 @@ class _SourceEnded:
 _Output = FrameResult | Sighting | _SourceEnded
 
 
-class Pipeline:
+class Pipeline(Closing):
     """Who was seen in these sources, when, and how sure.
 
     ::
@@ -97,24 +90,17 @@ class Pipeline:
         settings: Settings | None = None,
         sinks: Sequence[Sink] = (),
     ) -> None:
-        self._began = time.monotonic()
         self.settings = settings or Settings()
         self.metrics = Metrics()
+        self._tally = Tally(self.metrics)
         self._sinks = list(sinks)
         self._resources = ExitStack()
         self._specs, self._missing = _expanded(sources)
         self._supervisor = Supervisor()
         self._inbox: Inbox[Frame] = self._supervisor.own(Inbox())
-        self._states: dict[str, SourceState] = {}
-        self._unfinished: deque[SourceState] = deque()
-        self._sightings = 0
-        self._faces = 0
-        self._started: float | None = None
-        self._ended: float | None = None
-        self._first_result: float | None = None
-        self._source: str | None = None
+        self._states: list[SourceState] = []
+        self._recognise: RecogniseStage | None = None
         self._used = False
-        self._interrupted = False
         try:
             self._load(gallery)
         except BaseException:
@@ -122,45 +108,14 @@ class Pipeline:
             raise
 
     def _load(self, gallery: Gallery | str | Path | None) -> None:
-        """Networks and gallery, side by side: most of the start is compiling the networks."""
-        settings = self.settings
-        detector, runtime = settings.detector, settings.runtime
-        with ThreadPoolExecutor(2) as pool:
-            mtcnn = pool.submit(
-                Mtcnn,
-                mode=detector.mode,
-                min_face=detector.min_face,
-                factor=detector.factor,
-                thresholds=detector.thresholds,
-                backend=runtime.backend,
-                threads=runtime.threads,
-            )
-            encoder = pool.submit(
-                Encoder,
-                backend=runtime.backend,
-                threads=runtime.threads,
-                max_batch=settings.encoder.max_batch,
-            )
-        self._detector = mtcnn.result()
-        self._resources.callback(self._detector.close)
-        self.encoder = encoder.result()
-        self._resources.callback(self.encoder.close)
+        """Load the networks and open the gallery."""
+        models = self._resources.enter_context(load_models(self.settings))
+        self._detector, self.encoder = models.detector, models.encoder
         if isinstance(gallery, (str, Path)):
             gallery = self._resources.enter_context(Gallery(gallery, create="never"))
         self.gallery = gallery
         if gallery is not None:
             gallery.require_model(self.encoder.model_id)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop what runs and free the networks; may be repeated."""
@@ -222,12 +177,11 @@ class Pipeline:
             lane_frames=runtime.inbox_frames,
             options=SourceOptions(max_frames=runtime.max_frames),
         )
-        self._unfinished.extend(reader.states)
-        self._states = {state.name: state for state in [*reader.states, *self._missing]}
+        self._states = [*reader.states, *self._missing]
         detect = DetectStage(self._detector, every=self.settings.tracking.detect_every)
-        recognise = self._recognise_stage(results)
+        recognise = self._recognise_stage(reader.states, results)
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
-        self._started = time.monotonic()
+        self._tally.start()
         self._supervisor.on_stop(reader.stop)
         self._supervisor.spawn("read", lambda: _read_all(reader, self._inbox))
         self._supervisor.spawn(
@@ -248,7 +202,9 @@ class Pipeline:
         )
         return results
 
-    def _recognise_stage(self, results: Channel[_Output]) -> _ReportingStage:
+    def _recognise_stage(
+        self, states: Sequence[SourceState], results: Channel[_Output]
+    ) -> SourceEndsStage:
         settings = self.settings
         tracking, recognition = settings.tracking, settings.recognition
         thresholds = Thresholds.from_card(
@@ -275,8 +231,8 @@ class Pipeline:
             on_ended=announce,
         )
         self._recognise = stage
-        return _ReportingStage(
-            stage, self._unfinished, lambda name: _put(results, _SourceEnded(name))
+        return SourceEndsStage(
+            stage, states, on_ended=lambda name: _put(results, _SourceEnded(name))
         )
 
     def _results(self, results: Channel[_Output]) -> Iterator[FrameResult]:
@@ -287,24 +243,14 @@ class Pipeline:
             except Closed:
                 return
             if isinstance(item, Sighting):
-                self._sightings += 1
+                self._tally.sightings += 1
                 self._to_sinks(lambda sink, event=item: sink.sighting(event))
             elif isinstance(item, _SourceEnded):
                 self._to_sinks(lambda sink, name=item.source: sink.source_ended(name))
             else:
-                self._count(item)
+                self._tally.count(item)
                 self._to_sinks(lambda sink, result=item: sink.write(result))
                 yield item
-
-    def _count(self, result: FrameResult) -> None:
-        now = time.monotonic()
-        if self._first_result is None:
-            self._first_result = now - self._began
-        self._faces += len(result.faces)
-        self._source = result.frame.source
-        self.metrics.add(FRAMES_OUT, source=result.frame.source)
-        self.metrics.add(FACES, len(result.faces), source=result.frame.source)
-        self.metrics.observe(FRAME_AGE, now - result.frame.captured_at, source=result.frame.source)
 
     def _to_sinks(self, call: Callable[..., Any]) -> None:
         for sink in self._sinks:
@@ -318,100 +264,24 @@ class Pipeline:
         with ExitStack() as stack:
             for sink in self._sinks:
                 stack.callback(sink.close)
-            self._interrupted = self._supervisor.stopping
+            interrupted = self._supervisor.stopping
             try:
-                self._supervisor.join(STOP_SECONDS if self._supervisor.stopping else None)
+                self._supervisor.join(STOP_SECONDS if interrupted else None)
             finally:
-                self._ended = time.monotonic()
+                self._tally.end(interrupted=interrupted)
 
     def progress(self) -> Progress:
         """Where the run is now."""
-        states = list(self._states.values())
-        expected = [s.expected for s in states if not s.problems or s.opened]
-        frames = int(self.metrics.value(FRAMES_OUT))
-        known = all(n is not None for n in expected)
-        seconds = time.monotonic() - self._started if self._started is not None else 0.0
-        return Progress(
-            frames=frames,
-            total=sum(n or 0 for n in expected) if known and expected else None,
-            faces=self._faces,
-            dropped=sum(self._dropped().values()),
-            fps=frames / seconds if seconds > 0 else 0.0,
-            queues={queue.name: queue.depth for queue in self.metrics.queues()},
-            source=self._source,
-        )
+        return self._tally.progress(self._states, self._inbox.lanes())
 
     def report(self) -> Report:
         """What the run did so far."""
-        now = self._ended if self._ended is not None else time.monotonic()
-        seconds = now - self._started if self._started is not None else 0.0
-        frames = int(self.metrics.value(FRAMES_OUT))
-        queues, slowest = queue_reports(self.metrics)
-        return Report(
-            sources=tuple(state.report() for state in self._states.values()),
-            frames=frames,
-            faces=self._faces,
-            embedded=self._recognise.embedded if self._used else 0,
-            sightings=self._sightings,
-            dropped=self._dropped(),
-            seconds=seconds,
-            fps=frames / seconds if seconds > 0 else 0.0,
-            first_result_seconds=self._first_result,
-            stages=stage_reports(self.metrics),
-            queues=queues,
-            limiting_queue=slowest,
-            peak_memory_bytes=peak_memory_bytes(),
+        return self._tally.report(
+            self._states,
+            self._inbox.lanes(),
+            embedded=self._recognise.embedded if self._recognise is not None else 0,
             backends={"detector": self._detector.backend, "encoder": self.encoder.backend},
-            interrupted=self._interrupted or (self._ended is None and self._supervisor.stopping),
         )
-
-    def _dropped(self) -> dict[str, int]:
-        dropped: dict[str, int] = {}
-        for lane in self._inbox.lanes():
-            for cause, count in lane.dropped.items():
-                dropped[cause] = dropped.get(cause, 0) + count
-        return dropped
-
-
-class _ReportingStage:
-    """The recogniser, which also ends the tracks of sources that are done."""
-
-    def __init__(
-        self,
-        stage: RecogniseStage,
-        unfinished: deque[SourceState],
-        on_source_ended: Callable[[str], None],
-    ) -> None:
-        self.name = stage.name
-        self._stage = stage
-        self._unfinished = unfinished
-        self._on_source_ended = on_source_ended
-        self._by_name = {state.name: state for state in unfinished}
-        self._closing: list[str] = []
-
-    def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
-        # Sources whose last frame was handed on in an earlier call are over now.
-        self._end_finished()
-        done = self._stage(batch)
-        for result in done:
-            state = self._by_name.get(result.frame.source)
-            if state is not None:
-                state.processed += 1
-        return done
-
-    def flush(self) -> None:
-        """End what is left."""
-        self._stage.flush()
-        self._end_finished()
-
-    def close(self) -> None:
-        """The networks belong to the pipeline."""
-
-    def _end_finished(self) -> None:
-        for state in [s for s in self._unfinished if s.finished]:
-            self._unfinished.remove(state)
-            self._stage.end_source(state.name)
-            self._on_source_ended(state.name)
 
 
 def _read_all(reader: Reader, inbox: Inbox[Frame]) -> None:

@@ -15,11 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..config import load_settings
 from ..errors import SourceError
+from ..networks import load_models
 from ..sinks.files import check_writable
 from .console import plural, stderr, stdout
 from .gate import BAD_INPUT, INTERRUPTED
 from .harvest import Harvest, Keep
-from .models import load_models
 from .pictures import in_batches, list_pictures, nothing_readable, read_ahead
 from .progress import LOG_SECONDS
 from .signals import stopping_on_signals

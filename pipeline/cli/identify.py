@@ -18,13 +18,13 @@ from ..config import Settings, load_settings
 from ..errors import ImageError, SourceError
 from ..gallery import Gallery
 from ..gallery.decision import Thresholds
+from ..networks import Models, load_models
 from ..stages.matching import Look, Matcher
 from ..types import Faces, Identity, Image
 from ..vision.align import align_faces
 from ..vision.uncertainty import sigma
 from .console import stderr, stdout
 from .gate import BAD_INPUT
-from .models import Models, load_models
 from .pictures import list_pictures, nothing_readable, read_ahead
 from .run import announce_gallery, chosen_gallery
 

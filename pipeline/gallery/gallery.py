@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from facestream.engines.closing import Closing
 
 from ..config import default_gallery_path
 from ..errors import GalleryError
@@ -23,7 +23,7 @@ from .records import Person, Photo, PhotoResult
 from .store import Store
 
 
-class Gallery:
+class Gallery(Closing):
     """People, their photos and embeddings in one SQLite file.
 
     Methods may be called from several threads, and several processes may have the file open;
@@ -59,17 +59,6 @@ class Gallery:
     def close(self) -> None:
         """Close the file. What was reported as done is on the disk already."""
         self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Gallery({str(self.path)!r})"

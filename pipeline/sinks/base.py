@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
+from facestream.engines.closing import Closing
 
 from ..events import Sighting
 from ..types import FrameResult
 
 
-class Sink:
+class Sink(Closing):
     """Takes what the pipeline finds; override what is of interest.
 
     All methods are called from one thread, in the order of each source. A constructor checks
@@ -29,14 +28,3 @@ class Sink:
 
     def close(self) -> None:
         """Finish the output; called once, also after an error or an interruption."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

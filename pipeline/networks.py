@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..config import Settings
-from ..vision.encoder import Encoder
-from ..vision.mtcnn import Mtcnn
+from .config import Settings
+from .vision.encoder import Encoder
+from .vision.mtcnn import Mtcnn
 
 
 @dataclass(frozen=True, slots=True)
