@@ -54,7 +54,7 @@ class EncoderSettings(_Group):
     max_batch: int = Field(default=32, ge=1, le=512, strict=True)
     """Most faces the encoder sees at once."""
     looks: Literal["budget", "every"] = "budget"
-    """``budget``: embed a track's first faces, clearly better ones and one from time to time;
+    """``budget``: embed a new track three times soon, then better faces and one in 0.4 s;
     ``every``: embed every face of every frame that was searched."""
 
 

@@ -14,26 +14,28 @@ Policy = Literal["every", "budget"]
 class LookPolicy:
     """When a followed face is embedded again.
 
-    Neighbouring frames say nearly the same about identity, so ``budget`` embeds a track's first
-    faces, then a clearly better one, then one from time to time; ``every`` embeds all of them.
+    Neighbouring frames say nearly the same about identity, so ``budget`` embeds a new track at
+    once and twice more soon after, then a clearly better face, then one from time to time;
+    ``every`` embeds all of them.
 
     Attributes:
         policy: ``every`` or ``budget``.
-        first: faces of a new track that are all embedded.
+        first: looks a new track gets soon.
+        first_seconds: time between those.
         better: factor by which the quality must exceed the best one embedded so far.
         refresh_seconds: time after which a track is embedded again all the same.
     """
 
     policy: Policy = "budget"
     first: int = 3
+    first_seconds: float = 0.1
     better: float = 1.25
     refresh_seconds: float = 0.4
 
     def wants(self, track: LiveTrack, *, quality: float, pts: float) -> bool:
         """True when this detection of the track should be embedded."""
-        return (
-            self.policy == "every"
-            or track.planned < self.first
-            or quality > self.better * track.looked_quality
-            or pts - track.looked_at >= self.refresh_seconds
-        )
+        if self.policy == "every" or quality > self.better * track.looked_quality:
+            return True
+        young = track.planned < self.first
+        wait = self.first_seconds if young else self.refresh_seconds
+        return pts - track.looked_at >= wait

@@ -56,9 +56,10 @@ class LiveTrack:
     best: Best | None = None
 
     def predicted(self, pts: float) -> Floats:
-        """The box (4) expected at ``pts``, moving on as it last moved."""
-        moved: Floats = self.box + self.velocity * np.float32(max(0.0, pts - self.end_pts))
-        return moved
+        """The box (4) expected at ``pts``, moving on as it last moved; its size stays."""
+        shift = np.tile((self.velocity[:2] + self.velocity[2:]) / 2, 2)
+        moved = self.box + shift * max(0.0, pts - self.end_pts)
+        return moved.astype(np.float32)
 
     def follow(self, faces: Faces, row: int, frame: Frame) -> None:
         """Continue with this detection."""

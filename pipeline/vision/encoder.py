@@ -14,8 +14,8 @@ from ..types import Floats, Image
 
 DEFAULT_MODEL = "vae_encoder"
 
-# Batches are filled up to one of these sizes, so that few shapes are compiled.
-_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+# Batches are of these sizes: each new shape costs 10 to 80 ms when it comes first.
+_BATCHES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 
 class Encoder(Closing):
@@ -42,8 +42,8 @@ class Encoder(Closing):
         max_batch: int = 32,
         model: str | Path | None = None,
     ) -> None:
-        if not 1 <= max_batch <= _BATCHES[-1]:
-            raise ValueError(f"max_batch must be from 1 to {_BATCHES[-1]}, not {max_batch}")
+        if not 1 <= max_batch <= _BATCHES[0]:
+            raise ValueError(f"max_batch must be from 1 to {_BATCHES[0]}, not {max_batch}")
         self.card, path = _find(model)
         self._max_batch = max_batch
         self._size, self._input = _input_of(self.card)
@@ -95,12 +95,14 @@ class Encoder(Closing):
             )
         mu = np.empty((len(crops), self.dim), np.float32)
         logvar = np.empty_like(mu)
-        for start in range(0, len(crops), self._max_batch):
-            part = crops[start : start + self._max_batch]
-            rows = slice(start, start + len(part))
-            outputs = self._engine.infer({self._input: _filled(part)})
-            mu[rows] = outputs["mu"][: len(part)]
-            logvar[rows] = outputs["logvar"][: len(part)]
+        start = 0
+        while start < len(crops):
+            # Not filled up: 5 faces as 4 and 1 take 22 ms, as a batch of 8 they take 33 (2 cores).
+            room = min(self._max_batch, len(crops) - start)
+            rows = slice(start, start + next(size for size in _BATCHES if size <= room))
+            outputs = self._engine.infer({self._input: crops[rows]})
+            mu[rows], logvar[rows] = outputs["mu"], outputs["logvar"]
+            start = rows.stop
         return mu, logvar
 
     def close(self) -> None:
@@ -130,13 +132,3 @@ def _input_of(card: ModelCard) -> tuple[int, str]:
             f"{card.name} is not an encoder: it needs an input N×3×S×S and outputs mu and logvar"
         )
     return shape[2], card.inputs[0].name
-
-
-def _filled(crops: Image) -> Image:
-    """The batch filled up with black to a size that is compiled."""
-    room = next(size for size in _BATCHES if size >= len(crops))
-    if room == len(crops):
-        return crops
-    batch = np.zeros((room, *crops.shape[1:]), np.uint8)
-    batch[: len(crops)] = crops
-    return batch

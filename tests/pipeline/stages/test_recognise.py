@@ -104,8 +104,8 @@ def test_batches_do_not_change_what_is_found(ended: list[Ended]) -> None:
 def test_the_budget_embeds_first_faces_and_then_now_and_then(ended: list[Ended]) -> None:
     recognise = stage(ended, LookPolicy(first=3, refresh_seconds=0.4))
     recognise([result(i, (20, 50)) for i in range(25)])
-    # Frames 0, 1, 2, then every 0.4 s: 12, 22.
-    assert recognise.embedded == 5
+    # Frames 0, 3 and 6 (0.1 s apart at least), then every 0.4 s: 16.
+    assert recognise.embedded == 4
 
 
 def test_every_embeds_all(ended: list[Ended]) -> None:
