@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,14 @@ app = typer.Typer(
 err = Console(stderr=True)
 SHARED = Path("../shared/data")
 CACHE = Path("runs/cache")
+
+
+class DetectorMode(StrEnum):
+    """Modes of the detector, see ``Mtcnn``."""
+
+    FAST = "fast"
+    EXACT = "exact"
+
 
 DataOption = Annotated[Path, typer.Option(help="Folder of <set>.zip with <set>.csv.")]
 TeacherOption = Annotated[Path, typer.Option(help="SFace's ONNX file (OpenCV Zoo).")]
@@ -174,6 +183,7 @@ def evaluate(
         bool, typer.Option("--write-card", help="Put figures and thresholds on the card.")
     ] = False,
     plots: Annotated[bool, typer.Option("--plots", help="Save ROC and histograms.")] = False,
+    detector: Annotated[DetectorMode, typer.Option(help="Mode of MTCNN.")] = DetectorMode.FAST,
 ) -> None:
     """Evaluate an encoder on LFW: 10-fold accuracy, accept rates, thresholds, uncertainty.
 
@@ -194,7 +204,14 @@ def evaluate(
             done += count
             tell("detect and align", done, len(pairs.names))
 
-        crops = read_crops(lfw, pairs.names, cache=CACHE, threads=threads, progress=detected)
+        crops = read_crops(
+            lfw,
+            pairs.names,
+            mode="exact" if detector is DetectorMode.EXACT else "fast",
+            cache=CACHE,
+            threads=threads,
+            progress=detected,
+        )
         mu, logvar = embed_all(encoder, crops.faces, progress=tell)
         report = Report(
             model=encoder.model_id,

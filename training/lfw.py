@@ -17,7 +17,7 @@ import numpy as np
 from facestream.engines.cards import load_card
 from facestream.pipeline.types import Faces, Image
 from facestream.pipeline.vision.align import align_faces
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.vision.mtcnn import Mode, Mtcnn
 from numpy.typing import NDArray
 
 from .errors import DataError
@@ -127,17 +127,19 @@ def read_crops(
     folder: Path,
     names: Sequence[str],
     *,
+    mode: Mode = "fast",
     cache: Path | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Crops:
-    """Detect (MTCNN, fast mode) and align the pictures.
+    """Detect (MTCNN) and align the pictures.
 
     A picture in which no face is found is cut by the average landmarks of LFW's faces.
 
     Args:
         folder: holds ``lfw_grey.zip``.
         names: members of the zip.
+        mode: the detector's.
         cache: folder that keeps the crops between calls.
         threads: CPU threads.
         progress: called with the number of pictures just done.
@@ -148,7 +150,7 @@ def read_crops(
     file = None
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
-        file = cache / f"lfw_{_key(names)}.npz"
+        file = cache / f"lfw_{mode}_{_key(names)}.npz"
         if file.is_file():
             with np.load(file) as saved:
                 return _crops(np.repeat(saved["grey"][..., None], 3, axis=3), saved["scores"])
@@ -156,7 +158,7 @@ def read_crops(
     scores = np.zeros(len(names), np.float32)
     with (
         _open_zip(folder / "lfw_grey.zip") as archive,
-        Mtcnn(min_face=MIN_FACE, threads=threads) as detector,
+        Mtcnn(mode=mode, min_face=MIN_FACE, threads=threads) as detector,
     ):
         for start in range(0, len(names), 16):
             pictures = [_read(archive, name) for name in names[start : start + 16]]
