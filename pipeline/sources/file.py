@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -18,6 +19,11 @@ from .stream import StreamSource
 log = logging.getLogger(__name__)
 
 # FFmpeg plays text as if it were a terminal's or old paint programs' screen.
+# Tags that are not UTF-8 must not stop a video; from version 19 on PyAV sees to that by itself.
+_METADATA: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
+
 _NOT_VIDEO = frozenset({"tty", "bin", "xbin", "adf", "idf", "txd"})
 
 
@@ -92,7 +98,7 @@ def _open(path: Path, name: str) -> InputContainer:
         container = av.open(
             f"file:{path}",
             options={"protocol_whitelist": "file,crypto,data"},
-            metadata_errors="replace",
+            **_METADATA,
             mode="r",
         )
     except (av.error.FFmpegError, UnicodeError) as error:
