@@ -18,12 +18,12 @@ from .stream import StreamSource
 
 log = logging.getLogger(__name__)
 
-# FFmpeg plays text as if it were a terminal's or old paint programs' screen.
 # Tags that are not UTF-8 must not stop a video; from version 19 on PyAV sees to that by itself.
 _METADATA: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
 
+# FFmpeg plays text as if it were a terminal's or old paint programs' screen.
 _NOT_VIDEO = frozenset({"tty", "bin", "xbin", "adf", "idf", "txd"})
 
 
@@ -95,7 +95,7 @@ def _open(path: Path, name: str) -> InputContainer:
     try:
         # The prefix keeps names like "a:b.mp4" from being taken for a protocol, and the list
         # keeps playlists from reaching out into the network.
-        container = av.open(
+        container: InputContainer = av.open(
             f"file:{path}",
             options={"protocol_whitelist": "file,crypto,data"},
             **_METADATA,
