@@ -9,7 +9,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent
 
-if importlib.util.find_spec("facestream") is None:
+
+def _installed() -> bool:
+    try:
+        return importlib.util.find_spec("facestream.pipeline") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+if not _installed():
     namespace = types.ModuleType("facestream")
     namespace.__path__ = []
     sys.modules["facestream"] = namespace
