@@ -6,7 +6,7 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -98,7 +98,11 @@ def test_endless_http_stream_is_live(tmp_path: Path) -> None:
         open_source(f"{url}/live.ts", QUICK) as source,
     ):
         assert source.live
-        assert len(list(source)) == 40
+        # A stream without a length that closes: FFmpeg calls it an end (PyAV 18) or an error (19).
+        with suppress(SourceError):
+            for _ in source:
+                pass
+        assert source.decoded == 40
 
 
 def test_stalled_stream_times_out(tmp_path: Path) -> None:
