@@ -57,12 +57,9 @@ def propose(
     odds = log_odds(threshold)
 
     def job(networks: Networks, mine: tuple[Level, ...]) -> list[Cells]:
-        pictures = [sampler.level(level.height, level.width) for level in mine]
-        return networks.cells(pictures, odds)
+        return networks.cells(sampler, mine, odds)
 
-    # The finest level is half of the work, the two next to it nearly the other half.
-    shares = [levels[:1], levels[1:]] if team.parts > 1 else [levels]
-    cells = [some for share in team.each(job, shares) for some in share]
+    (cells,) = team.each(job, [levels])
     parts = [
         Proposals.of_cells(some, scale=level.scale).suppress(LEVEL_OVERLAP)
         for level, some in zip(levels, cells, strict=True)

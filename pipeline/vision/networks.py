@@ -12,6 +12,7 @@ crowds. A first look in int8 was no quicker there than in bfloat16.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from facestream.engines.registry import Backend, EngineOptions, load_engine
 from numpy.typing import NDArray
 
 from ..types import Floats
-from .proposals import STRIDE, WINDOW, Cells
-from .sampling import Ints
+from .proposals import STRIDE, WINDOW, Cells, Level
+from .sampling import AreaSampler, Ints
+from .sheets import CellMap, cell_map, sheet_of
 
 # How far below the threshold a score (log-odds) in bfloat16 may lie for a second look.
 # Measured on 10,000 cells at or above it: bfloat16 is low by 0.14 in one of 100, by 0.21 in one
@@ -30,10 +32,14 @@ from .sampling import Ints
 MARGIN = 0.3
 
 # Batches are of these sizes, so that engines meet few shapes.
-_BATCHES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+_BATCHES = (64, 32, 16, 8, 4, 2, 1)
 
-# Windows that P-Net sees again are laid side by side, this many at least.
-_STRIP = 32
+# What P-Net sees again are tiles of so many cells each way, and so many pixels.
+_TILE_CELLS = 4
+_TILE = (_TILE_CELLS - 1) * STRIDE + WINDOW
+
+# Tiles are laid side by side, a multiple of this many.
+_STRIP = 8
 
 
 class Networks:
@@ -46,10 +52,8 @@ class Networks:
     """
 
     def __init__(self, *, backend: Backend, threads: int | None, screen: bool) -> None:
-        exact = EngineOptions(
-            precision="float32", threads=threads, static_shapes=True, max_shapes=32
-        )
-        auto = EngineOptions(threads=threads, static_shapes=True, max_shapes=32)
+        exact = EngineOptions(precision="float32", threads=threads)
+        auto = EngineOptions(threads=threads)
         self._pnet = _load("mtcnn_pnet", backend, exact)
         self._rnet = _load("mtcnn_rnet", backend, exact)
         self._onet = _load("mtcnn_onet", backend, exact)
@@ -64,25 +68,20 @@ class Networks:
                 self._rnet_screen = _load("mtcnn_rnet", backend, auto)
                 self._engines.append(self._rnet_screen)
 
-    def cells(self, levels: Sequence[Floats], threshold: float) -> list[Cells]:
-        """P-Net: the cells of each level that score at least ``threshold``.
-
-        Args:
-            levels: pictures 3×H×W, 0..255.
-            threshold: log-odds.
-        """
-        if self._pnet_screen is None:
-            return [Cells.of_maps(_maps(self._pnet, level), threshold) for level in levels]
-        seen = [
-            Cells.of_maps(_maps(self._pnet_screen, level), threshold - MARGIN) for level in levels
-        ]
-        values = self._values(levels, seen)
-        kept = []
-        for cells in seen:
-            mine, values = values[: len(cells)], values[len(cells) :]
-            stay = mine[:, 0] >= threshold
-            kept.append(Cells(cells.rows[stay], cells.columns[stay], mine[stay]))
-        return kept
+    def cells(self, sampler: AreaSampler, levels: Sequence[Level], threshold: float) -> list[Cells]:
+        """P-Net: the cells of each level that score at least ``threshold`` (log-odds)."""
+        if self._pnet_screen is None or not levels:
+            pictures = (sampler.level(level.height, level.width) for level in levels)
+            return [Cells.of_maps(_maps(self._pnet, picture), threshold) for picture in pictures]
+        sheet = sheet_of(levels, least=_TILE)
+        cells = cell_map(sheet)
+        picture = sampler.sheet(sheet)
+        scores = _maps(self._pnet_screen, picture)[0].ravel()
+        seen = np.flatnonzero(scores >= threshold - MARGIN)
+        seen = seen[cells.level[seen] >= 0]
+        values = self._values(picture, *np.divmod(seen, cells.columns), cells.lack[seen])
+        stay = np.flatnonzero(values[:, 0] >= threshold)
+        return _by_level(cells, seen[stay], values[stay])
 
     def rnet(self, crops: Floats, threshold: float) -> Floats:
         """R-Net's heads N×5; for what is below ``threshold`` (log-odds) they are rough."""
@@ -109,48 +108,50 @@ class Networks:
         """Backend that serves."""
         return self._pnet.backend
 
-    def _values(self, levels: Sequence[Floats], seen: Sequence[Cells]) -> Floats:
-        """P-Net's values N×5 at all these cells in float32, each from its window alone."""
-        windows: dict[tuple[int, int], list[Floats]] = {}
-        places: dict[tuple[int, int], list[Ints]] = {}
-        start = 0
-        for level, cells in zip(levels, seen, strict=True):
-            # Where a side is odd the last window lacks a pixel, and pooling does without it.
-            lack_rows = cells.rows * STRIDE + WINDOW > level.shape[1]
-            lack_columns = cells.columns * STRIDE + WINDOW > level.shape[2]
-            for lack in ((0, 0), (0, 1), (1, 0), (1, 1)):
-                mine = np.flatnonzero((lack_rows == lack[0]) & (lack_columns == lack[1]))
-                if len(mine):
-                    size = (WINDOW - lack[0], WINDOW - lack[1])
-                    cut = _windows(level, cells.rows[mine], cells.columns[mine], size)
-                    windows.setdefault(size, []).append(cut)
-                    places.setdefault(size, []).append(mine + start)
-            start += len(cells)
-        values = np.empty((start, 5), np.float32)
-        for size, parts in windows.items():
-            strip = np.concatenate(parts, axis=2)
-            values[np.concatenate(places[size])] = self._along(strip, size[1])
+    def _values(self, sheet: Floats, rows: Ints, columns: Ints, lack: NDArray[np.uint8]) -> Floats:
+        """P-Net's values N×5 in float32 at these cells, from nothing but what they see.
+
+        Args:
+            sheet: 3×H×W.
+            rows: of the cells, N.
+            columns: of the cells, N.
+            lack: N; see ``CellMap``.
+        """
+        values = np.empty((len(rows), 5), np.float32)
+        whole = np.flatnonzero(lack == 0)
+        values[whole] = self._tiled(sheet, rows[whole], columns[whole])
+        # Where a side is odd the last window lacks a pixel, and pooling does without it.
+        for kind in (1, 2, 3) if len(whole) < len(rows) else ():
+            mine = np.flatnonzero(lack == kind)
+            size = (WINDOW - kind % 2, WINDOW - kind // 2)
+            parts = _parts(sheet, rows[mine] * STRIDE, columns[mine] * STRIDE, size)
+            if len(mine):
+                values[mine] = _run_batched(self._pnet, parts)[:, :, 0, 0]
         return values
 
-    def _along(self, strip: Floats, width: int) -> Floats:
-        """P-Net's values N×5 for windows side by side, 3×h×N×width.
+    def _tiled(self, sheet: Floats, rows: Ints, columns: Ints) -> Floats:
+        """P-Net's values N×5 at these cells, computed for tiles of cells side by side.
 
-        One long picture takes half the time of a batch of small ones. The cells that see parts
-        of two windows are computed for nothing.
+        Cells that may be faces come in heaps, and share most of what they see. One long picture
+        takes half the time of a batch of small ones. The cells that see parts of two tiles are
+        computed for nothing.
         """
-        count = strip.shape[2]
-        if width % STRIDE:
-            return _run_batched(self._pnet, np.ascontiguousarray(strip.transpose(2, 0, 1, 3)))[
-                :, :, 0, 0
-            ]
-        found = []
-        for part in _batches(-(-count // _STRIP)):
-            chunk = strip[:, :, part.start * _STRIP : part.stop * _STRIP]
-            picture = np.zeros((1, *strip.shape[:2], len(part) * _STRIP, width), np.float32)
-            picture[0, :, :, : chunk.shape[2]] = chunk
-            maps = _maps(self._pnet, picture.reshape(*picture.shape[1:3], -1))
-            found.append(maps[:, 0, :: width // STRIDE][:, : chunk.shape[2]].T)
-        return np.concatenate(found)
+        if not len(rows):
+            return np.zeros((0, 5), np.float32)
+        across = sheet.shape[2] // _TILE_CELLS
+        tiles, mine = np.unique(
+            rows // _TILE_CELLS * across + columns // _TILE_CELLS, return_inverse=True
+        )
+        # The last tiles are moved back into the sheet.
+        tops = np.minimum(tiles // across * _TILE_CELLS, (sheet.shape[1] - _TILE) // STRIDE)
+        lefts = np.minimum(tiles % across * _TILE_CELLS, (sheet.shape[2] - _TILE) // STRIDE)
+        parts = _parts(sheet, tops * STRIDE, lefts * STRIDE, (_TILE, _TILE))
+        strip = np.zeros((3, _TILE, _filled(len(parts)), _TILE), np.float32)
+        strip[:, :, : len(parts)] = parts.transpose(1, 2, 0, 3)
+        maps = _maps(self._pnet, strip.reshape(3, _TILE, -1))
+        columns = columns - lefts[mine] + mine * (_TILE // STRIDE)
+        found: Floats = maps[:, rows - tops[mine], columns].T
+        return found
 
 
 def _maps(engine: Engine, level: Floats) -> Floats:
@@ -158,14 +159,37 @@ def _maps(engine: Engine, level: Floats) -> Floats:
     return maps
 
 
-def _windows(level: Floats, rows: Ints, columns: Ints, size: tuple[int, int]) -> Floats:
-    """P-Net's windows at these cells, 3×h×N×w."""
-    views = np.lib.stride_tricks.sliding_window_view(level, size, axis=(1, 2))
-    return views[:, rows * STRIDE, columns * STRIDE].transpose(0, 2, 1, 3)
+def _parts(picture: Floats, tops: Ints, lefts: Ints, size: tuple[int, int]) -> Floats:
+    """Parts N×3×h×w of a picture 3×H×W, all of this size."""
+    views = np.lib.stride_tricks.sliding_window_view(picture, size, axis=(1, 2))
+    return views.transpose(1, 2, 0, 3, 4)[tops, lefts]
+
+
+def _by_level(cells: CellMap, places: Ints, values: Floats) -> list[Cells]:
+    """Cells N of a sheet and their values N×5, level by level."""
+    levels = cells.level[places]
+    order = np.argsort(levels, kind="stable")
+    bounds = np.searchsorted(levels[order], np.arange(len(cells.tops) + 1))
+    rows, columns = np.divmod(places, cells.columns)
+    return [
+        Cells(rows[mine] - top, columns[mine] - left, values[mine])
+        for mine, top, left in zip(
+            (order[a:b] for a, b in pairwise(bounds.tolist())),
+            cells.tops.tolist(),
+            cells.lefts.tolist(),
+            strict=True,
+        )
+    ]
 
 
 def _load(name: str, backend: Backend, options: EngineOptions) -> Engine:
     return load_engine(model_path(name), backend=backend, options=options)
+
+
+def _filled(count: int) -> int:
+    """Tiles in a strip that holds ``count``: few different numbers, none much larger."""
+    step = max(_STRIP, 1 << max(count.bit_length() - 3, 0))
+    return -(-count // step) * step
 
 
 def _batches(count: int) -> list[range]:

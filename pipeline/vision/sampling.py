@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..types import Image
+from .sheets import Sheet
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -40,11 +42,11 @@ def cell_edges(size: Ints | int, cells: int) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Grid:
-    """Where a level's cells look in the table, and how many pixels high and wide they are."""
+    """Where cells look in the table, and how many pixels high and wide they are."""
 
     corners: tuple[NDArray[np.int32], ...]
-    heights: Ints
-    widths: Ints
+    heights: NDArray[Any]
+    widths: NDArray[Any]
 
 
 @lru_cache(maxsize=32)  # the levels of a few sizes of picture; 16 bytes a pixel of a level
@@ -55,7 +57,25 @@ def _grid(rows: int, columns: int, height: int, width: int) -> _Grid:
         (y[:, None] * (columns + 1) + x[None, :]).astype(np.int32)
         for y, x in ((bottom, right), (top, right), (bottom, left), (top, left))
     )
-    return _Grid(corners, bottom - top, right - left)
+    return _Grid(corners, (bottom - top)[:, None], (right - left)[None, :])
+
+
+@lru_cache(maxsize=8)  # 24 bytes a pixel of a sheet
+def _sheet_grid(rows: int, columns: int, sheet: Sheet) -> _Grid:
+    """The grids of a sheet's levels in one. Empty places look at nothing."""
+    shape = (sheet.height, sheet.width)
+    corners = tuple(np.zeros(shape, np.int32) for _ in range(4))
+    heights, widths = np.ones(shape, np.float32), np.ones(shape, np.float32)
+    for (height, width), (top, left) in zip(sheet.sizes, sheet.corners, strict=True):
+        grid = _grid.__wrapped__(rows, columns, height, width)
+        # A side that is odd is made even with its last pixels once more.
+        down, right = height % 2, width % 2
+        place = np.s_[top : top + height + down, left : left + width + right]
+        for whole, part in zip(corners, grid.corners, strict=True):
+            whole[place] = np.pad(part, ((0, down), (0, right)), "edge")
+        heights[place] = np.pad(grid.heights, ((0, down), (0, 0)), "edge")
+        widths[place] = np.pad(grid.widths, ((0, 0), (0, right)), "edge")
+    return _Grid(corners, heights, widths)
 
 
 class AreaSampler:
@@ -79,14 +99,11 @@ class AreaSampler:
 
     def level(self, height: int, width: int) -> Floats:
         """The whole picture at this size, as 3×height×width, 0..255."""
-        grid = _grid(*self.size, height, width)
-        table = self._pixels.reshape(-1)
-        sums = table.take(grid.corners[0]).view(np.int32)
-        sums -= table.take(grid.corners[1]).view(np.int32)
-        sums -= table.take(grid.corners[2]).view(np.int32)
-        sums += table.take(grid.corners[3]).view(np.int32)
-        planes = sums.reshape(height, width, 4)[:, :, :3].transpose(2, 0, 1)
-        return _mean(planes, grid.heights[:, None], grid.widths[None, :])
+        return self._means(_grid(*self.size, height, width))
+
+    def sheet(self, sheet: Sheet) -> Floats:
+        """The picture's levels on a sheet, as 3×height×width, 0..255."""
+        return self._means(_sheet_grid(*self.size, sheet))
 
     def crops(self, windows: Ints, side: int) -> Floats:
         """Parts of the picture at one size, as N×3×side×side, 0..255.
@@ -101,18 +118,25 @@ class AreaSampler:
         left, right = (edge[:, None, :] + windows[:, 0, None, None] for edge in (left, right))
         stride = self.size[1] + 1
         top, bottom = ((e + windows[:, 1:2])[:, :, None] * stride for e in (top, bottom))
+        sums = self._sums((bottom + right, top + right, bottom + left, top + left))
+        return _mean(sums.transpose(0, 3, 1, 2), heights, widths)
+
+    def _means(self, grid: _Grid) -> Floats:
+        return _mean(self._sums(grid.corners).transpose(2, 0, 1), grid.heights, grid.widths)
+
+    def _sums(self, corners: tuple[NDArray[Any], ...]) -> NDArray[np.int32]:
+        """Sums …×3 between corners given as places in the table, bottom right first."""
         table = self._pixels.reshape(-1)
-        sums = table.take(bottom + right).view(np.int32)
-        sums -= table.take(top + right).view(np.int32)
-        sums -= table.take(bottom + left).view(np.int32)
-        sums += table.take(top + left).view(np.int32)
-        planes = sums.reshape(len(windows), side, side, 4)[..., :3].transpose(0, 3, 1, 2)
-        return _mean(planes, heights, widths)
+        sums = table.take(corners[0]).view(np.int32)
+        sums -= table.take(corners[1]).view(np.int32)
+        sums -= table.take(corners[2]).view(np.int32)
+        sums += table.take(corners[3]).view(np.int32)
+        return sums.reshape(*corners[0].shape, 4)[..., :3]
 
 
-def _mean(sums: NDArray[np.int32], heights: Ints, widths: Ints) -> Floats:
+def _mean(sums: NDArray[np.int32], heights: NDArray[Any], widths: NDArray[Any]) -> Floats:
     means = sums.astype(np.float32, order="C")
     # Divided twice, as torch does, so that the last bit is the same.
-    means /= heights.astype(np.float32)
-    means /= widths.astype(np.float32)
+    means /= heights.astype(np.float32, copy=False)
+    means /= widths.astype(np.float32, copy=False)
     return means

@@ -12,7 +12,7 @@ import pytest
 from facestream.pipeline.types import Faces, Image
 from facestream.pipeline.vision.mtcnn import Mtcnn
 from facestream.pipeline.vision.networks import Networks
-from facestream.pipeline.vision.proposals import Cells, log_odds, probability, pyramid
+from facestream.pipeline.vision.proposals import Cells, Level, log_odds, probability, pyramid
 from facestream.pipeline.vision.sampling import AreaSampler
 
 
@@ -172,11 +172,11 @@ def test_log_odds_and_probability_are_inverse() -> None:
 @pytest.mark.parametrize("shape", [(200, 300), (201, 300), (200, 301), (201, 301)])
 def test_the_quick_look_misses_no_cell(astronaut: Image, shape: tuple[int, int]) -> None:
     """Cells by bfloat16 first and one by one after, against the whole level in float32."""
-    level = AreaSampler(astronaut).level(*shape)
+    sampler, levels = AreaSampler(astronaut), [Level(0, *shape)]
     odds = log_odds(0.6)
     quick = Networks(backend="openvino", threads=1, screen=True)
     whole = Networks(backend="openvino", threads=1, screen=False)
-    (a,), (b,) = quick.cells([level], odds), whole.cells([level], odds)
+    (a,), (b,) = quick.cells(sampler, levels, odds), whole.cells(sampler, levels, odds)
     quick.close()
     whole.close()
     assert _places(a) == _places(b)
