@@ -231,7 +231,9 @@ class OpenVinoEngine(Closing):
         program = self._program(tuple(array.shape for array in arrays))
         try:
             with program.request() as request:
-                results = request.infer(arrays, share_inputs=True, share_outputs=False)
+                # For a list the binding asks the request for its inputs, 0.05 ms a call.
+                feed = dict(enumerate(arrays))
+                results = request.infer(feed, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             self._forget(program)
             raise InferenceError(f"{self._path.name} failed: {_last_line(error)}") from error

@@ -21,6 +21,9 @@ from .sheets import Sheet
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+# Cells sampled at a time: what they need stays in the cache, and the heap is not asked for pages.
+_BLOCK = 32768
+
 # A type of 16 bytes that numpy moves at once; its value is never looked at.
 _PIXEL = np.complex128
 
@@ -112,6 +115,13 @@ class AreaSampler:
             windows: N×4, x1, y1 and one past x2, y2, inside the picture and not empty.
             side: height and width to bring them to.
         """
+        result = np.empty((len(windows), 3, side, side), np.float32)
+        step = max(1, _BLOCK // (side * side))
+        for start in range(0, len(windows), step):
+            self._crop(windows[start : start + step], side, result[start : start + step])
+        return result
+
+    def _crop(self, windows: Ints, side: int, result: Floats) -> None:
         left, right = cell_edges(windows[:, 2] - windows[:, 0], side)
         top, bottom = cell_edges(windows[:, 3] - windows[:, 1], side)
         heights, widths = (bottom - top)[:, None, :, None], (right - left)[:, None, None, :]
@@ -119,10 +129,20 @@ class AreaSampler:
         stride = self.size[1] + 1
         top, bottom = ((e + windows[:, 1:2])[:, :, None] * stride for e in (top, bottom))
         sums = self._sums((bottom + right, top + right, bottom + left, top + left))
-        return _mean(sums.transpose(0, 3, 1, 2), heights, widths)
+        _mean(sums.transpose(0, 3, 1, 2), heights, widths, result)
 
     def _means(self, grid: _Grid) -> Floats:
-        return _mean(self._sums(grid.corners).transpose(2, 0, 1), grid.heights, grid.widths)
+        height, width = grid.corners[0].shape
+        result = np.empty((3, height, width), np.float32)
+        step = max(1, _BLOCK // width)
+        for start in range(0, height, step):
+            rows = slice(start, start + step)
+            sums = self._sums(tuple(corners[rows] for corners in grid.corners))
+            heights, widths = grid.heights[rows], grid.widths
+            if len(widths) > 1:
+                widths = widths[rows]
+            _mean(sums.transpose(2, 0, 1), heights, widths, result[:, rows])
+        return result
 
     def _sums(self, corners: tuple[NDArray[Any], ...]) -> NDArray[np.int32]:
         """Sums …×3 between corners given as places in the table, bottom right first."""
@@ -134,9 +154,11 @@ class AreaSampler:
         return sums.reshape(*corners[0].shape, 4)[..., :3]
 
 
-def _mean(sums: NDArray[np.int32], heights: NDArray[Any], widths: NDArray[Any]) -> Floats:
-    means = sums.astype(np.float32, order="C")
+def _mean(
+    sums: NDArray[np.int32], heights: NDArray[Any], widths: NDArray[Any], result: Floats
+) -> None:
+    """Sums …×h×w over areas h×w as means, into ``result``."""
+    result[...] = sums
     # Divided twice, as torch does, so that the last bit is the same.
-    means /= heights.astype(np.float32, copy=False)
-    means /= widths.astype(np.float32, copy=False)
-    return means
+    result /= heights.astype(np.float32, copy=False)
+    result /= widths.astype(np.float32, copy=False)
