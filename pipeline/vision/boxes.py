@@ -58,6 +58,8 @@ def nms(
         The kept rows, by descending score.
     """
     order = np.argsort(-np.asarray(scores), kind="stable")
+    if len(order) < 2:
+        return order
     boxes = np.asarray(boxes, np.float32)[order]
     if len(order) <= _MATRIX:
         return order[_keep_by_matrix(_overlaps(boxes, boxes, mode) > threshold)]
