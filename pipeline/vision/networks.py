@@ -4,9 +4,9 @@ Which of several nearly equal boxes MTCNN returns hangs on the last digits of th
 pictures rounded to 8 bits, or scores in bfloat16, one face in six comes out with another box.
 So all that is returned is computed in float32. Where the CPU has bfloat16, P- and R-Net first
 look at everything in that, and only what may pass is computed again: the tiles around P-Net's
-likely cells and a third of R-Net's crops. That pays where bfloat16 is several times quicker than float32 (AMX);
-on a Zen 4, where it is 1.6 times, it gains 5 % on pictures with few candidates and nothing on
-crowds. A first look in int8 was no quicker there than in bfloat16.
+likely cells and a third of R-Net's crops. That pays where bfloat16 is several times quicker than
+float32 (AMX); on a Zen 4, where it is 1.6 times, it gains 5 % on pictures with few candidates and
+nothing on crowds. A first look in int8 was no quicker there than in bfloat16.
 """
 
 from __future__ import annotations
