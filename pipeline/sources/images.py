@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Self
+
+from facestream.engines.closing import Closing
 
 from ..errors import ImageError, SourceError
 from ..types import Frame
@@ -15,7 +16,7 @@ from .base import DEFAULTS, SourceInfo, SourceOptions, SourceSpec
 _LISTED = 20
 
 
-class ImagesSource:
+class ImagesSource(Closing):
     """One picture, or a folder's in order.
 
     ``Frame.index`` is the number of the picture in ``files``, unreadable ones included, and
@@ -69,12 +70,6 @@ class ImagesSource:
     def close(self) -> None:
         """Nothing is held open between pictures."""
         self._stopped = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _frames(self) -> Iterator[Frame]:
         last: ImageError | None = None

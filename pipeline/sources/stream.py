@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Literal
 
 import av
 from av.container import InputContainer
+from facestream.engines.closing import Closing
 
 from ..errors import SourceError
 from ..types import Frame
@@ -15,7 +16,7 @@ from .base import Clock, SourceInfo, SourceOptions, SourceSpec
 from .decode import Decoder, Picture, fps_of, reason, video_stream
 
 
-class StreamSource:
+class StreamSource(Closing):
     """Frames of a container's video stream.
 
     The first frame is decoded when it is opened: what opens can be decoded, and its real size,
@@ -96,12 +97,6 @@ class StreamSource:
             self._closed = True
             self._stopped = True
             self._container.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _frames(self) -> Iterator[Frame]:
         pictures = self._all_pictures()
