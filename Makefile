@@ -46,7 +46,7 @@ test: lint types  ## everything: lint, types, tests
 	$(DEV)/bin/python -m pytest
 
 models: $(DEV)/.installed-$(MODULE_LIST)  ## export the detector's networks again
-	$(DEV)/bin/python -m facestream.training.export_mtcnn --out engines/models
+	$(DEV)/bin/python -m facestream.training.export.mtcnn --out engines/models
 
 bench: $(DEV)/.installed-$(MODULE_LIST)  ## facestream beside its peers on this machine
 	$(DEV)/bin/python benchmarks/peers.py --json benchmarks/results/peers.json

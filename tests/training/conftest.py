@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from facestream.training.config import FitConfig
+from facestream.training.fit.config import FitConfig
 from onnx import TensorProto, helper, numpy_helper
 
 

@@ -12,9 +12,9 @@ from facestream.engines.cards import MODELS, load_card, read_card
 from facestream.pipeline.vision.encoder import Encoder
 from facestream.pipeline.vision.uncertainty import sigma
 from facestream.training import cli
-from facestream.training.degrade import degrade
-from facestream.training.evaluate import embed_all, verify
-from facestream.training.lfw import read_crops, read_pairs
+from facestream.training.data.degrade import degrade
+from facestream.training.evaluation.evaluate import embed_all, verify
+from facestream.training.evaluation.lfw import read_crops, read_pairs
 
 from .conftest import picture
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.training.data import (
+from facestream.training.data.degrade import KINDS, Kind, degrade, random_view
+from facestream.training.data.faces import (
     FaceRow,
     FaceZips,
     make_manifest,
@@ -17,11 +18,10 @@ from facestream.training.data import (
     split_identities,
     write_manifest,
 )
-from facestream.training.degrade import KINDS, Kind, degrade, random_view
+from facestream.training.data.teacher import centre_crop, teacher_targets
+from facestream.training.data.views import Batches, Views, identity_centres
 from facestream.training.errors import DataError
-from facestream.training.lfw import read_pairs
-from facestream.training.teacher import centre_crop, teacher_targets
-from facestream.training.views import Batches, Views, identity_centres
+from facestream.training.evaluation.lfw import read_pairs
 
 from .conftest import picture
 

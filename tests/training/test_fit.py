@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from facestream.training.checkpoint import (
+from facestream.training.errors import CheckpointError, CollapseError, DataError
+from facestream.training.fit.checkpoint import (
     load_checkpoint,
     load_model,
     restore,
     save_checkpoint,
 )
-from facestream.training.config import FitConfig
-from facestream.training.errors import CheckpointError, CollapseError, DataError
-from facestream.training.fit import BEST, LAST, fit
-from facestream.training.vae import make_vae
+from facestream.training.fit.config import FitConfig
+from facestream.training.fit.loop import BEST, LAST, fit
+from facestream.training.models.vae import make_vae
 
 
 def curve(run: Path) -> list[dict[str, str]]:
@@ -84,7 +84,7 @@ def test_too_little_data_is_said(small_config: FitConfig, tmp_path: Path) -> Non
 def test_a_loss_that_is_no_number_keeps_the_checkpoint(
     small_config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facestream.training import fit as module
+    from facestream.training.fit import loop as module
 
     def broken(mu: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         calls.append(1)

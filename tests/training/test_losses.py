@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 import torch
 from facestream.training.errors import CollapseError
-from facestream.training.guards import check_alive, check_finite, latent_health
-from facestream.training.losses import (
-    annealed,
-    cosine_distance,
-    direction,
-    heteroscedastic_nll,
-    kl_loss,
-    kl_per_dimension,
-    masked_mse,
-)
-from facestream.training.vae import reparameterise
+from facestream.training.fit.guards import check_alive, check_finite, latent_health
+from facestream.training.losses.identity import cosine_distance, direction, heteroscedastic_nll
+from facestream.training.losses.latent import annealed, kl_loss, kl_per_dimension
+from facestream.training.losses.reconstruction import masked_mse
+from facestream.training.models.vae import reparameterise
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats

@@ -10,12 +10,12 @@ import pytest
 import torch
 from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
-from facestream.training.backbones import BackboneName, make_backbone
-from facestream.training.card import make_card
 from facestream.training.errors import TrainingError
-from facestream.training.export import export_encoder, parity
-from facestream.training.sface import load_sface
-from facestream.training.vae import Vae, VaeEncoder, make_vae
+from facestream.training.export.card import make_card
+from facestream.training.export.encoder import export_encoder, parity
+from facestream.training.models.backbones import BackboneName, make_backbone
+from facestream.training.models.sface import load_sface
+from facestream.training.models.vae import Vae, VaeEncoder, make_vae
 
 
 @pytest.mark.parametrize("name", ["mobile", "residual"])
@@ -96,7 +96,7 @@ def test_export_stores_halves_and_no_paths(shaken: VaeEncoder, tmp_path: Path) -
 def test_export_that_disagrees_leaves_no_file(
     shaken: VaeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facestream.training.export.parity", lambda *args: 0.9)
+    monkeypatch.setattr("facestream.training.export.encoder.parity", lambda *args: 0.9)
     with pytest.raises(TrainingError, match="differ from torch's"):
         export_encoder(shaken, tmp_path / "small.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from facestream.pipeline.types import Faces
 from facestream.training.errors import DataError
-from facestream.training.evaluate import verify
-from facestream.training.lfw import choose_face, read_pairs
-from facestream.training.protocol import (
+from facestream.training.evaluation.evaluate import verify
+from facestream.training.evaluation.lfw import choose_face, read_pairs
+from facestream.training.evaluation.protocol import (
     best_threshold,
     fit_probability,
     fnmr_after_reject,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from facestream.engines.cards import MODELS, load_card, read_card, verify
 from facestream.engines.registry import EngineOptions, load_engine
-from facestream.training import export_mtcnn
+from facestream.training.export import mtcnn as export_mtcnn
 
 from tests.peers import facenet_pytorch
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 
+from ..errors import TrainingError
 from .backbones import Mobile
-from .errors import TrainingError
 from .vae import VaeEncoder
 
 Arrays = dict[str, NDArray[np.float32]]

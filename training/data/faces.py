@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
+from ..errors import DataError
 
 # Sets whose identities are CelebA's numbers: a person's pictures from all of them belong together.
 UNLABELLED = "x"

@@ -15,8 +15,8 @@ from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from numpy.typing import NDArray
 
-from .data import FaceRow, FaceZips, sha256_of
-from .errors import DataError, TrainingError
+from ..errors import DataError, TrainingError
+from .faces import FaceRow, FaceZips, sha256_of
 
 log = logging.getLogger(__name__)
 Floats = NDArray[np.float32]

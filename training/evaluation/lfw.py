@@ -20,7 +20,7 @@ from facestream.pipeline.vision.align import align_faces
 from facestream.pipeline.vision.mtcnn import Mode, Mtcnn
 from numpy.typing import NDArray
 
-from .errors import DataError
+from ..errors import DataError
 
 # Where the landmarks of LFW's faces lie on average (median over the faces found, 250×250): what
 # stands in where no face is found.

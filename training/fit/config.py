@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .backbones import BackboneName
-from .vae import LATENT_DIM
+from ..models.backbones import BackboneName
+from ..models.vae import LATENT_DIM
 
 
 class LossWeights(BaseModel):

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .config import FitConfig
-from .data import FaceRow, read_folder, split_identities
-from .errors import DataError
-from .losses import direction
+from ..errors import DataError
+from ..fit.config import FitConfig
+from ..losses.identity import direction
+from .faces import FaceRow, read_folder, split_identities
 from .teacher import teacher_targets
 from .views import identity_centres
 

@@ -16,7 +16,7 @@ from facestream.pipeline.vision.uncertainty import normalise, sigma
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from .degrade import Kind, degrade, degrade_randomly
+from ..data.degrade import Kind, degrade, degrade_randomly
 from .lfw import Crops, Pairs
 from .protocol import (
     Interval,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import warnings
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,19 +13,16 @@ import torch
 from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from .backbones import INPUT_SIZE
-from .errors import TrainingError
-from .vae import LOGVAR_RANGE, VaeEncoder, stage_means
+from ..errors import TrainingError
+from ..models.backbones import INPUT_SIZE
+from ..models.vae import LOGVAR_RANGE, VaeEncoder, stage_means
+from .graph import halve, to_onnx
 
 log = logging.getLogger(__name__)
-OPSET = 18
 MIN_COSINE = 0.9995
-# Smaller tensors stay float32: they cost nothing, and slopes and biases need no rounding.
-HALF_FROM = 1024
 
 
 class _Folded(nn.Module):
@@ -82,60 +77,6 @@ def _fold_mu_head(encoder: VaeEncoder) -> nn.Linear:
     return fuse_linear_bn_eval(dense.eval(), head.norm_out)
 
 
-def _halve(model: onnx.ModelProto) -> None:
-    """Store large weights as float16, cast to float32 in the graph (folded when it is loaded)."""
-    graph = model.graph
-    casts = []
-    for tensor in graph.initializer:
-        array = numpy_helper.to_array(tensor)
-        if array.dtype != np.float32 or array.size < HALF_FROM:
-            continue
-        name = tensor.name
-        half = numpy_helper.from_array(array.astype(np.float16), f"{name}_half")
-        tensor.CopyFrom(half)
-        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def to_onnx(
-    module: nn.Module, example: Tensor, *, inputs: Sequence[str], outputs: Sequence[str]
-) -> onnx.ModelProto:
-    """A network as ONNX, any batch size.
-
-    Args:
-        module: in evaluation mode.
-        example: its input, at least two examples.
-        inputs: name of the input.
-        outputs: names of the outputs.
-    """
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    with warnings.catch_warnings():
-        # torch's exporter warns of its own use of its own deprecated parts.
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        program = torch.onnx.export(
-            module,
-            (example,),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            opset_version=OPSET,
-            dynamo=True,
-            dynamic_shapes=({0: batch},),
-            external_data=False,
-            verbose=False,
-        )
-    if program is None:
-        raise TrainingError("torch.onnx.export returned nothing")
-    model = program.model_proto
-    del model.metadata_props[:]
-    for node in model.graph.node:  # the exporter notes source lines of the building machine
-        del node.metadata_props[:]
-        node.doc_string = ""
-    return model
-
-
 def export_encoder(encoder: VaeEncoder, path: Path) -> float:
     """Write the encoder as ONNX and check it.
 
@@ -152,7 +93,7 @@ def export_encoder(encoder: VaeEncoder, path: Path) -> float:
     example = torch.rand(2, 3, INPUT_SIZE, INPUT_SIZE) * 255
     partial = path.with_name(f".{path.name}")
     model = to_onnx(folded, example, inputs=("faces",), outputs=("mu", "logvar"))
-    _halve(model)
+    halve(model)
     onnx.checker.check_model(model)
     partial.write_bytes(model.SerializeToString())
     cosine = parity(encoder, partial)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .backbones import INPUT_SIZE
+from ..models.backbones import INPUT_SIZE
 
 Picture = NDArray[np.uint8]
 Kind = Literal["blur", "motion", "downscale", "noise", "jpeg", "occlusion", "light"]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import CheckpointError
+from ..models.vae import Vae
 from .config import FitConfig
-from .errors import CheckpointError
-from .vae import Vae
 
 
 def parameter_groups(model: Vae, config: FitConfig) -> list[dict[str, Any]]:

@@ -17,9 +17,9 @@ from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from torch import Tensor, nn
 
-from .backbones import INPUT_SIZE, Backbone
-from .export import to_onnx
-from .vae import VaeEncoder, stage_means
+from ..export.graph import to_onnx
+from ..models.backbones import INPUT_SIZE, Backbone
+from ..models.vae import VaeEncoder, stage_means
 
 # N×3×112×112 float RGB 0..255 to (last map N×C×S×S, means of the stages N×M), float32.
 TrunkRun = Callable[[Tensor], tuple[Tensor, Tensor]]

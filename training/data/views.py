@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from .backbones import INPUT_SIZE
-from .data import STREAKED_SETS, FaceRow, FaceZips
+from ..models.backbones import INPUT_SIZE
 from .degrade import random_view
+from .faces import STREAKED_SETS, FaceRow, FaceZips
 
 Floats = NDArray[np.float32]
 # Of a 128×128 picture of a tightly cropped set: the part that is never streaks (top, bottom,

@@ -8,8 +8,8 @@ from typing import Final
 
 from torch import Tensor
 
-from .errors import CollapseError
-from .losses import kl_per_dimension
+from ..errors import CollapseError
+from ..losses.latent import kl_per_dimension
 
 MIN_ACTIVE: Final = 0.1
 ACTIVE_NATS: Final = 0.01

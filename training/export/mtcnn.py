@@ -1,6 +1,6 @@
 """Writes MTCNN's three networks as ONNX from the weights that facenet-pytorch ships.
 
-Run ``python -m facestream.training.export_mtcnn --out DIR`` with facenet-pytorch 2.5.3
+Run ``python -m facestream.training.export.mtcnn --out DIR`` with facenet-pytorch 2.5.3
 installed. Its code is not imported, only its ``data/*.pt`` files are read.
 
 The graphs are built from ONNX operators directly. They compute what facenet-pytorch's modules
@@ -214,6 +214,7 @@ def _model(net: Net, graph: _Graph, source: str, plan: _Plan, channels: int) -> 
         body,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
+        # Part of the files: another name would only change their checksums.
         producer_name="facestream.training.export_mtcnn",
     )
     onnx.checker.check_model(model, full_check=True)
@@ -298,7 +299,7 @@ def installed_release() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m facestream.training.export_mtcnn",
+        prog="python -m facestream.training.export.mtcnn",
         description="Export MTCNN's networks from facenet-pytorch's weights to ONNX.",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from .data import FaceRow, FaceZips
-from .degrade import degrade_randomly
-from .losses import cosine_distance
-from .teacher import centre_crop
+from ..data.degrade import degrade_randomly
+from ..data.faces import FaceRow, FaceZips
+from ..data.teacher import centre_crop
+from ..losses.identity import cosine_distance
+from ..models.vae import VaeEncoder
 from .trunk import TrunkRun
-from .vae import VaeEncoder
 
 Floats = NDArray[np.float32]
 

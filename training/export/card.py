@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from facestream.engines.cards import ModelCard, TensorCard, Thresholds
 
-from .backbones import INPUT_SIZE
-from .data import sha256_of
+from ..data.faces import sha256_of
+from ..models.backbones import INPUT_SIZE
 
 TRAINING_DATA: Final = (
     {

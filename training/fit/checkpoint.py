@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from ..errors import CheckpointError
+from ..models.vae import Vae, make_vae
 from .config import FitConfig
-from .errors import CheckpointError
-from .vae import Vae, make_vae
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

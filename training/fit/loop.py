@@ -14,6 +14,15 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..data.faces import FaceRow, make_manifest, write_manifest
+from ..data.prepared import Progress, prepare, target_floor
+from ..data.views import Batch, Batches, Views
+from ..errors import CheckpointError, TrainingError
+from ..losses.identity import cosine_distance, direction, heteroscedastic_nll
+from ..losses.latent import annealed, kl_loss
+from ..losses.reconstruction import masked_mse
+from ..models.sface import load_sface
+from ..models.vae import Vae, make_vae, reparameterise
 from .checkpoint import (
     Curve,
     git_revision,
@@ -23,24 +32,10 @@ from .checkpoint import (
     write_json,
 )
 from .config import FitConfig
-from .data import FaceRow, make_manifest, write_manifest
-from .errors import CheckpointError, TrainingError
 from .guards import check_alive, check_finite, latent_health
-from .losses import (
-    annealed,
-    cosine_distance,
-    direction,
-    heteroscedastic_nll,
-    kl_loss,
-    masked_mse,
-)
 from .optimise import parameter_groups, restore_optimizer, schedule
-from .prepared import Progress, prepare, target_floor
-from .sface import load_sface
 from .trunk import TrunkFeatures, TrunkRun, frozen_trunk, torch_trunk
-from .vae import Vae, make_vae, reparameterise
 from .validate import HeldOut, prepare_held_out, validate
-from .views import Batch, Batches, Views
 
 log = logging.getLogger(__name__)
 LAST = "last.pt"

@@ -1,0 +1,5 @@
+"""The command line of the training package."""
+
+from .app import main
+
+__all__ = ["main"]

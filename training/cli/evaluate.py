@@ -1,0 +1,125 @@
+"""``facestream-train evaluate``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from facestream.engines.cards import MODELS, read_card
+from rich.console import Console
+from rich.table import Table
+
+from ..evaluation.evaluate import Report, embed_all, measure_doubt, save_plots, verify
+from ..evaluation.lfw import read_crops, read_pairs
+from ..export.card import write_card
+from ..fit.checkpoint import write_json
+from .console import CACHE, SHARED, folder, progress_bar, teller
+
+
+class DetectorMode(StrEnum):
+    """Modes of the detector, see ``Mtcnn``."""
+
+    FAST = "fast"
+    EXACT = "exact"
+
+
+def evaluate(
+    model: Annotated[Path, typer.Option(help="Model card (.json) beside its ONNX file.")] = MODELS
+    / "vae_encoder.json",
+    lfw: Annotated[Path, typer.Option(help="Folder of lfw_grey.zip and pairs.txt.")] = (
+        SHARED / "lfw"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder for report.json and plots.")] = Path(
+        "runs/evaluate"
+    ),
+    folds: Annotated[int, typer.Option(min=2, max=10, help="Use the first folds only.")] = 10,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    doubt: Annotated[
+        bool, typer.Option("--doubt/--no-doubt", help="Measure what sigma is worth, too.")
+    ] = True,
+    write: Annotated[
+        bool, typer.Option("--write-card", help="Put figures and thresholds on the card.")
+    ] = False,
+    plots: Annotated[bool, typer.Option("--plots", help="Save ROC and histograms.")] = False,
+    detector: Annotated[DetectorMode, typer.Option(help="Mode of MTCNN.")] = DetectorMode.FAST,
+) -> None:
+    """Evaluate an encoder on LFW: 10-fold accuracy, accept rates, thresholds, uncertainty.
+
+    Example: facestream-train evaluate --plots
+    """
+    from facestream.pipeline.vision.encoder import Encoder
+
+    pairs = read_pairs(lfw / "pairs.txt")
+    full = pairs
+    if folds < 10:
+        pairs = pairs.folds(folds)
+    with progress_bar() as bar, Encoder(model=model, threads=threads) as encoder:
+        tell = teller(bar)
+        done = 0
+
+        def detected(count: int) -> None:
+            nonlocal done
+            done += count
+            tell("detect and align", done, len(pairs.names))
+
+        crops = read_crops(
+            lfw,
+            pairs.names,
+            mode="exact" if detector is DetectorMode.EXACT else "fast",
+            cache=CACHE,
+            threads=threads,
+            progress=detected,
+        )
+        mu, logvar = embed_all(encoder, crops.faces, progress=tell)
+        report = Report(
+            model=encoder.model_id,
+            backend=encoder.backend,
+            precision=encoder.precision,
+            verification=verify(pairs, mu, not_found=crops.not_found),
+            doubt=measure_doubt(encoder, pairs, crops, mu, logvar, progress=tell)
+            if doubt
+            else None,
+            notes=[] if pairs is full else [f"the first {folds} folds only"],
+        )
+    write_json(folder(out) / "report.json", report.as_json())
+    if plots:
+        save_plots(out, pairs, mu)
+    _show(report)
+    if write:
+        card = read_card(model)
+        write_card(
+            card.model_copy(
+                update={
+                    "metrics": {**card.metrics, **report.card_metrics()},
+                    "thresholds": report.thresholds(),
+                }
+            ),
+            model,
+        )
+
+
+def _show(report: Report) -> None:
+    lfw = report.verification
+    table = Table("figure", "value", "95 % interval", title=f"{report.model} ({report.precision})")
+    table.add_row(
+        "LFW accuracy (10-fold)",
+        f"{lfw.accuracy.value:.2%} ± {lfw.deviation:.2%}",
+        f"{lfw.accuracy.low:.2%} to {lfw.accuracy.high:.2%}",
+    )
+    for far, tar in lfw.tar.items():
+        table.add_row(f"TAR at FAR {far}", f"{tar.value:.2%}", f"{tar.low:.2%} to {tar.high:.2%}")
+    table.add_row("threshold at FMR 0.1 % (protocol, default)", f"{lfw.threshold:.4f}", "")
+    table.add_row(
+        f"threshold at FMR 0.1 % ({lfw.all_pairs:,} pairs)", f"{lfw.threshold_all_pairs:.4f}", ""
+    )
+    table.add_row("pictures without a face found", str(lfw.not_found), "")
+    if report.doubt is not None:
+        for kind, value in report.doubt.spearman.items():
+            within = report.doubt.spearman_each[kind]
+            table.add_row(f"sigma against {kind}", f"{value:.3f}", f"within a picture {within:.3f}")
+        table.add_row("FNMR, degraded probes", f"{report.doubt.fnmr:.2%}", "")
+        table.add_row("… without the 10 % of highest sigma", f"{report.doubt.fnmr_sigma:.2%}", "")
+        table.add_row("… without the 10 % least sharp", f"{report.doubt.fnmr_sharpness:.2%}", "")
+    Console().print(table)
