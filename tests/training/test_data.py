@@ -18,6 +18,7 @@ from facestream.training.data.faces import (
     split_identities,
     write_manifest,
 )
+from facestream.training.data.prepared import person_labels
 from facestream.training.data.teacher import centre_crop, teacher_targets
 from facestream.training.data.views import Batches, Views, identity_centres
 from facestream.training.errors import DataError
@@ -116,7 +117,7 @@ def test_views_repeat_with_their_seed() -> None:
 
 def test_streaks_are_masked_out(face_folder: Path) -> None:
     rows = read_folder(face_folder)
-    views = Views(face_folder, rows, np.ones((len(rows), 4), np.float32), seed=0)
+    views = Views(face_folder, rows, np.ones((len(rows), 4), np.float32), labels=person_labels(rows), seed=0)
     for index, row in enumerate(rows[:2] + rows[-2:]):
         index = index if index < 2 else len(rows) - 4 + index
         mask = views[0, index]["mask"].numpy()[0]

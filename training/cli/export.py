@@ -9,7 +9,7 @@ import typer
 
 from ..export.card import make_card, write_card
 from ..export.encoder import export_encoder
-from ..fit.checkpoint import load_model
+from ..fit.checkpoint import load_encoder
 
 
 def export(
@@ -22,9 +22,9 @@ def export(
 
     Example: facestream-train export runs/vae/best.pt --out runs/export/vae_encoder.onnx
     """
-    model, config = load_model(checkpoint)
+    encoder, config = load_encoder(checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
-    cosine = export_encoder(model.encoder, out)
+    cosine = export_encoder(encoder, out)
     card = make_card(
         out,
         backbone=config.backbone,

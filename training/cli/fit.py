@@ -14,7 +14,8 @@ from rich.table import Table
 from ..errors import TrainingError
 from ..fit.checkpoint import load_checkpoint
 from ..fit.config import FitConfig
-from ..fit.loop import LAST, fit
+from ..fit.loop import LAST
+from ..fit.run import fit
 from .console import SHARED, DataOption, OutOption, TeacherOption, progress_bar, teller
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,12 +28,34 @@ class Prepared:
     Attributes:
         train: N rows. train_targets: N×D.
         held: M rows of people that ``train`` has no picture of. held_targets: M×D.
+        labels: N int64, the class of each training picture's person, −1 where there is none or
+            it has one picture only.
     """
 
     train: list[FaceRow]
     held: list[FaceRow]
     train_targets: Floats
     held_targets: Floats
+    labels: NDArray[np.int64]
+
+    def person_centres(self) -> Floats:
+        """C×D, the mean direction of each class's pictures: where a margin loss begins.
+
+        Raises:
+            DataError: fewer than two people have several pictures.
+        """
+        count = int(self.labels.max(initial=-1)) + 1
+        if count < 2:
+            raise DataError(
+                "a margin loss needs at least two people with several pictures each; there "
+                f"are {count}: label more people, or set weights.margin=0"
+            )
+        unit = self.train_targets / np.linalg.norm(self.train_targets, axis=1, keepdims=True)
+        centres = np.zeros((count, unit.shape[1]), np.float32)
+        known = self.labels >= 0
+        np.add.at(centres, self.labels[known], unit[known])
+        length = np.linalg.norm(centres, axis=1, keepdims=True)
+        return np.asarray(centres / length, np.float32)
 
 
 def prepare(config: FitConfig, progress: Progress) -> Prepared:
@@ -81,7 +103,19 @@ def prepare(config: FitConfig, progress: Progress) -> Prepared:
         held=held,
         train_targets=np.stack([target[r] for r in train]),
         held_targets=np.stack([target[r] for r in held]),
+        labels=person_labels(train),
     )
+
+
+def person_labels(rows: Sequence[FaceRow]) -> NDArray[np.int64]:
+    """The class of each picture's person, 0..C−1 in the names' order; −1 where it has no label or
+    is its person's only picture."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        if row.identity is not None:
+            counts[row.identity] = counts.get(row.identity, 0) + 1
+    classes = {name: i for i, name in enumerate(sorted(n for n, c in counts.items() if c > 1))}
+    return np.array([classes.get(row.identity or "", -1) for row in rows], np.int64)
 
 
 def target_floor(rows: list[FaceRow], targets: Floats) -> float:

@@ -29,7 +29,7 @@ class Batch(TypedDict):
     faces: N×3×112×112 uint8, degraded. clean: the same views unspoiled. mask: N×1×112×112 uint8, 1
     where reconstruction counts. target: N×D, the teacher's embedding of the clean picture. centre:
     N×D, the mean of the person's other pictures. has_centre: N, 1 where there is one. level: N,
-    the strongest degradation, 0..1.
+    the strongest degradation, 0..1. label: N int64, the person's class, −1 for none.
     """
 
     faces: Tensor
@@ -39,6 +39,7 @@ class Batch(TypedDict):
     centre: Tensor
     has_centre: Tensor
     level: Tensor
+    label: Tensor
 
 
 def identity_centres(rows: Sequence[FaceRow], targets: Floats) -> tuple[Floats, Floats]:
@@ -87,12 +88,27 @@ class Views(Dataset[Batch]):
     """Random views; item ``(epoch, index)`` is the same each time for the same seed."""
 
     def __init__(
-        self, folder: Path, rows: Sequence[FaceRow], targets: Floats, *, seed: int
+        self,
+        folder: Path,
+        rows: Sequence[FaceRow],
+        targets: Floats,
+        *,
+        labels: NDArray[np.int64],
+        seed: int,
     ) -> None:
+        """
+        Args:
+            folder: holds the zips.
+            rows: N rows.
+            targets: N×D, the teacher's embeddings.
+            labels: N classes, −1 for none.
+            seed: of all chance.
+        """
         self._zips = FaceZips(folder)
         self._rows = list(rows)
         self._targets = targets
         self._centres, self._flags = identity_centres(rows, targets)
+        self._labels = labels
         self._seed = seed
 
     def __len__(self) -> int:
@@ -113,6 +129,7 @@ class Views(Dataset[Batch]):
             centre=torch.from_numpy(self._centres[index]),
             has_centre=torch.tensor(self._flags[index]),
             level=torch.tensor(view.level, dtype=torch.float32),
+            label=torch.tensor(self._labels[index]),
         )
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..errors import CheckpointError
-from ..models.vae import Vae, make_vae
+from ..models.vae import VaeEncoder, make_vae
 from .config import FitConfig
 
 
@@ -52,30 +53,43 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def restore(model: Vae, state: Mapping[str, Any], path: Path) -> None:
-    """Put a checkpoint's weights into a model.
+def restore_module(module: nn.Module, weights: Mapping[str, Any], path: Path) -> None:
+    """Put a checkpoint's weights into a network.
 
     Raises:
         CheckpointError: they are of another architecture.
     """
     try:
-        model.load_state_dict(state["model"])
+        module.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"{path} is of another architecture: {reason}") from error
 
 
-def load_model(path: Path) -> tuple[Vae, FitConfig]:
-    """The model of a checkpoint, in evaluation mode, and the settings it was trained with.
+def restore_encoder(encoder: VaeEncoder, state: Mapping[str, Any], path: Path) -> None:
+    """Put the encoder's part of a checkpoint into an encoder, whatever else it trained.
 
     Raises:
-        CheckpointError: as ``load_checkpoint`` and ``restore``.
+        CheckpointError: it is of another architecture.
+    """
+    start = "encoder."
+    weights = {k.removeprefix(start): v for k, v in state["model"].items() if k.startswith(start)}
+    restore_module(encoder, weights, path)
+
+
+def load_encoder(path: Path) -> tuple[VaeEncoder, FitConfig]:
+    """The encoder of a checkpoint, in evaluation mode, and the settings it was trained with.
+
+    Raises:
+        CheckpointError: as ``load_checkpoint`` and ``restore_encoder``; or a run of another kind.
     """
     state = load_checkpoint(path)
+    if state.get("kind", "identity") != "identity":
+        raise CheckpointError(f"{path} holds a {state['kind']}, not an encoder")
     config = FitConfig.model_validate_json(state["config"])
-    model = make_vae(config.backbone, dim=config.dim)
-    restore(model, state, path)
-    return model.eval(), config
+    encoder = make_vae(config.backbone, dim=config.dim).encoder
+    restore_encoder(encoder, state, path)
+    return encoder.eval(), config
 
 
 def git_revision(folder: Path) -> str:

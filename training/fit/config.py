@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..models.backbones import BackboneName
 from ..models.vae import LATENT_DIM
@@ -17,6 +17,7 @@ class LossWeights(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     distil: float = Field(default=1.0, ge=0, description="cosine to the teacher's clean embedding")
+    margin: float = Field(default=0.0, ge=0, description="CosFace margin between labelled people")
     doubt: float = Field(default=1.0, ge=0, description="heteroscedastic likelihood, teaches sigma")
     reconstruction: float = Field(
         default=1.0, ge=0, description="masked squared error of the decoder"
@@ -40,8 +41,12 @@ class FitConfig(BaseModel):
         teacher: SFace's ONNX file.
         cache: where the teacher's embeddings are kept between runs.
         backbone: the trunk.
-        start: ``sface`` begins with the teacher's weights (``mobile`` only), ``fresh`` does not.
-        trunk: ``frozen`` leaves the trunk as it starts, ``trained`` trains it too.
+        start: ``sface`` begins with the teacher's weights (``mobile`` only), ``checkpoint`` with
+            the encoder of ``init``, ``fresh`` with none.
+        trunk: ``frozen`` leaves the trunk as it starts, ``tail`` trains its last ``tail`` blocks
+            (``mobile`` only), ``trained`` all of it.
+        centre_pull: how far a person's target moves from the picture's own embedding to the mean
+            of the person's other pictures, 0..1.
         limit: use only this many training pictures (0 = all), chosen by the seed.
         steps: batches to train for.
         lr: of heads and decoder. lr_mu: of mu's dense layer (0 keeps it). lr_trunk: of a trained
@@ -56,8 +61,11 @@ class FitConfig(BaseModel):
     cache: Path = Path("runs/cache")
     datasets: tuple[str, ...] = ()
     backbone: BackboneName = "mobile"
-    start: Literal["sface", "fresh"] = "sface"
-    trunk: Literal["frozen", "trained"] = "frozen"
+    start: Literal["sface", "checkpoint", "fresh"] = "sface"
+    init: Path | None = None
+    trunk: Literal["frozen", "tail", "trained"] = "frozen"
+    tail: int = Field(default=5, ge=1)
+    centre_pull: float = Field(default=0.0, ge=0, le=1)
     dim: int = Field(default=LATENT_DIM, ge=2)
     limit: int = Field(default=0, ge=0)
     held_out_percent: int = Field(default=4, ge=1, le=50)
@@ -79,3 +87,9 @@ class FitConfig(BaseModel):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _check_start(self) -> Self:
+        if (self.start == "checkpoint") != (self.init is not None):
+            raise ValueError("start=checkpoint and init=CHECKPOINT belong together")
+        return self

@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
 import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 
-from ..errors import CheckpointError
-from ..models.vae import Vae
+from ..errors import CheckpointError, TrainingError
+from ..models.vae import VaeEncoder
 from .config import FitConfig
 
 
-def parameter_groups(model: Vae, config: FitConfig) -> list[dict[str, Any]]:
-    """What is trained, each part at its rate (kept as ``base_lr``); the rest is frozen."""
-    encoder = model.encoder
-    groups = [
-        {"params": [*encoder.logvar_head.parameters()], "lr": config.lr, "name": "logvar"},
-        {"params": [*model.decoder.parameters()], "lr": config.lr, "name": "decoder"},
+def parameter_groups(
+    encoder: VaeEncoder, decoder: nn.Module, tail: nn.Module, config: FitConfig
+) -> list[dict[str, Any]]:
+    """What is trained, each part at its rate (kept as ``base_lr``); the rest is frozen.
+
+    Args:
+        encoder: all of it is frozen but for what is named here.
+        decoder: trained where the settings ask for reconstruction.
+        tail: the part of the trunk that is trained (``trunk.split_trunk``).
+        config: the rates.
+    """
+    encoder.requires_grad_(False)
+    decoder.requires_grad_(False)
+    parts: list[tuple[str, list[nn.Module], float]] = [
+        ("logvar", [encoder.logvar_head], config.lr),
+        ("decoder", [decoder], config.lr if config.weights.reconstruction > 0 else 0.0),
+        ("mu", [encoder.mu_head.dense], config.lr if config.start == "fresh" else config.lr_mu),
+        ("trunk", [tail], config.lr if config.start == "fresh" else config.lr_trunk),
     ]
-    lr_mu = config.lr if config.start == "fresh" else config.lr_mu
-    if lr_mu > 0:
-        dense = encoder.mu_head.dense
-        # Pulling weights that start from a teacher towards zero would only undo them.
-        groups.append(
-            {"params": [*dense.parameters()], "lr": lr_mu, "weight_decay": 0.0, "name": "mu"}
-        )
-    else:
-        encoder.mu_head.requires_grad_(False)
-    if config.trunk == "trained":
-        lr = config.lr if config.start == "fresh" else config.lr_trunk
-        groups.append({"params": [*encoder.backbone.parameters()], "lr": lr, "name": "trunk"})
-    else:
-        encoder.backbone.requires_grad_(False)
     if config.start == "fresh":
-        norms = [*encoder.mu_head.norm_in.parameters(), *encoder.mu_head.norm_out.parameters()]
-        groups.append({"params": norms, "lr": config.lr, "name": "mu norms"})
-    for group in groups:
-        group["base_lr"] = group["lr"]
+        parts.append(("mu norms", [encoder.mu_head.norm_in, encoder.mu_head.norm_out], config.lr))
+    groups: list[dict[str, Any]] = []
+    for name, modules, rate in parts:
+        parameters = [p for module in modules for p in module.parameters()]
+        if rate > 0 and parameters:
+            # Pulling weights that start from a teacher towards zero would only undo them.
+            decay = {"weight_decay": 0.0} if config.start != "fresh" and name == "mu" else {}
+            groups.append({"params": parameters, "lr": rate, "base_lr": rate, "name": name} | decay)
+            for parameter in parameters:
+                parameter.requires_grad_(True)
     return groups
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
     """Moments from the checkpoint, rates from the settings (they may have been changed).
 
     Raises:
@@ -49,18 +55,36 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -
     """
     groups = [dict(group) for group in optimizer.param_groups]
     try:
-        optimizer.load_state_dict(state["optimizer"])
+        optimizer.load_state_dict(saved)
     except ValueError as error:
         raise CheckpointError(
-            f"the checkpoint trained other parts of the model ({error}); keep start, trunk and "
-            "whether lr_mu is 0 as they were"
+            f"the checkpoint trained other parts of the model ({error}); keep the settings that "
+            "say what is trained as they were"
         ) from error
     for group, wanted in zip(optimizer.param_groups, groups, strict=True):
         group["base_lr"] = wanted["base_lr"]
         group["weight_decay"] = wanted["weight_decay"]
 
 
-def schedule(config: FitConfig, step: int) -> float:
+def schedule(step: int, steps: int) -> float:
     """Factor of the learning rates: a short rise, then half a cosine down to 1 %."""
-    rise = min(1.0, (step + 1) / max(1, min(100, config.steps // 10)))
-    return rise * (0.505 + 0.495 * float(np.cos(np.pi * step / config.steps)))
+    rise = min(1.0, (step + 1) / max(1, min(100, steps // 10)))
+    return rise * (0.505 + 0.495 * math.cos(math.pi * step / steps))
+
+
+def reduce_gradients(fabric: Fabric, module: nn.Module) -> None:
+    """Average gradients over processes.
+
+    Done by hand where parts of a network are called apart from its ``forward``.
+
+    Raises:
+        TrainingError: the processes do not answer with tensors.
+    """
+    if fabric.world_size == 1:
+        return
+    for parameter in module.parameters():
+        if parameter.grad is not None:
+            reduced = fabric.all_reduce(parameter.grad, reduce_op="mean")
+            if not isinstance(reduced, Tensor):
+                raise TrainingError("gradients could not be averaged over processes")
+            parameter.grad = reduced

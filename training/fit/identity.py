@@ -1,0 +1,241 @@
+"""The identity task: teaches the encoder who a face is, and how sure one can be of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from ..data.prepared import Prepared, target_floor
+from ..data.views import Batch, Batches, Views
+from ..losses.identity import cosine_distance, direction, heteroscedastic_nll
+from ..losses.latent import annealed, kl_loss
+from ..losses.margin import cosface_logits, margin_loss
+from ..losses.reconstruction import masked_mse
+from ..models.decoder import Decoder
+from ..models.vae import Vae, VaeEncoder, reparameterise
+from .config import FitConfig
+from .guards import check_alive, check_finite, latent_health
+from .optimise import parameter_groups, reduce_gradients
+from .trunk import SplitTrunk, split_trunk
+from .validate import HeldOut, prepare_held_out, validate
+
+# Pictures spoilt more than this do not take part in the margin loss: pressing an unreadable
+# picture towards its person teaches noise (AdaFace, Kim et al. 2022).
+MARGIN_LEVEL: Final = 0.5
+# Half of CosFace's usual scale: the weights start well, and a few thousand people are not many.
+MARGIN_SCALE: Final = 32.0
+# Longest gradient: a batch of unlucky views must not undo what the weights started with.
+CLIP: Final = 5.0
+
+
+class IdentityModule(nn.Module):
+    """Encoder, decoder and the people's centres: what an identity run saves."""
+
+    def __init__(self, model: Vae, centres: Tensor) -> None:
+        super().__init__()
+        self.encoder: VaeEncoder = model.encoder
+        self.decoder: Decoder = model.decoder
+        self.centres = nn.Parameter(centres)
+
+
+@dataclass(slots=True, eq=False)
+class _Encoded:
+    """A batch after the encoder."""
+
+    mu: Tensor
+    logvar: Tensor
+    target: Tensor
+
+
+class IdentityTask:
+    """Distillation to the teacher's clean embedding, a margin between people, and the doubt.
+
+    The target of a person's picture is its own clean embedding moved some way to the mean of the
+    person's other pictures: what pose and light change should not count.
+    """
+
+    kind = "identity"
+
+    def __init__(self, config: FitConfig, data: Prepared, model: Vae, *, fabric: Fabric) -> None:
+        """
+        Args:
+            config: the settings.
+            data: rows and targets.
+            model: with the weights to start from; moved to the device.
+            fabric: launched.
+        """
+        self._config, self._data, self._fabric = config, data, fabric
+        centres = data.person_centres() if config.weights.margin > 0 else np.zeros((0, config.dim))
+        self._module = IdentityModule(model, torch.from_numpy(centres).float()).to(fabric.device)
+        self._trunk: SplitTrunk = split_trunk(model.encoder.backbone, config, fabric.device)
+        self._floor = target_floor(data.train, data.train_targets)
+        self._held: HeldOut = prepare_held_out(
+            config.data, data.held, data.held_targets, self._trunk.front
+        )
+        groups = parameter_groups(model.encoder, model.decoder, self._trunk.tail, config)
+        if len(centres):
+            rate = config.lr_mu or config.lr
+            groups.append({"params": [self._module.centres], "lr": rate, "base_lr": rate})
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = {
+            "model": torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        }
+        self._set_mode()
+
+    @property
+    def module(self) -> nn.Module:
+        """See ``Task``."""
+        return self._module
+
+    def calibrate(self) -> None:
+        """Standardise the log-variance head's inputs to the held-out pictures (fresh weights)."""
+        encoder = self._module.encoder
+        statistics = []
+        with torch.no_grad():
+            for last, means in self._held.parts():
+                last, means = self._tail(last, means)
+                statistics.append(torch.cat([means, encoder.mu_head(last)], dim=1).float().cpu())
+        encoder.logvar_head.calibrate(torch.cat(statistics))
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        """See ``Task``."""
+        config, fabric = self._config, self._fabric
+        sampler = Batches(
+            len(self._data.train),
+            config.batch,
+            seed=config.seed,
+            first=first,
+            steps=config.steps,
+            shard=(fabric.global_rank, fabric.world_size),
+        )
+        views = Views(
+            config.data,
+            self._data.train,
+            self._data.train_targets,
+            labels=self._data.labels,
+            seed=config.seed,
+        )
+        return iter(DataLoader(views, batch_sampler=sampler, num_workers=config.workers))
+
+    def train_step(self, batch: Batch, step: int) -> dict[str, float]:
+        """See ``Task``."""
+        optimizer = self.optimizers["model"]
+        optimizer.zero_grad(set_to_none=True)
+        with self._fabric.autocast():
+            loss, values = self._losses(batch, step)
+        check_finite(values["loss"], step)
+        self._fabric.backward(loss)
+        reduce_gradients(self._fabric, self._module)
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        values["gradient"] = float(nn.utils.clip_grad_norm_(trained, CLIP))
+        check_finite(values["gradient"], step)
+        optimizer.step()
+        return values
+
+    def validate(self) -> dict[str, float]:
+        """See ``validate.validate``."""
+        return validate(self._module.encoder, self._trunk.tail, self._held)
+
+    def score(self, figures: Mapping[str, float]) -> float:
+        """Who is told apart, clean and degraded, and what sigma knows of the error."""
+        return -(
+            figures["tar_clean"] + figures["tar_degraded"] + 0.1 * figures["sigma_error"]
+        )  # each in 0..1
+
+    def _losses(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The weighted loss of a batch and the figures to log."""
+        weights = self._config.weights
+        encoded = self._encode(batch)
+        mu, logvar = encoded.mu, encoded.logvar
+        losses = {
+            "distil": cosine_distance(mu, encoded.target),
+            "doubt": self._doubt(encoded, batch),
+            "kl": kl_loss(mu, logvar, free_bits=weights.free_bits),
+        }
+        if weights.margin > 0:
+            losses["margin"] = self._margin(mu, batch)
+        if weights.reconstruction > 0:
+            losses["reconstruction"] = self._reconstruct(mu, logvar, batch, step)
+        factor = {
+            "distil": weights.distil,
+            "doubt": weights.doubt,
+            "kl": annealed(weights.kl, step, weights.kl_warm_up),
+            "margin": weights.margin,
+            "reconstruction": weights.reconstruction,
+        }
+        total = torch.stack([factor[name] * loss for name, loss in losses.items()]).sum()
+        health = latent_health(mu, logvar)
+        check_alive(health, step, warm_up=max(50, weights.kl_warm_up))
+        values = {name: float(loss.detach()) for name, loss in losses.items() if name != "kl"}
+        return total, {
+            "loss": float(total.detach()),
+            **values,
+            "kl_weight": factor["kl"],
+            **asdict(health),
+        }
+
+    def _encode(self, batch: Batch) -> _Encoded:
+        device, pull = self._fabric.device, self._config.centre_pull
+        last, means = self._trunk(batch["faces"].to(device).float())
+        mu, logvar = self._module.encoder.heads(last, means)
+        target = F.normalize(batch["target"].to(device), dim=1)
+        centre = F.normalize(batch["centre"].to(device), dim=1)
+        share = pull * batch["has_centre"].to(device)[:, None]
+        mixed = (1 - share) * target + share * centre
+        return _Encoded(mu.float(), logvar.float(), mixed)
+
+    def _doubt(self, encoded: _Encoded, batch: Batch) -> Tensor:
+        """Sigma is to be the distance that mu has from the picture's and the person's truth."""
+        device = self._fabric.device
+        seen = direction(encoded.mu.detach())
+        own = direction(batch["target"].to(device))
+        doubt = heteroscedastic_nll(seen, encoded.logvar, own, floor=self._floor)
+        known = batch["has_centre"].to(device)
+        if float(known.sum()) > 0:
+            person = direction(batch["centre"].to(device))
+            doubt = 0.5 * doubt + 0.5 * heteroscedastic_nll(
+                seen, encoded.logvar, person, weight=known
+            )
+        return doubt
+
+    def _margin(self, mu: Tensor, batch: Batch) -> Tensor:
+        device = self._fabric.device
+        labels = batch["label"].to(device)
+        use = (labels >= 0) & (batch["level"].to(device) <= MARGIN_LEVEL)
+        if not bool(use.any()):
+            return mu.sum() * 0.0
+        logits = cosface_logits(mu[use], self._module.centres, labels[use], scale=MARGIN_SCALE)
+        return margin_loss(logits, labels[use])
+
+    def _reconstruct(self, mu: Tensor, logvar: Tensor, batch: Batch, step: int) -> Tensor:
+        config, device = self._config, self._fabric.device
+        few = max(2, round(config.decode * len(mu)))
+        drawn = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        noise = torch.randn(few, mu.shape[1], generator=drawn).to(device)
+        # Identity is the main thing: appearance may bend mu a little, not rule it.
+        share = config.weights.reconstruction_to_mu
+        code = share * mu[:few] + (1.0 - share) * mu[:few].detach()
+        made = self._module.decoder(reparameterise(code, logvar[:few], noise))
+        wanted = batch["clean"][:few].to(device).float() / 127.5 - 1.0
+        return masked_mse(made, wanted, batch["mask"][:few].to(device).float())
+
+    def _tail(self, last: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+        device = self._fabric.device
+        self._trunk.tail.eval()
+        out: tuple[Tensor, Tensor] = self._trunk.tail(last.float().to(device), means.to(device))
+        self._set_mode()
+        return out
+
+    def _set_mode(self) -> None:
+        """Training mode, but for what must keep the statistics it started with."""
+        self._module.train()
+        if self._config.start != "fresh":
+            self._module.encoder.backbone.eval()
+            self._module.encoder.mu_head.eval()
