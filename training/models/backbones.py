@@ -1,161 +1,33 @@
-"""Convolutional trunks of the encoder: a picture in, feature maps of several stages out.
-
-A trunk maps N×3×112×112 (already normalised, about −1..1) to a list of feature maps. The last one
-carries identity; the earlier ones also carry what blur, noise and compression leave behind, and
-the log-variance head reads their means.
-"""
+"""The encoder's trunks by name; each has its file, ``trunk`` says what they share."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-from torch import Tensor, nn
+from .conv import Conv
+from .mobile import Mobile
+from .residual import Residual
+from .trunk import INPUT_SIZE, Backbone
+from .vit import Vit
 
-BackboneName = Literal["mobile", "residual"]
-INPUT_SIZE: Final = 112
+__all__ = [
+    "INPUT_SIZE",
+    "Backbone",
+    "BackboneName",
+    "Conv",
+    "Mobile",
+    "Residual",
+    "Vit",
+    "make_backbone",
+]
 
-
-class Backbone(nn.Module):
-    """Base of the trunks.
-
-    Attributes:
-        stage_channels: channels of each feature map that ``forward`` returns.
-        out_size: height and width of the last map.
-    """
-
-    stage_channels: tuple[int, ...]
-    out_size: int
-
-    def forward(self, faces: Tensor) -> list[Tensor]:
-        """Feature maps of the stages, the last one last.
-
-        Args:
-            faces: N×3×112×112 float, about −1..1.
-        """
-        raise NotImplementedError
-
-
-def conv_bn_prelu(
-    in_channels: int, out_channels: int, *, kernel: int, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
-    """Convolution without bias, batch norm, PReLU with a slope per channel."""
-    return nn.Sequential(
-        nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel,
-            stride=stride,
-            padding=kernel // 2,
-            groups=groups,
-            bias=False,
-        ),
-        nn.BatchNorm2d(out_channels, eps=1e-3),
-        nn.PReLU(out_channels),
-    )
-
-
-class Mobile(Backbone):
-    """The plain MobileNetV1 of SFace (0.57 GMAC, 3.2 M parameters without heads).
-
-    Layer for layer the graph of OpenCV Zoo's SFace, so that its weights can be the start
-    (``sface.load_sface``).
-    """
-
-    # (output channels, stride) of each depthwise-separable block after the first convolution.
-    BLOCKS: Final = (
-        (64, 1),
-        (128, 2),
-        (128, 1),
-        (256, 2),
-        (256, 1),
-        (512, 2),
-        *((512, 1),) * 5,
-        (1024, 2),
-        (1024, 1),
-    )
-    # Blocks after which a stage ends: 56², 28², 14² and 7² maps.
-    TAPS: Final = (2, 4, 10, 12)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = conv_bn_prelu(3, 32, kernel=3)
-        blocks: list[nn.Module] = []
-        channels = 32
-        for out_channels, stride in self.BLOCKS:
-            blocks.append(
-                nn.Sequential(
-                    conv_bn_prelu(channels, channels, kernel=3, stride=stride, groups=channels),
-                    conv_bn_prelu(channels, out_channels, kernel=1),
-                )
-            )
-            channels = out_channels
-        self.blocks = nn.ModuleList(blocks)
-        self.stage_channels = tuple(self.BLOCKS[tap][0] for tap in self.TAPS)
-        self.out_size = INPUT_SIZE // 16
-
-    def forward(self, faces: Tensor) -> list[Tensor]:
-        maps = []
-        x = self.stem(faces)
-        for i, block in enumerate(self.blocks):
-            x = block(x)
-            if i in self.TAPS:
-                maps.append(x)
-        return maps
-
-
-class _ResidualBlock(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            conv_bn_prelu(in_channels, out_channels, kernel=3, stride=stride),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
-        self.act = nn.PReLU(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.act(self.body(x) + self.shortcut(x))
-        return out
-
-
-class Residual(Backbone):
-    """A narrow residual net: stem of stride 2, widths 32-64-128-256, blocks 1-2-2-1.
-
-    Dense narrow convolutions suit CPUs better than depthwise ones: about twice the pictures a
-    second of ``Mobile``, in training three times.
-    """
-
-    WIDTHS: Final = (32, 64, 128, 256)
-    DEPTHS: Final = (1, 2, 2, 1)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = conv_bn_prelu(3, self.WIDTHS[0], kernel=3, stride=2)
-        stages: list[nn.Module] = []
-        channels = self.WIDTHS[0]
-        for i, (width, depth) in enumerate(zip(self.WIDTHS, self.DEPTHS, strict=True)):
-            stride = 1 if i == 0 else 2
-            blocks = [_ResidualBlock(channels, width, stride=stride)]
-            blocks += [_ResidualBlock(width, width, stride=1) for _ in range(depth - 1)]
-            stages.append(nn.Sequential(*blocks))
-            channels = width
-        self.stages = nn.ModuleList(stages)
-        self.stage_channels = self.WIDTHS
-        self.out_size = INPUT_SIZE // 16
-
-    def forward(self, faces: Tensor) -> list[Tensor]:
-        maps = []
-        x = self.stem(faces)
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
+BackboneName = Literal["mobile", "residual", "conv", "vit"]
+_TRUNKS: Final[dict[BackboneName, type[Backbone]]] = {
+    "mobile": Mobile,
+    "residual": Residual,
+    "conv": Conv,
+    "vit": Vit,
+}
 
 
 def make_backbone(name: BackboneName) -> Backbone:
@@ -164,8 +36,7 @@ def make_backbone(name: BackboneName) -> Backbone:
     Raises:
         ValueError: no trunk of that name.
     """
-    if name == "mobile":
-        return Mobile()
-    if name == "residual":
-        return Residual()
-    raise ValueError(f"no backbone is called {name!r}; choose 'mobile' or 'residual'")
+    if name not in _TRUNKS:
+        choices = ", ".join(repr(n) for n in get_args(BackboneName))
+        raise ValueError(f"no backbone is called {name!r}; choose one of {choices}")
+    return _TRUNKS[name]()

@@ -1,0 +1,31 @@
+"""What a network costs: parameters and multiply-accumulates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Numbers that training may change, buffers not counted."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def count_macs(module: nn.Module, example: Tensor) -> int:
+    """Multiply-accumulates of convolutions, dense layers and attention for this input.
+
+    Normalisation, activations and pooling are not counted, as is the field's habit.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    # The plain form of attention is the one whose products the counter sees.
+    with (
+        torch.no_grad(),
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+    ):
+        module(example)
+    for part, mode in modes:
+        part.training = mode
+    return int(counter.get_total_flops()) // 2
