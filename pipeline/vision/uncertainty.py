@@ -16,6 +16,8 @@ from ..types import Floats
 
 # exp() of a float32 must stay finite, and so must a sum of a few thousand of them.
 _LIMIT = 60.0
+# Numbers that a block of the likelihoods' matrix may take (float64: 8 MB).
+_BLOCK = 1_000_000
 
 
 def sigma(logvar: NDArray[Any]) -> Floats:
@@ -39,6 +41,92 @@ def normalise(mu: NDArray[Any]) -> Floats:
     mu = np.asarray(mu, np.float32)
     length = np.linalg.norm(mu, axis=-1, keepdims=True)
     return np.asarray(np.divide(mu, length, out=np.zeros_like(mu), where=length > 0), np.float32)
+
+
+def direction(mu: NDArray[Any]) -> Floats:
+    """Embeddings N×D (or one, D) at length √D: the scale that the encoder's logvar is on."""
+    unit = normalise(mu)
+    return np.asarray(unit * np.float32(unit.shape[-1] ** 0.5), np.float32)
+
+
+def mutual_likelihood(
+    mu: NDArray[Any], logvar: NDArray[Any], other_mu: NDArray[Any], other_logvar: NDArray[Any]
+) -> NDArray[np.float64]:
+    """How likely two faces share one latent code, pair by pair (MLS; PFE, 2019, eq. 3).
+
+    s = −½ Σ_d [(μ_d − μ'_d)² / (σ_d² + σ'_d²) + log(σ_d² + σ'_d²)], without PFE's constant
+    −D/2·log 2π. Equal variances make it a scaled and shifted squared distance.
+
+    Args:
+        mu: N×D on the scale of the variances; of our encoder ``direction(mu)``.
+        logvar: N×D.
+        other_mu: N×D, as ``mu``.
+        other_logvar: N×D.
+
+    Returns:
+        N, higher is more likely; any real number.
+
+    Raises:
+        ValueError: shapes that differ.
+    """
+    a, variance_a = _gaussians(mu, logvar)
+    b, variance_b = _gaussians(other_mu, other_logvar)
+    if a.shape != b.shape:
+        raise ValueError(f"both sides must be N×D alike, not {a.shape} and {b.shape}")
+    return _likelihood(a, variance_a, b, variance_b)
+
+
+def mutual_likelihood_matrix(
+    mu: NDArray[Any], logvar: NDArray[Any], other_mu: NDArray[Any], other_logvar: NDArray[Any]
+) -> NDArray[np.float64]:
+    """``mutual_likelihood`` of each of N faces with each of M.
+
+    Computed in blocks of rows, so that it takes some tens of MB beside its N×M result, never
+    N×M×D (as long as one row's M×D fits).
+
+    Args:
+        mu: N×D on the scale of the variances; of our encoder ``direction(mu)``.
+        logvar: N×D.
+        other_mu: M×D.
+        other_logvar: M×D.
+
+    Returns:
+        N×M.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    a, variance_a = _gaussians(mu, logvar)
+    b, variance_b = _gaussians(other_mu, other_logvar)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"both sides must have one D, not {a.shape[1]} and {b.shape[1]}")
+    scores = np.empty((len(a), len(b)))
+    rows = max(1, _BLOCK // max(1, b.size))
+    for start in range(0, len(a), rows):
+        part = slice(start, start + rows)
+        scores[part] = _likelihood(a[part, None], variance_a[part, None], b, variance_b)
+    return scores
+
+
+def _gaussians(
+    mu: NDArray[Any], logvar: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    mu, logvar = np.asarray(mu, np.float64), np.asarray(logvar, np.float64)
+    if mu.ndim != 2 or mu.shape != logvar.shape:
+        raise ValueError(f"mu and logvar must both be N×D, not {mu.shape} and {logvar.shape}")
+    return mu, np.exp(logvar.clip(-_LIMIT, _LIMIT))
+
+
+def _likelihood(
+    mu: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    other: NDArray[np.float64],
+    other_variance: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Over the last axis, the others broadcast."""
+    total = variance + other_variance
+    score: NDArray[np.float64] = -0.5 * ((mu - other) ** 2 / total + np.log(total)).sum(axis=-1)
+    return score
 
 
 def fuse(
