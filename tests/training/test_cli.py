@@ -13,7 +13,8 @@ from facestream.pipeline.vision.encoder import Encoder
 from facestream.pipeline.vision.uncertainty import sigma
 from facestream.training import cli
 from facestream.training.data.degrade import degrade
-from facestream.training.evaluation.evaluate import embed_all, verify
+from facestream.training.evaluation.embed import embed_all
+from facestream.training.evaluation.evaluate import verify
 from facestream.training.evaluation.lfw import read_crops, read_pairs
 
 from .conftest import picture

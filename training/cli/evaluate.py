@@ -11,7 +11,9 @@ from facestream.engines.cards import MODELS, read_card
 from rich.console import Console
 from rich.table import Table
 
-from ..evaluation.evaluate import Report, embed_all, measure_doubt, save_plots, verify
+from ..evaluation.doubt import measure_doubt
+from ..evaluation.embed import embed_all
+from ..evaluation.evaluate import FMR, Report, save_plots, verify
 from ..evaluation.lfw import read_crops, read_pairs
 from ..export.card import write_card
 from ..fit.checkpoint import write_json
@@ -78,7 +80,9 @@ def evaluate(
             backend=encoder.backend,
             precision=encoder.precision,
             verification=verify(pairs, mu, not_found=crops.not_found),
-            doubt=measure_doubt(encoder, pairs, crops, mu, logvar, progress=tell)
+            doubt=measure_doubt(
+                encoder, lfw, pairs, crops, (mu, logvar), fmr=FMR, cache=CACHE, progress=tell
+            )
             if doubt
             else None,
             notes=[] if pairs is full else [f"the first {folds} folds only"],
@@ -116,10 +120,17 @@ def _show(report: Report) -> None:
     )
     table.add_row("pictures without a face found", str(lfw.not_found), "")
     if report.doubt is not None:
-        for kind, value in report.doubt.spearman.items():
-            within = report.doubt.spearman_each[kind]
+        for kind, value in report.doubt.monotony.spearman.items():
+            within = report.doubt.monotony.within[kind]
             table.add_row(f"sigma against {kind}", f"{value:.3f}", f"within a picture {within:.3f}")
-        table.add_row("FNMR, degraded probes", f"{report.doubt.fnmr:.2%}", "")
-        table.add_row("… without the 10 % of highest sigma", f"{report.doubt.fnmr_sigma:.2%}", "")
-        table.add_row("… without the 10 % least sharp", f"{report.doubt.fnmr_sharpness:.2%}", "")
+        for reject in report.doubt.rejects:
+            name = f"{reject.severity}ly degraded probes"
+            table.add_row(f"FNMR, {name}", f"{reject.fnmr:.2%}", f"{reject.lost} not detected")
+            for by, left, saved in (
+                ("highest sigma", reject.fnmr_sigma, reject.saved_sigma),
+                ("worst size, sharpness, score", reject.fnmr_baseline, reject.saved_baseline),
+            ):
+                span = f"saves {saved.value:.0%} ({saved.low:.0%} to {saved.high:.0%})"
+                table.add_row(f"… without the 10 % of {by}", f"{left:.2%}", span)
+            table.add_row("… without the 10 % least similar", f"{reject.fnmr_oracle:.2%}", "")
     Console().print(table)

@@ -119,8 +119,15 @@ _BY_KIND: Final[dict[Kind, Callable[[Picture, float, np.random.Generator], Pictu
 }
 
 
-def degrade_randomly(image: Picture, rng: np.random.Generator) -> tuple[Picture, float]:
+def degrade_randomly(
+    image: Picture, rng: np.random.Generator, *, strength: float = 1.0
+) -> tuple[Picture, float]:
     """No, one, or two to three degradations at random levels.
+
+    Args:
+        image: H×W×3 RGB or BGR uint8.
+        rng: all chance comes from here.
+        strength: the highest level that may be drawn, 0..1.
 
     Returns:
         The picture and the highest level used (0 when clean).
@@ -133,7 +140,7 @@ def degrade_randomly(image: Picture, rng: np.random.Generator) -> tuple[Picture,
     ceiling = 1.0 if count == 1 else 0.6
     worst = 0.0
     for kind in rng.choice(len(KINDS), count, replace=False):
-        level = float(rng.uniform(0.02, ceiling))
+        level = float(rng.uniform(0.02, ceiling)) * strength
         image = degrade(image, KINDS[kind], level, rng)
         worst = max(worst, level)
     return image, worst

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from facestream.engines.cards import Calibration, Thresholds
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.encoder import Encoder
-from facestream.pipeline.vision.uncertainty import normalise, sigma
+from facestream.pipeline.vision.uncertainty import normalise
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
-from ..data.degrade import Kind, degrade, degrade_randomly
-from .lfw import Crops, Pairs
+from .doubt import Doubt
+from .lfw import Pairs
 from .protocol import (
     Interval,
     fit_probability,
-    fnmr_after_reject,
     fold_accuracy,
     tar_at_far,
     threshold_at_fmr,
 )
 
 Floats = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
 FMR: Final = 1e-3
-SIGMA_KINDS: Final[tuple[Kind, ...]] = ("blur", "downscale", "noise", "jpeg", "occlusion")
-LEVELS: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 DEFAULT_BASIS: Final = "the 3000 impostor pairs of LFW's protocol"
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """The default progress: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +53,6 @@ class Verification:
     slope: float
     intercept: float
     not_found: int
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """What sigma is worth.
-
-    Attributes:
-        spearman: by kind of degradation, sigma against level over all pictures and levels.
-        spearman_each: the same within a picture, averaged over pictures.
-        sigma_by_level: mean sigma at each of ``levels`` by kind.
-        fnmr: false non-match rate on degraded LFW at FMR 0.1 %.
-        fnmr_sigma, fnmr_sharpness: without the 10 % probes of highest sigma, or least sharp
-            (variance of the Laplacian).
-        clean_sigma: 5th, 50th and 95th percentile of sigma on LFW as it is.
-    """
-
-    spearman: dict[str, float]
-    spearman_each: dict[str, float]
-    levels: list[float]
-    sigma_by_level: dict[str, list[float]]
-    fnmr: float
-    fnmr_sigma: float
-    fnmr_sharpness: float
-    clean_sigma: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +102,18 @@ class Report:
             metrics[f"lfw_tar_at_far_{far}_95"] = [round(tar.low, 4), round(tar.high, 4)]
         if self.doubt is not None:
             doubt = self.doubt
-            metrics["sigma_spearman"] = {k: round(v, 3) for k, v in doubt.spearman.items()}
+            metrics["sigma_spearman"] = {k: round(v, 3) for k, v in doubt.monotony.spearman.items()}
             metrics["sigma_percentiles_5_50_95"] = [round(v, 3) for v in doubt.clean_sigma]
-            metrics["degraded_lfw_fnmr"] = round(doubt.fnmr, 4)
-            metrics["degraded_lfw_fnmr_rejecting_10_percent"] = round(doubt.fnmr_sigma, 4)
+            metrics["degraded_lfw"] = {
+                reject.severity: {
+                    "fnmr": round(reject.fnmr, 4),
+                    "fnmr_rejecting_10_percent": round(reject.fnmr_sigma, 4),
+                    "saved": round(reject.saved_sigma.value, 3),
+                    "saved_by_baseline": round(reject.saved_baseline.value, 3),
+                }
+                for reject in doubt.rejects
+            }
         return metrics
-
-
-def embed_all(
-    encoder: Encoder, crops: Image, *, what: str = "embed", progress: Progress = _silent
-) -> tuple[Floats, Floats]:
-    """mu and logvar (N×D each) of many crops, in parts."""
-    mus, logvars = [], []
-    for start in range(0, len(crops), 256):
-        mu, logvar = encoder.embed(crops[start : start + 256])
-        mus.append(mu)
-        logvars.append(logvar)
-        progress(what, start + len(mu), len(crops))
-    return np.concatenate(mus), np.concatenate(logvars)
 
 
 def verify(pairs: Pairs, mu: Floats, *, not_found: int) -> Verification:
@@ -197,69 +155,6 @@ def _cross_person(names: Sequence[str], unit: Floats) -> Floats:
         different = person[rows][:, None] != person[None]
         parts.append((unit[rows] @ unit.T)[later & different])
     return np.concatenate(parts)
-
-
-def measure_doubt(
-    encoder: Encoder,
-    pairs: Pairs,
-    crops: Crops,
-    mu: Floats,
-    logvar: Floats,
-    *,
-    pictures: int = 120,
-    seed: int = 0,
-    progress: Progress = _silent,
-) -> Doubt:
-    """Sigma against the level of each degradation, and what rejecting by it saves."""
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(crops.faces), min(pictures, len(crops.faces)), replace=False)
-    pooled: dict[str, float] = {}
-    each: dict[str, float] = {}
-    by_level: dict[str, list[float]] = {}
-    for kind in SIGMA_KINDS:
-        rows = np.stack(
-            [[degrade(face, kind, level, rng) for level in LEVELS] for face in crops.faces[chosen]]
-        )
-        _, out = embed_all(encoder, rows.reshape(-1, *rows.shape[2:]), what=kind, progress=progress)
-        values = sigma(out).reshape(len(chosen), len(LEVELS))
-        levels = np.broadcast_to(np.array(LEVELS), values.shape)
-        pooled[kind] = float(spearmanr(values.ravel(), levels.ravel()).statistic)
-        each[kind] = float(np.mean([spearmanr(v, LEVELS).statistic for v in values]))
-        by_level[kind] = [float(v) for v in values.mean(axis=0)]
-    fnmr, by_sigma, by_sharpness = _reject(encoder, pairs, crops, mu, rng, progress)
-    return Doubt(
-        spearman=pooled,
-        spearman_each=each,
-        levels=list(LEVELS),
-        sigma_by_level=by_level,
-        fnmr=fnmr,
-        fnmr_sigma=by_sigma,
-        fnmr_sharpness=by_sharpness,
-        clean_sigma=[float(v) for v in np.percentile(sigma(logvar), (5, 50, 95))],
-    )
-
-
-def _reject(
-    encoder: Encoder,
-    pairs: Pairs,
-    crops: Crops,
-    mu: Floats,
-    rng: np.random.Generator,
-    progress: Progress,
-) -> tuple[float, float, float]:
-    """FNMR on degraded probes (the right picture of each pair): all, by sigma, by sharpness."""
-    probes = np.stack([degrade_randomly(crops.faces[i], rng)[0] for i in pairs.right])
-    bad_mu, bad_logvar = embed_all(encoder, probes, what="degraded LFW", progress=progress)
-    similarity = (normalise(mu)[pairs.left] * normalise(bad_mu)).sum(axis=1)
-    genuine, impostor = similarity[pairs.genuine], similarity[~pairs.genuine]
-    sharpness = np.array(
-        [cv2.Laplacian(cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), cv2.CV_32F).var() for p in probes]
-    )
-    fmr = max(FMR, 1 / len(impostor))
-    doubt = sigma(bad_logvar)[pairs.genuine]
-    full, kept = fnmr_after_reject(genuine, impostor, doubt, fmr=fmr, reject=0.1)
-    _, sharp = fnmr_after_reject(genuine, impostor, -sharpness[pairs.genuine], fmr=fmr, reject=0.1)
-    return full, kept, sharp
 
 
 def save_plots(folder: Path, pairs: Pairs, mu: Floats) -> None:

@@ -150,18 +150,18 @@ def read_crops(
     file = None
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
-        file = cache / f"lfw_{mode}_{_key(names)}.npz"
+        file = cache / f"lfw_{mode}_{cache_key(names)}.npz"
         if file.is_file():
             with np.load(file) as saved:
                 return _crops(np.repeat(saved["grey"][..., None], 3, axis=3), saved["scores"])
     crops = np.zeros((len(names), 112, 112, 3), np.uint8)
     scores = np.zeros(len(names), np.float32)
     with (
-        _open_zip(folder / "lfw_grey.zip") as archive,
+        open_zip(folder / "lfw_grey.zip") as archive,
         Mtcnn(mode=mode, min_face=MIN_FACE, threads=threads) as detector,
     ):
         for start in range(0, len(names), 16):
-            pictures = [_read(archive, name) for name in names[start : start + 16]]
+            pictures = [read_picture(archive, name) for name in names[start : start + 16]]
             for i, (picture, faces) in enumerate(
                 zip(pictures, detector.detect_batch(pictures), strict=True), start=start
             ):
@@ -185,7 +185,7 @@ def _crops(faces: Image, scores: NDArray[np.float32]) -> Crops:
     return Crops(faces=faces, scores=scores, not_found=int((scores == 0).sum()))
 
 
-def _key(names: Sequence[str]) -> str:
+def cache_key(names: Sequence[str]) -> str:
     """Changes with the pictures asked for and with the detector's networks."""
     digest = hashlib.sha256("\n".join(names).encode())
     for net in ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"):
@@ -193,14 +193,24 @@ def _key(names: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _open_zip(path: Path) -> zipfile.ZipFile:
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """LFW's zip.
+
+    Raises:
+        DataError: missing or damaged.
+    """
     try:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot open LFW's pictures {path}: {error}") from error
 
 
-def _read(archive: zipfile.ZipFile, name: str) -> Image:
+def read_picture(archive: zipfile.ZipFile, name: str) -> Image:
+    """A member of the zip, H×W×3 BGR uint8.
+
+    Raises:
+        DataError: missing or damaged.
+    """
     try:
         data = archive.read(name)
     except (KeyError, zipfile.BadZipFile) as error:
