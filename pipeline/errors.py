@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-RejectReason = Literal["no_face", "several_faces", "too_small", "unreadable"]
+RejectReason = Literal["no_face", "several_faces", "too_small", "unreadable", "synthetic"]
 
 
 class FacestreamError(Exception):

@@ -15,6 +15,7 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
 from ..types import Image
+from .synthetic import marked_as
 
 # What Pillow's readers are known to raise on damaged files, beside ImageError's own causes.
 _DAMAGE = (
@@ -40,7 +41,8 @@ def read_image(path: Path | str) -> Image:
     animation is taken.
 
     Raises:
-        ImageError: the file is missing, empty, not a picture, damaged, or too large.
+        ImageError: the file is missing, empty, not a picture, damaged, too large, or marked as
+            synthetic.
     """
     path = Path(path)
     if path.is_dir():
@@ -62,12 +64,14 @@ def decode_image(content: bytes, *, name: str = "the picture") -> Image:
         name: what to call it in an error.
 
     Raises:
-        ImageError: not a picture, damaged, or larger than Pillow's limit (179 megapixels).
+        ImageError: not a picture, damaged, larger than Pillow's limit (179 megapixels), or marked
+            as made by a network (``synthetic``): such a face is no evidence of who somebody is.
     """
     if not content:
         raise ImageError(f"{name} is empty (0 bytes)")
     try:
         with Pillow.open(io.BytesIO(content)) as picture:
+            _refuse_synthetic(content, picture, name)
             return _to_bgr(picture)
     except UnidentifiedImageError:
         raise ImageError(f"{name} is not a picture that can be read") from None
@@ -75,6 +79,19 @@ def decode_image(content: bytes, *, name: str = "the picture") -> Image:
         raise ImageError(f"{name} is too large to decode: {error}") from error
     except _DAMAGE as error:
         raise ImageError(f"{name} is damaged: {error}") from error
+
+
+def _refuse_synthetic(content: bytes, picture: Pillow.Image, name: str) -> None:
+    # Metadata that is compressed in the file is readable only in Pillow's ``info``.
+    texts = [value for value in picture.info.values() if isinstance(value, str | bytes)]
+    fields = (text.encode() if isinstance(text, str) else text for text in texts)
+    source = marked_as(content) or next(filter(None, map(marked_as, fields)), None)
+    if source is not None:
+        raise ImageError(
+            f"{name} is marked as synthetic ({source}): it is never enrolled or matched; "
+            "give the original photo",
+            reason="synthetic",
+        )
 
 
 def to_bgr(array: NDArray[Any]) -> Image:

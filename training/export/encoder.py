@@ -33,7 +33,7 @@ class _Folded(nn.Module):
         encoder = copy.deepcopy(encoder).eval().float().cpu()
         _fold_convolutions(encoder.backbone)
         self.backbone = encoder.backbone
-        self.dense = _fold_mu_head(encoder)
+        self.dense = fold_mu_head(encoder)
         head = encoder.logvar_head
         self.hidden = nn.Linear(head.hidden.in_features, head.hidden.out_features)
         with torch.no_grad():
@@ -61,7 +61,7 @@ def _fold_convolutions(module: nn.Module) -> None:
         _fold_convolutions(child)
 
 
-def _fold_mu_head(encoder: VaeEncoder) -> nn.Linear:
+def fold_mu_head(encoder: VaeEncoder) -> nn.Linear:
     """Both batch norms of the mu head inside its dense layer."""
     head = encoder.mu_head
     norm = head.norm_in

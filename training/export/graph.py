@@ -37,29 +37,35 @@ def halve(model: onnx.ModelProto) -> None:
 
 
 def to_onnx(
-    module: nn.Module, example: Tensor, *, inputs: Sequence[str], outputs: Sequence[str]
+    module: nn.Module,
+    example: Tensor | tuple[Tensor, ...],
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> onnx.ModelProto:
     """A network as ONNX, any batch size.
 
     Args:
         module: in evaluation mode.
-        example: its input, at least two examples.
-        inputs: name of the input.
+        example: its input or inputs, at least two examples.
+        inputs: names of the inputs.
         outputs: names of the outputs.
     """
     batch = torch.export.Dim("batch", min=1, max=4096)
+    examples = example if isinstance(example, tuple) else (example,)
     with warnings.catch_warnings():
         # torch's exporter warns of its own use of its own deprecated parts.
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", "# The axis name", UserWarning)
         program = torch.onnx.export(
             module,
-            (example,),
+            examples,
             input_names=list(inputs),
             output_names=list(outputs),
             opset_version=OPSET,
             dynamo=True,
-            dynamic_shapes=({0: batch},),
+            dynamic_shapes=tuple({0: batch} for _ in examples),
             external_data=False,
             verbose=False,
         )

@@ -1,0 +1,277 @@
+"""The generator's task: a VAE whose identity half is given, alone or against a discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..data.prepared import Prepared
+from ..data.views import Batches
+from ..fit.guards import check_finite
+from ..fit.optimise import reduce_gradients
+from ..losses.adversarial import discriminator_bce, feature_matching, generator_bce
+from ..losses.identity import direction
+from ..losses.latent import annealed, kl_loss, kl_per_dimension
+from ..losses.reconstruction import masked_mse
+from ..models.appearance import FaceGenerator, with_holes
+from ..models.discriminator import Discriminator
+from ..models.vae import reparameterise
+from .config import GeneratorConfig
+from .judge import Judge
+from .validate import HeldOutFaces, prepare_held_out, save_grid, validate
+from .views import GeneratorBatch, GeneratorViews
+
+CLIP: Final = 1.0
+
+
+class GeneratorModule(nn.Module):
+    """What a generator's run saves."""
+
+    def __init__(self, generator: FaceGenerator, discriminator: Discriminator | None) -> None:
+        super().__init__()
+        self.generator = generator
+        self.discriminator = discriminator
+
+
+@dataclass(slots=True, eq=False)
+class _Made:
+    """A batch after the decoder.
+
+    Attributes:
+        picture: N×3×112×112, −1..1, what was to be made.
+        mask: N×1×112×112.
+        made: N reconstructions. swapped: the first K identities with others' appearance.
+        mu, logvar: of the appearance, N×A.
+        target: N×D.
+    """
+
+    picture: Tensor
+    mask: Tensor
+    made: Tensor
+    swapped: Tensor
+    mu: Tensor
+    logvar: Tensor
+    target: Tensor
+
+    def shown(self) -> Tensor:
+        """The reconstructions, with the picture's own pixels where those do not count.
+
+        A judge then sees the same borders on both sides.
+        """
+        return torch.where(self.mask > 0, self.made, self.picture)
+
+
+class GeneratorTask:
+    """Reconstruction, KL, the teacher's judgement of identity, and perhaps a discriminator."""
+
+    def __init__(
+        self, config: GeneratorConfig, data: Prepared, *, fabric: Fabric, out: Path
+    ) -> None:
+        """
+        Args:
+            config: the settings.
+            data: rows and targets.
+            fabric: launched.
+            out: where grids of validation pictures go.
+        """
+        self._config, self._data, self._fabric, self._out = config, data, fabric, out
+        self.kind = "generator" if config.objective == "vae" else "generator-gan"
+        rival = Discriminator() if config.objective == "vae-gan" else None
+        identity = data.train_targets.shape[1]
+        generator = FaceGenerator(identity=identity, appearance=config.appearance)
+        self.module = GeneratorModule(generator, rival)
+        self.module.to(fabric.device, memory_format=torch.channels_last)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "generator": _adam(generator, config.lr, beta=0.9 if rival is None else 0.5)
+        }
+        if rival is not None:
+            self.optimizers["discriminator"] = _adam(rival, config.lr_discriminator, beta=0.5)
+        self._judge: Judge | None = None
+        if config.judged > 0:
+            self._judge = Judge(config.teacher, fabric.device, threads=config.threads)
+        self._held: HeldOutFaces = prepare_held_out(config.data, data.held, data.held_targets)
+        self._said: dict[str, float] = {}  # the judge's latest figures
+        self._validations = 0
+        self.module.train()
+
+    def batches(self, first: int) -> Iterator[GeneratorBatch]:
+        """See ``Task``."""
+        config, fabric = self._config, self._fabric
+        sampler = Batches(
+            len(self._data.train),
+            config.batch,
+            seed=config.seed,
+            first=first,
+            steps=config.steps,
+            shard=(fabric.global_rank, fabric.world_size),
+        )
+        views = GeneratorViews(
+            config.data,
+            self._data.train,
+            self._data.train_targets,
+            holes=config.holes,
+            seed=config.seed,
+        )
+        return iter(DataLoader(views, batch_sampler=sampler, num_workers=config.workers))
+
+    def train_step(self, batch: GeneratorBatch, step: int) -> dict[str, float]:
+        """See ``Task``."""
+        optimizer = self.optimizers["generator"]
+        optimizer.zero_grad(set_to_none=True)
+        with self._fabric.autocast():
+            seen = self._make(batch, step)
+            loss, values = self._losses(seen, step)
+        check_finite(values["loss"], step)
+        self._fabric.backward(loss)
+        self._update("generator", values, step)
+        if self.module.discriminator is not None:
+            values |= self._teach_discriminator(self.module.discriminator, seen, step)
+        return values
+
+    def validate(self) -> dict[str, float]:
+        """See ``validate.validate``; also saves a grid of pictures."""
+        generator = self.module.generator
+        teacher = None if self._judge is None else self._judge.encoder
+        figures, pictures = validate(generator, teacher, self._held)
+        if self._fabric.is_global_zero:
+            save_grid(self._out / f"grid_{self._validations:03d}.png", pictures)
+        self._validations += 1
+        self.module.train()
+        return figures
+
+    def score(self, figures: Mapping[str, float]) -> float:
+        """See ``Task``: error of the pixels, and of who the face is."""
+        error = float(figures["mse"])
+        # A GAN's pictures are better than their squared error says, so the last one counts.
+        return -float(self._validations) if self.module.discriminator is not None else error
+
+    def _make(self, batch: GeneratorBatch, step: int) -> _Made:
+        device, config = self._fabric.device, self._config
+        generator = self.module.generator
+        picture = (batch["picture"].to(device).float() / 127.5 - 1.0).contiguous(
+            memory_format=torch.channels_last
+        )
+        mask = batch["mask"].to(device)
+        # Whole pictures first: those are what the teacher and the discriminator look at.
+        order = torch.argsort(mask.flatten(1).min(dim=1).values, descending=True, stable=True)
+        picture, mask = picture[order], mask[order]
+        known = batch["known"].to(device)[order].float()
+        target = batch["target"].to(device)[order]
+        spread = batch["noise"].to(device)[order][:, None]
+        chance = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        mu, logvar = generator.appearance(with_holes(picture, known))
+        mu, logvar = mu.float(), logvar.float()
+        noise = torch.randn(mu.shape, generator=chance).to(device)
+        appearance = reparameterise(mu, logvar, noise)
+        doubt = torch.randn(target.shape, generator=chance).to(device)
+        identity = direction(target) + spread * doubt
+        few = min(config.judged, len(mu)) if step % config.judge_every == 0 else 0
+        # Another picture's appearance on these identities: who it is must not hang on the rest.
+        other = appearance.roll(1, dims=0)[:few]
+        made = generator.decode(
+            torch.cat([identity, direction(target[:few])]), torch.cat([appearance, other])
+        )
+        return _Made(
+            picture=picture,
+            mask=mask,
+            made=made[: len(mu)],
+            swapped=made[len(mu) :],
+            mu=mu,
+            logvar=logvar,
+            target=target,
+        )
+
+    def _losses(self, seen: _Made, step: int) -> tuple[Tensor, dict[str, float]]:
+        weights = self._config.weights
+        mse = masked_mse(seen.made.float(), seen.picture, seen.mask)
+        kl = kl_loss(seen.mu, seen.logvar, free_bits=weights.free_bits)
+        total = weights.reconstruction * mse + annealed(weights.kl, step, weights.kl_warm_up) * kl
+        values = {"mse": float(mse.detach()), **_latent_figures(seen)}
+        if self._judge is not None and len(seen.swapped):
+            surrogate, self._said = self._judged(self._judge, seen)
+            total = total + self._config.judge_every * surrogate
+        values |= self._said
+        if self.module.discriminator is not None:
+            adversarial, features = self._face(self.module.discriminator, seen)
+            total = total + weights.adversarial * adversarial + weights.features * features
+            values |= {"fooled": float(adversarial.detach()), "features": float(features.detach())}
+        return total, {"loss": float(total.detach()), **values}
+
+    def _judged(self, judge: Judge, seen: _Made) -> tuple[Tensor, dict[str, float]]:
+        """The teacher's losses: of reconstructions, and of identities with another appearance."""
+        weights, few = self._config.weights, len(seen.swapped)
+        share = torch.tensor([[weights.identity, weights.perceptual], [weights.identity, 0.0]])
+        said = judge(
+            torch.cat([seen.shown()[:few], seen.swapped]),
+            seen.picture[:few].repeat(2, 1, 1, 1),
+            seen.target[:few].repeat(2, 1),
+            share.to(seen.mu.device).repeat_interleave(few, dim=0),
+        )
+        return said.surrogate, {
+            "perceptual": float(said.perceptual[:few].mean()),
+            "identity": float(said.identity[:few].mean()),
+            "identity_swapped": float(said.identity[few:].mean()),
+        }
+
+    def _face(self, rival: Discriminator, seen: _Made) -> tuple[Tensor, Tensor]:
+        """The generator's side against the discriminator, and the distance in its features."""
+        rival.requires_grad_(False)
+        half = max(2, len(seen.made) // 2)
+        logits, maps = rival(torch.cat([seen.shown()[:half], seen.swapped]))
+        with torch.no_grad():
+            _, wanted = rival(seen.picture[:half])
+        features = feature_matching([m[:half].float() for m in maps], [m.float() for m in wanted])
+        rival.requires_grad_(True)
+        return generator_bce(logits.float()), features
+
+    def _teach_discriminator(
+        self, rival: Discriminator, seen: _Made, step: int
+    ) -> dict[str, float]:
+        half = max(2, len(seen.made) // 2)
+        optimizer = self.optimizers["discriminator"]
+        optimizer.zero_grad(set_to_none=True)
+        made = torch.cat([seen.shown()[:half], seen.swapped]).detach()
+        with self._fabric.autocast():
+            logits, _ = rival(torch.cat([seen.picture[:half].to(made.dtype), made]))
+            real, fake = logits.float()[:half], logits.float()[half:]
+            loss = discriminator_bce(real, fake)
+        values = {
+            "discriminator": float(loss.detach()),
+            "caught": float(((real > 0).float().mean() + (fake < 0).float().mean()) / 2),
+        }
+        check_finite(values["discriminator"], step)
+        self._fabric.backward(loss)
+        self._update("discriminator", {}, step)
+        return values
+
+    def _update(self, name: str, values: dict[str, float], step: int) -> None:
+        """Clip and step; averages gradients over processes first."""
+        optimizer = self.optimizers[name]
+        reduce_gradients(self._fabric, self.module)
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        length = float(nn.utils.clip_grad_norm_(trained, CLIP))
+        check_finite(length, step)
+        values["gradient"] = length
+        optimizer.step()
+
+
+def _adam(module: nn.Module, rate: float, *, beta: float) -> torch.optim.Optimizer:
+    groups = [{"params": [*module.parameters()], "lr": rate, "base_lr": rate}]
+    return torch.optim.AdamW(groups, betas=(beta, 0.99), weight_decay=1e-4)
+
+
+def _latent_figures(seen: _Made) -> dict[str, float]:
+    mu, logvar = seen.mu.detach(), seen.logvar.detach()
+    each = kl_per_dimension(mu, logvar).mean(dim=0)
+    return {
+        "kl": float(each.mean()),
+        "active": float((each > 0.05).float().mean()),
+        "sigma_mean": float((0.5 * logvar.mean()).exp()),
+    }
