@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,18 @@ def tail_config(small_config: FitConfig, tmp_path: Path) -> FitConfig:
             "weights": LossWeights(margin=0.1, reconstruction=0),
         }
     )
+
+
+def test_two_processes_train_one_model(small_config: FitConfig, tmp_path: Path) -> None:
+    settings = small_config.model_copy(update={"devices": 2, "steps": 3})
+    (tmp_path / "settings.json").write_text(settings.model_dump_json())
+    command = [sys.executable, "-m", "facestream.training", "fit"]
+    command += ["--config", str(tmp_path / "settings.json"), "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [row["step"] for row in curve(tmp_path / "run")] == ["1", "2", "3"]
+    assert done.stdout.count("tar_degraded") == 1
+    assert load_checkpoint(tmp_path / "run" / LAST)["step"] == 3
 
 
 def test_only_the_tail_is_trained(tail_config: FitConfig, tmp_path: Path) -> None:

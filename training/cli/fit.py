@@ -67,6 +67,8 @@ def resume(
 def _run(config: FitConfig, out: Path, resume: Path | None) -> None:
     with progress_bar() as bar:
         figures = fit(config, out, resume=resume, progress=teller(bar))
+    if not figures:  # not the first of several processes
+        return
     table = Table("held-out people", "figure")
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}")

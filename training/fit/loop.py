@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 
 from ..errors import CheckpointError
 from .checkpoint import Curve, restore_module, save_checkpoint
-from .optimise import restore_optimizer, schedule
+from .optimise import average_buffers, restore_optimizer, schedule
 from .task import Task
 
 LAST: Final = "last.pt"
@@ -44,6 +44,10 @@ class RunSchedule:
     log_every: int = 10
     save_every: int = 100
     validate_every: int = 200
+
+    def due(self, every: int, done: int) -> bool:
+        """Whether what happens every so many steps happens after ``done`` of them."""
+        return done % every == 0 or done == self.steps
 
 
 def run_task(
@@ -80,35 +84,49 @@ def run_task(
     first, best = _restore(task, resume) if resume is not None else (0, float("inf"))
     if first >= plan.steps:
         raise CheckpointError(f"the checkpoint is at step {first}; ask for more --steps than that")
-    curve, scores = (
-        Curve(out / "curve.csv", first=first),
-        Curve(out / "validation.csv", first=first),
-    )
+    record = _Record(out, first=first, best=best) if fabric.is_global_zero else None
     figures: dict[str, float] = {}
-    if first == 0 and fabric.is_global_zero:
-        scores.add({"step": 0, **task.validate()})
+    if first == 0 and record is not None:
+        record.scores.add({"step": 0, **task.validate()})
     started = time.perf_counter()
     for step, batch in enumerate(task.batches(first), start=first):
         factor = _set_rates(task, step, plan.steps)
         values = task.train_step(batch, step)
         done = step + 1
-        if done % plan.log_every == 0 or done == plan.steps:
+        if plan.due(plan.log_every, done) and record is not None:
             values["speed"] = (done - first) * plan.batch / (time.perf_counter() - started)
-            if fabric.is_global_zero:
-                curve.add({"step": done, "rate": factor, **values})
+            record.curve.add({"step": done, "rate": factor, **values})
             progress("fit", done, plan.steps, values)
-        if done % plan.validate_every == 0 or done == plan.steps:
+        validating, saving = plan.due(plan.validate_every, done), plan.due(plan.save_every, done)
+        if validating or saving:
+            average_buffers(fabric, task.module)
+        if validating:
             figures = task.validate()
-            score = task.score(figures)
-            if fabric.is_global_zero:
-                scores.add({"step": done, **figures})
-                if score < best:
-                    best = score
-                    state = _state(task, done, best, config_json)
-                    save_checkpoint(out / BEST, state | {"validation": figures})
-        if fabric.is_global_zero and (done % plan.save_every == 0 or done == plan.steps):
-            save_checkpoint(out / LAST, _state(task, done, best, config_json))
+        if record is not None:
+            if validating:
+                record.validated(task, done, figures, config_json)
+            if saving:
+                save_checkpoint(out / LAST, _state(task, done, record.best, config_json))
     return figures
+
+
+class _Record:
+    """What a run leaves behind; only the first of several processes has one."""
+
+    def __init__(self, out: Path, *, first: int, best: float) -> None:
+        self._out = out
+        self.best = best
+        self.curve = Curve(out / "curve.csv", first=first)
+        self.scores = Curve(out / "validation.csv", first=first)
+
+    def validated(self, task: Task, step: int, figures: dict[str, float], config_json: str) -> None:
+        """Note the figures, and keep the checkpoint if there was no better one."""
+        self.scores.add({"step": step, **figures})
+        score = task.score(figures)
+        if score < self.best:
+            self.best = score
+            state = _state(task, step, score, config_json)
+            save_checkpoint(self._out / BEST, state | {"validation": figures})
 
 
 def _set_rates(task: Task, step: int, steps: int) -> float:

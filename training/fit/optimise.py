@@ -72,6 +72,18 @@ def schedule(step: int, steps: int) -> float:
     return rise * (0.505 + 0.495 * math.cos(math.pi * step / steps))
 
 
+@torch.no_grad()
+def average_buffers(fabric: Fabric, module: nn.Module) -> None:
+    """Make batch norms' statistics the mean of all processes', which each saw other pictures."""
+    if fabric.world_size == 1:
+        return
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            reduced = fabric.all_reduce(buffer, reduce_op="mean")
+            if isinstance(reduced, Tensor):
+                buffer.copy_(reduced)
+
+
 def reduce_gradients(fabric: Fabric, module: nn.Module) -> None:
     """Average gradients over processes.
 

@@ -32,7 +32,7 @@ def fit(
         progress: called with what is done, how far, how much there is, and the latest figures.
 
     Returns:
-        The last validation's figures.
+        The last validation's figures; nothing in processes other than the first.
 
     Raises:
         DataError: no usable data.
@@ -42,7 +42,8 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     fabric = start_fabric(config)
     state = load_checkpoint(resume) if resume is not None else None
-    data = prepare(config, progress)
+    with fabric.rank_zero_first():  # one process computes the teacher's targets, all read them
+        data = prepare(config, progress)
     model = make_vae(config.backbone, dim=config.dim)
     if config.start == "sface":
         load_sface(model.encoder, config.teacher)
@@ -63,7 +64,7 @@ def fit(
         save_every=config.save_every,
         validate_every=config.validate_every,
     )
-    return run_task(
+    figures = run_task(
         task,
         plan,
         out,
@@ -72,6 +73,7 @@ def fit(
         resume=None if state is None or resume is None else (state, resume),
         progress=progress,
     )
+    return figures if fabric.is_global_zero else {}
 
 
 def start_fabric(config: FitConfig) -> Fabric:
