@@ -58,17 +58,21 @@ def similarity_transforms(
     return matrices
 
 
-def align_faces(image: Image, landmarks: NDArray[Any], *, size: int = 112) -> Image:
+def align_faces(
+    image: Image, landmarks: NDArray[Any], *, size: int = 112, margin: int = 0
+) -> Image:
     """Cut out faces so that their landmarks lie on the template.
 
     Args:
         image: H×W×3 uint8.
         landmarks: N×5×2 in pixels of the image: left eye, right eye, nose, left and right
             corner of the mouth, left and right as seen in the picture.
-        size: side of the crops in pixels.
+        size: side of the template in pixels.
+        margin: pixels to keep around the template on each side.
 
     Returns:
-        N×size×size×3 uint8 in the image's colour order; black where the crop leaves the image.
+        N×S×S×3 uint8 with S = size + 2·margin, in the image's colour order; black where the crop
+        leaves the image.
 
     Raises:
         ValueError: the landmarks are not N×5×2.
@@ -76,10 +80,11 @@ def align_faces(image: Image, landmarks: NDArray[Any], *, size: int = 112) -> Im
     landmarks = np.asarray(landmarks)
     if landmarks.ndim != 3 or landmarks.shape[1:] != (5, 2):
         raise ValueError(f"landmarks must be N×5×2, not {landmarks.shape}")
-    crops = np.zeros((len(landmarks), size, size, 3), np.uint8)
+    side = size + 2 * margin
+    crops = np.zeros((len(landmarks), side, side, 3), np.uint8)
     if not len(landmarks):
         return crops
-    matrices = similarity_transforms(landmarks, TEMPLATE_112 * (size / 112))
+    matrices = similarity_transforms(landmarks, TEMPLATE_112 * (size / 112) + margin)
     for matrix, crop in zip(matrices, crops, strict=True):
         if np.isfinite(matrix).all():
             _warp(image, matrix, crop)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -86,3 +88,19 @@ def small_config(face_folder: Path, toy_teacher: Path, tmp_path: Path) -> FitCon
         threads=1,
         accelerator="cpu",
     )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB; skips where one may not be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("needs to mount a small file system, which takes root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=10)

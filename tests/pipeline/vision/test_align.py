@@ -112,6 +112,15 @@ def test_shapes_sizes_and_edges() -> None:
         align_faces(image, np.zeros((5, 2)))
 
 
+def test_a_margin_is_kept_around_the_template() -> None:
+    image = np.random.default_rng(3).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    landmarks = TEMPLATE_112[None] * 1.2 + 30
+    wide = align_faces(image, landmarks, margin=8)
+    assert wide.shape == (1, 128, 128, 3)
+    inside = wide[:, 8:120, 8:120].astype(int) - align_faces(image, landmarks)
+    assert np.abs(inside).max() <= 1
+
+
 def test_several_faces_are_cut_as_one_by_one() -> None:
     rng = np.random.default_rng(2)
     image = rng.integers(0, 256, (400, 500, 3), dtype=np.uint8)
