@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,22 +107,34 @@ class FaceZips:
         """The picture, H×W×3 RGB uint8.
 
         Raises:
-            DataError: the zip lacks the member, or it cannot be decoded.
+            DataError: the zip is missing or damaged, lacks the member, or it cannot be decoded.
         """
-        archive = self._zips.get(row.dataset)
-        if archive is None:
-            archive = zipfile.ZipFile(self._folder / f"{row.dataset}.zip")
-            self._zips[row.dataset] = archive
+        archive = self._zips.get(row.dataset) or self.open(row.dataset)
         try:
             data = archive.read(row.member)
-        except (KeyError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{row.dataset}.zip: cannot read {row.member}: {error}") from error
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        # OpenCV raises on no bytes at all.
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None:
             raise DataError(f"{row.dataset}.zip: {row.member} is not a picture")
         return np.ascontiguousarray(image[:, :, ::-1], dtype=np.uint8)
 
+    def open(self, dataset: str) -> zipfile.ZipFile:
+        """The zip of a set, open.
+
+        Raises:
+            DataError: it is missing or damaged.
+        """
+        path = self._folder / f"{dataset}.zip"
+        try:
+            self._zips[dataset] = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"cannot open {path}: {error}; fetch or make the set again") from error
+        return self._zips[dataset]
+
     def close(self) -> None:
+        """Close the zips."""
         for archive in self._zips.values():
             archive.close()
         self._zips.clear()

@@ -13,6 +13,7 @@ from ..errors import DataError
 from ..fit.config import FitConfig
 from ..losses.identity import direction
 from .faces import FaceRow, read_folder, split_identities
+from .readable import Unusable, sort_out
 from .teacher import teacher_targets
 from .views import identity_centres
 
@@ -30,6 +31,7 @@ class Prepared:
         held: M rows of people that ``train`` has no picture of. held_targets: M×D.
         labels: N int64, the class of each training picture's person, −1 where there is none or
             it has one picture only.
+        unusable: listed pictures that are missing, damaged or of the wrong size; in neither part.
     """
 
     train: list[FaceRow]
@@ -37,6 +39,7 @@ class Prepared:
     train_targets: Floats
     held_targets: Floats
     labels: NDArray[np.int64]
+    unusable: tuple[Unusable, ...] = ()
 
     def person_centres(self) -> Floats:
         """C×D, the mean direction of each class's pictures: where a margin loss begins.
@@ -59,10 +62,12 @@ class Prepared:
 
 
 def prepare(config: FitConfig, progress: Progress) -> Prepared:
-    """Read the lists, split them, and get the teacher's embeddings.
+    """Read the lists, split them, leave out what cannot be read, get the teacher's embeddings.
+
+    Pictures are left out here, once, so that the order of an epoch stays the same from run to run.
 
     Raises:
-        DataError: a list or picture cannot be read, or there are too few.
+        DataError: a list or zip cannot be read, or there are too few pictures.
         TrainingError: the teacher's file is missing.
     """
     rows = read_folder(config.data, datasets=config.datasets)
@@ -77,25 +82,27 @@ def prepare(config: FitConfig, progress: Progress) -> Prepared:
             counts[row.identity] = counts.get(row.identity, 0) + 1
     held.sort(key=lambda r: counts.get(r.identity or "", 0) < 2)
     held = sorted(held[: config.validation_pictures], key=lambda r: (r.dataset, r.member))
+    chosen = sorted([*train, *held], key=lambda r: (r.dataset, r.member))
+    unusable = sort_out(
+        config.data, chosen, cache=config.cache, progress=_teller(progress, "check", len(chosen))
+    )
+    bad = {item.row for item in unusable}
+    train = [row for row in train if row not in bad]
+    held = [row for row in held if row not in bad]
     if len(train) < 2 or len(held) < 2:
+        without = f", {len(bad)} cannot be read" if bad else ""
         raise DataError(
             f"too few pictures in {config.data}: {len(train)} to train on and {len(held)} held out"
+            f"{without}"
         )
-    together = sorted([*train, *held], key=lambda r: (r.dataset, r.member))
-    done = 0
-
-    def tell(count: int) -> None:
-        nonlocal done
-        done += count
-        progress("teacher", done, len(together), {})
-
+    together = [row for row in chosen if row not in bad]
     plain, mirror = teacher_targets(
         config.data,
         together,
         teacher=config.teacher,
         cache=config.cache,
         threads=config.threads,
-        progress=tell,
+        progress=_teller(progress, "teacher", len(together)),
     )
     target = dict(zip(together, (plain + mirror) / 2, strict=True))
     return Prepared(
@@ -104,7 +111,20 @@ def prepare(config: FitConfig, progress: Progress) -> Prepared:
         train_targets=np.stack([target[r] for r in train]),
         held_targets=np.stack([target[r] for r in held]),
         labels=person_labels(train),
+        unusable=tuple(unusable),
     )
+
+
+def _teller(progress: Progress, what: str, total: int) -> Callable[[int], None]:
+    """Adds up what is done for a progress."""
+    done = 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(what, done, total, {})
+
+    return tell
 
 
 def person_labels(rows: Sequence[FaceRow]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 
 from ..data.faces import FaceRow, make_manifest, write_manifest
 from ..data.prepared import prepare
+from ..data.readable import write_unusable
 from ..models.sface import load_sface
 from ..models.vae import make_vae
 from .checkpoint import git_revision, load_checkpoint, restore_encoder, write_json
@@ -23,7 +24,8 @@ def fit(
     """Train an encoder.
 
     Writes to ``out``: ``last.pt`` and ``best.pt`` (by validation), ``config.json``,
-    ``manifest.json``, ``run.json`` (git revision, versions), ``curve.csv``, ``validation.csv``.
+    ``manifest.json``, ``run.json`` (git revision, versions), ``curve.csv``, ``validation.csv``,
+    and ``skipped.csv`` where pictures could not be used.
 
     Args:
         config: the settings.
@@ -54,6 +56,7 @@ def fit(
         restore_encoder(model.encoder, state, resume)
     if fabric.is_global_zero:
         write_record(config, out, [*data.train, *data.held])
+        write_unusable(out / "skipped.csv", data.unusable)
     task = IdentityTask(config, data, model, fabric=fabric)
     if state is None and config.start != "checkpoint":
         task.calibrate()
