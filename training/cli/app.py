@@ -9,10 +9,17 @@ import typer
 from facestream.engines.errors import EngineError
 
 from ..errors import TrainingError
+from .cohort import cohort
+from .compare import compare
 from .console import err
 from .evaluate import evaluate
 from .export import export
+from .fewshot import fewshot
 from .fit import fit_command, resume
+from .generate import generate, interpolate, reconstruct, repair_command
+from .generator import evaluate_generator, fit_generator_command
+from .pose import pose
+from .prepare import prepare
 
 app = typer.Typer(
     name="facestream-train",
@@ -21,10 +28,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(prepare)
 app.command("fit")(fit_command)
 app.command()(resume)
 app.command()(evaluate)
+app.command()(pose)
 app.command()(export)
+app.command()(fewshot)
+app.command()(cohort)
+app.command()(compare)
+app.command("fit-generator")(fit_generator_command)
+app.command("evaluate-generator")(evaluate_generator)
+app.command()(generate)
+app.command()(interpolate)
+app.command()(reconstruct)
+app.command("repair")(repair_command)
 
 
 def main() -> None:
