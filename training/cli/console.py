@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from ..errors import TrainingError
 
 err = Console(stderr=True)
 SHARED = Path("../shared/data")
@@ -55,3 +58,18 @@ def folder(path: Path) -> Path:
     """The folder, made if it is missing."""
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def put_setting(settings: dict[str, Any], item: str) -> None:
+    """Put ``name=value`` (or ``group.name=value``) into settings; values are JSON or text."""
+    name, equals, text = item.partition("=")
+    if not equals:
+        raise TrainingError(f"--set wants name=value, not {item!r}")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    *groups, last = name.split(".")
+    for group in groups:
+        settings = settings.setdefault(group, {})
+    settings[last] = value

@@ -16,7 +16,16 @@ from ..fit.checkpoint import load_checkpoint
 from ..fit.config import FitConfig
 from ..fit.loop import LAST
 from ..fit.run import fit
-from .console import SHARED, DataOption, OutOption, TeacherOption, progress_bar, teller
+from .console import (
+    SHARED,
+    DataOption,
+    OutOption,
+    TeacherOption,
+    progress_bar,
+    put_setting,
+    teller,
+)
+from .generator import is_generator, resume_generator
 
 
 def fit_command(
@@ -44,7 +53,7 @@ def fit_command(
     else:
         settings = {"data": str(data), "teacher": str(teacher)}
     for item in option or []:
-        _set(settings, item)
+        put_setting(settings, item)
     _run(_validated(settings), out, None)
 
 
@@ -58,9 +67,13 @@ def resume(
 
     Example: facestream-train resume runs/vae
     """
-    settings = json.loads(load_checkpoint(run / LAST)["config"])
+    state = load_checkpoint(run / LAST)
+    if is_generator(state):
+        resume_generator(run / LAST, run, option or [])
+        return
+    settings = json.loads(state["config"])
     for item in option or []:
-        _set(settings, item)
+        put_setting(settings, item)
     _run(_validated(settings), run, run / LAST)
 
 
@@ -73,21 +86,6 @@ def _run(config: FitConfig, out: Path, resume: Path | None) -> None:
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}")
     Console().print(table)
-
-
-def _set(settings: dict[str, Any], item: str) -> None:
-    """Put ``name=value`` (or ``group.name=value``) into settings; values are JSON or text."""
-    name, equals, text = item.partition("=")
-    if not equals:
-        raise TrainingError(f"--set wants name=value, not {item!r}")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    *groups, last = name.split(".")
-    for group in groups:
-        settings = settings.setdefault(group, {})
-    settings[last] = value
 
 
 def _validated(settings: dict[str, Any]) -> FitConfig:

@@ -44,7 +44,10 @@ class GeneratorConfig(BaseModel):
         appearance: length of the appearance code.
         judged: pictures of a batch that the teacher looks at, for the perceptual loss and, with
             the appearance of another picture, for the identity loss; 0 does without.
+        rivals: pictures of a batch that the discriminator looks at.
         judge_every: steps from one such look to the next; its losses count as many times more.
+        components: pictures whose principal components are the start of the linear parts; 0 starts
+            from chance.
         holes: share of the pictures that are fed with a hole in them, 0..1.
     """
 
@@ -56,7 +59,7 @@ class GeneratorConfig(BaseModel):
     datasets: tuple[str, ...] = ()
     limit: int = Field(default=0, ge=0)
     held_out_percent: int = Field(default=4, ge=1, le=50)
-    validation_pictures: int = Field(default=96, ge=2)
+    validation_pictures: int = Field(default=64, ge=2)
     objective: Objective = "vae"
     init: Path | None = None
     appearance: int = Field(default=APPEARANCE_DIM, ge=2)
@@ -65,8 +68,10 @@ class GeneratorConfig(BaseModel):
     lr: float = Field(default=1.5e-3, gt=0)
     lr_discriminator: float = Field(default=2e-4, gt=0)
     judged: int = Field(default=3, ge=0)
-    judge_every: int = Field(default=3, ge=1)
-    holes: float = Field(default=0.5, ge=0, le=1)
+    rivals: int = Field(default=8, ge=2)
+    judge_every: int = Field(default=4, ge=1)
+    components: int = Field(default=8000, ge=0)
+    holes: float = Field(default=0.3, ge=0, le=1)
     weights: GeneratorWeights = GeneratorWeights()
     seed: int = 0
     log_every: int = Field(default=20, ge=1)

@@ -8,7 +8,6 @@ chain of convolutions, so going back is one convolution with the turned weights 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
+from ..data.faces import sha256_of
 from ..errors import TrainingError
 from ..export.encoder import fold_mu_head
 from ..export.graph import to_onnx
@@ -80,6 +80,22 @@ class _Unit(nn.Module):
         return F.conv2d(gradient, self.turned, padding=padding, groups=self.groups)
 
 
+def _unit(conv: nn.Module, norm: nn.Module, act: nn.Module) -> _Unit:
+    if not (
+        isinstance(conv, nn.Conv2d)
+        and isinstance(norm, nn.BatchNorm2d)
+        and isinstance(act, nn.PReLU)
+    ):
+        raise TrainingError("the teacher's trunk is not made of convolution, batch norm and PReLU")
+    return _Unit(fuse_conv_bn_eval(conv, norm), act.weight.detach())
+
+
+def _as_unit(module: nn.Module) -> _Unit:
+    if not isinstance(module, _Unit):
+        raise TypeError(f"{type(module).__name__} is no unit")
+    return module
+
+
 class JudgeGraph(nn.Module):
     """The teacher's losses of made faces and their gradient, without autograd.
 
@@ -93,10 +109,9 @@ class JudgeGraph(nn.Module):
             raise TrainingError("the judge is made for the 'mobile' trunk")
         teacher = teacher.eval()
         trunk = teacher.backbone
-        units = [trunk.stem, *(unit for block in trunk.blocks for unit in block)]
-        self.units = nn.ModuleList(
-            _Unit(fuse_conv_bn_eval(conv, norm), act.weight.detach()) for conv, norm, act in units
-        )
+        # Each block is two units of (convolution, batch norm, PReLU).
+        units = [trunk.stem, *(unit for block in trunk.blocks for unit in block.children())]
+        self.units = nn.ModuleList(_unit(*unit.children()) for unit in units)
         # Unit after which a stage ends: each block has two, behind the stem.
         self.taps = tuple(2 * (tap + 1) for tap in Mobile.TAPS[:LAYERS])
         self.dense = fold_mu_head(teacher)
@@ -118,7 +133,7 @@ class JudgeGraph(nn.Module):
         slopes: dict[int, Tensor] = {}
         distances = []
         for i, unit in enumerate(self.units):
-            x, before = unit.forth(x)
+            x, before = _as_unit(unit).forth(x)
             befores.append(before[:count])
             if i in self.taps:
                 distance, slope = _distance(x[:count], x[count:])
@@ -134,7 +149,7 @@ class JudgeGraph(nn.Module):
         for i in reversed(range(len(self.units))):
             if i in slopes:
                 gradient = gradient + slopes[i]
-            gradient = self.units[i].back(gradient, befores[i])
+            gradient = _as_unit(self.units[i]).back(gradient, befores[i])
         perceptual = torch.stack(distances).mean(dim=0)
         return 1.0 - cosine[:, 0], perceptual, gradient * scale
 
@@ -158,19 +173,22 @@ class Judge:
         teacher: SFace's ONNX file.
         device: where the generator is trained.
         threads: CPU threads.
+        cache: folder that keeps the graph between runs: it takes a while to write.
 
     Raises:
         TrainingError: the teacher's file is missing or another network.
     """
 
-    def __init__(self, teacher: Path, device: torch.device, *, threads: int) -> None:
+    def __init__(self, teacher: Path, device: torch.device, *, threads: int, cache: Path) -> None:
         self.encoder = make_vae("mobile").encoder
         load_sface(self.encoder, teacher)
         self.encoder.eval().requires_grad_(False)
         graph = JudgeGraph(self.encoder).eval().requires_grad_(False)
         self.encoder.to(device)
         self._run: JudgeRun = (
-            _in_engine(graph, threads=threads) if device.type == "cpu" else graph.to(device)
+            _in_engine(graph, cache / f"judge_{sha256_of(teacher)[:16]}.onnx", threads=threads)
+            if device.type == "cpu"
+            else graph.to(device)
         )
 
     def __call__(self, made: Tensor, real: Tensor, target: Tensor, weights: Tensor) -> Judgement:
@@ -182,17 +200,19 @@ class Judge:
         return Judgement(identity, perceptual, (made.float() * gradient).sum() / len(made))
 
 
-def _in_engine(graph: JudgeGraph, *, threads: int) -> JudgeRun:
-    picture = torch.rand(2, 3, INPUT_SIZE, INPUT_SIZE) - 0.5
-    example = (picture, picture.flip(0), torch.randn(2, 128), torch.ones(2, 2))
+def _in_engine(graph: JudgeGraph, file: Path, *, threads: int) -> JudgeRun:
     names = ("made", "real", "target", "weights")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "judge.onnx"
+    if not file.is_file():
+        picture = torch.rand(2, 3, INPUT_SIZE, INPUT_SIZE) - 0.5
+        example = (picture, picture.flip(0), torch.randn(2, 128), torch.ones(2, 2))
         model = to_onnx(
             graph, example, inputs=names, outputs=("identity", "perceptual", "gradient")
         )
-        file.write_bytes(model.SerializeToString())
-        engine = load_engine(file, options=EngineOptions(threads=threads, static_shapes=True))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}")
+        partial.write_bytes(model.SerializeToString())
+        partial.replace(file)
+    engine = load_engine(file, options=EngineOptions(threads=threads, static_shapes=True))
 
     def run(*tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         feeds = {

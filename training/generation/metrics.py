@@ -51,7 +51,7 @@ def ssim(a: Picture, b: Picture, *, where: NDArray[np.bool_] | None = None) -> f
         raise ValueError(f"pictures of {a.shape} and {b.shape} cannot be compared")
     if where is not None and not where.any():
         raise ValueError("no pixel counts")
-    mean, full = structural_similarity(
+    mean, full = structural_similarity(  # type: ignore[no-untyped-call]
         a,
         b,
         channel_axis=2,

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.faces import STREAKED_SETS
 from ..data.prepared import prepare
-from ..errors import CheckpointError
+from ..errors import CheckpointError, DataError
 from ..fit.checkpoint import load_checkpoint, restore_module, write_json
 from ..fit.loop import Progress, RunSchedule, run_task, silent
 from ..fit.run import start_fabric, write_record
-from ..models.appearance import FaceGenerator
+from ..losses.identity import direction
+from ..models.appearance import FaceGenerator, with_holes
+from .components import start_linear
 from .config import GeneratorConfig
+from .prior import LatentPrior
 from .task import GeneratorTask
+from .views import read_held_out
 
 KINDS = ("generator", "generator-gan")
 
@@ -46,6 +55,8 @@ def fit_generator(
     task = GeneratorTask(config, data, fabric=fabric, out=out)
     if state is None and config.init is not None:
         start_from(task, config.init)
+    elif state is None and config.components > 0:
+        start_linear(task.module.generator, config, data)
     plan = RunSchedule(
         steps=config.steps,
         batch=config.batch,
@@ -101,12 +112,50 @@ def load_generator(path: Path) -> tuple[FaceGenerator, GeneratorConfig]:
     return generator.eval(), config
 
 
-def _weights(path: Path) -> dict[str, object]:
+@torch.no_grad()
+def measure_prior(checkpoint: Path, out: Path, *, count: int = 4000) -> LatentPrior:
+    """Measure the codes of training pictures, and keep their Gaussian beside the checkpoint.
+
+    Args:
+        checkpoint: of a generator.
+        out: the ``.npy`` file.
+        count: pictures to measure, drawn by the run's seed.
+
+    Raises:
+        CheckpointError: as ``load_generator``.
+        DataError: the run's training pictures are not there any more.
+    """
+    generator, config = load_generator(checkpoint)
+    data = prepare(config.as_fit(), silent)
+    # Streaks would come out in the samples.
+    whole = [i for i, row in enumerate(data.train) if row.dataset not in STREAKED_SETS]
+    order = np.random.default_rng(config.seed).permutation(whole or len(data.train))[:count]
+    faces, _ = read_held_out(config.data, [data.train[i] for i in order])
+    identity = direction(torch.from_numpy(data.train_targets[order]))
+    mus, logvars = [], []
+    for start in range(0, len(order), 64):
+        part = slice(start, start + 64)
+        pictures = torch.from_numpy(np.ascontiguousarray(faces[part].transpose(0, 3, 1, 2)))
+        known = torch.ones(len(pictures), 1, *pictures.shape[2:])
+        mu, logvar = generator.appearance(
+            with_holes(pictures.float() / 127.5 - 1.0, known), identity[part]
+        )
+        mus.append(mu.numpy())
+        logvars.append(logvar.numpy())
+    try:
+        prior = LatentPrior.fit(identity.numpy(), np.concatenate(mus), np.concatenate(logvars))
+    except ValueError as error:
+        raise DataError(f"the codes have no Gaussian: {error}; train on more pictures") from error
+    prior.save(out)
+    return prior
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
     state = load_checkpoint(path)
     if state.get("kind") not in KINDS:
         raise CheckpointError(
             f"{path} holds no generator but a run of kind '{state.get('kind', 'identity')}'; "
             "give a checkpoint of facestream-train fit-generator"
         )
-    weights: dict[str, object] = state["model"]
+    weights: dict[str, Tensor] = state["model"]
     return weights

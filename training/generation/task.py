@@ -87,15 +87,23 @@ class GeneratorTask:
         identity = data.train_targets.shape[1]
         generator = FaceGenerator(identity=identity, appearance=config.appearance)
         self.module = GeneratorModule(generator, rival)
-        self.module.to(fabric.device, memory_format=torch.channels_last)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": _adam(generator, config.lr, beta=0.9 if rival is None else 0.5)
+        self.module.to(fabric.device)
+        for parameter in self.module.parameters():
+            if parameter.ndim == 4:  # a third faster on a CPU
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        optimizers: dict[str, torch.optim.Optimizer] = {
+            "generator": _adam(_rates(generator, config.lr), beta=0.9 if rival is None else 0.5)
         }
         if rival is not None:
-            self.optimizers["discriminator"] = _adam(rival, config.lr_discriminator, beta=0.5)
+            optimizers["discriminator"] = _adam(
+                [([*rival.parameters()], config.lr_discriminator)], beta=0.5
+            )
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = optimizers
         self._judge: Judge | None = None
         if config.judged > 0:
-            self._judge = Judge(config.teacher, fabric.device, threads=config.threads)
+            self._judge = Judge(
+                config.teacher, fabric.device, threads=config.threads, cache=config.cache
+            )
         self._held: HeldOutFaces = prepare_held_out(config.data, data.held, data.held_targets)
         self._said: dict[str, float] = {}  # the judge's latest figures
         self._validations = 0
@@ -166,12 +174,12 @@ class GeneratorTask:
         target = batch["target"].to(device)[order]
         spread = batch["noise"].to(device)[order][:, None]
         chance = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        mu, logvar = generator.appearance(with_holes(picture, known))
+        doubt = torch.randn(target.shape, generator=chance).to(device)
+        identity = direction(target) + spread * doubt
+        mu, logvar = generator.appearance(with_holes(picture, known), identity)
         mu, logvar = mu.float(), logvar.float()
         noise = torch.randn(mu.shape, generator=chance).to(device)
         appearance = reparameterise(mu, logvar, noise)
-        doubt = torch.randn(target.shape, generator=chance).to(device)
-        identity = direction(target) + spread * doubt
         few = min(config.judged, len(mu)) if step % config.judge_every == 0 else 0
         # Another picture's appearance on these identities: who it is must not hang on the rest.
         other = appearance.roll(1, dims=0)[:few]
@@ -223,7 +231,7 @@ class GeneratorTask:
     def _face(self, rival: Discriminator, seen: _Made) -> tuple[Tensor, Tensor]:
         """The generator's side against the discriminator, and the distance in its features."""
         rival.requires_grad_(False)
-        half = max(2, len(seen.made) // 2)
+        half = min(len(seen.made), self._config.rivals)
         logits, maps = rival(torch.cat([seen.shown()[:half], seen.swapped]))
         with torch.no_grad():
             _, wanted = rival(seen.picture[:half])
@@ -234,7 +242,7 @@ class GeneratorTask:
     def _teach_discriminator(
         self, rival: Discriminator, seen: _Made, step: int
     ) -> dict[str, float]:
-        half = max(2, len(seen.made) // 2)
+        half = min(len(seen.made), self._config.rivals)
         optimizer = self.optimizers["discriminator"]
         optimizer.zero_grad(set_to_none=True)
         made = torch.cat([seen.shown()[:half], seen.swapped]).detach()
@@ -262,9 +270,27 @@ class GeneratorTask:
         optimizer.step()
 
 
-def _adam(module: nn.Module, rate: float, *, beta: float) -> torch.optim.Optimizer:
-    groups = [{"params": [*module.parameters()], "lr": rate, "base_lr": rate}]
-    return torch.optim.AdamW(groups, betas=(beta, 0.99), weight_decay=1e-4)
+def _rates(generator: FaceGenerator, rate: float) -> list[tuple[list[nn.Parameter], float]]:
+    """Parameters and their rates.
+
+    Adam moves each weight by about its rate, whatever its size: a sum over thousands of inputs
+    that starts from components would be thrown far off by steps that suit a convolution.
+    """
+    encoder, decoder = generator.appearance, generator.decoder
+    slower = [([*encoder.linear.parameters()], 0.01), ([*encoder.dense.parameters()], 0.1)]
+    if decoder.linear is not None:
+        slower.append(([*decoder.linear.parameters()], 0.1))
+    taken = {id(p) for group, _ in slower for p in group}
+    rest = [p for p in generator.parameters() if id(p) not in taken]
+    return [(rest, rate), *((group, rate * factor) for group, factor in slower)]
+
+
+def _adam(groups: list[tuple[list[nn.Parameter], float]], *, beta: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        [{"params": params, "lr": rate, "base_lr": rate} for params, rate in groups],
+        betas=(beta, 0.99),
+        weight_decay=0.0,
+    )
 
 
 def _latent_figures(seen: _Made) -> dict[str, float]:

@@ -76,10 +76,10 @@ def validate(
         picture, known = held.picture[part].to(device), held.known[part].to(device)
         mask, target = held.mask[part].to(device), held.target[part].to(device)
         identity = direction(target)
-        mu, logvar = generator.appearance(with_holes(picture, torch.ones_like(known)))
+        mu, logvar = generator.appearance(with_holes(picture, torch.ones_like(known)), identity)
         made = generator.decode(identity, mu).float()
         repaired = generator.decode(
-            identity, generator.appearance(with_holes(picture, known))[0]
+            identity, generator.appearance(with_holes(picture, known), identity)[0]
         ).float()
         errors.append(_error(made, picture, mask))
         hole_errors.append(_error(repaired, picture, mask * (1 - known)))

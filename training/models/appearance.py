@@ -13,24 +13,33 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from .decoder import GENERATOR_WIDTHS, Decoder
+from .decoder import GENERATOR_WIDTHS, LINEAR_SIZE, Decoder
 from .vae import LATENT_DIM, LOGVAR_RANGE, reparameterise
 
 APPEARANCE_DIM: Final = 128
-APPEARANCE_WIDTHS: Final = (32, 64, 128, 192)
+APPEARANCE_WIDTHS: Final = (32, 64, 96, 128)
 
 
 class AppearanceEncoder(nn.Module):
-    """Pictures, perhaps with holes, to the mean and log variance of their appearance.
+    """Pictures, perhaps with holes, and whose they are, to the appearance's mean and log variance.
+
+    A linear map of the picture at half size and of the identity, which can start from principal
+    components, plus small convolutions.
 
     Args:
+        identity: D, the length of the identity.
         dim: A, the length of the appearance code.
         widths: channels of the 56×56, 28×28, 14×14 and 7×7 maps.
     """
 
     def __init__(
-        self, *, dim: int = APPEARANCE_DIM, widths: tuple[int, ...] = APPEARANCE_WIDTHS
+        self,
+        *,
+        identity: int = LATENT_DIM,
+        dim: int = APPEARANCE_DIM,
+        widths: tuple[int, ...] = APPEARANCE_WIDTHS,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -43,15 +52,19 @@ class AppearanceEncoder(nn.Module):
             ]
         self.layers = nn.Sequential(*layers)
         self.dense = nn.Linear(widths[-1] * 7 * 7, 2 * dim)
+        self.linear = nn.Linear(3 * LINEAR_SIZE**2 + identity, dim, bias=False)
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, picture: Tensor, identity: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar, both N×A.
 
         Args:
             picture: N×4×112×112: RGB in −1..1, 0 where a pixel is missing, and as the fourth
                 channel 1 where it is known (``with_holes``).
+            identity: N×D, ``direction(mu)`` of the recogniser.
         """
-        mu, logvar = self.dense(self.layers(picture).flatten(1)).chunk(2, dim=1)
+        small = F.avg_pool2d(picture[:, :3], 2).flatten(1)
+        bent, logvar = self.dense(self.layers(picture).flatten(1)).chunk(2, dim=1)
+        mu = self.linear(torch.cat([small, identity], dim=1)) + bent
         return mu, logvar.clamp(*LOGVAR_RANGE)
 
 
@@ -81,8 +94,8 @@ class FaceGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.identity_dim = identity
-        self.appearance = AppearanceEncoder(dim=appearance)
-        self.decoder = Decoder(dim=identity + appearance, widths=widths, refine=1)
+        self.appearance = AppearanceEncoder(identity=identity, dim=appearance)
+        self.decoder = Decoder(dim=identity + appearance, widths=widths, linear="added")
 
     def decode(self, identity: Tensor, appearance: Tensor) -> Tensor:
         """N×3×112×112 RGB in −1..1 from N×D and N×A."""
@@ -93,5 +106,5 @@ class FaceGenerator(nn.Module):
         self, picture: Tensor, known: Tensor, identity: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruction, and mu and logvar of the appearance."""
-        mu, logvar = self.appearance(with_holes(picture, known))
+        mu, logvar = self.appearance(with_holes(picture, known), identity)
         return self.decode(identity, reparameterise(mu, logvar)), mu, logvar

@@ -1,0 +1,138 @@
+"""Repair: fills a hole in a face with what fits the rest, by search in the space of codes.
+
+The start is what the repair-trained encoder reads from the known pixels; from there the code moves
+so that the known pixels are met, held by how likely a code is (its encoder's doubt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .holes import Hole
+from .synthesis import Code, Synthesis, to_pictures
+
+Picture = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class RepairOptions:
+    """How the code is sought.
+
+    Attributes:
+        steps: of the search; 0 keeps what the encoder says.
+        rate: size of a step.
+        prior: weight of a code's likelihood against the known pixels' squared error (−1..1).
+        feather: width of the seam, pixels.
+    """
+
+    steps: int = 120
+    rate: float = 0.03
+    prior: float = 0.01
+    feather: float = 2.0
+
+
+def repair(
+    synthesis: Synthesis,
+    faces: Picture,
+    holes: NDArray[np.bool_],
+    *,
+    options: RepairOptions | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Picture:
+    """Faces with their holes filled; what is outside of the holes stays as it is.
+
+    Args:
+        synthesis: generator and recogniser.
+        faces: N×112×112×3 RGB uint8. What is in the holes is not looked at.
+        holes: N×112×112, True where a face is to be repaired.
+        progress: called with steps done and their number.
+
+    Raises:
+        ValueError: shapes that do not fit, or a face with nothing known.
+    """
+    options = options or RepairOptions()
+    if faces.ndim != 4 or holes.shape != faces.shape[:3]:
+        raise ValueError(f"{holes.shape} are no holes of faces {faces.shape}")
+    if holes.all(axis=(1, 2)).any():
+        raise ValueError("nothing of the face is known: the hole must leave a part of it")
+    code = synthesis.encode(filled(faces, holes), holes=holes)
+    made = _search(synthesis, code, faces, holes, options, progress)
+    return np.stack(
+        [
+            blend(face, new, hole, feather=options.feather)
+            for face, new, hole in zip(faces, made, holes, strict=True)
+        ]
+    )
+
+
+def filled(faces: Picture, holes: NDArray[np.bool_]) -> Picture:
+    """Faces with a smooth fill in their holes: for the recogniser, which cannot be told of them."""
+    return np.stack(
+        [
+            np.asarray(cv2.inpaint(face, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA), np.uint8)
+            for face, hole in zip(faces, holes, strict=True)
+        ]
+    )
+
+
+def blend(face: Picture, made: Picture, hole: Hole, *, feather: float) -> Picture:
+    """The made pixels in the hole, fading into the face over a few pixels inside of the hole.
+
+    The made part is first shifted in colour by what it is off along the hole's edge.
+    """
+    ring = cv2.dilate(hole.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool) & ~hole
+    values = made.astype(np.float32)
+    if ring.any():
+        values = values + (face[ring].astype(np.float32) - values[ring]).mean(axis=0)
+    share = hole.astype(np.float32)
+    if feather > 0:
+        # Distance to the nearest known pixel: nothing outside of the hole is changed.
+        share = np.minimum(
+            np.asarray(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)) / feather, 1.0
+        )
+    mixed = face * (1 - share[:, :, None]) + values * share[:, :, None]
+    return np.asarray(mixed.round().clip(0, 255), np.uint8)
+
+
+def _search(
+    synthesis: Synthesis,
+    code: Code,
+    faces: Picture,
+    holes: NDArray[np.bool_],
+    options: RepairOptions,
+    progress: Callable[[int, int], None],
+) -> Picture:
+    wanted = torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))).float()
+    wanted = wanted / 127.5 - 1.0
+    known = 1.0 - torch.from_numpy(holes)[:, None].float()
+    share = known.flatten(1).sum(dim=1) * 3
+    starts = [torch.from_numpy(code.identity), torch.from_numpy(code.appearance)]
+    spreads = [
+        torch.from_numpy(code.sigma),
+        torch.exp(torch.from_numpy(code.logvar) / 2).clamp_min(0.1),
+    ]
+    # In units of the doubt, so that one step size suits both halves.
+    moves = [torch.zeros_like(start).requires_grad_(True) for start in starts]
+
+    def decoded() -> torch.Tensor:
+        codes = (a + move * b for a, move, b in zip(starts, moves, spreads, strict=True))
+        return synthesis.generator.decode(*codes)
+
+    optimizer = torch.optim.Adam(moves, lr=options.rate)
+    for step in range(options.steps):
+        optimizer.zero_grad()
+        made = decoded()
+        error = ((made - wanted).square() * known).flatten(1).sum(dim=1) / share
+        unlikely = torch.cat(moves, dim=1).square().mean(dim=1)
+        torch.autograd.backward((error + options.prior * unlikely).sum())
+        optimizer.step()
+        progress(step + 1, options.steps)
+    with torch.no_grad():
+        return to_pictures(decoded())
