@@ -94,7 +94,7 @@ def as_markdown(comparison: Comparison, *, command: str, note: str) -> str:
         f"Each was trained on the same {results[0].pictures:,} pictures in the same order "
         f"({config.steps} batches of {config.batch}, seed {config.seed}), from fresh weights "
         "unless its name says otherwise. LFW: 10 folds, grey pictures, our own detection. PSNR, "
-        f"SSIM and identity cosine: reconstructions of {config.faces} faces of held-out people from mu. "
+        f"SSIM and identity cosine: {config.faces} faces of held-out people, made from mu. "
         f"Fréchet distance: {config.samples} samples of the prior against the training faces, on "
         f"the teacher's embeddings; {comparison.held} real faces of held-out people are at "
         f"{comparison.floor:.1f}. Faces/s: the encoder's, batch 8, all encoders taking turns in "

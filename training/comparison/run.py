@@ -18,6 +18,7 @@ from ..errors import TrainingError
 from ..fit.checkpoint import git_revision, load_checkpoint, restore_module, write_json
 from ..fit.loop import LAST, Progress, RunSchedule, run_task, silent
 from ..fit.run import start_fabric
+from ..generation.metrics import frechet_distance
 from ..generation.views import read_held_out
 from ..models.cost import count_macs, count_parameters
 from .contenders import CONTENDERS, CompareConfig, Contender, chosen
@@ -132,22 +133,21 @@ def compare(config: CompareConfig, out: Path, *, progress: Progress = silent) ->
     for name in names:
         result = _kept(out / name / RESULT, config)
         results.append(result or _run(bench, name, CONTENDERS[name], out / name))
-    floor = measure_floor(data)
+    # As many as the samples: the distance grows when there are fewer.
+    real = _spread(len(data.held), config.samples)
     cards = {r.name: out / r.name / "encoder.json" for r in results if r.macs is not None}
     speeds = measure_speed(cards, threads=config.threads) if cards else {}
     return Comparison(
         results=[r.model_copy(update={"faces_per_second": speeds.get(r.name)}) for r in results],
-        floor=floor,
-        held=len(data.held),
+        floor=measure_floor(data, real),
+        held=len(real),
         revision=git_revision(Path(__file__).parent),
     )
 
 
-def measure_floor(data: Prepared) -> float:
+def measure_floor(data: Prepared, rows: list[int]) -> float:
     """Fréchet distance between the teacher's embeddings of held-out and of training faces."""
-    from ..generation.metrics import frechet_distance
-
-    return float(frechet_distance(data.held_targets, data.train_targets))
+    return float(frechet_distance(data.held_targets[rows], data.train_targets))
 
 
 def _spread(count: int, wanted: int) -> list[int]:
