@@ -71,6 +71,7 @@ class ModelCard(_Strict):
         excluded: what was kept out of training, and why.
         metrics: name to value, as measured on ``file``.
         thresholds: for a recogniser.
+        encoder: for what belongs to an encoder (a cohort, a decoder): that encoder's ``id``.
         created: ISO 8601 date.
     """
 
@@ -90,6 +91,7 @@ class ModelCard(_Strict):
     excluded: Any = None
     metrics: dict[str, Any] = Field(default_factory=dict)
     thresholds: Thresholds | None = None
+    encoder: str | None = None
     created: str
 
 

@@ -74,9 +74,12 @@ class TrackingSettings(_Group):
 class RecognitionSettings(_Group):
     """Deciding who a face is; what fails a test stays ``unknown`` with the reason."""
 
+    normalise: Literal["cohort", "none"] = "cohort"
+    """``cohort``: from each similarity is taken what the face has in common with strangers, so
+    that one threshold serves young and old alike; ``none``: the plain cosine."""
     threshold: float | None = Field(default=None, ge=-1, le=1, strict=True)
-    """Lowest cosine similarity that gives a name. Unset: the default in the model's card,
-    calibrated at a stated false-match rate."""
+    """Lowest similarity that gives a name. Unset: the default in the card of the cohort or, with
+    normalise = "none", of the model, calibrated at a stated false-match rate."""
     margin: float = Field(default=0.05, ge=0, le=1, strict=True)
     """How much more similar the best person must be than the second (else ``ambiguous``)."""
     max_sigma: float | None = Field(default=None, gt=0, strict=True)

@@ -77,7 +77,8 @@ class Sighting(_Event):
     name: str = "unknown"
     """The person's name, or ``unknown``."""
     similarity: Fraction = Field(default=0.0, ge=-1.001, le=1.001)
-    """Cosine to the best template of the gallery, −1 to 1; 0 when nothing was searched."""
+    """To the best template of the gallery, −1 to 1; 0 when nothing was searched. The cosine, less
+    what strangers share (with ``recognition.normalise = "none"`` the plain cosine)."""
     probability: Fraction = Field(default=0.0, ge=0, le=1)
     """Calibrated probability that the best person is right, 0 to 1."""
     uncertainty: Annotated[Fraction | None, BeforeValidator(_finite_or_none)] = None

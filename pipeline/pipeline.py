@@ -21,8 +21,8 @@ from .config import Settings
 from .errors import Closed, SourceError, StageFailed
 from .events import Sighting
 from .gallery import Gallery
-from .gallery.decision import Thresholds
 from .inbox import Inbox
+from .matcher import open_matcher
 from .metrics import Metrics
 from .networks import load_models
 from .reader import Reader, SourceState
@@ -32,7 +32,6 @@ from .sources import SourceOptions, SourceSpec, expand_sources
 from .stage import Batching, run_stage
 from .stages.detect import DetectStage
 from .stages.looks import LookPolicy
-from .stages.matching import Matcher
 from .stages.recognise import Ended, RecogniseStage, TrackingRules
 from .stages.sightings import sighting_of
 from .stages.source_ends import SourceEndsStage
@@ -116,6 +115,7 @@ class Pipeline(Closing):
         self.gallery = gallery
         if gallery is not None:
             gallery.require_model(self.encoder.model_id)
+        self._matcher = open_matcher(gallery, self.encoder.card, self.settings.recognition)
 
     def close(self) -> None:
         """Stop what runs and free the networks; may be repeated."""
@@ -206,14 +206,7 @@ class Pipeline(Closing):
         self, states: Sequence[SourceState], results: Channel[_Output]
     ) -> SourceEndsStage:
         settings = self.settings
-        tracking, recognition = settings.tracking, settings.recognition
-        thresholds = Thresholds.from_card(
-            self.encoder.card,
-            similarity=recognition.threshold,
-            margin=recognition.margin,
-            max_sigma=recognition.max_sigma,
-            min_size=recognition.min_face_to_name,
-        )
+        tracking = settings.tracking
 
         def announce(ended: Ended) -> None:
             event = sighting_of(ended, min_faces=tracking.min_faces, model=self.encoder.model_id)
@@ -222,7 +215,7 @@ class Pipeline(Closing):
 
         stage = RecogniseStage(
             self.encoder,
-            Matcher(self.gallery, thresholds),
+            self._matcher,
             rules=TrackingRules(
                 min_iou=tracking.iou,
                 absence_seconds=tracking.absence_seconds,

@@ -138,7 +138,8 @@ class Identity:
     Attributes:
         person_id: the gallery's id, or None when unknown.
         name: the person's name, or None when unknown.
-        similarity: cosine to the best template, −1..1 (0 when nothing was searched).
+        similarity: to the best template, −1..1 (0 when nothing was searched): the cosine, or
+            that normalised by a cohort.
         probability: calibrated probability that ``name`` is right, 0..1.
         reason: why it is unknown; None when known.
     """

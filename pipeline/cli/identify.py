@@ -14,10 +14,10 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from ..config import Settings, load_settings
+from ..config import load_settings
 from ..errors import ImageError, SourceError
 from ..gallery import Gallery
-from ..gallery.decision import Thresholds
+from ..matcher import open_matcher
 from ..networks import Models, load_models
 from ..stages.matching import Look, Matcher
 from ..types import Faces, Identity, Image
@@ -84,7 +84,7 @@ def identify_images(
         models = stack.enter_context(load_models(settings))
         if people is not None:
             people.require_model(models.encoder.model_id)
-        matcher = Matcher(people, _thresholds(settings, models))
+        matcher = open_matcher(people, models.encoder.card, settings.recognition)
         named = list(_named(files, models, matcher))
     problems = [one.problem for one in named if one.problem is not None]
     if len(problems) == len(named):
@@ -99,17 +99,6 @@ def identify_images(
     for problem in problems:
         stderr().print(f"facestream: {problem}", soft_wrap=True, markup=False)
     return BAD_INPUT if problems else 0
-
-
-def _thresholds(settings: Settings, models: Models) -> Thresholds:
-    recognition = settings.recognition
-    return Thresholds.from_card(
-        models.encoder.card,
-        similarity=recognition.threshold,
-        margin=recognition.margin,
-        max_sigma=recognition.max_sigma,
-        min_size=recognition.min_face_to_name,
-    )
 
 
 def _named(files: Sequence[str], models: Models, matcher: Matcher) -> Iterator[Named]:

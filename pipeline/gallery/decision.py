@@ -19,6 +19,7 @@ from ..types import Floats, Identity, Reason
 
 if TYPE_CHECKING:
     from facestream.engines.cards import ModelCard
+    from facestream.engines.cards import Thresholds as Calibrated
 
 # Two people this close in cosine are not told apart by the encoder's noise.
 MARGIN = 0.05
@@ -32,7 +33,8 @@ class Matches(NamedTuple):
     """The most similar people of M faces, best first.
 
     Attributes:
-        similarities: M×k float32 cosines, −inf where there are fewer than k people.
+        similarities: M×k float32 cosines, or normalised by a cohort, −inf where there are
+            fewer than k people.
         person_ids: M×k int64, −1 where there are fewer.
         names: M rows of k names, None where there are fewer.
     """
@@ -79,6 +81,7 @@ class Thresholds:
         cls,
         card: ModelCard,
         *,
+        calibrated: Calibrated | None = None,
         similarity: float | None = None,
         margin: float = MARGIN,
         max_sigma: float | None = None,
@@ -88,6 +91,7 @@ class Thresholds:
 
         Args:
             card: the encoder's card; its ``metrics`` may hold ``max_sigma``.
+            calibrated: of a cohort's card, where similarities are normalised; else the card's.
             similarity: instead of the card's.
             margin: see the class.
             max_sigma: instead of the card's.
@@ -96,7 +100,7 @@ class Thresholds:
         Raises:
             ConfigError: the card has no thresholds and ``similarity`` is not given.
         """
-        kept = card.thresholds
+        kept = card.thresholds if calibrated is None else calibrated
         if similarity is None:
             if kept is None:
                 raise ConfigError(

@@ -11,6 +11,7 @@ from facestream.engines.closing import Closing
 from ..config import default_gallery_path
 from ..errors import GalleryError
 from ..types import Floats, Image
+from ..vision.cohort import Cohort
 from . import enrol, reembed, transfer
 from .database import Create
 from .decision import Matches
@@ -224,7 +225,7 @@ class Gallery(Closing):
 
     # --- searching -------------------------------------------------------------------------
 
-    def search(self, mu: Floats, k: int = 5) -> Matches:
+    def search(self, mu: Floats, k: int = 5, *, cohort: Cohort | None = None) -> Matches:
         """The k most similar people of each face, from memory.
 
         The index is built at the first search, and again after changes made by this object;
@@ -233,6 +234,7 @@ class Gallery(Closing):
         Args:
             mu: N×D embeddings of the gallery's model (see ``require_model``).
             k: at least 1.
+            cohort: the similarities are normalised against it; None leaves them cosines.
 
         Raises:
             ValueError: the shape does not fit.
@@ -243,7 +245,7 @@ class Gallery(Closing):
             index = self._index
         if index is None:
             raise GalleryError(f"the index of '{printable(str(self.path))}' could not be built")
-        return index.search(mu, k)
+        return index.search(mu, k, cohort=cohort)
 
     def refresh(self) -> bool:
         """Build the index anew if the gallery changed, here or in another process.

@@ -13,6 +13,7 @@ from facestream.engines.index import open_index
 from numpy.typing import NDArray
 
 from ..types import Floats
+from ..vision.cohort import Cohort
 from .decision import Matches
 from .store import Snapshot
 
@@ -32,8 +33,12 @@ class TemplateIndex:
         self._index: Index | None = None
         # The engines promise nothing about a search during a search.
         self._lock = threading.Lock()
+        # The templates' mean similarity to a cohort (its vectors' checksum), NaN until needed.
+        self._means: dict[str, Floats] = {}
+        self._unit = snapshot.mu
         if len(snapshot.photo_ids):
             unit, usable = _normalised(snapshot.mu)
+            self._unit = unit
             self._index = open_index(snapshot.mu.shape[1])
             self._index.add(snapshot.photo_ids[usable], unit[usable])
 
@@ -46,12 +51,13 @@ class TemplateIndex:
         """How many templates there are."""
         return 0 if self._index is None else len(self._index)
 
-    def search(self, mu: Floats, k: int) -> Matches:
+    def search(self, mu: Floats, k: int, *, cohort: Cohort | None = None) -> Matches:
         """The k most similar people of each face.
 
         Args:
             mu: N×D, need not be normalised; a row that is zero or not finite matches nobody.
             k: at least 1.
+            cohort: the similarities are normalised against it; None leaves them cosines.
 
         Raises:
             ValueError: the shape does not fit or k is below 1.
@@ -69,7 +75,7 @@ class TemplateIndex:
             # are k people for each face, or all photos were seen.
             depth = min(len(self._index), 4 * k)
             while len(rows):
-                scores, people_of = self._photos(unit[rows], depth)
+                scores, people_of = self._photos(unit[rows], depth, cohort)
                 short = []
                 for row, score, person in zip(rows, scores, people_of, strict=True):
                     best, first = np.unique(person, return_index=True)
@@ -88,14 +94,38 @@ class TemplateIndex:
         )
         return Matches(similarities, people, names)
 
-    def _photos(self, unit: Floats, depth: int) -> tuple[Floats, NDArray[np.int64]]:
-        """Similarities and people of the ``depth`` nearest photos, best first."""
+    def _photos(
+        self, unit: Floats, depth: int, cohort: Cohort | None
+    ) -> tuple[Floats, NDArray[np.int64]]:
+        """Similarities and people of the ``depth`` nearest photos (by cosine), best first."""
         index = self._index
         if index is None:
             raise ValueError("an empty index has no photos")
         with self._lock:
             scores, ids = index.search(unit, depth)
-        return scores, self._person_ids[np.searchsorted(self._photo_ids, ids)]
+        rows = np.searchsorted(self._photo_ids, ids)
+        if cohort is not None:
+            probe = cohort.means(unit)[:, None]
+            scores = cohort.normalised(scores, probe, self._template_means(rows, cohort))
+            order = np.argsort(-scores, axis=1, kind="stable")
+            scores = np.take_along_axis(scores, order, axis=1)
+            rows = np.take_along_axis(rows, order, axis=1)
+        return scores, self._person_ids[rows]
+
+    def _template_means(self, rows: NDArray[np.int64], cohort: Cohort) -> Floats:
+        """Mean similarity of these templates to the cohort; each is computed once."""
+        means = self._means.get(cohort.card.sha256)
+        if means is None:
+            means = self._means.setdefault(
+                cohort.card.sha256, np.full(len(self._unit), np.nan, np.float32)
+            )
+        wanted = np.unique(rows)
+        missing = wanted[np.isnan(means[wanted])]
+        if len(missing):
+            # Two threads may compute the same ones: they get the same numbers.
+            means[missing] = cohort.means(self._unit[missing])
+        found: Floats = means[rows]
+        return found
 
 
 def _normalised(mu: Floats) -> tuple[Floats, NDArray[np.bool_]]:

@@ -9,7 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from ..gallery.decision import Matches, Thresholds, decide_frame
+from ..gallery.gallery import Gallery
 from ..types import Floats, Identity
+from ..vision.cohort import Cohort
 
 # People compared for one face: the best, the runner-up that may make it ambiguous, and a few
 # more for frames in which several faces compete for the same names.
@@ -20,6 +22,18 @@ class Searcher(Protocol):
     """Finds the nearest people; the gallery is one."""
 
     def search(self, mu: Floats, k: int) -> Matches: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NormalisedSearch:
+    """A gallery whose similarities are normalised against a cohort."""
+
+    gallery: Gallery
+    cohort: Cohort
+
+    def search(self, mu: Floats, k: int) -> Matches:
+        """See ``Searcher``."""
+        return self.gallery.search(mu, k, cohort=self.cohort)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from facestream.engines.cards import MODELS, list_cards, load_card, model_path, 
 from facestream.engines.errors import ModelError
 from facestream.engines.registry import load_engine
 
-NAMES = [card.name for card in list_cards()]
+NAMES = [card.name for card in list_cards() if card.file.endswith(".onnx")]
 
 
 def card_of(content: bytes, **changes: Any) -> dict[str, Any]:
@@ -43,6 +43,18 @@ def write(folder: Path, content: bytes, **changes: Any) -> Path:
 def test_the_networks_of_the_pipeline_ship() -> None:
     assert {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet", "vae_encoder"} <= set(NAMES)
     assert {path.stem for path in MODELS.glob("*.onnx")} == set(NAMES)
+
+
+def test_whatever_ships_has_a_card_and_whatever_belongs_to_an_encoder_to_the_one_that_ships() -> (
+    None
+):
+    files = {path.name for path in MODELS.iterdir() if path.suffix in (".onnx", ".npy")}
+    assert files == {card.file for card in list_cards()}
+    for card in list_cards():
+        assert model_path(card.name).is_file()
+        assert card.encoder in (None, load_card("vae_encoder").id), (
+            f"{card.name} belongs to another encoder; make it anew: facestream-train ship"
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

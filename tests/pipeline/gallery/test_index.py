@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from facestream.engines.cards import load_card
 from facestream.pipeline.gallery.index import TemplateIndex
 from facestream.pipeline.gallery.store import Snapshot
 from facestream.pipeline.types import Floats
+from facestream.pipeline.vision.cohort import Cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,3 +74,38 @@ def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         index.search(np.ones((1, 4), np.float32), 0)
     assert index.search(np.ones((0, 4), np.float32), 2).person_ids.shape == (0, 2)
+
+
+def cohort_of(vectors: Floats, top: int) -> Cohort:
+    card = load_card("vae_cohort").model_copy(update={"sha256": "0" * 64})
+    return Cohort(vectors, top, 0.1, card)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    people=st.lists(st.integers(1, 6), min_size=1, max_size=20),
+    k=st.integers(1, 8),
+    seed=st.integers(0, 2**16),
+)
+def test_normalised_by_a_cohort(people: list[int], k: int, seed: int) -> None:
+    """Similarity less half of what probe and photo have in common with their nearest strangers."""
+    random = np.random.default_rng(seed)
+    mu, probes, strangers = (random.normal(size=(n, 8)) for n in (len(people), 3, 30))
+    index = TemplateIndex(snapshot(mu.astype(np.float32), people))
+    unit, sought, nobody = (
+        a / np.linalg.norm(a, axis=1, keepdims=True) for a in (mu, probes, strangers)
+    )
+    cohort = cohort_of(nobody.astype(np.float32), 5)
+    near = [np.sort(side @ nobody.T, axis=1)[:, -5:].mean(axis=1) for side in (sought, unit)]
+    scores = (sought @ unit.T - (near[0][:, None] + near[1][None]) / 2 + 0.1).clip(-1, 1)
+    for _ in range(2):  # the second time what the templates have in common is known
+        found = index.search(probes.astype(np.float32), k, cohort=cohort)
+        for row in range(3):
+            best = {p: max(scores[row][np.array(people) == p]) for p in people}
+            expected = sorted(best.values(), reverse=True)[:k]
+            if len(people) > 4 * k:
+                # Only the photos nearest by cosine are normalised.
+                assert found.similarities[row, 0] <= expected[0] + 1e-5
+            else:
+                assert found.similarities[row, : len(expected)] == pytest.approx(expected, abs=1e-5)
+    assert (index.search(probes.astype(np.float32), k).similarities <= 1).all()
