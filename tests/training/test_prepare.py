@@ -309,5 +309,5 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "interrupted; nothing was kept" in said
+    assert "interrupted; an unfinished file is not kept" in said
     assert list((tmp_path / "set").iterdir()) == []

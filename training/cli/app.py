@@ -53,6 +53,11 @@ def main() -> None:
     except (TrainingError, EngineError) as error:
         err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("interrupted; the last checkpoint is kept")
-        sys.exit(130)
+    except SystemExit as ended:
+        # What typer makes of Ctrl-C.
+        if ended.code == 130:
+            err.print(
+                "interrupted; an unfinished file is not kept, the last checkpoint is",
+                soft_wrap=True,
+            )
+        raise

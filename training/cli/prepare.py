@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,19 +96,15 @@ def prepare(
             **own,
         }
     )
-    try:
-        with progress_bar() as bar:
-            manifest = prepare_set(
-                inputs,
-                out,
-                name or inputs[0].resolve().stem,
-                settings=settings,
-                existing="replace" if force else "refuse",
-                progress=teller(bar),
-            )
-    except KeyboardInterrupt:
-        err.print("interrupted; nothing was kept of the unfinished set")
-        sys.exit(130)
+    with progress_bar() as bar:
+        manifest = prepare_set(
+            inputs,
+            out,
+            name or inputs[0].resolve().stem,
+            settings=settings,
+            existing="replace" if force else "refuse",
+            progress=teller(bar),
+        )
     _show(out, manifest)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Final, TypedDict
 
 import cv2
@@ -161,3 +164,18 @@ class Batches(Sampler[list[tuple[int, int]]]):
                 current = epoch
             chosen = order[position * self._batch : (position + 1) * self._batch]
             yield [(epoch, int(i)) for i in chosen[rank::world]]
+
+
+def leave_interrupts_to_the_main_process(worker: int) -> None:
+    """For a DataLoader's ``worker_init_fn``.
+
+    Ctrl-C reaches every process of a terminal. The main process says what there is to say; the
+    tracebacks of its workers, also that a batch could not be handed over, would only hide it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not isinstance(error, (ConnectionError, EOFError)):
+        sys.__excepthook__(kind, error, trace)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from ..data.prepared import Prepared, target_floor
-from ..data.views import Batch, Batches, Views
+from ..data.views import Batch, Batches, Views, leave_interrupts_to_the_main_process
 from ..losses.identity import cosine_distance, direction, heteroscedastic_nll
 from ..losses.latent import annealed, kl_loss
 from ..losses.margin import cosface_logits, margin_loss
@@ -122,7 +122,14 @@ class IdentityTask:
             labels=self._data.labels,
             seed=config.seed,
         )
-        return iter(DataLoader(views, batch_sampler=sampler, num_workers=config.workers))
+        return iter(
+            DataLoader(
+                views,
+                batch_sampler=sampler,
+                num_workers=config.workers,
+                worker_init_fn=leave_interrupts_to_the_main_process,
+            )
+        )
 
     def train_step(self, batch: Batch, step: int) -> dict[str, float]:
         """See ``Task``."""
