@@ -6,15 +6,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from facestream.engines.cards import MODELS, read_card
+from facestream.pipeline.vision.uncertainty import normalise
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from ..evaluation.doubt import measure_doubt
 from ..evaluation.embed import embed_all
-from ..evaluation.evaluate import FMR, Report, save_plots, verify
-from ..evaluation.lfw import read_crops, read_pairs
+from ..evaluation.evaluate import FMR, Report, verify
+from ..evaluation.lfw import Pairs, read_crops, read_pairs
+from ..evaluation.plots import plot_rejects, plot_sigma, plot_verification
 from ..export.card import write_card
 from ..fit.checkpoint import write_json
 from .console import CACHE, SHARED, folder, progress_bar, teller
@@ -89,7 +93,7 @@ def evaluate(
         )
     write_json(folder(out) / "report.json", report.as_json())
     if plots:
-        save_plots(out, pairs, mu)
+        _plot(out, report, pairs, mu)
     _show(report)
     if write:
         card = read_card(model)
@@ -102,6 +106,19 @@ def evaluate(
             ),
             model,
         )
+
+
+def _plot(out: Path, report: Report, pairs: Pairs, mu: NDArray[np.float32]) -> None:
+    unit = normalise(mu).astype(np.float64)
+    similarity = (unit[pairs.left] * unit[pairs.right]).sum(axis=1)
+    plot_verification(
+        {report.model: (similarity[pairs.genuine], similarity[~pairs.genuine])},
+        out / "lfw.png",
+        threshold=report.verification.threshold,
+    )
+    if report.doubt is not None:
+        plot_rejects(report.doubt.rejects, out / "reject.png")
+        plot_sigma(report.doubt.monotony, out / "sigma.png")
 
 
 def _show(report: Report) -> None:
@@ -133,4 +150,7 @@ def _show(report: Report) -> None:
                 span = f"saves {saved.value:.0%} ({saved.low:.0%} to {saved.high:.0%})"
                 table.add_row(f"… without the 10 % of {by}", f"{left:.2%}", span)
             table.add_row("… without the 10 % least similar", f"{reject.fnmr_oracle:.2%}", "")
+        limit = report.doubt.limit
+        beyond = f"{limit.beyond:.1%} beyond it, {limit.fnmr:.1%} of them missed"
+        table.add_row("greatest sigma that is named", f"{limit.value:.3f}", beyond)
     Console().print(table)
