@@ -9,13 +9,12 @@ from typing import Final
 
 import numpy as np
 import torch
-from facestream.engines.options import EngineOptions
-from facestream.engines.registry import load_engine
 from facestream.pipeline.types import Image
 from facestream.pipeline.vision.encoder import Encoder
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.teacher import teacher_net
 from ..evaluation.embed import embed_all
 from ..evaluation.evaluate import Verification, verify
 from ..evaluation.lfw import read_crops, read_pairs
@@ -34,14 +33,14 @@ _PART: Final = 64
 
 def teacher_embedding(path: Path, *, threads: int) -> Embed:
     """The teacher's embedding, averaged with that of the mirror image (as the targets are)."""
-    engine = load_engine(path, options=EngineOptions(threads=threads))
+    teacher = teacher_net(path, threads=threads)
 
     def embed(pictures: Pictures) -> Floats:
         parts = []
         for start in range(0, len(pictures), 16):
             faces = pictures[start : start + 16].transpose(0, 3, 1, 2).astype(np.float32)
             both = np.concatenate([faces, faces[:, :, :, ::-1]])
-            found = next(iter(engine.infer({"data": both}).values()))
+            found = teacher(both)
             parts.append((found[: len(faces)] + found[len(faces) :]) / 2)
         return np.concatenate(parts)
 

@@ -7,10 +7,12 @@ teacher (LFW 99.17 % against 99.05 %).
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from numpy.typing import NDArray
@@ -28,9 +30,26 @@ def centre_crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def _teacher_net(path: Path, *, threads: int) -> Callable[[Floats], Floats]:
-    """A function that runs SFace on N×3×112×112, RGB 0..255."""
-    engine = load_engine(path, options=EngineOptions(threads=threads))
+def teacher_net(path: Path, *, threads: int) -> Callable[[Floats], Floats]:
+    """A function that runs SFace on N×3×112×112, RGB 0..255, to N×128.
+
+    OpenCV Zoo's file is made for one face at a time; its graph holds for any number, so the batch
+    is opened before it is loaded.
+
+    Raises:
+        TrainingError: the file is missing.
+    """
+    if not path.is_file():
+        raise TrainingError(f"the teacher's file {path} is missing; give its path")
+    model = onnx.load(path)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name not in stored:
+            value.type.tensor_type.shape.dim[0].dim_param = "N"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / path.name
+        file.write_bytes(model.SerializeToString())
+        engine = load_engine(file, options=EngineOptions(threads=threads))
 
     def infer(faces: Floats) -> Floats:
         return next(iter(engine.infer({"data": faces}).values()))
@@ -78,7 +97,7 @@ def teacher_targets(
         table = _read_cache(file, key)
         missing = [r for r in members if r.member not in table]
         if missing:
-            infer = infer or _teacher_net(teacher, threads=threads)
+            infer = infer or teacher_net(teacher, threads=threads)
             table |= _compute(folder, missing, infer, progress)
             _write_cache(file, key, table)
         found = np.stack([table[r.member] for r in members])
