@@ -21,7 +21,7 @@ from facestream.training.evaluation.plots import (
 )
 from facestream.training.evaluation.protocol import Interval
 from facestream.training.fit.checkpoint import Curve
-from sklearn.metrics import roc_curve
+from sklearn.metrics import roc_curve  # type: ignore[import-untyped]
 
 
 @pytest.fixture
@@ -101,10 +101,11 @@ def test_evaluation_plots(tmp_path: Path) -> None:
         for name in ("mild", "strong")
     ]
     plot_rejects(rejects, tmp_path / "reject.png")
-    by_kind = {kind: [1 + level for level in LEVELS] for kind in SIGMA_KINDS}
-    plot_sigma(
-        Monotony(dict.fromkeys(SIGMA_KINDS, 0.9), {}, list(LEVELS), by_kind), tmp_path / "sigma.png"
-    )
+    by_kind: dict[str, list[float]] = {
+        kind: [1 + level for level in LEVELS] for kind in SIGMA_KINDS
+    }
+    rank = dict.fromkeys(by_kind, 0.9)
+    plot_sigma(Monotony(rank, {}, list(LEVELS), by_kind), tmp_path / "sigma.png")
     assert all(drawn(tmp_path / name) for name in ("lfw.png", "reject.png", "sigma.png"))
 
 
