@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from facestream.training.evaluation.fewshot import (
     CONDITIONS,
     NEAREST,
     Pictures,
+    Row,
     Settings,
     augment,
     base_of,
@@ -34,11 +36,15 @@ def made(seed: int, *, people: int = 8, pictures: int = 5, noise: float = 0.3) -
     return Pictures(person, mu.astype(np.float32), logvar.astype(np.float32))
 
 
-SETTINGS = Settings(shots=(1, 2), draws=3, people=6, samples=2, tuning_draws=1)
+SETTINGS = Settings(shots=(1, 2), draws=2, people=4, samples=2, tuning_draws=1)
 
 
-def test_every_method_is_measured_in_every_condition() -> None:
-    rows = few_shot(made(0), made(1), SETTINGS)
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    return few_shot(made(0), made(1), SETTINGS)
+
+
+def test_every_method_is_measured_in_every_condition(rows: list[Row]) -> None:
     methods = {*NEAREST, *(f"{c}, {a}" for c in CLASSIFIERS for a in AUGMENTATIONS)}
     found = {(row.condition, row.shots, row.method) for row in rows}
     assert found == {(c, k, m) for c in CONDITIONS for k in (1, 2) for m in methods}
@@ -52,12 +58,12 @@ def test_every_method_is_measured_in_every_condition() -> None:
 
 def test_easy_people_are_all_identified() -> None:
     easy = made(2, noise=0.01)
-    rows = few_shot(easy, easy, SETTINGS)
-    assert min(row.rank_one.value for row in rows) == 1
+    found = few_shot(easy, easy, replace(SETTINGS, shots=(1,)))
+    assert min(row.rank_one.value for row in found) == 1
 
 
-def test_a_run_can_be_repeated() -> None:
-    assert few_shot(made(0), made(1), SETTINGS) == few_shot(made(0), made(1), SETTINGS)
+def test_a_run_can_be_repeated(rows: list[Row]) -> None:
+    assert few_shot(made(0), made(1), SETTINGS) == rows
 
 
 def test_posterior_samples_spread_as_sigma_says() -> None:
@@ -119,6 +125,6 @@ def test_people_with_enough_pictures(tmp_path: Path) -> None:
         people_with(tmp_path, more_than=3)
 
 
-def test_the_plot_is_written(tmp_path: Path) -> None:
-    save_plot(tmp_path / "fewshot.png", few_shot(made(0), made(1), SETTINGS))
+def test_the_plot_is_written(tmp_path: Path, rows: list[Row]) -> None:
+    save_plot(tmp_path / "fewshot.png", rows)
     assert (tmp_path / "fewshot.png").read_bytes().startswith(b"\x89PNG")

@@ -8,6 +8,7 @@ helps as much, it is not sigma that helps.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from sklearn.svm import LinearSVC  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from ..errors import DataError
 from .protocol import Interval
@@ -296,9 +298,13 @@ def _fit(
 ) -> LogisticRegression | LinearSVC:
     # More rows weigh more against the same penalty: the strength is for one row a person.
     scaled = strength * len(np.unique(y)) / len(y)
-    if classifier == "logistic":
-        return LogisticRegression(C=100 * scaled, max_iter=300, tol=1e-3).fit(x, y)
-    return LinearSVC(C=scaled, max_iter=300, tol=1e-2).fit(x, y)
+    # Such small products only lose time to the threads' hand-over.
+    with threadpool_limits(1), warnings.catch_warnings():
+        # One picture a person is the task, not a mistake.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater")
+        if classifier == "logistic":
+            return LogisticRegression(C=100 * scaled, max_iter=300, tol=1e-3).fit(x, y)
+        return LinearSVC(C=scaled, max_iter=2000, tol=1e-2).fit(x, y)
 
 
 def _tune(tuning: Pictures, settings: Settings, shots: int, degraded: bool) -> dict[str, float]:

@@ -30,6 +30,8 @@ from .lfw import open_zip, read_picture
 Half = Literal["dev", "test"]
 # A detection is the clip's person when it overlaps the place where that face was put.
 _OVERLAP: Final = 0.2
+# Side of the smallest faces that the detector looks for, px.
+MIN_FACE: Final = 24
 _DETECTOR: Final = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet")
 
 
@@ -135,7 +137,7 @@ def watch(
     rules: ClipRules,
     cache: Path | None = None,
     threads: int | None = None,
-    min_face: int = 24,
+    min_face: int = MIN_FACE,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Looks:
     """Render the clips, find the faces (MTCNN) and align them.
@@ -185,7 +187,7 @@ def watch(
     return _looks(table, rules)
 
 
-def looks_key(trial: Trial, rules: ClipRules, min_face: int) -> str:
+def looks_key(trial: Trial, rules: ClipRules, min_face: int = MIN_FACE) -> str:
     """Changes with the clips and with the detector's networks."""
     text = json.dumps(
         [VERSION, asdict(trial), asdict(rules), min_face]
