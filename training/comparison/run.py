@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,8 +181,7 @@ def _kept(path: Path, config: CompareConfig) -> Result | None:
 def _run(bench: _Bench, name: str, contender: Contender, out: Path) -> Result:
     out.mkdir(parents=True, exist_ok=True)
     config = bench.config
-    module, speed = _train(bench, name, contender, out)
-    module.eval()
+    module = _train(bench, name, contender, out).eval()
     samples = draw_samples(module.decoder, config.samples, seed=config.seed + 1)
     values = {"frechet": measure_samples(samples, bench.data.train_targets, bench.embed)}
     shown = {"real": bench.held[:SHOWN], "samples": samples[:SHOWN]}
@@ -208,7 +207,7 @@ def _run(bench: _Bench, name: str, contender: Contender, out: Path) -> Result:
         title=contender.title,
         config=config,
         pictures=config.steps * config.batch,
-        train_speed=speed,
+        train_speed=_speed(out / "curve.csv"),
         parameters_encoder=count_parameters(module.encoder) if module.encoder else None,
         parameters_decoder=count_parameters(module.decoder),
         macs=_macs(module),
@@ -227,10 +226,14 @@ def _macs(module: ContenderModule) -> int | None:
     return count_macs(module.encoder, torch.zeros(1, 3, 112, 112, device=device))
 
 
-def _train(
-    bench: _Bench, name: str, contender: Contender, out: Path
-) -> tuple[ContenderModule, float]:
-    """The trained networks and the pictures/s of this call (0 where all was done before)."""
+def _speed(curve: Path) -> float:
+    """Pictures/s when training ended."""
+    with curve.open(newline="", encoding="utf-8") as file:
+        return float([*csv.DictReader(file)][-1]["speed"])
+
+
+def _train(bench: _Bench, name: str, contender: Contender, out: Path) -> ContenderModule:
+    """The trained networks; what an earlier call trained is not trained again."""
     config = bench.config
     torch.manual_seed(config.seed)
     task = make_task(config, contender, bench.data, fabric=bench.fabric, held=bench.held)
@@ -251,8 +254,7 @@ def _train(
     elif isinstance(task, VaeTask):
         task.calibrate()
     if first >= config.steps:
-        return task.module, 0.0
-    started = time.perf_counter()
+        return task.module
     run_task(
         task,
         plan,
@@ -262,5 +264,4 @@ def _train(
         resume=None if state is None else (state, last),
         progress=lambda _, done, total, values: bench.progress(name, done, total, values),
     )
-    seconds = time.perf_counter() - started
-    return task.module, (config.steps - first) * config.batch / seconds
+    return task.module
