@@ -80,6 +80,15 @@ class LatentPrior:
         noise = rng.standard_normal((count, len(mean)))
         return (mean + truncation * noise @ _root(rest).T).astype(np.float32)
 
+    def whitening(self) -> tuple[Floats, Floats, Floats]:
+        """Mean (D+A), root and its inverse: code = mean + e @ root, with e a standard normal."""
+        values, vectors = np.linalg.eigh((self.covariance + self.covariance.T) / 2)
+        # Directions of hardly any variance would make the inverse explode.
+        spread = np.sqrt(values.clip(1e-3 * values.max()))
+        root, inverse = (vectors * spread).T, vectors / spread
+        mean, root, inverse = (np.asarray(m, np.float32) for m in (self.mean, root, inverse))
+        return mean, np.ascontiguousarray(root), np.ascontiguousarray(inverse)
+
     def save(self, path: Path) -> None:
         """An ``.npy`` array: the mean, then the rows of the covariance, float32."""
         np.save(path, np.concatenate([self.mean[None], self.covariance]).astype(np.float32))

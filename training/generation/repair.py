@@ -1,7 +1,8 @@
 """Repair: fills a hole in a face with what fits the rest, by search in the space of codes.
 
 The start is what the repair-trained encoder reads from the known pixels; from there the code moves
-so that the known pixels are met, held by how likely a code is (its encoder's doubt).
+so that the known pixels are met, held by how likely the code is (the prior) and by whom the
+recogniser saw (its mu, as far as it was sure of it).
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ class RepairOptions:
     Attributes:
         steps: of the search; 0 keeps what the encoder says.
         rate: size of a step.
-        prior: weight of a code's likelihood against the known pixels' squared error (−1..1).
+        prior: weight of the code's likelihood against the known pixels' squared error (−1..1).
+        identity: weight of the distance to whom the recogniser saw, in units of its doubt.
         feather: width of the seam, pixels.
     """
 
-    steps: int = 120
-    rate: float = 0.03
-    prior: float = 0.01
+    steps: int = 60
+    rate: float = 0.05
+    prior: float = 0.003
+    identity: float = 0.002
     feather: float = 2.0
 
 
@@ -113,26 +116,27 @@ def _search(
     wanted = wanted / 127.5 - 1.0
     known = 1.0 - torch.from_numpy(holes)[:, None].float()
     share = known.flatten(1).sum(dim=1) * 3
-    starts = [torch.from_numpy(code.identity), torch.from_numpy(code.appearance)]
-    spreads = [
-        torch.from_numpy(code.sigma),
-        torch.exp(torch.from_numpy(code.logvar) / 2).clamp_min(0.1),
-    ]
-    # In units of the doubt, so that one step size suits both halves.
-    moves = [torch.zeros_like(start).requires_grad_(True) for start in starts]
+    width = code.identity.shape[1]
+    seen, doubt = torch.from_numpy(code.identity), torch.from_numpy(code.sigma)
+    start = np.concatenate([code.identity, code.appearance], axis=1)
+    # As a standard normal: the search is then as wide in each direction as the prior is.
+    mean, root, inverse = (torch.from_numpy(m) for m in synthesis.prior.whitening())
+    white = ((torch.from_numpy(start) - mean) @ inverse).requires_grad_(True)
+    optimizer = torch.optim.Adam([white], lr=options.rate)
 
-    def decoded() -> torch.Tensor:
-        codes = (a + move * b for a, move, b in zip(starts, moves, spreads, strict=True))
-        return synthesis.generator.decode(*codes)
+    def decoded() -> tuple[torch.Tensor, torch.Tensor]:
+        z = mean + white @ root
+        return synthesis.generator.decode(z[:, :width], z[:, width:]), z[:, :width]
 
-    optimizer = torch.optim.Adam(moves, lr=options.rate)
     for step in range(options.steps):
         optimizer.zero_grad()
-        made = decoded()
+        made, identity = decoded()
         error = ((made - wanted).square() * known).flatten(1).sum(dim=1) / share
-        unlikely = torch.cat(moves, dim=1).square().mean(dim=1)
-        torch.autograd.backward((error + options.prior * unlikely).sum())
+        unlikely = white.square().mean(dim=1)
+        other = ((identity - seen) / doubt).square().mean(dim=1)
+        energy = error + options.prior * unlikely + options.identity * other
+        torch.autograd.backward(energy.sum())
         optimizer.step()
         progress(step + 1, options.steps)
     with torch.no_grad():
-        return to_pictures(decoded())
+        return to_pictures(decoded()[0])
