@@ -1,28 +1,36 @@
-"""A track's fused embedding: precision-weighted, with correlated frames discounted."""
+"""A track's fused embedding: its surest looks count most, correlated ones add little certainty."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..types import Floats
+from ..vision.uncertainty import LIMIT, direction
 
 # Frames closer than this carry nearly the same evidence: a face seen for one second in 25
-# frames is not 25 independent looks. The weight of a look grows linearly with the time since
-# the last one, from MIN_WEIGHT to 1.
+# frames is not 25 independent looks. What a look adds to the certainty grows linearly with the
+# time since the last one, from MIN_WEIGHT to 1.
 CORRELATION_SECONDS = 1.0
 MIN_WEIGHT = 0.1
+# The power of the precision that weights a look. Errors of the looks at one track share a part
+# (the person's expression and age, the camera), so that 1/σ² trusts poor looks too much. Chosen
+# by benchmarks/identify_video.py --half dev.
+POWER = 4.0
 
 
 class Template:
-    """Σ w·mu/σ² ÷ Σ w/σ² over the looks at one face (PFE, Shi & Jain 2019, eq. 5, with weights).
+    """Σ w·mu / Σ w over the looks at one face, with w = (1/σ²)^POWER (see ``uncertainty.fuse``).
 
-    The weights w ≤ 1 discount frames that are close in time, so that the fused certainty grows
-    with independent looks and not with the frame rate.
+    The weights know nothing of time: whatever order and rate the looks come in, the surest ones
+    decide. The certainty does: it is that of the surest look, and a look soon after another adds
+    only a part of its own, so that it grows with independent looks and not with the frame rate.
     """
 
     def __init__(self) -> None:
-        self._weighted: Floats | None = None
-        self._precision: Floats | None = None
+        self._weighted: NDArray[np.float64] | None = None
+        self._weight: NDArray[np.float64] | None = None
+        self._precision: NDArray[np.float64] | None = None
         self._last: float | None = None
         self.looks = 0
 
@@ -30,34 +38,34 @@ class Template:
         """Add a look.
 
         Args:
-            mu: D, the embedding as the encoder gives it.
+            mu: D, the embedding as the encoder gives it; its length does not count.
             logvar: D.
             at: presentation time in seconds.
         """
-        weight = 1.0
-        if self._last is not None:
-            weight = float(np.clip((at - self._last) / CORRELATION_SECONDS, MIN_WEIGHT, 1.0))
-        precision = np.float32(weight) * np.exp(-logvar)
-        if self._weighted is None or self._precision is None:
-            self._weighted = mu * precision
-            self._precision = precision
+        doubt = np.asarray(logvar, np.float64).clip(-LIMIT, LIMIT)
+        precision, weight = np.exp(-doubt), np.exp(-POWER * doubt)
+        weighted = weight * direction(mu).astype(np.float64)
+        if self._weighted is None or self._weight is None or self._precision is None:
+            self._weighted, self._weight, self._precision = weighted, weight, precision
         else:
-            self._weighted = self._weighted + mu * precision
-            self._precision = self._precision + precision
+            new = self._share(at)
+            low = np.minimum(self._precision, precision)
+            self._weighted = self._weighted + weighted
+            self._weight = self._weight + weight
+            self._precision = np.maximum(self._precision, precision) + new * low
         self._last = at
         self.looks += 1
 
     @property
     def mu(self) -> Floats:
-        """D float32, not normalised.
+        """D float32, not normalised; at most √D long, the scale of ``logvar``.
 
         Raises:
             ValueError: nothing was added yet.
         """
-        if self._weighted is None or self._precision is None:
+        if self._weighted is None or self._weight is None:
             raise ValueError("a template without looks has no embedding")
-        fused: Floats = self._weighted / self._precision
-        return fused
+        return np.asarray(self._weighted / self._weight, np.float32)
 
     @property
     def logvar(self) -> Floats:
@@ -68,11 +76,15 @@ class Template:
         """
         if self._precision is None:
             raise ValueError("a template without looks has no variance")
-        fused: Floats = -np.log(self._precision)
-        return fused
+        return np.asarray(-np.log(self._precision), np.float32)
 
     def similarity(self, mu: Floats) -> float:
         """Cosine of ``mu`` (D) to the template."""
         mine = self.mu
         scale = float(np.linalg.norm(mine) * np.linalg.norm(mu))
         return float(mine @ mu) / scale if scale > 0 else 0.0
+
+    def _share(self, at: float) -> float:
+        """How much of its certainty a look at that time adds."""
+        passed = 0.0 if self._last is None else at - self._last
+        return float(np.clip(passed / CORRELATION_SECONDS, MIN_WEIGHT, 1.0))

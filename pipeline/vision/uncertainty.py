@@ -7,7 +7,7 @@ Probabilistic Face Embeddings (Shi and Jain, 2019) and Data Uncertainty Learning
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..types import Floats
 
 # exp() of a float32 must stay finite, and so must a sum of a few thousand of them.
-_LIMIT = 60.0
+LIMIT = 60.0
 # Numbers that a block of the likelihoods' matrix may take (float64: 8 MB).
 _BLOCK = 1_000_000
 
@@ -114,7 +114,7 @@ def _gaussians(
     mu, logvar = np.asarray(mu, np.float64), np.asarray(logvar, np.float64)
     if mu.ndim != 2 or mu.shape != logvar.shape:
         raise ValueError(f"mu and logvar must both be N×D, not {mu.shape} and {logvar.shape}")
-    return mu, np.exp(logvar.clip(-_LIMIT, _LIMIT))
+    return mu, np.exp(logvar.clip(-LIMIT, LIMIT))
 
 
 def _likelihood(
@@ -130,24 +130,33 @@ def _likelihood(
 
 
 def fuse(
-    mu: NDArray[Any], logvar: NDArray[Any], *, correlation: float = 0.0
+    mu: NDArray[Any],
+    logvar: NDArray[Any],
+    *,
+    correlation: float = 0.0,
+    power: float = 1.0,
+    per: Literal["dimension", "face"] = "dimension",
 ) -> tuple[Floats, Floats]:
     """One embedding from several of the same person, weighted by precision.
 
-    mu = Σ(mu_i/σ_i²) / Σ(1/σ_i²), dimension by dimension. For independent pictures its variance
-    is 1/Σ(1/σ_i²). Pictures whose errors correlate by ρ cannot make it smaller than ρ times that
-    of a typical one: it is (1 − ρ + ρ·N) / Σ(1/σ_i²).
+    mu = Σ w_i·mu_i / Σ w_i with w_i = 1/σ_i² (PFE, 2019, eq. 5), or a power of it: where all
+    pictures' errors share a part, that part is no reason to trust them alike, and the better
+    ones deserve more than their precision says. The variance is that of the weighted mean of
+    pictures whose errors correlate by ρ: (1 − ρ)·Σ w²σ² / (Σ w)² + ρ·(Σ wσ / Σ w)²; for
+    independent pictures weighted by precision that is 1/Σ(1/σ_i²).
 
     Args:
         mu: N×D, N at least 1.
         logvar: N×D.
         correlation: ρ of the pictures' errors, 0 (independent) to 1 (the same picture again).
+        power: of the precision in the weights; 0 gives the mean.
+        per: a weight for each dimension, or one for each face (of the mean log variance).
 
     Returns:
         mu D and logvar D, float32; mu is not normalised.
 
     Raises:
-        ValueError: no rows, shapes that differ, or a correlation out of range.
+        ValueError: no rows, shapes that differ, or a correlation or power out of range.
     """
     mu, logvar = np.asarray(mu, np.float64), np.asarray(logvar, np.float64)
     if mu.ndim != 2 or mu.shape != logvar.shape or len(mu) == 0:
@@ -156,8 +165,15 @@ def fuse(
         )
     if not 0 <= correlation <= 1:
         raise ValueError(f"correlation must be from 0 to 1, not {correlation}")
-    precision = np.exp(-logvar.clip(-_LIMIT, _LIMIT))
-    total = precision.sum(axis=0)
-    fused = (mu * precision).sum(axis=0) / total
-    variance = (1 - correlation + correlation * len(mu)) / total
+    if not power >= 0:
+        raise ValueError(f"power must be 0 or more, not {power}")
+    logvar = logvar.clip(-LIMIT, LIMIT)
+    doubt = logvar if per == "dimension" else logvar.mean(axis=1, keepdims=True)
+    # Against the surest: a high power of a small variance would overflow.
+    weight = np.broadcast_to(np.exp(power * (doubt.min(axis=0) - doubt)), mu.shape)
+    weight = weight / weight.sum(axis=0)
+    fused = (mu * weight).sum(axis=0)
+    apart = (weight**2 * np.exp(logvar)).sum(axis=0)
+    together = (weight * np.exp(logvar / 2)).sum(axis=0) ** 2
+    variance = (1 - correlation) * apart + correlation * together
     return fused.astype(np.float32), np.log(variance).astype(np.float32)

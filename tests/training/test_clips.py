@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from facestream.training.evaluation.clips import (
     EYE_DISTANCE,
-    MEAN_LANDMARKS,
     ClipRules,
     render_clip,
     through_h264,
 )
+from facestream.training.evaluation.lfw import MEAN_LANDMARKS
 
 STILL = ClipRules(
     frames=4,

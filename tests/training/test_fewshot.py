@@ -108,7 +108,7 @@ def test_too_little_data_is_refused() -> None:
     with pytest.raises(DataError, match="at least 2 draws"):
         few_shot(made(0), made(1), Settings(shots=(1,), draws=1))
     with pytest.raises(ValueError, match="2×N×D"):
-        Pictures(np.zeros(3, np.int64), np.zeros((2, 4, 8)), np.zeros((2, 4, 8)))
+        Pictures(np.zeros(3, np.int64), *np.zeros((2, 2, 4, 8), np.float32))
 
 
 def test_people_with_enough_pictures(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def outcomes(scores: Floats, truth: NDArray[np.int64]) -> Outcomes:
         raise ValueError(
             f"scores must be N×G with G ≥ 1 and truth N, not {table.shape} and {truth.shape}"
         )
-    blank = np.isnan(table).any(axis=1)
+    blank = np.asarray(np.isnan(table).any(axis=1), np.bool_)
     table = np.where(blank[:, None], NO_SCORE, table)
     return Outcomes(
         score=table.max(axis=1),

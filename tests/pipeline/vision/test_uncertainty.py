@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from facestream.pipeline.vision.uncertainty import fuse, normalise, sigma
@@ -48,8 +50,41 @@ def test_correlated_pictures_do_not_add_certainty_without_bound() -> None:
     assert np.exp(one[1]) == pytest.approx(1)
 
 
-def test_extreme_variances_stay_finite() -> None:
-    fused, logvar = fuse(np.ones((2, 3)), np.array([[1e4] * 3, [-1e4] * 3]))
+@given(seeds, st.floats(0, 8), st.sampled_from(["dimension", "face"]))
+def test_a_power_weights_by_that_power(
+    seed: int, power: float, per: Literal["dimension", "face"]
+) -> None:
+    rng = np.random.default_rng(seed)
+    mu, logvar = rng.normal(size=(4, 8)), rng.normal(size=(4, 8))
+    doubt = logvar if per == "dimension" else logvar.mean(axis=1, keepdims=True)
+    weight = np.exp(-doubt) ** power * np.ones_like(mu)
+    fused, variance = fuse(mu, logvar, power=power, per=per)
+    assert fused == pytest.approx((weight * mu).sum(0) / weight.sum(0), abs=1e-4)
+    expected = (weight**2 * np.exp(logvar)).sum(0) / weight.sum(0) ** 2
+    assert np.exp(variance) == pytest.approx(expected, rel=1e-4)
+
+
+def test_no_power_is_the_mean_and_a_high_one_the_surest() -> None:
+    mu, logvar = np.array([[1.0], [2.0], [6.0]]), np.array([[0.5], [-0.5], [0.0]])
+    assert fuse(mu, logvar, power=0)[0] == pytest.approx(3)
+    assert fuse(mu, logvar, power=200)[0] == pytest.approx(2)
+
+
+@given(seeds, st.floats(0, 6))
+def test_the_variance_lies_between_independent_and_same(seed: int, power: float) -> None:
+    rng = np.random.default_rng(seed)
+    mu, logvar = rng.normal(size=(4, 8)), rng.normal(size=(4, 8))
+    alone, half, same = (
+        fuse(mu, logvar, power=power, correlation=rho)[1] for rho in (0.0, 0.5, 1.0)
+    )
+    assert (alone <= half + 1e-5).all()
+    assert (half <= same + 1e-5).all()
+    assert (same <= logvar.max(axis=0) + 1e-5).all()
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 8.0])
+def test_extreme_variances_stay_finite(power: float) -> None:
+    fused, logvar = fuse(np.ones((2, 3)), np.array([[1e4] * 3, [-1e4] * 3]), power=power)
     assert np.isfinite(fused).all()
     assert np.isfinite(logvar).all()
 
@@ -69,5 +104,7 @@ def test_bad_shapes_are_refused() -> None:
         fuse(np.zeros((2, 4)), np.zeros((2, 1)))
     with pytest.raises(ValueError, match="correlation"):
         fuse(np.zeros((2, 4)), np.zeros((2, 4)), correlation=1.1)
+    with pytest.raises(ValueError, match="power"):
+        fuse(np.zeros((2, 4)), np.zeros((2, 4)), power=-1)
     with pytest.raises(ValueError, match="N×D"):
         sigma(np.zeros(4))
