@@ -42,7 +42,7 @@ class Look:
 
     Attributes:
         matches: one row.
-        sigma: uncertainty of the track's fused embedding.
+        sigma: uncertainty of the track's clearest look.
         size: shorter side of the face's box in pixels, the largest so far.
     """
 

@@ -174,6 +174,9 @@ class RecogniseStage:
                 split[track.track_id] = tracks[row] = self._split(item, row)
                 item.lengths[row] = 1
             tracks[row].template.add(mu[look], logvar[look], at=frame.pts)
+            tracks[row].clearest = min(
+                tracks[row].clearest, float(sigma(logvar[look : look + 1])[0])
+            )
         for row, track in enumerate(tracks):
             _remember_best(track, frame, faces, row, float(item.quality[row]))
         self._search([tracks[row] for row in item.rows])
@@ -200,7 +203,7 @@ class RecogniseStage:
         for track, box in zip(tracks, faces.boxes, strict=True):
             track.largest = max(track.largest, float(min(box[2] - box[0], box[3] - box[1])))
             if track.matches is not None:
-                looks.append(Look(track.matches, track.sigma, track.largest))
+                looks.append(Look(track.matches, track.clearest, track.largest))
                 looked.append(track)
         for track, identity in zip(looked, self._matcher.decide(looks), strict=True):
             track.identity = identity

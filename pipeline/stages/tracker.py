@@ -48,6 +48,9 @@ class LiveTrack:
     template: Template = field(default_factory=Template)
     identity: Identity = field(default_factory=lambda: Identity.unknown("pending"))
     sigma: float = float("nan")
+    # Of the surest look. Looks that say nothing do not say more together: their errors are alike,
+    # and only the formula makes the fused sigma small.
+    clearest: float = float("inf")
     largest: float = 0.0
     planned: int = 0
     looked_at: float = -np.inf

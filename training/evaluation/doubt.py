@@ -22,6 +22,7 @@ from ..data.degrade import Kind, degrade
 from .degraded import SEVERITIES, Probes, read_probes
 from .embed import Progress, embed_all
 from .lfw import Crops, Pairs
+from .limit import SigmaLimit, sigma_limit
 from .protocol import Interval, fnmr_after_reject, threshold_at_fmr
 
 Floats = NDArray[np.float32]
@@ -87,11 +88,14 @@ class Doubt:
         monotony: see ``Monotony``.
         rejects: one for each severity.
         clean_sigma: 5th, 50th and 95th percentile of sigma on LFW as it is.
+        limit: the greatest sigma that a face may have to be named, from the severest probes at
+            the threshold of clean pictures.
     """
 
     monotony: Monotony
     rejects: list[Reject]
     clean_sigma: list[float]
+    limit: SigmaLimit
 
 
 def measure_doubt(
@@ -118,6 +122,7 @@ def measure_doubt(
         progress: called with what is done, how far, and how much there is.
     """
     mu, logvar = embedded
+    unit = normalise(mu)
     rejects = []
     for name, strength in SEVERITIES.items():
         done = 0
@@ -129,14 +134,25 @@ def measure_doubt(
 
         probes = read_probes(folder, pairs, strength=strength, cache=cache, progress=tell)
         bad = embed_all(encoder, probes.faces, what=f"embed ({name})", progress=progress)
-        rejects.append(
-            measure_reject(pairs, normalise(mu), probes, bad, fmr=fmr, severity=(name, strength))
-        )
+        rejects.append(measure_reject(pairs, unit, probes, bad, fmr=fmr, severity=(name, strength)))
+        limit = _limit(pairs, unit, probes, bad, fmr)  # of the last, the severest
     return Doubt(
         monotony=measure_monotony(encoder, crops.faces, progress=progress),
         rejects=rejects,
         clean_sigma=[float(v) for v in np.percentile(sigma(logvar), (5, 50, 95))],
+        limit=limit,
     )
+
+
+def _limit(
+    pairs: Pairs, unit: Floats, probes: Probes, bad: tuple[Floats, Floats], fmr: float
+) -> SigmaLimit:
+    """From the genuine probes, at the threshold that the clean impostor pairs give."""
+    impostor = (unit[pairs.left] * unit[pairs.right]).sum(axis=1)[~pairs.genuine]
+    similarity = (unit[pairs.left[probes.pair]] * normalise(bad[0])).sum(axis=1)
+    same = pairs.genuine[probes.pair]
+    threshold = threshold_at_fmr(impostor, max(fmr, 1 / len(impostor)))
+    return sigma_limit(sigma(bad[1])[same], similarity[same], threshold=threshold)
 
 
 def measure_monotony(

@@ -104,6 +104,9 @@ class Report:
             doubt = self.doubt
             metrics["sigma_spearman"] = {k: round(v, 3) for k, v in doubt.monotony.spearman.items()}
             metrics["sigma_percentiles_5_50_95"] = [round(v, 3) for v in doubt.clean_sigma]
+            if np.isfinite(doubt.limit.value):
+                metrics["max_sigma"] = doubt.limit.value
+                metrics["max_sigma_fnmr_beyond"] = round(doubt.limit.fnmr, 3)
             metrics["degraded_lfw"] = {
                 reject.severity: {
                     "fnmr": round(reject.fnmr, 4),

@@ -252,3 +252,16 @@ def test_detection_skips_frames_but_never_photos() -> None:
     assert all(len(r.faces) == 1 for r in detect(photos))
     detect.close()
     assert detector.closed == 1
+
+
+def test_many_doubtful_looks_do_not_make_a_sure_one(ended: list[Ended]) -> None:
+    """The fused sigma falls with every look; what counts for a name is the clearest of them."""
+    recognise = RecogniseStage(
+        ColourEncoder(),  # every look has sigma exp(-1) = 0.37
+        Matcher(TwoPeople(), Thresholds(similarity=0.4, max_sigma=0.3)),
+        rules=TrackingRules(looks=LookPolicy(policy="every")),
+        on_ended=ended.append,
+    )
+    done = recognise([result(12 * i, (20, 50)) for i in range(12)])
+    assert done[-1].tracks[0].sigma < 0.3
+    assert [r.tracks[0].identity.reason for r in done] == ["uncertain"] * 12
