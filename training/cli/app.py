@@ -12,14 +12,18 @@ from ..errors import TrainingError
 from .cohort import cohort
 from .compare import compare
 from .console import err
+from .curves import curves
 from .evaluate import evaluate
 from .export import export
 from .fewshot import fewshot
 from .fit import fit_command, resume
 from .generate import generate, interpolate, reconstruct, repair_command
 from .generator import evaluate_generator, fit_generator_command
+from .groups import groups
 from .pose import pose
 from .prepare import prepare
+from .probe import probe
+from .ship import golden, ship
 
 app = typer.Typer(
     name="facestream-train",
@@ -31,6 +35,7 @@ app = typer.Typer(
 app.command()(prepare)
 app.command("fit")(fit_command)
 app.command()(resume)
+app.command()(curves)
 app.command()(evaluate)
 app.command()(pose)
 app.command()(export)
@@ -43,6 +48,10 @@ app.command()(generate)
 app.command()(interpolate)
 app.command()(reconstruct)
 app.command("repair")(repair_command)
+app.command()(probe)
+app.command()(groups)
+app.command()(golden)
+app.command()(ship)
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ def probe(
     out: Annotated[Path, typer.Option(help="Folder for report.json and probe.png.")] = Path(
         "runs/probe"
     ),
-    limit: Annotated[int, typer.Option(min=20, help="Most pictures of each set.")] = 6000,
+    limit: Annotated[int, typer.Option(min=20, help="Most pictures of each set.")] = 4000,
 ) -> None:
     """Read age group, gender and race out of frozen embeddings with a linear probe.
 
