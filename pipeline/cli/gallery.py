@@ -15,8 +15,8 @@ STATUS = (
 REASONS = (
     "Rejected are photos with no_face, with several_faces (faces in the background, less than a "
     "third as wide as the main one, do not count), with a face that is too_small (below 40 "
-    "pixels), unreadable files, and photos kept for an other_person already. A duplicate is only "
-    "noted."
+    "pixels), unreadable files, pictures marked as synthetic, and photos kept for an other_person "
+    "already. A duplicate is only noted."
 )
 
 gallery_app = typer.Typer(

@@ -22,6 +22,7 @@ class PhotoResult:
         path: the photo.
         accepted: True when it is in the gallery now, added by this call.
         reason: why not: ``no_face``, ``several_faces``, ``too_small``, ``unreadable``,
+            ``synthetic`` (made or repaired by a network),
             ``duplicate`` (this person has it already: nothing to do), ``other_person`` (it is
             kept for somebody else); None when accepted.
         detail: the reason in words; empty when accepted.
