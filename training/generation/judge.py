@@ -110,7 +110,8 @@ class JudgeGraph(nn.Module):
         teacher = teacher.eval()
         trunk = teacher.backbone
         # Each block is two units of (convolution, batch norm, PReLU).
-        units = [trunk.stem, *(unit for block in trunk.blocks for unit in block.children())]
+        units: list[nn.Module] = [trunk.stem]
+        units += [unit for block in trunk.blocks for unit in block.children()]
         self.units = nn.ModuleList(_unit(*unit.children()) for unit in units)
         # Unit after which a stage ends: each block has two, behind the stem.
         self.taps = tuple(2 * (tap + 1) for tap in Mobile.TAPS[:LAYERS])
