@@ -105,10 +105,9 @@ class JudgeGraph(nn.Module):
 
     def __init__(self, teacher: VaeEncoder) -> None:
         super().__init__()
-        if not isinstance(teacher.backbone, Mobile):
+        trunk = teacher.eval().backbone
+        if not isinstance(trunk, Mobile):
             raise TrainingError("the judge is made for the 'mobile' trunk")
-        teacher = teacher.eval()
-        trunk = teacher.backbone
         # Each block is two units of (convolution, batch norm, PReLU).
         units: list[nn.Module] = [trunk.stem]
         units += [unit for block in trunk.blocks for unit in block.children()]
