@@ -3,12 +3,12 @@ PYTHON ?= python3
 RUNTIME := .venv
 DEV := .venv-dev
 
-.PHONY: demo test lint types check models bench clean help
+.PHONY: demo test lint types check models ship bench clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-MODULES := $(shell find pipeline engines training -name '*.py' -o -name '*.onnx' -o -name '*.json' | LC_ALL=C sort)
+MODULES := $(shell find pipeline engines training -name '*.py' -o -name '*.onnx' -o -name '*.npy' -o -name '*.json' | LC_ALL=C sort)
 
 # --- the run-time environment: no torch, no CUDA ----------------------------------------------
 $(RUNTIME)/.installed: setup.cfg pyproject.toml $(MODULES)
@@ -47,6 +47,9 @@ test: lint types  ## everything: lint, types, tests
 
 models: $(DEV)/.installed-$(MODULE_LIST)  ## export the detector's networks again
 	$(DEV)/bin/python -m facestream.training.export.mtcnn --out engines/models
+
+ship: $(DEV)/.installed-$(MODULE_LIST)  ## make MODEL=runs/…/best.pt the encoder that ships, with thresholds and cohort
+	$(DEV)/bin/python -m facestream.training ship $(MODEL)
 
 bench: $(DEV)/.installed-$(MODULE_LIST)  ## facestream beside its peers on this machine
 	$(DEV)/bin/python benchmarks/peers.py --json benchmarks/results/peers.json
