@@ -102,8 +102,8 @@ def _show(name: str, results: Sequence[ProbeResult]) -> None:
         title=f"linear probe of {name}",
     )  # fmt: skip
     for r in results:
-        accuracy = f"{r.accuracy.value:.1%}\n({r.accuracy.low:.1%}…{r.accuracy.high:.1%})"
-        balanced = f"{r.balanced.value:.1%}\n({r.balanced.low:.1%}…{r.balanced.high:.1%})"
+        accuracy = f"{r.accuracy.value:.1%} ({r.accuracy.low:.1%}…{r.accuracy.high:.1%})"
+        balanced = f"{r.balanced.value:.1%} ({r.balanced.low:.1%}…{r.balanced.high:.1%})"
         table.add_row(
             r.attribute,
             r.latent,
@@ -113,4 +113,5 @@ def _show(name: str, results: Sequence[ProbeResult]) -> None:
             balanced,
             f"{1 / len(r.classes):.1%}",
         )
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(table)
