@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -158,27 +157,3 @@ def _cross_person(names: Sequence[str], unit: Floats) -> Floats:
         different = person[rows][:, None] != person[None]
         parts.append((unit[rows] @ unit.T)[later & different])
     return np.concatenate(parts)
-
-
-def save_plots(folder: Path, pairs: Pairs, mu: Floats) -> None:
-    """ROC curve and similarity histograms as PNG (needs matplotlib)."""
-    from matplotlib.figure import Figure
-
-    unit = normalise(mu)
-    similarity = (unit[pairs.left] * unit[pairs.right]).sum(axis=1)
-    genuine, impostor = similarity[pairs.genuine], similarity[~pairs.genuine]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    bins = np.linspace(-0.5, 1, 90).tolist()
-    left.hist(impostor, bins, alpha=0.7, label="different people")
-    left.hist(genuine, bins, alpha=0.7, label="one person")
-    left.set(xlabel="similarity", ylabel="pairs")
-    left.legend()
-    cuts = np.sort(impostor)[::-1]
-    far = (np.arange(len(cuts)) + 1) / len(cuts)
-    tar = (genuine[None] >= cuts[:, None]).mean(axis=1)
-    right.semilogx(far, tar)
-    right.set(xlabel="false accept rate", ylabel="true accept rate", ylim=(0.9, 1.001))
-    right.grid(visible=True, alpha=0.3)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "lfw.png", dpi=120)
