@@ -89,16 +89,20 @@ def test_what_ships_is_moved_only_when_everything_is_made(
     monkeypatch.setattr(ship_module, "export", made("export", *files[0]))
     monkeypatch.setattr(ship_module, "evaluate", made("evaluate"))
     monkeypatch.setattr(ship_module, "cohort", failing)
-    options = {
-        "staging": elsewhere / "staging",
-        "models": elsewhere / "models",
-        "golden_file": elsewhere / "golden.npz",
-    }
+
+    def ship() -> None:
+        ship_module.ship(
+            elsewhere / "best.pt",
+            staging=elsewhere / "staging",
+            models=elsewhere / "models",
+            golden_file=elsewhere / "golden.npz",
+        )
+
     with pytest.raises(TrainingError, match="no LFW"):
-        ship_module.ship(elsewhere / "best.pt", **options)
+        ship()
     assert not (elsewhere / "models").exists()
     monkeypatch.setattr(ship_module, "cohort", made("cohort", *files[1]))
-    ship_module.ship(elsewhere / "best.pt", **options)
+    ship()
     assert done == ["export", "evaluate", "export", "evaluate", "cohort"]
     assert read_card(elsewhere / "models/vae_encoder.json").id == load_card("vae_encoder").id
     assert (elsewhere / "golden.npz").is_file()

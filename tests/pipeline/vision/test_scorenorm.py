@@ -66,7 +66,7 @@ def test_centred_is_half_the_csls_of_conneau_et_al() -> None:
 @given(hnp.arrays(np.float32, 12, elements=st.floats(-1, 1, width=32)), st.sampled_from(METHODS))
 def test_a_row_keeps_its_order_where_only_the_probe_counts(scores: np.ndarray, method: str) -> None:
     """For one probe and templates that are alike to strangers, the order cannot change."""
-    probe = Statistics(np.float32([0.1]), np.float32([0.04]))
+    probe = Statistics(np.array([0.1], np.float32), np.array([0.04], np.float32))
     same = Statistics(np.full(12, 0.2, np.float32), np.full(12, 0.05, np.float32))
     out = normalised(method, scores, probe, same)  # type: ignore[arg-type]
     order = np.argsort(scores, kind="stable")
@@ -105,8 +105,8 @@ def test_shipped_cohort() -> None:
 def test_normalised_similarities_of_usual_faces_are_their_cosines() -> None:
     cohort = load_cohort(load_card("vae_encoder").id)
     usual = np.full(1, cohort.typical, np.float32)
-    assert cohort.normalised(np.float32([0.4]), usual, usual)[0] == pytest.approx(0.4)
-    assert cohort.normalised(np.float32([1.0]), usual - 0.2, usual - 0.2)[0] == 1.0
+    assert cohort.normalised(np.array([0.4], np.float32), usual, usual)[0] == pytest.approx(0.4)
+    assert cohort.normalised(np.array([1.0], np.float32), usual - 0.2, usual - 0.2)[0] == 1.0
 
 
 def copied(folder: Path, **changes: object) -> Path:

@@ -35,7 +35,9 @@ def people(seed: int = 0) -> tuple[Embedded, Cohort]:
     mu = rng.standard_normal((120, DIM))
     mu[60:] += corner
     mu[1] = mu[0] + 0.1 * mu[1]  # one person twice
-    logvar = np.repeat(np.float32([[-1.0], [0.0]]), 60, axis=0) * np.ones((1, DIM), np.float32)
+    logvar = np.repeat(np.array([[-1.0], [0.0]], np.float32), 60, axis=0) * np.ones(
+        (1, DIM), np.float32
+    )
     strangers = rng.standard_normal((600, DIM))
     strangers[300:] += corner
     cohort = Cohort(normalise(strangers), 60, 0.2, load_card("vae_cohort"))
