@@ -28,6 +28,7 @@ from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from facestream.pipeline.bench.facenet import facenet_pytorch
 from facestream.pipeline.bench.runner import machine
+from facestream.training.data.teacher import any_batch
 from facestream.training.export.encoder import export_encoder
 from facestream.training.losses.identity import cosine_distance
 from facestream.training.losses.latent import kl_loss
@@ -120,7 +121,9 @@ def encoder_jobs(given: argparse.Namespace, folder: Path) -> dict[str, tuple[Job
         export_encoder(make_vae(name).encoder.eval(), file)
         engines[name] = load_engine(file, options=options), "faces"
     if given.sface.is_file():
-        engines["SFace"] = load_engine(given.sface, options=options), "data"
+        file = folder / "sface.onnx"
+        file.write_bytes(any_batch(given.sface).SerializeToString())
+        engines["SFace"] = load_engine(file, options=options), "data"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         peer = facenet_pytorch().InceptionResnetV1(pretrained=None).eval()

@@ -30,11 +30,10 @@ def centre_crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def teacher_net(path: Path, *, threads: int) -> Callable[[Floats], Floats]:
-    """A function that runs SFace on N×3×112×112, RGB 0..255, to N×128.
+def any_batch(path: Path) -> onnx.ModelProto:
+    """SFace's network for any number of faces.
 
-    OpenCV Zoo's file is made for one face at a time; its graph holds for any number, so the batch
-    is opened before it is loaded.
+    OpenCV Zoo's file is made for one face at a time; its graph holds for any number.
 
     Raises:
         TrainingError: the file is missing.
@@ -46,9 +45,18 @@ def teacher_net(path: Path, *, threads: int) -> Callable[[Floats], Floats]:
     for value in (*model.graph.input, *model.graph.output):
         if value.name not in stored:
             value.type.tensor_type.shape.dim[0].dim_param = "N"
+    return model
+
+
+def teacher_net(path: Path, *, threads: int) -> Callable[[Floats], Floats]:
+    """A function that runs SFace on N×3×112×112, RGB 0..255, to N×128.
+
+    Raises:
+        TrainingError: the file is missing.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / path.name
-        file.write_bytes(model.SerializeToString())
+        file.write_bytes(any_batch(path).SerializeToString())
         engine = load_engine(file, options=EngineOptions(threads=threads))
 
     def infer(faces: Floats) -> Floats:
