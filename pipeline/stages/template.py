@@ -13,14 +13,17 @@ from ..vision.uncertainty import LIMIT, direction
 # time since the last one, from MIN_WEIGHT to 1.
 CORRELATION_SECONDS = 1.0
 MIN_WEIGHT = 0.1
-# The power of the precision that weights a look. Errors of the looks at one track share a part
-# (the person's expression and age, the camera), so that 1/σ² trusts poor looks too much. Chosen
-# by benchmarks/identify_video.py --half dev.
-POWER = 4.0
+# The power of the precision that weights a look. What the looks of a track get wrong is partly
+# the same, and poor looks of all people drift towards one place: 1/σ² itself trusts them too
+# much. Chosen by benchmarks/identify_video.py --half dev, where 8 to 24 do equally well.
+POWER = 10.0
 
 
 class Template:
-    """Σ w·mu / Σ w over the looks at one face, with w = (1/σ²)^POWER (see ``uncertainty.fuse``).
+    """Σ w·mu / Σ w over the looks at one face, with one w = (1/σ²)^POWER a look.
+
+    That is ``uncertainty.fuse`` per face, a look at a time (PFE, Shi & Jain 2019, eq. 5, with a
+    power).
 
     The weights know nothing of time: whatever order and rate the looks come in, the surest ones
     decide. The certainty does: it is that of the surest look, and a look soon after another adds
@@ -29,7 +32,7 @@ class Template:
 
     def __init__(self) -> None:
         self._weighted: NDArray[np.float64] | None = None
-        self._weight: NDArray[np.float64] | None = None
+        self._weight = 0.0
         self._precision: NDArray[np.float64] | None = None
         self._last: float | None = None
         self.looks = 0
@@ -43,9 +46,9 @@ class Template:
             at: presentation time in seconds.
         """
         doubt = np.asarray(logvar, np.float64).clip(-LIMIT, LIMIT)
-        precision, weight = np.exp(-doubt), np.exp(-POWER * doubt)
+        precision, weight = np.exp(-doubt), float(np.exp(-POWER * doubt.mean()))
         weighted = weight * direction(mu).astype(np.float64)
-        if self._weighted is None or self._weight is None or self._precision is None:
+        if self._weighted is None or self._precision is None:
             self._weighted, self._weight, self._precision = weighted, weight, precision
         else:
             new = self._share(at)
@@ -63,7 +66,7 @@ class Template:
         Raises:
             ValueError: nothing was added yet.
         """
-        if self._weighted is None or self._weight is None:
+        if self._weighted is None:
             raise ValueError("a template without looks has no embedding")
         return np.asarray(self._weighted / self._weight, np.float32)
 

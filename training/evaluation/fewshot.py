@@ -35,7 +35,7 @@ CLASSIFIERS: Final[tuple[Classifier, ...]] = get_args(Classifier)
 NEAREST: Final = ("nearest mean", "nearest precision-weighted", "mutual likelihood")
 SHOTS: Final = (1, 2, 5)
 # Strengths tried on the people set apart; the inputs have length √D.
-_STRENGTHS: Final = (1e-4, 1e-3, 1e-2, 1e-1)
+_STRENGTHS: Final = (1e-4, 1e-3, 1e-2)
 
 # (what, done, total)
 Progress = Callable[[str, int, int], None]
@@ -89,7 +89,7 @@ class Settings:
     draws: int = 20
     people: int = 50
     samples: int = 5
-    tuning_draws: int = 3
+    tuning_draws: int = 1
     seed: int = 0
 
 

@@ -28,7 +28,7 @@ def test_looks_are_weighted_by_a_power_of_their_precision() -> None:
     template = Template()
     for row in range(5):
         template.add(mu[row], logvar[row], at=row * 0.04)
-    fused, _ = fuse(direction(mu), logvar, power=POWER)
+    fused, _ = fuse(direction(mu), logvar, power=POWER, per="face")
     np.testing.assert_allclose(template.mu, fused, rtol=1e-4, atol=1e-5)
 
 
