@@ -84,7 +84,7 @@ class RecognitionSettings(_Group):
     """How much more similar the best person must be than the second (else ``ambiguous``)."""
     max_sigma: float | None = Field(default=None, gt=0, strict=True)
     """Uncertainty of a track's clearest look above which no name is given (``uncertain``). Unset:
-    the limit in the model's card."""
+    the limit in the card of the cohort or the model."""
     min_face_to_name: int = Field(default=24, ge=0, le=4096, strict=True)
     """Smallest face that may get a name (else ``too_small``): shorter side of its box in pixels."""
 

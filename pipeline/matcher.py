@@ -26,12 +26,15 @@ def open_matcher(
         ConfigError: there is no threshold.
     """
     cohort = load_cohort(card.id) if recognition.normalise == "cohort" else None
+    max_sigma = recognition.max_sigma
+    if max_sigma is None and cohort is not None and "max_sigma" in cohort.card.metrics:
+        max_sigma = float(cohort.card.metrics["max_sigma"])
     thresholds = Thresholds.from_card(
         card,
         calibrated=None if cohort is None else cohort.card.thresholds,
         similarity=recognition.threshold,
         margin=recognition.margin,
-        max_sigma=recognition.max_sigma,
+        max_sigma=max_sigma,
         min_size=recognition.min_face_to_name,
     )
     searcher: Searcher | None = gallery

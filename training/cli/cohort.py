@@ -16,7 +16,14 @@ from rich.table import Table
 
 from ..data.faces import read_folder, split_identities
 from ..evaluation.embeddings import embed_rows
-from ..evaluation.normalisation import Row, as_metrics, calibrate, compare
+from ..evaluation.normalisation import (
+    Row,
+    as_metrics,
+    calibrate,
+    compare,
+    limit_metrics,
+    normalised_limit,
+)
 from ..evaluation.protocol import Interval
 from ..export.card import write_card
 from ..export.cohort import (
@@ -64,22 +71,25 @@ def cohort(
         found = embed_rows(encoder, data, members, cache=CACHE, progress=tell)
         write_vectors(path, found.mu)
         mu, _ = embed_lfw(encoder, known, tell=tell)
-        spoilt, _ = embed_spoilt(encoder, known, tell=tell)
+        spoilt = embed_spoilt(encoder, known, tell=tell)
         strangers = _with_typical(as_cohort(path, encoder=encoder.model_id, typical=0.0), mu)
-    rows = compare(known.pairs, mu, spoilt, strangers.vectors, top=TOP)
+    rows = compare(known.pairs, mu, spoilt[0], strangers.vectors, top=TOP)
+    thresholds = calibrate(known.pairs, mu, strangers)
+    limit = normalised_limit(known.pairs, mu, spoilt, strangers, thresholds.similarity)
     card = make_cohort_card(
         path,
         encoder=encoder.model_id,
         shape=(len(members), mu.shape[1]),
         typical=strangers.typical,
         metrics={
+            **limit_metrics(limit),
             **as_metrics(rows),
             "members": {
                 name: sum(row.dataset == name for row in members)
                 for name in dict.fromkeys(row.dataset for row in members)
             },
         },
-        thresholds=calibrate(known.pairs, mu, strangers),
+        thresholds=thresholds,
     )
     write_card(card, path.with_suffix(".json"))
     write_json(

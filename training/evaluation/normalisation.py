@@ -16,10 +16,11 @@ from facestream.pipeline.vision.scorenorm import (
     cohort_statistics,
     normalised,
 )
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.vision.uncertainty import normalise, sigma
 from numpy.typing import NDArray
 
 from .lfw import Pairs
+from .limit import SigmaLimit, sigma_limit
 from .openset import OpenSet, split_open_set
 from .protocol import Interval, fit_probability, tar_at_far, threshold_at_fmr
 from .tpir import Outcomes, bootstrap, outcomes, rank_one, tpir
@@ -81,6 +82,27 @@ def calibrate(pairs: Pairs, mu: Floats, cohort: Cohort) -> Thresholds:
         ),
         probability=Calibration(slope=round(slope, 3), intercept=round(intercept, 3)),
     )
+
+
+def normalised_limit(
+    pairs: Pairs, mu: Floats, spoilt: tuple[Floats, Floats], cohort: Cohort, threshold: float
+) -> SigmaLimit:
+    """The limit of sigma for normalised similarities, from spoilt faces the detector never judged.
+
+    Of photos spoilt before detection the worst are not found at all; what is hopeless is seen on
+    faces spoilt after it.
+
+    Args:
+        pairs: LFW's.
+        mu: N×D of the pictures as they are.
+        spoilt: mu and logvar of the same pictures spoilt, N×D each.
+        cohort: see ``Cohort``.
+        threshold: of normalised similarities.
+    """
+    left, right = pairs.left[pairs.genuine], pairs.right[pairs.genuine]
+    clean, bad = normalise(mu)[left], normalise(spoilt[0])[right]
+    scores = cohort.normalised((clean * bad).sum(axis=1), cohort.means(bad), cohort.means(clean))
+    return sigma_limit(sigma(spoilt[1])[right], scores, threshold=threshold)
 
 
 def all_impostors(
@@ -193,4 +215,15 @@ def as_metrics(rows: Sequence[Row]) -> dict[str, Any]:
         }
         for row in rows
         if row.scoring in ("cosine", "centred")
+    }
+
+
+def limit_metrics(limit: SigmaLimit) -> dict[str, Any]:
+    """The limit of sigma for a card; nothing where there is none."""
+    if not np.isfinite(limit.value):
+        return {}
+    return {
+        "max_sigma": limit.value,
+        "max_sigma_fnmr_beyond": round(limit.fnmr, 3),
+        "max_sigma_genuine_lost": round(limit.matched_beyond, 4),
     }

@@ -14,7 +14,12 @@ from facestream.training.data.faces import FaceRow
 from facestream.training.errors import DataError
 from facestream.training.evaluation.attributes import Attributes, age_group, attributes_of
 from facestream.training.evaluation.lfw import Pairs
-from facestream.training.evaluation.normalisation import calibrate, compare
+from facestream.training.evaluation.normalisation import (
+    calibrate,
+    compare,
+    limit_metrics,
+    normalised_limit,
+)
 from facestream.training.evaluation.openset import split_open_set
 from facestream.training.export.card import write_card
 from facestream.training.export.cohort import (
@@ -125,3 +130,23 @@ def test_a_cohort_written_is_the_cohort_loaded(tmp_path: Path) -> None:
     others = scores[np.triu(people[:, None] != people[None])]
     assert (others >= thresholds.similarity).mean() == pytest.approx(1e-3, rel=0.3)
     assert json.loads(path.with_suffix(".json").read_text())["encoder"] == "enc-1"
+
+
+def test_the_limit_of_sigma_is_where_spoilt_faces_are_lost(tmp_path: Path) -> None:
+    pairs, mu, strangers = made()
+    path = tmp_path / "made_cohort.npy"
+    write_vectors(path, strangers)
+    cohort = as_cohort(path, encoder="enc-1", typical=0.1, top=40)
+    rng = np.random.default_rng(1)
+    spoilt = mu.copy()
+    # No two sigmas are alike.
+    logvar = np.linspace(-1.1, -0.9, len(mu), dtype=np.float32)[:, None] * np.ones_like(mu)
+    lost = rng.random(len(mu)) < 0.5
+    spoilt[lost] = rng.standard_normal(mu[lost].shape)
+    logvar[lost] += 1.5
+    limit = normalised_limit(pairs, mu, (spoilt, logvar), cohort, 0.3)
+    # Clear faces lie between 0.58 and 0.64, lost ones from 1.22 on.
+    assert 0.6 < limit.value < 1.23
+    assert limit.fnmr > 0.9
+    assert limit_metrics(limit)["max_sigma"] == limit.value
+    assert limit_metrics(normalised_limit(pairs, mu, (mu, logvar), cohort, 0.2)) == {}
