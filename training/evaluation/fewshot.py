@@ -160,7 +160,7 @@ def few_shot(
                     condition=condition,
                     shots=shots,
                     method=method,
-                    rank_one=mean_interval(values),
+                    rank_one=_share(mean_interval(values)),
                     gain=mean_interval(np.subtract(values, found[condition, base_of(method)])),
                     strength=strengths.get(method),
                 )
@@ -183,6 +183,11 @@ def mean_interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
     if len(array) > 1:
         half = float(stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
     return Interval(mean, mean - half, mean + half)
+
+
+def _share(interval: Interval) -> Interval:
+    """An interval of a share ends at 0 and 1."""
+    return Interval(interval.value, max(0.0, interval.low), min(1.0, interval.high))
 
 
 def augment(
