@@ -244,6 +244,8 @@ def measure(
 def report(found: dict[str, Outcomes], people: Any, *, draws: int) -> list[dict[str, Any]]:
     """A row a method, with intervals over the people and the gain over the mean."""
     names = list(found)
+    strangers = int((~found[MEAN].mated).sum())
+    rates = [rate for rate in RATES if rate * strangers >= 1]
     drawn = bootstrap(list(found.values()), people, fpir=FPIR, draws=draws)
     base = tpir(found[MEAN], FPIR)[0]
     rows = []
@@ -257,7 +259,7 @@ def report(found: dict[str, Outcomes], people: Any, *, draws: int) -> list[dict[
                 "tpir": asdict(drawn.interval(value, k)),
                 "gain_over_mean": asdict(drawn.difference(value - base, k, names.index(MEAN))),
                 "threshold": threshold,
-                "tpir_by_fpir": dict(zip(map(str, RATES), curve(found[name], RATES), strict=True)),
+                "tpir_by_fpir": dict(zip(map(str, rates), curve(found[name], rates), strict=True)),
             }
         )
     return rows
@@ -297,15 +299,16 @@ def plot(found: dict[str, Outcomes], file: Path) -> None:
     """TPIR against FPIR as PNG (matplotlib)."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
     strangers = int((~next(iter(found.values())).mated).sum())
     rates = np.geomspace(max(1.5 / strangers, 1e-3), 0.5, 60)
-    for name, outcome in found.items():
-        axes.plot(rates, curve(outcome, [float(rate) for rate in rates]), label=name)
+    for number, (name, outcome) in enumerate(found.items()):
+        values = curve(outcome, [float(rate) for rate in rates])
+        axes.plot(rates, values, label=name, linestyle=("-", "--", ":")[number // 10 % 3])
     axes.set(xscale="log", xlabel="FPIR", ylabel="TPIR", title="Open-set identification of clips")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside right center", fontsize="small")
     figure.savefig(file, dpi=120)
 
 
@@ -331,6 +334,9 @@ def options() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; see the module's text."""
     given = options().parse_args(arguments)
+    if given.strangers * FPIR < 1:
+        print(f"{given.strangers} strangers cannot tell an FPIR of {FPIR}: take 100 or more")
+        return 2
     lfw = given.data / "lfw"
     if not (lfw / "lfw_grey.zip").is_file():
         print(f"no LFW in {lfw}: put the research data into ../shared/data, or name it by --data")
