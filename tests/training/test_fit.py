@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -17,8 +18,9 @@ from facestream.training.fit.checkpoint import (
     restore_encoder,
     save_checkpoint,
 )
-from facestream.training.fit.config import FitConfig, LossWeights
+from facestream.training.fit.config import FitConfig, LossWeights, MarginKind
 from facestream.training.fit.loop import BEST, LAST
+from facestream.training.fit.margins import labelled_loss
 from facestream.training.fit.run import fit
 from facestream.training.fit.trunk import TrunkFeatures, split_trunk
 from facestream.training.models.vae import make_vae
@@ -117,6 +119,28 @@ def test_only_the_tail_is_trained(tail_config: FitConfig, tmp_path: Path) -> Non
     after = load_encoder(tmp_path / "run" / LAST)[0].backbone.state_dict()
     changed = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"11", "12"}
+
+
+@pytest.mark.parametrize("kind", get_args(MarginKind))
+def test_every_margin_brings_people_to_their_centres(kind: MarginKind) -> None:
+    torch.manual_seed(0)
+    centres = torch.randn(5, 16)
+    labels = torch.arange(5).repeat(4)
+    mu = torch.nn.Parameter(torch.randn(20, 16))
+    logvar = torch.nn.Parameter(torch.full((20, 16), -1.0))
+    optimizer = torch.optim.Adam([mu, logvar], lr=0.1)
+    losses = []
+    for _ in range(40):
+        noise = torch.randn(20, 16)
+        loss = labelled_loss(kind, mu, logvar, centres, labels, noise=noise)
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.5 * losses[0]
+    # Only DUL lets labels teach sigma.
+    moved = not torch.equal(logvar.detach(), torch.full((20, 16), -1.0))
+    assert moved == (kind == "dul")
 
 
 def test_front_and_tail_are_the_whole_trunk(tail_config: FitConfig) -> None:

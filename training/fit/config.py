@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ..models.backbones import BackboneName
 from ..models.vae import LATENT_DIM
 
+MarginKind = Literal["cosface", "arcface", "adaface", "dul"]
+
 
 class LossWeights(BaseModel):
     """How much each loss counts."""
@@ -17,7 +19,7 @@ class LossWeights(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     distil: float = Field(default=1.0, ge=0, description="cosine to the teacher's clean embedding")
-    margin: float = Field(default=0.0, ge=0, description="CosFace margin between labelled people")
+    margin: float = Field(default=0.0, ge=0, description="margin between labelled people")
     doubt: float = Field(default=1.0, ge=0, description="heteroscedastic likelihood, teaches sigma")
     reconstruction: float = Field(
         default=1.0, ge=0, description="masked squared error of the decoder"
@@ -45,6 +47,8 @@ class FitConfig(BaseModel):
             the encoder of ``init``, ``fresh`` with none.
         trunk: ``frozen`` leaves the trunk as it starts, ``tail`` trains its last ``tail`` blocks
             (``mobile`` only), ``trained`` all of it.
+        margin_kind: which margin, where ``weights.margin`` is above 0; ``dul`` puts it on
+            mu + eps·sigma, so that labels teach sigma, too.
         centre_pull: how far a person's target moves from the picture's own embedding to the mean
             of the person's other pictures, 0..1.
         limit: use only this many training pictures (0 = all), chosen by the seed.
@@ -65,6 +69,7 @@ class FitConfig(BaseModel):
     init: Path | None = None
     trunk: Literal["frozen", "tail", "trained"] = "frozen"
     tail: int = Field(default=5, ge=1)
+    margin_kind: MarginKind = "cosface"
     centre_pull: float = Field(default=0.0, ge=0, le=1)
     dim: int = Field(default=LATENT_DIM, ge=2)
     limit: int = Field(default=0, ge=0)

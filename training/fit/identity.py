@@ -17,12 +17,12 @@ from ..data.prepared import Prepared, target_floor
 from ..data.views import Batch, Batches, Views, leave_interrupts_to_the_main_process
 from ..losses.identity import cosine_distance, direction, heteroscedastic_nll
 from ..losses.latent import annealed, kl_loss
-from ..losses.margin import cosface_logits, margin_loss
 from ..losses.reconstruction import masked_mse
 from ..models.decoder import Decoder
 from ..models.vae import Vae, VaeEncoder, reparameterise
 from .config import FitConfig
 from .guards import check_alive, check_finite, latent_health
+from .margins import labelled_loss
 from .optimise import parameter_groups, reduce_gradients
 from .trunk import SplitTrunk, split_trunk
 from .validate import HeldOut, prepare_held_out, validate
@@ -30,8 +30,6 @@ from .validate import HeldOut, prepare_held_out, validate
 # Pictures spoilt more than this do not take part in the margin loss: pressing an unreadable
 # picture towards its person teaches noise (AdaFace, Kim et al. 2022).
 MARGIN_LEVEL: Final = 0.5
-# Half of CosFace's usual scale: the weights start well, and a few thousand people are not many.
-MARGIN_SCALE: Final = 32.0
 # Longest gradient: a batch of unlucky views must not undo what the weights started with.
 CLIP: Final = 5.0
 
@@ -167,7 +165,7 @@ class IdentityTask:
             "kl": kl_loss(mu, logvar, free_bits=weights.free_bits),
         }
         if weights.margin > 0:
-            losses["margin"] = self._margin(mu, batch)
+            losses["margin"] = self._margin(mu, logvar, batch, step)
         if weights.reconstruction > 0:
             losses["reconstruction"] = self._reconstruct(mu, logvar, batch, step)
         factor = {
@@ -212,20 +210,31 @@ class IdentityTask:
             )
         return doubt
 
-    def _margin(self, mu: Tensor, batch: Batch) -> Tensor:
-        device = self._fabric.device
+    def _margin(self, mu: Tensor, logvar: Tensor, batch: Batch, step: int) -> Tensor:
+        config, device = self._config, self._fabric.device
         labels = batch["label"].to(device)
         use = (labels >= 0) & (batch["level"].to(device) <= MARGIN_LEVEL)
         if not bool(use.any()):
             return mu.sum() * 0.0
-        logits = cosface_logits(mu[use], self._module.centres, labels[use], scale=MARGIN_SCALE)
-        return margin_loss(logits, labels[use])
+        noise = self._noise(mu, step)
+        return labelled_loss(
+            config.margin_kind,
+            mu[use],
+            logvar[use],
+            self._module.centres,
+            labels[use],
+            noise=noise[use],
+        )
+
+    def _noise(self, like: Tensor, step: int) -> Tensor:
+        """Standard normal, the same at this step of every run with this seed."""
+        drawn = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
+        return torch.randn(like.shape, generator=drawn).to(like.device)
 
     def _reconstruct(self, mu: Tensor, logvar: Tensor, batch: Batch, step: int) -> Tensor:
         config, device = self._config, self._fabric.device
         few = max(2, round(config.decode * len(mu)))
-        drawn = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        noise = torch.randn(few, mu.shape[1], generator=drawn).to(device)
+        noise = self._noise(mu[:few], step)
         # Identity is the main thing: appearance may bend mu a little, not rule it.
         share = config.weights.reconstruction_to_mu
         code = share * mu[:few] + (1.0 - share) * mu[:few].detach()
