@@ -17,6 +17,7 @@ from facestream.training.fit.checkpoint import (
     load_encoder,
     restore_encoder,
     save_checkpoint,
+    write_json,
 )
 from facestream.training.fit.config import FitConfig, LossWeights, MarginKind
 from facestream.training.fit.loop import BEST, LAST
@@ -238,3 +239,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(
     monkeypatch.undo()
     assert load_checkpoint(path)["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_json_has_no_numbers_that_json_lacks(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": float("inf"), "b": [1.5, float("nan")], "c": (2,)})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": None, "b": [1.5, None], "c": [2]}

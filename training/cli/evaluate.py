@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -151,6 +152,7 @@ def _show(report: Report) -> None:
                 table.add_row(f"… without the 10 % of {by}", f"{left:.2%}", span)
             table.add_row("… without the 10 % least similar", f"{reject.fnmr_oracle:.2%}", "")
         limit = report.doubt.limit
-        beyond = f"{limit.beyond:.1%} beyond it, {limit.fnmr:.1%} of them missed"
-        table.add_row("greatest sigma that is named", f"{limit.value:.3f}", beyond)
+        if isfinite(limit.value):
+            beyond = f"{limit.beyond:.1%} beyond it, {limit.fnmr:.1%} of them missed"
+            table.add_row("greatest sigma that is named", f"{limit.value:.3f}", beyond)
     Console().print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import pickle
 import subprocess
 from collections.abc import Mapping
@@ -108,10 +109,20 @@ def git_revision(folder: Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """A JSON file, in one step."""
+    """A JSON file, in one step; numbers that JSON has not (infinite, NaN) become null."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(_plain(value), indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 class Curve:
