@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from facestream.engines.options import EngineOptions
-from facestream.engines.registry import load_engine
 from numpy.typing import NDArray
 
 from ..data.faces import STREAKED_SETS, FaceRow, read_folder, split_identities
+from ..data.teacher import teacher_net
 from ..errors import DataError, TrainingError
 from .holes import KINDS, hole_of_kind
 from .metrics import frechet_distance, identity_cosine, interval, psnr, ssim
@@ -181,14 +180,12 @@ def measure_samples(
     }
 
 
-def teacher_features(teacher: Path, faces: Picture) -> Floats:
+def teacher_features(teacher: Path, faces: Picture, *, threads: int = 2) -> Floats:
     """SFace's embeddings N×128 of aligned faces N×112×112×3 RGB, not normalised."""
-    with load_engine(teacher, options=EngineOptions()) as engine:
-        parts = [
-            next(iter(engine.infer({"data": _nchw(faces[start : start + 16])}).values()))
-            for start in range(0, len(faces), 16)
-        ]
-    return np.concatenate(parts)
+    infer = teacher_net(teacher, threads=threads)
+    return np.concatenate(
+        [infer(_nchw(faces[start : start + 16])) for start in range(0, len(faces), 16)]
+    )
 
 
 def read_pictures(data: Path, rows: Sequence[FaceRow]) -> Picture:
