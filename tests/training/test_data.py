@@ -117,7 +117,9 @@ def test_views_repeat_with_their_seed() -> None:
 
 def test_streaks_are_masked_out(face_folder: Path) -> None:
     rows = read_folder(face_folder)
-    views = Views(face_folder, rows, np.ones((len(rows), 4), np.float32), labels=person_labels(rows), seed=0)
+    views = Views(
+        face_folder, rows, np.ones((len(rows), 4), np.float32), labels=person_labels(rows), seed=0
+    )
     for index, row in enumerate(rows[:2] + rows[-2:]):
         index = index if index < 2 else len(rows) - 4 + index
         mask = views[0, index]["mask"].numpy()[0]
