@@ -10,10 +10,9 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from ..data.prepared import Prepared
-from ..data.views import Batches
+from ..data.views import draw_batches
 from ..fit.guards import check_finite
 from ..fit.trunk import SplitTrunk, split_trunk
 from ..generation.views import GeneratorBatch, GeneratorViews
@@ -60,18 +59,10 @@ class ContenderTask:
     def batches(self, first: int) -> Iterator[GeneratorBatch]:
         """See ``Task``; the same for every contender."""
         config, data = self._config, self._data
-        sampler = Batches(
-            len(data.train),
-            config.batch,
-            seed=config.seed,
-            first=first,
-            steps=config.steps,
-            shard=(0, 1),
-        )
         views = GeneratorViews(
             config.data, data.train, data.train_targets, holes=0.0, seed=config.seed
         )
-        return iter(DataLoader(views, batch_sampler=sampler, num_workers=config.workers))
+        return draw_batches(views, len(views), config, first=first)
 
     def train_step(self, batch: Any, step: int) -> dict[str, float]:
         """See ``Task``."""

@@ -7,20 +7,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TypedDict
+from typing import Final, Protocol, TypedDict, TypeVar
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..models.backbones import INPUT_SIZE
 from .degrade import random_view
 from .faces import STREAKED_SETS, FaceRow, FaceZips
 
 Floats = NDArray[np.float32]
+T = TypeVar("T")
 # Of a 128×128 picture of a tightly cropped set: the part that is never streaks (top, bottom,
 # left, right). Above the forehead and beside the cheeks the border pixel may be repeated.
 FACE_ONLY: Final = (40, 128, 24, 104)
@@ -164,6 +165,49 @@ class Batches(Sampler[list[tuple[int, int]]]):
                 current = epoch
             chosen = order[position * self._batch : (position + 1) * self._batch]
             yield [(epoch, int(i)) for i in chosen[rank::world]]
+
+
+class Drawing(Protocol):
+    """Settings of a run, as far as its batches are concerned."""
+
+    @property
+    def batch(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def workers(self) -> int: ...
+
+
+def draw_batches(
+    views: Dataset[T], size: int, settings: Drawing, *, first: int, shard: tuple[int, int] = (0, 1)
+) -> Iterator[T]:
+    """The batches of a run from step ``first`` on.
+
+    Args:
+        views: gives ``(epoch, index)``.
+        size: of ``views``.
+        settings: batch, steps in all, seed, and worker processes that read ahead.
+        first: where a resumed run goes on.
+        shard: this process's number and how many there are.
+    """
+    sampler = Batches(
+        size,
+        settings.batch,
+        seed=settings.seed,
+        first=first,
+        steps=settings.steps,
+        shard=shard,
+    )
+    return iter(
+        DataLoader(
+            views,
+            batch_sampler=sampler,
+            num_workers=settings.workers,
+            worker_init_fn=leave_interrupts_to_the_main_process,
+        )
+    )
 
 
 def leave_interrupts_to_the_main_process(worker: int) -> None:

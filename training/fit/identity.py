@@ -11,10 +11,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from ..data.prepared import Prepared, target_floor
-from ..data.views import Batch, Batches, Views, leave_interrupts_to_the_main_process
+from ..data.views import Batch, Views, draw_batches
 from ..losses.identity import cosine_distance, direction, heteroscedastic_nll
 from ..losses.latent import annealed, kl_loss
 from ..losses.reconstruction import masked_mse
@@ -105,14 +104,6 @@ class IdentityTask:
     def batches(self, first: int) -> Iterator[Batch]:
         """See ``Task``."""
         config, fabric = self._config, self._fabric
-        sampler = Batches(
-            len(self._data.train),
-            config.batch,
-            seed=config.seed,
-            first=first,
-            steps=config.steps,
-            shard=(fabric.global_rank, fabric.world_size),
-        )
         views = Views(
             config.data,
             self._data.train,
@@ -120,14 +111,8 @@ class IdentityTask:
             labels=self._data.labels,
             seed=config.seed,
         )
-        return iter(
-            DataLoader(
-                views,
-                batch_sampler=sampler,
-                num_workers=config.workers,
-                worker_init_fn=leave_interrupts_to_the_main_process,
-            )
-        )
+        shard = (fabric.global_rank, fabric.world_size)
+        return draw_batches(views, len(views), config, first=first, shard=shard)
 
     def train_step(self, batch: Batch, step: int) -> dict[str, float]:
         """See ``Task``."""

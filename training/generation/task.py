@@ -10,10 +10,9 @@ from typing import Final
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from ..data.prepared import Prepared
-from ..data.views import Batches
+from ..data.views import draw_batches
 from ..fit.guards import check_finite
 from ..fit.optimise import reduce_gradients
 from ..losses.adversarial import discriminator_bce, feature_matching, generator_bce
@@ -112,14 +111,6 @@ class GeneratorTask:
     def batches(self, first: int) -> Iterator[GeneratorBatch]:
         """See ``Task``."""
         config, fabric = self._config, self._fabric
-        sampler = Batches(
-            len(self._data.train),
-            config.batch,
-            seed=config.seed,
-            first=first,
-            steps=config.steps,
-            shard=(fabric.global_rank, fabric.world_size),
-        )
         views = GeneratorViews(
             config.data,
             self._data.train,
@@ -127,7 +118,8 @@ class GeneratorTask:
             holes=config.holes,
             seed=config.seed,
         )
-        return iter(DataLoader(views, batch_sampler=sampler, num_workers=config.workers))
+        shard = (fabric.global_rank, fabric.world_size)
+        return draw_batches(views, len(views), config, first=first, shard=shard)
 
     def train_step(self, batch: GeneratorBatch, step: int) -> dict[str, float]:
         """See ``Task``."""
