@@ -188,9 +188,8 @@ def test_export_and_commands(
     assert "is marked as synthetic" in capsys.readouterr().err
 
     with Synthesis(model=shipped / "vae_decoder.json") as synthesis:
-        face = np.ascontiguousarray(
-            cv2.resize(original[:240, 130:370], (112, 112))[None, ..., ::-1]
-        )
+        small = np.asarray(cv2.resize(original[:240, 130:370], (112, 112)), np.uint8)
+        face = np.ascontiguousarray(small[None, ..., ::-1])
         hole = np.zeros((1, 112, 112), bool)
         hole[:, 60:] = True
         made = repair(synthesis, face, hole, options=RepairOptions(steps=2))
