@@ -25,6 +25,7 @@ from facestream.training.fit.loop import LAST
 from facestream.training.fit.run import fit
 
 from .conftest import picture, write_set
+from .programs import start
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -212,12 +213,3 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(
     assert rows_of(out / "validation.csv") == rows_of(tmp_path / "whole/validation.csv")
     one, other = (load_checkpoint(run / LAST)["model"] for run in (out, tmp_path / "whole"))
     assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """``facestream-train`` in a process group of its own, as a terminal would start it."""
-    code = "import conftest; from facestream.training.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip

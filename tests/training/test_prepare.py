@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from contextlib import suppress
@@ -28,7 +25,7 @@ from facestream.training.fit.run import fit
 
 from tests.faces import face_clip, portrait
 
-ROOT = Path(__file__).resolve().parents[2]
+from .programs import start
 
 
 def people(shared_data: Path, count: int, *, each: int, beside: int = 0) -> dict[str, list[Image]]:
@@ -297,12 +294,7 @@ def test_a_full_disk_keeps_the_old_set(small_disk: Path, settings: PrepareSettin
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C to the real program while it works."""
     clip = face_clip(tmp_path / "clip.mp4", frames=100)
-    code = "import conftest; from facestream.training.cli import main; main()"
-    arguments = ["prepare", clip, "--out", tmp_path / "set", "--every", "0.01", "--threads", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = start("prepare", clip, "--out", tmp_path / "set", "--every", "0.01", "--threads", "1")
     partial = tmp_path / "set/.clip.zip.partial"
     while process.poll() is None and not partial.exists():
         time.sleep(0.05)
