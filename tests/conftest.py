@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("facestream", deadline=None)
+settings.load_profile("facestream")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -9,6 +9,7 @@ import typer
 from facestream.engines.errors import EngineError
 
 from ..errors import TrainingError
+from . import interrupts
 from .cohort import cohort
 from .compare import compare
 from .console import err
@@ -57,6 +58,7 @@ app.command()(ship)
 def main() -> None:
     """Run the command line; exits with 2 on a mistake of the user's, 130 when interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    interrupts.listen()
     try:
         app()
     except (TrainingError, EngineError) as error:

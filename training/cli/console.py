@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..errors import TrainingError
+from . import interrupts
 
 err = Console(stderr=True)
 SHARED = Path("../shared/data")
@@ -39,10 +40,14 @@ def progress_bar() -> Iterator[Progress]:
 
 
 def teller(bar: Progress) -> Callable[..., None]:
-    """Turns (what, done, total[, figures]) into bars, one for each ``what``."""
+    """Turns (what, done, total[, figures]) into bars, one for each ``what``.
+
+    It also raises a KeyboardInterrupt that got lost on the way (``interrupts``).
+    """
     tasks: dict[str, TaskID] = {}
 
     def tell(what: str, done: int, total: int, figures: dict[str, float] | None = None) -> None:
+        interrupts.check()
         if what not in tasks:
             tasks[what] = bar.add_task(what, total=total, figures="")
         shown = ("loss", "sigma_mean", "sigma_spread", "kl", "speed")
