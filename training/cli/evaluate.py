@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..evaluation.doubt import measure_doubt
-from ..evaluation.embed import embed_all
+from ..evaluation.embed import counted, embed_all
 from ..evaluation.evaluate import FMR, Report, verify
 from ..evaluation.lfw import Pairs, read_crops, read_pairs
 from ..evaluation.plots import plot_rejects, plot_sigma, plot_verification
@@ -64,20 +64,13 @@ def evaluate(
         pairs = pairs.folds(folds)
     with progress_bar() as bar, Encoder(model=model, threads=threads) as encoder:
         tell = teller(bar)
-        done = 0
-
-        def detected(count: int) -> None:
-            nonlocal done
-            done += count
-            tell("detect and align", done, len(pairs.names))
-
         crops = read_crops(
             lfw,
             pairs.names,
             mode="exact" if detector is DetectorMode.EXACT else "fast",
             cache=CACHE,
             threads=threads,
-            progress=detected,
+            progress=counted(tell, "detect and align", len(pairs.names)),
         )
         mu, logvar = embed_all(encoder, crops.faces, progress=tell)
         report = Report(

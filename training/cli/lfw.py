@@ -12,7 +12,7 @@ from facestream.pipeline.vision.encoder import Encoder
 from numpy.typing import NDArray
 
 from ..data.degrade import degrade_randomly
-from ..evaluation.embed import embed_all
+from ..evaluation.embed import counted, embed_all
 from ..evaluation.lfw import Crops, Pairs, read_crops, read_pairs
 from .console import CACHE
 
@@ -42,13 +42,7 @@ def open_lfw(folder: Path, *, folds: int = 10, tell: Callable[..., None]) -> Lfw
     pairs = read_pairs(folder / "pairs.txt")
     if folds < 10:
         pairs = pairs.folds(folds)
-    done = 0
-
-    def detected(count: int) -> None:
-        nonlocal done
-        done += count
-        tell("detect and align", done, len(pairs.names))
-
+    detected = counted(tell, "detect and align", len(pairs.names))
     return Lfw(pairs, read_crops(folder, pairs.names, cache=CACHE, progress=detected))
 
 

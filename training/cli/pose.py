@@ -15,6 +15,7 @@ from rich.table import Table
 from ..data.faces import read_folder, split_identities
 from ..data.teacher import teacher_targets
 from ..errors import DataError
+from ..evaluation.embed import counted
 from ..evaluation.pose import PoseRow, measure_pose, read_turns
 from ..fit.checkpoint import write_json
 from .console import CACHE, SHARED, DataOption, TeacherOption, folder, progress_bar, teller
@@ -46,13 +47,7 @@ def pose(
         raise DataError(f"{data} has no labelled people among the {percent} % held out")
     with progress_bar() as bar, Encoder(model=model, threads=threads) as encoder:
         tell = teller(bar)
-        done = 0
-
-        def detected(count: int) -> None:
-            nonlocal done
-            done += count
-            tell("detect", done, len(rows))
-
+        detected = counted(tell, "detect", len(rows))
         turns = read_turns(data, rows, cache=CACHE, threads=threads, progress=detected)
         ours = embed_rows(encoder, data, rows, cache=CACHE, progress=tell)
         plain, mirror = teacher_targets(

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
 from ..data.degrade import Kind, degrade
 from .degraded import SEVERITIES, Probes, read_probes
-from .embed import Progress, embed_all
+from .embed import Progress, counted, embed_all
 from .lfw import Crops, Pairs
 from .limit import SigmaLimit, sigma_limit
 from .protocol import Interval, fnmr_after_reject, threshold_at_fmr
@@ -125,13 +125,7 @@ def measure_doubt(
     unit = normalise(mu)
     rejects = []
     for name, strength in SEVERITIES.items():
-        done = 0
-
-        def tell(count: int, what: str = f"degrade ({name})") -> None:
-            nonlocal done
-            done += count
-            progress(what, done, len(pairs.right))
-
+        tell = counted(progress, f"degrade ({name})", len(pairs.right))
         probes = read_probes(folder, pairs, strength=strength, cache=cache, progress=tell)
         bad = embed_all(encoder, probes.faces, what=f"embed ({name})", progress=progress)
         rejects.append(measure_reject(pairs, unit, probes, bad, fmr=fmr, severity=(name, strength)))

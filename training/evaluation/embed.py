@@ -18,6 +18,24 @@ def silent(what: str, done: int, total: int) -> None:
     """The default progress: none."""
 
 
+def counted(progress: Progress, what: str, total: int) -> Callable[[int], None]:
+    """Adds up how many were just done, and tells how many have been in all.
+
+    Args:
+        progress: told (what, done, total).
+        what: is done.
+        total: how many there are.
+    """
+    done = 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(what, done, total)
+
+    return tell
+
+
 def embed_all(
     encoder: Encoder, crops: Image, *, what: str = "embed", progress: Progress = silent
 ) -> tuple[Floats, Floats]:

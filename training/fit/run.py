@@ -60,13 +60,7 @@ def fit(
     task = IdentityTask(config, data, model, fabric=fabric)
     if state is None and config.start != "checkpoint":
         task.calibrate()
-    plan = RunSchedule(
-        steps=config.steps,
-        batch=config.batch,
-        log_every=config.log_every,
-        save_every=config.save_every,
-        validate_every=config.validate_every,
-    )
+    plan = schedule_of(config)
     figures = run_task(
         task,
         plan,
@@ -77,6 +71,17 @@ def fit(
         progress=progress,
     )
     return figures if fabric.is_global_zero else {}
+
+
+def schedule_of(config: FitConfig) -> RunSchedule:
+    """How long the settings want a run to be, and how often it writes."""
+    return RunSchedule(
+        steps=config.steps,
+        batch=config.batch,
+        log_every=config.log_every,
+        save_every=config.save_every,
+        validate_every=config.validate_every,
+    )
 
 
 def start_fabric(config: FitConfig) -> Fabric:

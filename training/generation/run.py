@@ -12,8 +12,8 @@ from ..data.faces import STREAKED_SETS
 from ..data.prepared import prepare
 from ..errors import CheckpointError, DataError
 from ..fit.checkpoint import load_checkpoint, restore_module, write_json
-from ..fit.loop import Progress, RunSchedule, run_task, silent
-from ..fit.run import start_fabric, write_record
+from ..fit.loop import Progress, run_task, silent
+from ..fit.run import schedule_of, start_fabric, write_record
 from ..losses.identity import direction
 from ..models.appearance import FaceGenerator, with_holes
 from .components import start_linear
@@ -57,13 +57,7 @@ def fit_generator(
         start_from(task, config.init)
     elif state is None and config.components > 0:
         start_linear(task.module.generator, config, data)
-    plan = RunSchedule(
-        steps=config.steps,
-        batch=config.batch,
-        log_every=config.log_every,
-        save_every=config.save_every,
-        validate_every=config.validate_every,
-    )
+    plan = schedule_of(common)
     return run_task(
         task,
         plan,

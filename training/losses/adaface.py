@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from .margin import check_labels, class_cosines, own_cosine, replace_target
+from .margin import labelled_cosines, replace_target
 
 # Lengths outside of these say nothing more about quality.
 NORM_RANGE = (1e-3, 100.0)
@@ -76,9 +76,7 @@ def adaface_logits(
     Raises:
         DataError: as ``check_labels``.
     """
-    check_labels(labels, len(centres))
-    cosine = class_cosines(embedding, centres)
-    own = own_cosine(cosine, labels)
+    cosine, own = labelled_cosines(embedding, centres, labels)
     with torch.autocast(device_type=embedding.device.type, enabled=False):
         q = quality.detach().float()
         # Short of ±1, where acos has no gradient; the moved angle stays inside 0..π as in the

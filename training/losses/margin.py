@@ -56,6 +56,17 @@ def replace_target(cosine: Tensor, labels: Tensor, value: Tensor) -> Tensor:
     return cosine.scatter(1, labels[:, None], value[:, None])
 
 
+def labelled_cosines(embedding: Tensor, centres: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines to all centres, N×C, and of each row to its own, N.
+
+    Raises:
+        DataError: as ``check_labels``.
+    """
+    check_labels(labels, len(centres))
+    cosine = class_cosines(embedding, centres)
+    return cosine, own_cosine(cosine, labels)
+
+
 def own_cosine(cosine: Tensor, labels: Tensor) -> Tensor:
     """Cosine of each row to its own class, N."""
     return cosine.gather(1, labels[:, None])[:, 0]
@@ -81,9 +92,7 @@ def cosface_logits(
     Raises:
         DataError: as ``check_labels``.
     """
-    check_labels(labels, len(centres))
-    cosine = class_cosines(embedding, centres)
-    own = own_cosine(cosine, labels)
+    cosine, own = labelled_cosines(embedding, centres, labels)
     return scale * replace_target(cosine, labels, own - margin)
 
 
@@ -108,9 +117,7 @@ def arcface_logits(
     Raises:
         DataError: as ``check_labels``.
     """
-    check_labels(labels, len(centres))
-    cosine = class_cosines(embedding, centres)
-    own = own_cosine(cosine, labels)
+    cosine, own = labelled_cosines(embedding, centres, labels)
     moved = rotate(own, margin)
     beyond = own < -math.cos(margin)
     return scale * replace_target(
