@@ -17,20 +17,21 @@ if __name__ != "facestream.pipeline":
 
 if TYPE_CHECKING:
     from .config import Settings
-    from .events import Sighting
+    from .events import Event, Left
     from .gallery import Gallery
     from .pipeline import Pipeline
     from .report import Report
     from .sinks.base import Sink
 
-__all__ = ["Gallery", "Pipeline", "Report", "Settings", "Sighting", "Sink"]
+__all__ = ["Event", "Gallery", "Left", "Pipeline", "Report", "Settings", "Sink"]
 
 _HOMES = {
+    "Event": ".events",
     "Gallery": ".gallery",
+    "Left": ".events",
     "Pipeline": ".pipeline",
     "Report": ".report",
     "Settings": ".config",
-    "Sighting": ".events",
     "Sink": ".sinks.base",
 }
 

@@ -64,6 +64,8 @@ class Outlet(Protocol[In]):
 
     def put_all(self, items: Sequence[In]) -> None: ...
 
+    def wait_for_room(self, items: int) -> None: ...
+
     def close(self, discard: bool = False) -> None: ...
 
 
@@ -118,6 +120,15 @@ class Channel(Generic[T]):
             for item in items:
                 self._wait_for_room(None)
                 self._append(item)
+
+    def wait_for_room(self, items: int) -> None:
+        """Wait until so many items (at most the capacity) fit in at once.
+
+        Raises:
+            Closed: the channel is closed, or was closed meanwhile.
+        """
+        with self._lock:
+            self._wait_for_room(None, min(items, self.capacity))
 
     def get(self, timeout: float | None = None) -> T:
         """Take the oldest item; waits while there is none.
@@ -213,13 +224,14 @@ class Channel(Generic[T]):
     def __repr__(self) -> str:
         return f"Channel({self.name!r}, {self.depth}/{self.capacity}, {self._state})"
 
-    def _wait_for_room(self, timeout: float | None) -> None:
-        if self._state == "open" and len(self._items) < self.capacity:
+    def _wait_for_room(self, timeout: float | None, items: int = 1) -> None:
+        fullest = self.capacity - items
+        if self._state == "open" and len(self._items) <= fullest:
             return
         start = time.monotonic()
         try:
             free = self._not_full.wait_for(
-                lambda: self._state != "open" or len(self._items) < self.capacity, timeout
+                lambda: self._state != "open" or len(self._items) <= fullest, timeout
             )
         finally:
             self._blocked += time.monotonic() - start
@@ -250,5 +262,6 @@ class Channel(Generic[T]):
     def _take(self) -> T:
         item = self._items.popleft()
         self._passed += 1
-        self._not_full.notify()
+        # All: those who wait want room for different numbers of items.
+        self._not_full.notify_all()
         return item

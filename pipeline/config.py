@@ -19,6 +19,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import ConfigError
+from .events import EventType
 
 Json = dict[str, Any]
 ENVIRONMENT_PREFIX = "FACESTREAM_"
@@ -56,6 +57,8 @@ class EncoderSettings(_Group):
     looks: Literal["budget", "every"] = "budget"
     """``budget``: embed a new track three times soon, then better faces and one in 0.4 s;
     ``every``: embed every face of every frame that was searched."""
+    max_looks: int = Field(default=40, ge=1, le=100000, strict=True)
+    """Most times one track is embedded (``budget``)."""
 
 
 class TrackingSettings(_Group):
@@ -65,10 +68,15 @@ class TrackingSettings(_Group):
     """Look for faces on every N-th frame; in between, a track keeps its last box."""
     iou: float = Field(default=0.3, gt=0, lt=1, strict=True)
     """Overlap (intersection over union) from which two boxes are the same face."""
-    absence_seconds: float = Field(default=1.0, gt=0, le=3600, strict=True)
-    """A face not seen for so long ends its sighting."""
+    absence_timeout: float = Field(default=1.0, gt=0, le=3600, strict=True)
+    """Seconds after which a face that is not seen any more has left."""
     min_faces: int = Field(default=3, ge=1, le=1000, strict=True)
     """Detections a track needs to be reported as a sighting; a photo needs one."""
+    confirm: int = Field(default=2, ge=1, le=100, strict=True)
+    """Searches that must agree on a person before the name is given; a photo needs one."""
+    cooldown: float = Field(default=0.0, ge=0, le=86400, strict=True)
+    """Seconds after a person was last seen by a source in which they are not announced again
+    (``identified``); the sighting itself is reported all the same."""
 
 
 class RecognitionSettings(_Group):
@@ -85,6 +93,9 @@ class RecognitionSettings(_Group):
     max_sigma: float | None = Field(default=None, gt=0, strict=True)
     """Uncertainty of a track's clearest look above which no name is given (``uncertain``). Unset:
     the limit in the card of the cohort or the model."""
+    release: float = Field(default=0.08, ge=0, le=1, strict=True)
+    """How far the similarity of a person who has the name must fall below the threshold before
+    the name is withdrawn, and by how much another must be more similar to take it over."""
     min_face_to_name: int = Field(default=24, ge=0, le=4096, strict=True)
     """Smallest face that may get a name (else ``too_small``): shorter side of its box in pixels."""
 
@@ -109,6 +120,41 @@ class RuntimeSettings(_Group):
     """Stop each source after so many frames. Unset: to its end."""
 
 
+class LiveSettings(_Group):
+    """Cameras and streams: how they are opened, and what happens when they are lost."""
+
+    transport: Literal["tcp", "udp"] = "tcp"
+    """How RTSP streams travel."""
+    open_timeout: float = Field(default=10.0, gt=0, le=600, strict=True)
+    """Seconds until opening has failed."""
+    read_timeout: float = Field(default=10.0, gt=0, le=600, strict=True)
+    """Seconds without a frame after which the source is opened again."""
+    stall_after: float = Field(default=3.0, gt=0, le=600, strict=True)
+    """Seconds without a frame after which the source counts as stalled."""
+    frozen_after: float = Field(default=30.0, gt=0, le=86400, strict=True)
+    """Seconds of the very same picture after which the source counts as stalled."""
+    retry_first: float = Field(default=1.0, gt=0, le=600, strict=True)
+    """Seconds before a lost source is tried again; doubled after each failure."""
+    retry_longest: float = Field(default=30.0, gt=0, le=3600, strict=True)
+    """Longest pause between two tries, in seconds."""
+
+
+class EventSettings(_Group):
+    """What is told, and how the events' file grows."""
+
+    types: tuple[EventType, ...] = ("appeared", "identified", "updated", "left", "source_state")
+    """Kinds of events that are written."""
+    rotate_megabytes: float | None = Field(default=None, gt=0, strict=True)
+    """Begin a new file when this one has so many megabytes. Unset: never."""
+    rotate_daily: bool = False
+    """Begin a new file at midnight (UTC)."""
+    keep_files: int | None = Field(default=None, ge=1, strict=True)
+    """Rotated files that are kept; older ones are deleted. Unset: all."""
+    embeddings: bool = False
+    """Write the fused embedding of each sighting into its ``left`` event. It is biometric
+    data."""
+
+
 class Settings(_Group):
     """All settings of facestream; immutable."""
 
@@ -117,6 +163,8 @@ class Settings(_Group):
     tracking: TrackingSettings = TrackingSettings()
     recognition: RecognitionSettings = RecognitionSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    live: LiveSettings = LiveSettings()
+    events: EventSettings = EventSettings()
 
     def with_values(self, values: Mapping[str, Any]) -> Settings:
         """A copy with other values, given as ``{"detector.min_face": 20}``.
@@ -271,6 +319,8 @@ def _limits(info: Any) -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     return repr(value)

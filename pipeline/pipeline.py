@@ -19,7 +19,7 @@ from facestream.engines.closing import Closing
 from .channel import Channel
 from .config import Settings
 from .errors import Closed, SourceError, StageFailed
-from .events import Sighting
+from .events import Event, Left
 from .gallery import Gallery
 from .inbox import Inbox
 from .matcher import open_matcher
@@ -53,7 +53,7 @@ class _SourceEnded:
     source: str
 
 
-_Output = FrameResult | Sighting | _SourceEnded
+_Output = FrameResult | Event | _SourceEnded
 
 
 class Pipeline(Closing):
@@ -218,7 +218,7 @@ class Pipeline(Closing):
             self._matcher,
             rules=TrackingRules(
                 min_iou=tracking.iou,
-                absence_seconds=tracking.absence_seconds,
+                absence_seconds=tracking.absence_timeout,
                 looks=LookPolicy(policy=settings.encoder.looks),
             ),
             on_ended=announce,
@@ -235,15 +235,15 @@ class Pipeline(Closing):
                 item = results.get()
             except Closed:
                 return
-            if isinstance(item, Sighting):
-                self._tally.sightings += 1
-                self._to_sinks(lambda sink, event=item: sink.sighting(event))
-            elif isinstance(item, _SourceEnded):
-                self._to_sinks(lambda sink, name=item.source: sink.source_ended(name))
-            else:
+            if isinstance(item, FrameResult):
                 self._tally.count(item)
                 self._to_sinks(lambda sink, result=item: sink.write(result))
                 yield item
+            elif isinstance(item, _SourceEnded):
+                self._to_sinks(lambda sink, name=item.source: sink.source_ended(name))
+            else:
+                self._tally.sightings += isinstance(item, Left)
+                self._to_sinks(lambda sink, event=item: sink.event(event))
 
     def _to_sinks(self, call: Callable[..., Any]) -> None:
         for sink in self._sinks:

@@ -11,8 +11,8 @@ from typing import Protocol, runtime_checkable
 
 from .channel import Inlet, Outlet
 from .errors import Closed, StageFailed
-from .metrics import BATCH_FRAMES, STAGE_SECONDS, Metrics
-from .types import Frame, FrameResult
+from .metrics import BATCH_FRAMES, FRAMES_DROPPED, STAGE_SECONDS, Metrics
+from .types import Exposure, Frame, FrameResult
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Batching:
 
 def run_stage(
     stages: Sequence[Stage],
-    inlet: Inlet[Frame | FrameResult],
+    inlet: Inlet[Frame | Exposure | FrameResult],
     outlet: Outlet[FrameResult] | None,
     *,
     batching: Batching = Batching(),
@@ -69,7 +69,9 @@ def run_stage(
 ) -> None:
     """Move batches from ``inlet`` through the stages to ``outlet`` until the stream ends.
 
-    Bare frames from an inbox are wrapped as `FrameResult`. At the end of the stream each stage is
+    Frames from an inbox are wrapped as `FrameResult`, those not developed yet are developed; one
+    that cannot be is left out, counted as dropped. A worker takes its next batch only when the
+    outlet has room for it: a live frame waits where a newer one can still take its place. At the end of the stream each stage is
     flushed, the outlet closed and every stage closed. When the outlet closes first (nobody wants
     the results) the inlet is aborted, so that the producers stop too. Returns when ended.
 
@@ -91,13 +93,30 @@ def run_stage(
         stack.callback(_close_links, inlet, outlet, worker)
         try:
             while True:
+                worker.wait_for_room(batching.max_items)
                 items = inlet.get_batch(batching.max_items, batching.max_wait)
-                worker.push([i if isinstance(i, FrameResult) else FrameResult(i) for i in items])
+                worker.push(_developed(items, metrics))
         except Closed:
             log.debug("%s: stream ended", worker.name)
         if not inlet.aborted and not worker.refused:
             worker.flush()
         worker.finished = True
+
+
+def _developed(
+    items: Sequence[Frame | Exposure | FrameResult], metrics: Metrics | None
+) -> list[FrameResult]:
+    found: list[FrameResult] = []
+    for item in items:
+        if isinstance(item, FrameResult):
+            found.append(item)
+            continue
+        frame = item.develop() if isinstance(item, Exposure) else item
+        if frame is not None:
+            found.append(FrameResult(frame))
+        elif metrics is not None:
+            metrics.add(FRAMES_DROPPED, source=item.source, cause="corrupt")
+    return found
 
 
 class _Worker:
@@ -115,6 +134,15 @@ class _Worker:
         self._stages = stages
         self._outlet = outlet
         self._metrics = metrics
+
+    def wait_for_room(self, items: int) -> None:
+        """Until the outlet can take a whole batch; raises Closed when nobody reads."""
+        if self._outlet is not None:
+            try:
+                self._outlet.wait_for_room(items)
+            except Closed:
+                self.refused = True
+                raise
 
     def push(self, batch: list[FrameResult], *, first: int = 0) -> None:
         """Through the stages from ``first`` on and out; raises Closed when nobody reads."""
@@ -165,7 +193,7 @@ def _close_stage(stage: Stage) -> None:
 
 
 def _close_links(
-    inlet: Inlet[Frame | FrameResult], outlet: Outlet[FrameResult] | None, worker: _Worker
+    inlet: Inlet[Frame | Exposure | FrameResult], outlet: Outlet[FrameResult] | None, worker: _Worker
 ) -> None:
     aborted = inlet.aborted or not worker.finished or worker.refused
     inlet.close(discard=True)

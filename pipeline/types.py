@@ -7,6 +7,7 @@ All are frozen: what crosses a thread is not changed afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -66,6 +67,34 @@ class Frame:
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
         return f"Frame({self.source!r}, index={self.index}, pts={self.pts:.3f}, {width}x{height})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exposure:
+    """A decoded frame whose picture is made only when somebody looks at it.
+
+    Most frames of a live camera are superseded before they are searched: converting them to BGR
+    would be lost work.
+
+    Attributes:
+        source: as in `Frame`, like the next four.
+        convert: makes the picture, H×W×3 BGR uint8; None where that is not possible. Called at
+            most once, in whatever thread.
+    """
+
+    source: str
+    index: int
+    pts: float
+    utc: float
+    captured_at: float
+    convert: Callable[[], Image | None]
+
+    def develop(self) -> Frame | None:
+        """The frame; None when its picture cannot be made."""
+        image = self.convert()
+        if image is None:
+            return None
+        return Frame(self.source, self.index, self.pts, self.utc, self.captured_at, image)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..events import Sighting
+from ..events import Event, Left
 from ..sinks.base import Sink
 from .console import clock
 
@@ -31,7 +31,7 @@ class Seen:
     source: str
     name: str
     person_id: int | None
-    best: Sighting
+    best: Left
     picture: Path | None = None
     count: int = 0
     seconds: float = 0.0
@@ -62,7 +62,9 @@ class RollSink(Sink):
         self.pictures_below: Path | None = None
         """The folder that the events' picture paths are relative to."""
 
-    def sighting(self, event: Sighting) -> None:
+    def event(self, event: Event) -> None:
+        if not isinstance(event, Left):
+            return
         key = (event.source, event.person_id)
         seen = self._seen.get(key)
         if seen is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from facestream.engines.closing import Closing
 
-from ..events import Sighting
+from ..events import Event
 from ..types import FrameResult
 
 
@@ -20,8 +20,8 @@ class Sink(Closing):
     def write(self, result: FrameResult) -> None:
         """Take a finished frame. It must not be changed: other sinks see the same one."""
 
-    def sighting(self, event: Sighting) -> None:
-        """Take a finished face track."""
+    def event(self, event: Event) -> None:
+        """Take what happened; `Left` is the whole sighting of a face that is gone."""
 
     def source_ended(self, source: str) -> None:
         """No more frames or sightings of this source will come."""

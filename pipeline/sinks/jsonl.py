@@ -1,4 +1,4 @@
-"""Sightings as JSON lines."""
+"""Events as JSON lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import OutputError
-from ..events import Sighting
+from ..events import Event
 from ..types import FrameResult
 from .base import Sink
 from .files import check_writable
@@ -46,7 +46,7 @@ class JsonlSink(Sink):
     def write(self, result: FrameResult) -> None:
         self._open()
 
-    def sighting(self, event: Sighting) -> None:
+    def event(self, event: Event) -> None:
         file = self._open()
         line = event.to_json().encode() + b"\n"
         try:

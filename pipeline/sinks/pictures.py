@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from ..errors import OutputError
-from ..events import Sighting
+from ..events import Event, Left
 from ..types import FrameResult, Image
 from .base import Sink
 from .files import make_folder, slug
@@ -42,11 +42,11 @@ class PicturesSink(Sink):
         for sink in self._then:
             sink.write(result)
 
-    def sighting(self, event: Sighting) -> None:
-        if event.image is not None:
+    def event(self, event: Event) -> None:
+        if isinstance(event, Left) and event.image is not None:
             event = event.with_picture(self._save(event, event.image))
         for sink in self._then:
-            sink.sighting(event)
+            sink.event(event)
 
     def source_ended(self, source: str) -> None:
         for sink in self._then:
@@ -56,7 +56,7 @@ class PicturesSink(Sink):
         for sink in self._then:
             sink.close()
 
-    def _save(self, event: Sighting, image: Image) -> str:
+    def _save(self, event: Left, image: Image) -> str:
         name = f"{slug(Path(event.source).stem)}-{event.track_id:04d}-{slug(event.name)}.jpg"
         path = self._folder / name
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])

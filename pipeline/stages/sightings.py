@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ..events import Moment, Sighting
+from ..events import FusedTemplate, Left, Moment
 from ..types import Identity
 from .recognise import Ended
+from .tracker import LiveTrack
 
 
-def sighting_of(ended: Ended, *, min_faces: int, model: str) -> Sighting | None:
+def sighting_of(ended: Ended, *, min_faces: int, model: str) -> Left | None:
     """The event for a track that is over, or None for one too short to be believed.
 
     Args:
@@ -20,20 +21,31 @@ def sighting_of(ended: Ended, *, min_faces: int, model: str) -> Sighting | None:
         return None
     identity: Identity = track.identity
     x1, y1, x2, y2 = (float(value) for value in best.box)
-    return Sighting(
-        source=ended.source,
-        track_id=track.track_id,
-        start=Moment.at(track.start_pts, track.start_utc),
-        end=Moment.at(track.end_pts, track.end_utc),
-        person_id=identity.person_id,
-        name=identity.name or "unknown",
-        similarity=identity.similarity,
-        probability=identity.probability,
-        uncertainty=track.sigma,
-        reason=identity.reason,
-        best_box=(x1, y1, x2, y2),
-        best_pts=best.pts,
-        best_score=min(1.0, best.score),
-        faces=track.faces,
-        model=model,
-    ).with_image(best.picture)
+    return (
+        Left(
+            source=ended.source,
+            sighting=track.sighting,
+            track_id=track.track_id,
+            start=Moment.at(track.start_pts, track.start_utc),
+            end=Moment.at(track.end_pts, track.end_utc),
+            person_id=identity.person_id,
+            name=identity.name or "unknown",
+            similarity=identity.similarity,
+            probability=identity.probability,
+            uncertainty=track.sigma,
+            reason=identity.reason,
+            best_box=(x1, y1, x2, y2),
+            best_pts=best.pts,
+            best_score=min(1.0, best.score),
+            faces=track.faces,
+            looks=track.template.looks,
+            model=model,
+        )
+        .with_image(best.picture)
+        .with_template(_template(track))
+    )
+
+
+def _template(track: LiveTrack) -> FusedTemplate | None:
+    template = track.template
+    return FusedTemplate(template.mu, template.logvar) if template.looks else None

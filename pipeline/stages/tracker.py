@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -44,6 +45,7 @@ class LiveTrack:
     end_pts: float
     end_utc: float
     faces: int = 1
+    sighting: str = field(default_factory=lambda: uuid.uuid4().hex)
     velocity: Floats = field(default_factory=lambda: np.zeros(4, np.float32))
     template: Template = field(default_factory=Template)
     identity: Identity = field(default_factory=lambda: Identity.unknown("pending"))

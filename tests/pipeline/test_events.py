@@ -10,7 +10,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from facestream.pipeline.events import Moment, Sighting, face_picture, json_schema
+from facestream.pipeline.events import Left, Moment, face_picture, json_schema
 from facestream.pipeline.types import Reason
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 DOCUMENT = Path(__file__).parents[2] / "docs" / "events.md"
 
 
-def sighting(**changes: object) -> Sighting:
+def sighting(**changes: object) -> Left:
     values: dict[str, object] = {
         "source": "clip.mp4",
         "track_id": 3,
@@ -31,7 +31,7 @@ def sighting(**changes: object) -> Sighting:
         "faces": 12,
         "model": "vae-1",
     }
-    return Sighting.model_validate(values | changes)
+    return Left.model_validate(values | changes)
 
 
 def test_a_line_of_json_has_every_field() -> None:
@@ -39,12 +39,12 @@ def test_a_line_of_json_has_every_field() -> None:
     line = event.to_json()
     assert "\n" not in line
     data = json.loads(line)
-    assert set(data) == set(Sighting.model_fields)
+    assert set(data) == set(Left.model_fields)
     assert data["type"] == "sighting"
     assert data["name"] == "Zoë"
     assert data["start"] == {"pts": 1.235, "utc": "2001-09-09T01:46:40.500000Z"}
     assert data["best_box"] == [1.3, 2.0, 30.0, 40.0]
-    assert Sighting.model_validate_json(line).person_id == 7
+    assert Left.model_validate_json(line).person_id == 7
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, np.float32("nan")])
@@ -83,7 +83,7 @@ def test_the_picture_travels_with_the_event_but_not_into_json() -> None:
 
 def test_the_schema_describes_every_field() -> None:
     schema = json_schema()
-    assert set(schema["properties"]) == set(Sighting.model_fields)
+    assert set(schema["properties"]) == set(Left.model_fields)
     for name, part in schema["properties"].items():
         assert part.get("description"), name
     assert schema["additionalProperties"] is False
@@ -92,10 +92,10 @@ def test_the_schema_describes_every_field() -> None:
 def test_the_document_is_in_step_with_the_schema() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `(\w+)` ", text, flags=re.MULTILINE))
-    assert documented == {*Sighting.model_fields, *get_args(Reason)}
+    assert documented == {*Left.model_fields, *get_args(Reason)}
     example = re.search(r"```json\n(.*?)```", text, flags=re.DOTALL)
     assert example is not None
-    Sighting.model_validate_json(example.group(1))
+    Left.model_validate_json(example.group(1))
 
 
 @given(

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from facestream.pipeline import Gallery, Pipeline, Settings, Sighting, Sink
+from facestream.pipeline import Event, Gallery, Left, Pipeline, Settings, Sink
 from facestream.pipeline.errors import (
     GalleryError,
     ModelMismatch,
@@ -32,15 +32,16 @@ class Collector(Sink):
 
     def __init__(self) -> None:
         self.frames: list[tuple[str, int]] = []
-        self.sightings: list[Sighting] = []
+        self.sightings: list[Left] = []
         self.ended: list[str] = []
         self.closed = 0
 
     def write(self, result: FrameResult) -> None:
         self.frames.append((result.frame.source, result.frame.index))
 
-    def sighting(self, event: Sighting) -> None:
-        self.sightings.append(event)
+    def event(self, event: Event) -> None:
+        if isinstance(event, Left):
+            self.sightings.append(event)
 
     def source_ended(self, source: str) -> None:
         self.ended.append(source)

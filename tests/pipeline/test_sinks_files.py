@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import cv2
 import pytest
 from facestream.pipeline.errors import OutputError
-from facestream.pipeline.events import Sighting
+from facestream.pipeline.events import Event, Left
 from facestream.pipeline.sinks.base import Sink
 from facestream.pipeline.sinks.callback import CallbackSink
 from facestream.pipeline.sinks.files import make_folder, slug
@@ -111,15 +111,16 @@ class Recorder(Sink):
 
     def __init__(self) -> None:
         self.frames = 0
-        self.events: list[Sighting] = []
+        self.events: list[Left] = []
         self.ended: list[str] = []
         self.closed = 0
 
     def write(self, result: object) -> None:
         self.frames += 1
 
-    def sighting(self, event: Sighting) -> None:
-        self.events.append(event)
+    def event(self, event: Event) -> None:
+        if isinstance(event, Left):
+            self.events.append(event)
 
     def source_ended(self, source: str) -> None:
         self.ended.append(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from facestream.pipeline.events import Moment, Sighting
+from facestream.pipeline.events import Left, Moment
 from facestream.pipeline.types import Frame, FrameResult, Identity, Image, Reason, Track
 
 
@@ -44,10 +44,11 @@ def result(
     return FrameResult(Frame(source, index, pts, 1e9 + pts, 0.0, image, still), tracks=tracks)
 
 
-def sighting(*, track_id: int = 1, name: str | None = None, source: str = "clip.mp4") -> Sighting:
+def sighting(*, track_id: int = 1, name: str | None = None, source: str = "clip.mp4") -> Left:
     """A finished track."""
-    return Sighting(
+    return Left(
         source=source,
+        sighting=f"{source}-{track_id}",
         track_id=track_id,
         start=Moment.at(0.0, 1e9),
         end=Moment.at(1.0, 1e9 + 1),

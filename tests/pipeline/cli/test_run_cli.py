@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from facestream.pipeline.events import Sighting
+from facestream.pipeline.events import Left
 from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.types import Image
 
@@ -37,7 +37,7 @@ def test_who_was_seen_when_and_how_sure(run: Run, clip: Path, people: Path, tmp_
     for title in ("Sources", "Stages", "Queues"):
         assert title in text
     events = [
-        Sighting.model_validate_json(line)
+        Left.model_validate_json(line)
         for line in (out / "events.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     assert [event.name for event in events] == ["Eileen Collins"]
@@ -171,4 +171,4 @@ def test_a_signal_completes_the_files(
     assert len(read_video(video)[0]) == frames
     assert video.read_bytes().index(b"moov") < video.read_bytes().index(b"mdat")
     for line in (tmp_path / "seen" / "events.jsonl").read_text(encoding="utf-8").splitlines():
-        Sighting.model_validate_json(line)
+        Left.model_validate_json(line)
