@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -133,8 +132,3 @@ def queue_reports(metrics: Metrics) -> tuple[dict[str, QueueReport], str | None]
         q.name: QueueReport(q.capacity, q.depth, q.high_water, q.blocked_seconds, q.waited_seconds)
         for q in queues
     }, slowest.name if slowest else None
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 
 from .inbox import LaneStats
-from .metrics import FACES, FRAME_AGE, FRAMES_OUT, Metrics
+from .metrics import FACES, FRAME_AGE, FRAMES_OUT, Metrics, peak_memory_bytes
 from .reader import SourceState
-from .report import Progress, Report, peak_memory_bytes, queue_reports, stage_reports
+from .report import Progress, Report, queue_reports, stage_reports
 from .types import FrameResult
 
 

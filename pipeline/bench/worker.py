@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..report import peak_memory_bytes
+from ..metrics import peak_memory_bytes
 from .contenders import Task, contenders
 
 

@@ -1,8 +1,7 @@
-"""Counters, gauges and histograms of a run, in the shape a Prometheus exporter reads.
+"""The values of a run's metrics.
 
-Families are declared here, once, with their labels; `Metrics` holds the values. Writers pay one
-lock and one dictionary look-up per update; queues are not counted twice but read when a snapshot
-is taken.
+Writers pay one lock and one dictionary look-up per update; queues and lanes are not counted twice
+but read when a snapshot is taken.
 """
 
 from __future__ import annotations
@@ -13,72 +12,22 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
-from .channel import QueueStats
+from ..channel import QueueStats
+from ..inbox import LaneStats
+from .families import (
+    FRAMES_DROPPED,
+    PROCESS_MEMORY,
+    QUEUE_BLOCKED,
+    QUEUE_DEPTH,
+    QUEUE_HIGH_WATER,
+    QUEUE_WAITED,
+    Family,
+    Kind,
+)
+from .memory import memory_bytes
 
-Kind = Literal["counter", "gauge", "histogram"]
 Labels = tuple[tuple[str, str], ...]
-
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A metric: its name (Prometheus style), kind, meaning and label names.
-
-    ``buckets`` are the upper bounds of a histogram, ascending; what is larger counts in the
-    last, unbounded one.
-    """
-
-    name: str
-    kind: Kind
-    help: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-
-
-FRAMES_IN = Family("facestream_frames_in_total", "counter", "Frames decoded.", ("source",))
-FRAMES_OUT = Family(
-    "facestream_frames_out_total", "counter", "Frames fully processed.", ("source",)
-)
-FRAMES_DROPPED = Family(
-    "facestream_frames_dropped_total",
-    "counter",
-    "Frames lost before they were processed.",
-    ("source", "cause"),
-)
-FACES = Family("facestream_faces_total", "counter", "Faces detected.", ("source",))
-STAGE_SECONDS = Family(
-    "facestream_stage_seconds", "histogram", "Time of one batch in a stage.", ("stage",), _SECONDS
-)
-BATCH_FRAMES = Family(
-    "facestream_batch_frames", "histogram", "Frames in a stage's batch.", ("stage",), _COUNTS
-)
-FRAME_AGE = Family(
-    "facestream_frame_age_seconds",
-    "histogram",
-    "Age of a frame when its result is ready, from its arrival.",
-    ("source",),
-    _SECONDS,
-)
-QUEUE_DEPTH = Family("facestream_queue_depth", "gauge", "Items that wait.", ("queue",))
-QUEUE_HIGH_WATER = Family(
-    "facestream_queue_high_water", "gauge", "Most items that ever waited.", ("queue",)
-)
-QUEUE_BLOCKED = Family(
-    "facestream_queue_blocked_seconds_total",
-    "counter",
-    "Time producers waited for room.",
-    ("queue",),
-)
-QUEUE_WAITED = Family(
-    "facestream_queue_waited_seconds_total",
-    "counter",
-    "Time consumers waited for an item.",
-    ("queue",),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +101,7 @@ class Metrics:
         self._values: dict[tuple[Family, Labels], float] = {}
         self._tallies: dict[tuple[Family, Labels], _Tally] = {}
         self._queues: list[Callable[[], QueueStats]] = []
+        self._lanes: list[Callable[[], Sequence[LaneStats]]] = []
         self._started = time.monotonic()
 
     def add(self, family: Family, amount: float = 1, /, **labels: str) -> None:
@@ -206,6 +156,11 @@ class Metrics:
         with self._lock:
             self._queues.append(stats)
 
+    def watch_lanes(self, lanes: Callable[[], Sequence[LaneStats]]) -> None:
+        """Count what these lanes dropped in every snapshot; pass ``inbox.lanes``."""
+        with self._lock:
+            self._lanes.append(lanes)
+
     def queues(self) -> list[QueueStats]:
         """The watched queues, now."""
         with self._lock:
@@ -236,14 +191,28 @@ class Metrics:
             ]
             return _merged(family, found) if found else None
 
+    def dropped(self, *, source: str | None = None) -> dict[str, int]:
+        """Frames lost before they were processed, by cause, in lanes and elsewhere."""
+        counts: dict[str, int] = {}
+        for labels, value in self._drops().items():
+            have = dict(labels)
+            if source is None or have["source"] == source:
+                counts[have["cause"]] = counts.get(have["cause"], 0) + round(value)
+        return counts
+
     def snapshot(self) -> list[Sample]:
         """Every value, grouped by family."""
         with self._lock:
-            samples = [Sample(f, labels, v) for (f, labels), v in self._values.items()]
+            samples = [
+                Sample(f, labels, v)
+                for (f, labels), v in self._values.items()
+                if f != FRAMES_DROPPED
+            ]
             samples += [
                 Sample(f, labels, _merged(f, [tally]))
                 for (f, labels), tally in self._tallies.items()
             ]
+        samples += [Sample(FRAMES_DROPPED, labels, v) for labels, v in self._drops().items()]
         for queue in self.queues():
             labels = (("queue", queue.name),)
             samples += [
@@ -252,7 +221,26 @@ class Metrics:
                 Sample(QUEUE_BLOCKED, labels, queue.blocked_seconds),
                 Sample(QUEUE_WAITED, labels, queue.waited_seconds),
             ]
+        samples += [
+            Sample(PROCESS_MEMORY, (("kind", kind),), value)
+            for kind, value in memory_bytes().items()
+        ]
         return sorted(samples, key=lambda sample: (sample.family.name, sample.labels))
+
+    def _drops(self) -> dict[Labels, float]:
+        """What was counted as dropped, and what the lanes say they dropped, summed."""
+        with self._lock:
+            drops = {
+                labels: value
+                for (family, labels), value in self._values.items()
+                if family == FRAMES_DROPPED
+            }
+            watched = list(self._lanes)
+        for lane in (lane for lanes in watched for lane in lanes()):
+            for cause, count in lane.dropped.items():
+                key = (("source", lane.name), ("cause", cause))
+                drops[key] = drops.get(key, 0) + count
+        return drops
 
 
 def limiting_queue(queues: Sequence[QueueStats]) -> QueueStats | None:
