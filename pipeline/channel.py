@@ -54,7 +54,9 @@ class Inlet(Protocol[Out]):
     @property
     def aborted(self) -> bool: ...
 
-    def get_batch(self, max_items: int, max_wait: float) -> Sequence[Out]: ...
+    def get_batch(
+        self, max_items: int, max_wait: float, timeout: float | None = None
+    ) -> Sequence[Out]: ...
 
     def close(self, discard: bool = False) -> None: ...
 
@@ -141,11 +143,14 @@ class Channel(Generic[T]):
             self._wait_for_item(timeout)
             return self._take()
 
-    def get_batch(self, max_items: int, max_wait: float) -> list[T]:
+    def get_batch(self, max_items: int, max_wait: float, timeout: float | None = None) -> list[T]:
         """Take 1 to ``max_items`` items: block for the first, then linger for more.
 
         Lingering ends when the batch is full, after ``max_wait`` seconds, or when the channel
         is closed. 0 takes what is there.
+
+        Returns:
+            Empty when nothing came within ``timeout`` seconds.
 
         Raises:
             Closed: the channel is closed and empty, or was aborted.
@@ -154,7 +159,10 @@ class Channel(Generic[T]):
         if max_items < 1:
             raise ValueError(f"max_items must be at least 1, not {max_items}")
         with self._lock:
-            self._wait_for_item(None)
+            try:
+                self._wait_for_item(timeout)
+            except TimeoutError:
+                return []
             batch = [self._take()]
             deadline = time.monotonic() + max_wait
             while len(batch) < max_items:

@@ -169,10 +169,13 @@ class Inbox(Generic[T]):
             self._sealed = True
             self._not_empty.notify_all()
 
-    def get_batch(self, max_items: int, max_wait: float) -> list[T]:
+    def get_batch(self, max_items: int, max_wait: float, timeout: float | None = None) -> list[T]:
         """Take 1 to ``max_items`` frames, one of each lane in turn; order within a lane is kept.
 
         Blocks for the first, then lingers up to ``max_wait`` seconds for more.
+
+        Returns:
+            Empty when nothing came within ``timeout`` seconds.
 
         Raises:
             Closed: it is sealed and all lanes have ended, or it was aborted.
@@ -183,8 +186,10 @@ class Inbox(Generic[T]):
         with self._lock:
             if not self._depth:
                 start = time.monotonic()
-                self._not_empty.wait_for(lambda: self._depth > 0 or self._ended())
+                came = self._not_empty.wait_for(lambda: self._depth > 0 or self._ended(), timeout)
                 self._waited += time.monotonic() - start
+                if not came:
+                    return []
             if not self._depth:
                 raise Closed(f"inbox '{self.name}' has ended")
             batch = self._serve(max_items)

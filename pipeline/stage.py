@@ -16,6 +16,8 @@ from .types import Exposure, Frame, FrameResult
 
 log = logging.getLogger(__name__)
 
+TICK_SECONDS = 0.5
+
 
 class Stage(Protocol):
     """A step of the pipeline: a function of a batch, called by one thread.
@@ -45,6 +47,15 @@ class Flushing(Protocol):
         ...
 
 
+@runtime_checkable
+class Ticking(Protocol):
+    """A stage for which time passes also when no frames come."""
+
+    def tick(self) -> None:
+        """Called between batches, and about every `TICK_SECONDS` while none comes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Batching:
     """How a worker gathers a batch.
@@ -71,9 +82,10 @@ def run_stage(
 
     Frames from an inbox are wrapped as `FrameResult`, those not developed yet are developed; one
     that cannot be is left out, counted as dropped. A worker takes its next batch only when the
-    outlet has room for it: a live frame waits where a newer one can still take its place. At the end of the stream each stage is
-    flushed, the outlet closed and every stage closed. When the outlet closes first (nobody wants
-    the results) the inlet is aborted, so that the producers stop too. Returns when ended.
+    outlet has room for it: a live frame waits where a newer one can still take its place. Stages
+    that are `Ticking` are told when nothing came for a while. At the end of the stream each stage
+    is flushed, the outlet closed and every stage closed. When the outlet closes first (nobody
+    wants the results) the inlet is aborted, so that the producers stop too. Returns when ended.
 
     Args:
         stages: run one after another in this thread.
@@ -94,7 +106,8 @@ def run_stage(
         try:
             while True:
                 worker.wait_for_room(batching.max_items)
-                items = inlet.get_batch(batching.max_items, batching.max_wait)
+                items = inlet.get_batch(batching.max_items, batching.max_wait, worker.patience)
+                worker.tick()
                 worker.push(_developed(items, metrics))
         except Closed:
             log.debug("%s: stream ended", worker.name)
@@ -129,6 +142,8 @@ class _Worker:
         metrics: Metrics | None,
     ) -> None:
         self.name = "+".join(stage.name for stage in stages)
+        self._ticking = [stage for stage in stages if isinstance(stage, Ticking)]
+        self.patience = TICK_SECONDS if self._ticking else None
         self.refused = False  # the outlet was closed by its reader
         self.finished = False
         self._stages = stages
@@ -143,6 +158,14 @@ class _Worker:
             except Closed:
                 self.refused = True
                 raise
+
+    def tick(self) -> None:
+        """Tell the stages that want to know that time passes."""
+        for stage in self._ticking:
+            try:
+                stage.tick()
+            except Exception as error:
+                raise StageFailed(stage.name, error) from error
 
     def push(self, batch: list[FrameResult], *, first: int = 0) -> None:
         """Through the stages from ``first`` on and out; raises Closed when nobody reads."""
@@ -193,7 +216,9 @@ def _close_stage(stage: Stage) -> None:
 
 
 def _close_links(
-    inlet: Inlet[Frame | Exposure | FrameResult], outlet: Outlet[FrameResult] | None, worker: _Worker
+    inlet: Inlet[Frame | Exposure | FrameResult],
+    outlet: Outlet[FrameResult] | None,
+    worker: _Worker,
 ) -> None:
     aborted = inlet.aborted or not worker.finished or worker.refused
     inlet.close(discard=True)

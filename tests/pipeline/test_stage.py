@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
+
+import numpy as np
 import pytest
 from facestream.pipeline.channel import Channel
 from facestream.pipeline.errors import Closed, StageFailed
 from facestream.pipeline.inbox import Inbox
-from facestream.pipeline.metrics import BATCH_FRAMES, STAGE_SECONDS, Metrics
+from facestream.pipeline.metrics import BATCH_FRAMES, FRAMES_DROPPED, STAGE_SECONDS, Metrics
 from facestream.pipeline.stage import Batching, run_stage
-from facestream.pipeline.types import Frame, FrameResult
+from facestream.pipeline.types import Exposure, Frame, FrameResult, Image
 
 from tests.pipeline.runtime import Planted, Probe, frame, key
+from tests.waiting import wait_until
 
 
 def filled(count: int) -> Inbox[Frame]:
@@ -129,3 +134,89 @@ def test_abort_does_not_flush() -> None:
     run_stage([stage], inbox, outlet)
     assert stage.closed == 1
     assert outlet.aborted
+
+
+class Passing(Plain):
+    """Hands on what it gets."""
+
+    def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
+        return batch
+
+
+class Clock(Plain):
+    """Counts how often it was told that time passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ticks = 0
+        self.ticked = threading.Event()
+
+    def tick(self) -> None:
+        self.ticks += 1
+        self.ticked.set()
+
+
+def test_time_passes_also_without_frames() -> None:
+    inbox: Inbox[Frame] = Inbox()
+    inbox.open("silent", live=True)
+    stage = Clock()
+    worker = threading.Thread(target=run_stage, args=([stage], inbox, None))
+    worker.start()
+    try:
+        assert stage.ticked.wait(30)
+    finally:
+        inbox.close()
+        worker.join(30)
+    assert not worker.is_alive()
+
+
+def test_a_batch_is_taken_only_when_the_next_link_has_room_for_it() -> None:
+    inbox: Inbox[Frame] = Inbox()
+    lane = inbox.open("camera", live=True)
+    outlet: Channel[FrameResult] = Channel(1, "out")
+    worker = threading.Thread(target=run_stage, args=([Passing()], inbox, outlet))
+    worker.start()
+    try:
+        lane.put(frame("camera", 0))
+        wait_until(lambda: outlet.depth == 1)
+        for index in range(1, 6):
+            lane.put(frame("camera", index))
+        first, second = key(outlet.get(timeout=30)), key(outlet.get(timeout=30))
+    finally:
+        inbox.close(discard=True)
+        outlet.close(discard=True)
+        worker.join(30)
+    # While nobody took the first result the worker held no other frame: the newest came next.
+    assert (first[1], second[1]) == (0, 5)
+    assert lane.stats().dropped == {"superseded": 4}
+
+
+def test_frames_are_developed_when_they_are_taken() -> None:
+    made: list[int] = []
+
+    def picture(index: int) -> Image | None:
+        made.append(index)
+        return None if index == 1 else np.zeros((2, 2, 3), np.uint8)
+
+    inbox: Inbox[Frame | Exposure] = Inbox()
+    lane = inbox.open("camera", live=True)
+    inbox.seal()
+    outlet: Channel[FrameResult] = Channel(9, "out")
+    metrics = Metrics()
+    for index in range(3):  # the first is superseded: nobody made its picture
+        lane.put(Exposure("camera", index, 0.0, 0.0, 0.0, partial(picture, index)))
+    lane.close()
+    run_stage([Passing()], inbox, outlet, metrics=metrics)
+    assert made == [2]
+    assert indices(outlet) == [2]
+
+    again: Inbox[Frame | Exposure] = Inbox()
+    lane = again.open("camera", live=False, capacity=3)
+    again.seal()
+    for index in (1, 2):
+        lane.put(Exposure("camera", index, 0.0, 0.0, 0.0, partial(picture, index)))
+    lane.close()
+    outlet = Channel(9, "out")
+    run_stage([Passing()], again, outlet, metrics=metrics)
+    assert indices(outlet) == [2]
+    assert metrics.value(FRAMES_DROPPED, source="camera", cause="corrupt") == 1
