@@ -23,6 +23,7 @@ def _finite_or_none(value: Any) -> Any:
 Pixels = Annotated[float, PlainSerializer(lambda value: round(value, 1), return_type=float)]
 Fraction = Annotated[float, PlainSerializer(lambda value: round(value, 4), return_type=float)]
 Seconds = Annotated[float, PlainSerializer(lambda value: round(value, 3), return_type=float)]
+Component = Annotated[float, PlainSerializer(lambda value: round(value, 6), return_type=float)]
 Uncertainty = Annotated[Fraction | None, BeforeValidator(_finite_or_none)]
 Box = tuple[Pixels, Pixels, Pixels, Pixels]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
+import numpy as np
 from pydantic import Field, PrivateAttr
 
 from ..types import Floats, Image, Reason
-from .base import Box, EventBase, Fraction, Moment, Seconds, Uncertainty
+from .base import Box, Component, EventBase, Fraction, Moment, Seconds, Uncertainty
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +126,7 @@ class Left(SightingEvent):
     picture: str | None = None
     """Path of the best picture, relative to the folder of the events file where it lies below
     it; null when none was kept."""
-    embedding: list[Fraction] | None = None
+    embedding: list[Component] | None = None
     """The fused embedding, D numbers of length 1, with ``events.embeddings = true``; else null."""
 
     _template: FusedTemplate | None = PrivateAttr(default=None)
@@ -140,6 +141,14 @@ class Left(SightingEvent):
         event = self.model_copy()
         event._template = template
         return event
+
+    def with_embedding(self) -> Self:
+        """The same event with its fused embedding, at length 1, where there is one."""
+        if self._template is None:
+            return self
+        mu = np.asarray(self._template.mu, np.float64)
+        unit = mu / max(float(np.linalg.norm(mu)), 1e-12)
+        return self.model_copy(update={"embedding": unit.tolist()})
 
     def with_picture(self, path: str) -> Self:
         """The same event that names the file its picture was saved in."""

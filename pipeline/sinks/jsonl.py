@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
+from ..config import EventSettings
 from ..errors import OutputError
-from ..events import Event
+from ..events import Event, Left
 from ..types import FrameResult
 from .base import Sink
 from .files import check_writable
+from .rotation import Earlier, LinesFile, Rotation, write_whole
 
 
 class JsonlSink(Sink):
     """Writes one JSON object per line, each at once and whole.
 
     A line is handed to the operating system before the next event is taken, so a run that is
-    killed loses nothing that was written. A file of an earlier run is replaced with the first
-    frame or event of this one, not before.
+    killed loses nothing that was written. A file of an earlier run is left alone until the first
+    frame or event of this one.
 
     Args:
         path: the file, or ``-`` for standard output.
+        settings: which events are written, with what, and when a new file begins.
+        earlier: whether the events of an earlier run are replaced or appended to.
+        clock: seconds since the epoch.
 
     Raises:
         OutputError: the file cannot be written.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        settings: EventSettings | None = None,
+        earlier: Earlier = "replace",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._path = Path(path)
         self._stdout = str(path) == "-"
-        self._file: BinaryIO | None = None
+        self._settings = settings or EventSettings()
+        self._earlier: Earlier = earlier
+        self._clock = clock
+        self._file: LinesFile | None = None
         self._closed = False
         if not self._stdout:
             check_writable(self._path)
@@ -48,59 +61,49 @@ class JsonlSink(Sink):
 
     def event(self, event: Event) -> None:
         file = self._open()
+        if event.type not in self._settings.types:
+            return
+        if self._settings.embeddings and isinstance(event, Left):
+            event = event.with_embedding()
         line = event.to_json().encode() + b"\n"
-        try:
-            _write_whole(file, line)
-        except BrokenPipeError as error:
-            raise OutputError("the reader of the events went away") from error
-        except OSError as error:
-            raise OutputError(f"cannot write {self._name}: {error.strerror}") from error
+        if file is not None:
+            file.write(line)
+        else:
+            _to_stdout(line)
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        if self._file is not None and not self._stdout:
+        if self._file is not None:
             self._file.close()
 
-    @property
-    def _name(self) -> str:
-        return "standard output" if self._stdout else str(self._path)
-
-    def _open(self) -> BinaryIO:
+    def _open(self) -> LinesFile | None:
         if self._closed:
             raise ValueError("the sink is closed")
-        if self._file is None:
-            if self._stdout:
-                self._file = sys.stdout.buffer
-            else:
-                try:
-                    self._file = self._path.open("wb", buffering=0)
-                except OSError as error:
-                    raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+        if self._file is None and not self._stdout:
+            self._file = LinesFile(
+                self._path,
+                earlier=self._earlier,
+                rotation=_rotation(self._settings),
+                clock=self._clock,
+            )
         return self._file
 
 
-def _write_whole(file: BinaryIO, line: bytes) -> None:
-    """Write all of a line, or leave a regular file as it was."""
-    start = _position(file)
-    done = 0
-    try:
-        while done < len(line):
-            done += file.write(line[done:])
-        file.flush()
-    except OSError:
-        # A full disk takes the beginning of a line: take it back, the file stays valid.
-        if start is not None:
-            with contextlib.suppress(OSError):
-                file.truncate(start)
-        raise
+def _rotation(settings: EventSettings) -> Rotation:
+    size = settings.rotate_megabytes
+    return Rotation(
+        bytes=None if size is None else round(size * 1e6),
+        days="whole" if settings.rotate_daily else "ignored",
+        keep=settings.keep_files,
+    )
 
 
-def _position(file: BinaryIO) -> int | None:
+def _to_stdout(line: bytes) -> None:
     try:
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file.tell()
-    except (OSError, ValueError):
-        return None
-    return None
+        write_whole(sys.stdout.buffer, line)
+    except BrokenPipeError as error:
+        raise OutputError("the reader of the events went away") from error
+    except OSError as error:
+        raise OutputError(f"cannot write standard output: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""The sighting: its JSON, its schema and its documentation."""
+"""Events: their JSON, their schema and their documentation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,21 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from facestream.pipeline.events import Left, Moment, face_picture, json_schema
+from facestream.pipeline.events import (
+    Appeared,
+    Event,
+    EventType,
+    FusedTemplate,
+    Identified,
+    Left,
+    Moment,
+    SourceStateEvent,
+    State,
+    Updated,
+    face_picture,
+    json_schema,
+    parse_event,
+)
 from facestream.pipeline.types import Reason
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +36,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "events.md"
 def sighting(**changes: object) -> Left:
     values: dict[str, object] = {
         "source": "clip.mp4",
+        "sighting": "abc",
         "track_id": 3,
         "start": Moment.at(1.23456, 1_000_000_000.5),
         "end": Moment.at(2.5, 1_000_000_002.0),
@@ -40,7 +55,7 @@ def test_a_line_of_json_has_every_field() -> None:
     assert "\n" not in line
     data = json.loads(line)
     assert set(data) == set(Left.model_fields)
-    assert data["type"] == "sighting"
+    assert data["type"] == "left"
     assert data["name"] == "Zoë"
     assert data["start"] == {"pts": 1.235, "utc": "2001-09-09T01:46:40.500000Z"}
     assert data["best_box"] == [1.3, 2.0, 30.0, 40.0]
@@ -81,21 +96,65 @@ def test_the_picture_travels_with_the_event_but_not_into_json() -> None:
     assert "image" not in named.to_json()
 
 
-def test_the_schema_describes_every_field() -> None:
+def test_the_embedding_is_written_at_length_one() -> None:
+    template = FusedTemplate(np.array([3, 0, -4], np.float32), np.zeros(3, np.float32))
+    event = sighting().with_template(template)
+    assert json.loads(event.to_json())["embedding"] is None
+    assert json.loads(event.with_embedding().to_json())["embedding"] == [0.6, 0.0, -0.8]
+    assert sighting().with_embedding().embedding is None
+
+
+def test_the_schema_describes_every_field_of_every_event() -> None:
     schema = json_schema()
-    assert set(schema["properties"]) == set(Left.model_fields)
-    for name, part in schema["properties"].items():
-        assert part.get("description"), name
-    assert schema["additionalProperties"] is False
+    assert set(schema["discriminator"]["mapping"]) == set(get_args(EventType))
+    for kind in KINDS:
+        part = schema["$defs"][kind.__name__]
+        assert set(part["properties"]) == set(kind.model_fields)
+        assert part["additionalProperties"] is False
+        for name, field in part["properties"].items():
+            assert field.get("description"), f"{kind.__name__}.{name}"
 
 
-def test_the_document_is_in_step_with_the_schema() -> None:
+def test_every_event_of_the_document_is_one() -> None:
+    examples = [
+        parse_event(text)
+        for text in re.findall(
+            r"```json\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL
+        )
+    ]
+    assert [type(event) for event in examples] == list(KINDS)
+    for event in examples:
+        assert parse_event(event.to_json()) == event
+
+
+def test_the_document_has_a_row_for_every_field_state_and_reason() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\| `(\w+)` ", text, flags=re.MULTILINE))
-    assert documented == {*Left.model_fields, *get_args(Reason)}
-    example = re.search(r"```json\n(.*?)```", text, flags=re.DOTALL)
-    assert example is not None
-    Left.model_validate_json(example.group(1))
+    head, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    rows = {part.split("\n")[0].strip("`"): _rows(part) for part in parts}
+    shared = {*SHARED, "type"}
+    assert rows["What all events say"] == shared
+    assert set(re.findall(r"^\| \[`(\w+)`\]", head, re.MULTILINE)) == set(get_args(EventType))
+    sightings = rows["What `appeared`, `identified`, `updated` and `left` say"]
+    assert sightings == {*(set(Left.model_fields) & set(Appeared.model_fields)), "at", "box"} - (
+        shared | {"start"}
+    )
+    for kind in (Appeared, Identified, Updated):
+        assert rows[_type(kind)] == set(kind.model_fields) - shared - sightings
+    assert rows["left"] == set(Left.model_fields) - shared - sightings
+    assert rows["source_state"] == {*SourceStateEvent.model_fields, *get_args(State)} - shared
+    assert rows["Reasons"] == set(get_args(Reason))
+
+
+KINDS = (Appeared, Identified, Updated, Left, SourceStateEvent)
+SHARED = ("schema_version", "id", "source")
+
+
+def _type(kind: type[Event]) -> str:
+    return str(kind.model_fields["type"].default)
+
+
+def _rows(text: str) -> set[str]:
+    return set(re.findall(r"^\| `(\w+)` ", text, flags=re.MULTILINE))
 
 
 @given(

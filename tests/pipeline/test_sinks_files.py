@@ -32,7 +32,7 @@ def test_each_event_is_on_disk_before_the_next(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     sink = JsonlSink(path)
     for number in range(1, 4):
-        sink.sighting(sighting(track_id=number))
+        sink.event(sighting(track_id=number))
         assert [line["track_id"] for line in lines(path)] == list(range(1, number + 1))
     sink.close()
     sink.close()
@@ -67,7 +67,7 @@ def test_a_check_leaves_no_file_behind(tmp_path: Path) -> None:
 def test_a_full_device_is_an_output_error() -> None:
     sink = JsonlSink("/dev/full")
     with pytest.raises(OutputError, match="No space left on device"):
-        sink.sighting(sighting())
+        sink.event(sighting())
     sink.close()
 
 
@@ -75,13 +75,13 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:
     # RLIMIT_FSIZE makes the write fall short as a full disk does; Python ignores its signal.
     path = tmp_path / "events.jsonl"
     sink = JsonlSink(path)
-    sink.sighting(sighting())
+    sink.event(sighting())
     whole = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, limits[1]))
     try:
         with pytest.raises(OutputError, match="File too large"):
-            sink.sighting(sighting(track_id=2))
+            sink.event(sighting(track_id=2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         sink.close()
@@ -92,7 +92,7 @@ def test_a_dash_is_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(buffer))
     with JsonlSink("-") as sink:
-        sink.sighting(sighting())
+        sink.event(sighting())
         assert sink.path is None
     assert json.loads(buffer.getvalue())["track_id"] == 1
 
@@ -103,7 +103,7 @@ def test_a_reader_that_went_away_is_an_output_error(monkeypatch: pytest.MonkeyPa
     with os.fdopen(writer, "wb", buffering=0) as pipe:
         monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=pipe))
         with pytest.raises(OutputError, match="went away"):
-            JsonlSink("-").sighting(sighting())
+            JsonlSink("-").event(sighting())
 
 
 class Recorder(Sink):
@@ -135,8 +135,8 @@ def test_the_picture_is_saved_before_the_event_goes_on(tmp_path: Path) -> None:
         tmp_path / "a" / "pictures", then=[inner], relative_to=tmp_path / "a"
     ) as sink:
         sink.write(result(picture()))
-        sink.sighting(sighting(name="Zoë / Ann").with_image(picture(30, 40, shade=200)))
-        sink.sighting(sighting(track_id=2))
+        sink.event(sighting(name="Zoë / Ann").with_image(picture(30, 40, shade=200)))
+        sink.event(sighting(track_id=2))
         sink.source_ended("clip.mp4")
     assert [event.picture for event in inner.events] == ["pictures/clip-0001-Zoë-Ann.jpg", None]
     assert (inner.frames, inner.ended, inner.closed) == (1, ["clip.mp4"], 1)
@@ -157,10 +157,10 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_callbacks_get_frames_and_events() -> None:
     seen: list[object] = []
-    sink = CallbackSink(on_frame=seen.append, on_sighting=seen.append)
+    sink = CallbackSink(on_frame=seen.append, on_event=seen.append)
     frame, event = result(picture()), sighting()
     sink.write(frame)
-    sink.sighting(event)
+    sink.event(event)
     assert seen == [frame, event]
     CallbackSink().write(frame)
 

@@ -1,0 +1,201 @@
+"""A file of lines that grows for months: whole lines only, and a new file in good time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from ..errors import OutputError
+
+log = logging.getLogger(__name__)
+
+Earlier = Literal["replace", "append"]
+_STAMP = r"-(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-(\d+))?"
+_TAIL_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When a new file begins.
+
+    Attributes:
+        bytes: a line that would make the file larger goes into a new one; None: no limit.
+        days: ``whole`` begins a new file with the first line after midnight (UTC).
+        keep: how many rotated files stay; None: all.
+    """
+
+    bytes: int | None = None
+    days: Literal["whole", "ignored"] = "ignored"
+    keep: int | None = None
+
+
+class LinesFile:
+    """Appends lines, each whole or not at all.
+
+    The file keeps its name; a full one is renamed to ``<stem>-<UTC time of the change>`` (so all
+    that is in it is older) and a new one begins, as ``tail -F`` expects. What is not a regular
+    file is never rotated.
+
+    Args:
+        path: the file.
+        earlier: whether the lines of an earlier run are replaced or kept. An unfinished line at
+            their end, as a power cut leaves it, is cut off.
+        rotation: when a new file begins.
+        clock: seconds since the epoch.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        earlier: Earlier = "replace",
+        rotation: Rotation | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._rotation = rotation or Rotation()
+        self._clock = clock
+        self._day: date | None = None
+        self._file = self._open(earlier)
+
+    def write(self, line: bytes) -> None:
+        """Append a line, which ends with a line end; it is with the system on return.
+
+        Raises:
+            OutputError: it cannot be written; the file ends with the line before.
+        """
+        try:
+            if self._due(len(line)):
+                self._rotate()
+            write_whole(self._file, line)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+        self._day = self._today()
+
+    def close(self) -> None:
+        """May be repeated."""
+        self._file.close()
+
+    def _open(self, earlier: Earlier) -> BinaryIO:
+        try:
+            if earlier == "append" and _is_regular(self._path):
+                _finish_last_line(self._path)
+                if self._path.stat().st_size:
+                    self._day = _day(self._path.stat().st_mtime)
+            return self._path.open("wb" if earlier == "replace" else "ab", buffering=0)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def _due(self, more: int) -> bool:
+        size = _position(self._file)
+        if not size:
+            return False
+        if self._rotation.bytes is not None and size + more > self._rotation.bytes:
+            return True
+        day = self._day
+        return self._rotation.days == "whole" and day is not None and self._today() > day
+
+    def _rotate(self) -> None:
+        # Renamed first: there is no moment in which a line could be overwritten.
+        self._path.replace(self._free_name())
+        full, self._file = self._file, self._path.open("ab", buffering=0)
+        full.close()
+        self._remove_oldest()
+
+    def _free_name(self) -> Path:
+        stamp = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H-%M-%S")
+        stem = f"{self._path.stem}-{stamp}"
+        number = 1 + max((n for s, n, _ in self._rotated() if s == stamp), default=0)
+        return self._path.with_stem(stem if number == 1 else f"{stem}-{number}")
+
+    def _rotated(self) -> list[tuple[str, int, Path]]:
+        """Time, number and path of the rotated files, oldest first."""
+        pattern = re.compile(re.escape(self._path.stem) + _STAMP + re.escape(self._path.suffix))
+        found = []
+        for path in self._path.parent.iterdir():
+            match = pattern.fullmatch(path.name)
+            if match is not None:
+                found.append((match[1], int(match[2] or 1), path))
+        return sorted(found)
+
+    def _remove_oldest(self) -> None:
+        keep = self._rotation.keep
+        for *_, path in self._rotated()[:-keep] if keep is not None else ():
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("cannot delete %s: %s", path, error.strerror)
+
+    def _today(self) -> date:
+        return _day(self._clock())
+
+
+def write_whole(file: BinaryIO, line: bytes) -> None:
+    """Write all of a line, or leave a regular file as it was.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    start = _position(file)
+    done = 0
+    try:
+        while done < len(line):
+            done += file.write(line[done:])
+        file.flush()
+    except OSError:
+        # A full disk takes the beginning of a line: take it back, the file stays valid.
+        if start is not None:
+            with contextlib.suppress(OSError):
+                file.truncate(start)
+                file.seek(start)
+        raise
+
+
+def _day(seconds: float) -> date:
+    return datetime.fromtimestamp(seconds, UTC).date()
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _position(file: BinaryIO) -> int | None:
+    try:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file.tell()
+    except (OSError, ValueError):
+        return None
+    return None
+
+
+def _finish_last_line(path: Path) -> None:
+    """Make a file end with a whole line: complete it with a line end, else cut it off."""
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _TAIL_BYTES, 0))
+        tail = file.read()
+        if not tail or tail.endswith(b"\n"):
+            return
+        last = tail[tail.rfind(b"\n") + 1 :]
+        try:
+            json.loads(last)
+            file.write(b"\n")
+        except ValueError:
+            file.truncate(size - len(last))
+            log.warning("%s: cut off an unfinished line of an earlier run", path)
