@@ -14,6 +14,7 @@ from facestream.pipeline.config import (
     setting_keys,
     to_toml,
 )
+from facestream.pipeline.config.settings import groups
 from facestream.pipeline.errors import ConfigError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,8 +115,8 @@ def test_a_wrong_flag_is_called_by_its_name() -> None:
 
 
 def test_every_setting_has_a_description_and_an_environment_variable() -> None:
-    for group in Settings.model_fields:
-        for key, info in type(getattr(Settings(), group)).model_fields.items():
+    for group, model in groups():
+        for key, info in model.model_fields.items():
             assert info.description, f"{group}.{key}"
     assert list(environment_names().values()) == setting_keys()
 
