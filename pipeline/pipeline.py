@@ -35,6 +35,7 @@ from .stages.looks import LookPolicy
 from .stages.recognise import Ended, RecogniseStage, TrackingRules
 from .stages.sightings import sighting_of
 from .stages.source_ends import SourceEndsStage
+from .stages.view import view_of
 from .supervisor import Supervisor
 from .tally import Tally
 from .types import Frame, FrameResult, Image
@@ -178,7 +179,7 @@ class Pipeline(Closing):
             options=SourceOptions(max_frames=runtime.max_frames),
         )
         self._states = [*reader.states, *self._missing]
-        detect = DetectStage(self._detector, every=self.settings.tracking.detect_every)
+        detect = DetectStage(self._detector, views=lambda name: view_of(self.settings, name))
         recognise = self._recognise_stage(reader.states, results)
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
         self._tally.start()

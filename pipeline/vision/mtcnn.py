@@ -79,20 +79,47 @@ class Mtcnn(Closing):
         _check(image)
         return find_faces(AreaSampler(image), self._search, self._lanes)
 
-    def detect_batch(self, images: Sequence[Image]) -> list[Faces]:
-        """The faces of each picture, several pictures at a time; see ``detect``."""
-        if len(images) == 1:
-            return [self.detect(images[0])]
+    def detect_batch(
+        self, images: Sequence[Image], *, min_face: int | Sequence[int | None] | None = None
+    ) -> list[Faces]:
+        """The faces of each picture, several pictures at a time; see ``detect``.
+
+        Args:
+            images: H×W×3 BGR uint8 each, of any sizes.
+            min_face: smallest faces to find in all of them, or in each; None: as the detector
+                was made.
+
+        Raises:
+            ValueError: an image is not H×W×3 uint8, a ``min_face`` is below 12, or there are
+                more or fewer of them than images.
+        """
         for image in images:
             _check(image)
-        return self._lanes.each(self._detect_alone, images)
+        jobs = list(zip(images, self._searches(min_face, len(images)), strict=True))
+        if len(jobs) == 1:
+            image, search = jobs[0]
+            return [find_faces(AreaSampler(image), search, self._lanes)]
+        return self._lanes.each(_detect_alone, jobs)
 
     def close(self) -> None:
         """Free the networks."""
         self._lanes.close()
 
-    def _detect_alone(self, networks: Networks, image: Image) -> Faces:
-        return find_faces(AreaSampler(image), self._search, alone(networks))
+    def _searches(self, min_face: int | Sequence[int | None] | None, count: int) -> list[Search]:
+        sizes = [min_face] * count if min_face is None or isinstance(min_face, int) else min_face
+        if len(sizes) != count:
+            raise ValueError(f"min_face has {len(sizes)} sizes for {count} images")
+        return [
+            self._search
+            if size is None
+            else _search(size, self._search.factor, self._search.thresholds)
+            for size in sizes
+        ]
+
+
+def _detect_alone(networks: Networks, job: tuple[Image, Search]) -> Faces:
+    image, search = job
+    return find_faces(AreaSampler(image), search, alone(networks))
 
 
 def _search(min_face: int, factor: float, thresholds: tuple[float, float, float]) -> Search:

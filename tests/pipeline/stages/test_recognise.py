@@ -9,6 +9,7 @@ import pytest
 from facestream.pipeline.gallery.decision import Matches, Thresholds
 from facestream.pipeline.stages.association import associate
 from facestream.pipeline.stages.detect import DetectStage
+from facestream.pipeline.stages.view import View
 from facestream.pipeline.stages.looks import LookPolicy
 from facestream.pipeline.stages.matching import Matcher
 from facestream.pipeline.stages.recognise import Ended, RecogniseStage, TrackingRules
@@ -244,7 +245,7 @@ class CountingDetector:
 
 def test_detection_skips_frames_but_never_photos() -> None:
     detector = CountingDetector()
-    detect = DetectStage(detector, every=3)  # type: ignore[arg-type]
+    detect = DetectStage(detector, views=lambda _: View(every=3))  # type: ignore[arg-type]
     bare = [FrameResult(result(i).frame) for i in range(7)]
     assert [r.detected for r in detect(bare)] == [True, False, False, True, False, False, True]
     assert detector.pictures == 3
