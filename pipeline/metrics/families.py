@@ -132,3 +132,6 @@ PROCESS_MEMORY = Family(
 BUILD_INFO = Family(
     "facestream_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "model")
 )
+
+FAMILIES: tuple[Family, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Family))
+"""All of them."""
