@@ -26,6 +26,7 @@ from __future__ import annotations
 from typing import Literal
 
 RejectReason = Literal["no_face", "several_faces", "too_small", "unreadable", "synthetic"]
+Retry = Literal["soon", "slowly", "never"]
 
 
 class FacestreamError(Exception):
@@ -41,7 +42,17 @@ class ConfigError(UsageError):
 
 
 class SourceError(UsageError):
-    """A source cannot be opened or read."""
+    """A source cannot be opened or read.
+
+    Attributes:
+        retry: whether a live source is worth another try: ``soon``; ``slowly`` where somebody
+            has to act first (a password refused, a path that is not there); ``never`` where the
+            source itself is impossible (a protocol that is not known, a device that is no camera).
+    """
+
+    def __init__(self, message: str, *, retry: Retry = "soon") -> None:
+        super().__init__(message)
+        self.retry: Retry = retry
 
 
 class ImageError(UsageError):

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .errors import Closed, SourceError
+from .events import State
 from .inbox import Inbox, Lane
-from .metrics import FRAMES_IN, Metrics
+from .metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
 from .report import SourceReport
 from .sources import Source, SourceOptions, SourceSpec, open_source
-from .types import Frame
+from .types import Exposure, Frame
 
 log = logging.getLogger(__name__)
 
@@ -21,22 +22,45 @@ Opener = Callable[[SourceSpec, SourceOptions], Source]
 
 @dataclass(slots=True)
 class SourceState:
-    """What became of a source; written by its reader, read by anybody."""
+    """What became of a source; written by its reader, read by anybody.
+
+    Attributes:
+        name: free of credentials.
+        expected: frames that it should deliver, where its container says so.
+        read: frames delivered to the inbox.
+        skipped: frames decoded and passed over (``SourceOptions.every``).
+        processed: frames that came out of the last stage.
+        corrupt: damaged packets, frames or pictures.
+        seconds: presentation time of the last frame.
+        opened: it could be opened at all.
+        done: its reader is through with it.
+        state: of a live source, as its events tell it; None for files.
+        restarts: times a live source was opened again.
+        lane: where its frames wait.
+        problems: what was wrong with it, a line each.
+    """
 
     name: str
     expected: int | None = None
     read: int = 0
+    skipped: int = 0
     processed: int = 0
     corrupt: int = 0
     seconds: float = 0.0
     opened: bool = False
     done: bool = False
+    state: State | None = None
+    restarts: int = 0
+    lane: Lane[Frame | Exposure] | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:
-        """Read to its end, and all that was read is processed."""
-        return self.done and self.processed >= self.read
+        """Read to its end, and all that was read is processed or was dropped."""
+        if not self.done:
+            return False
+        dropped = sum(self.lane.stats().dropped.values()) if self.lane is not None else 0
+        return self.processed + dropped >= self.read
 
     def report(self) -> SourceReport:
         """For people."""
@@ -70,7 +94,7 @@ class Reader:
     def __init__(
         self,
         specs: Sequence[SourceSpec],
-        inbox: Inbox[Frame],
+        inbox: Inbox[Frame | Exposure],
         metrics: Metrics,
         *,
         lane_frames: int,
@@ -115,20 +139,24 @@ class Reader:
         state.expected = source.info.frames
         if self._options.max_frames is not None and state.expected is not None:
             state.expected = min(state.expected, self._options.max_frames)
+        if state.expected is not None and source.info.fps is not None:
+            state.expected = -(-state.expected // self._options.every)
         self._current = source
         if self._stopping.is_set():
             return
         # A live lane keeps only the newest frame, a file's a few.
         capacity = None if source.live else self._lane_frames
         lane = self._inbox.open(source.name, live=source.live, capacity=capacity)
+        state.lane = lane
         try:
             self._deliver(source, lane, state)
         finally:
             lane.close()
+            self._count_skipped(source, state)
             state.corrupt = source.corrupt
             state.problems += source.problems
 
-    def _deliver(self, source: Source, lane: Lane[Frame], state: SourceState) -> None:
+    def _deliver(self, source: Source, lane: Lane[Frame | Exposure], state: SourceState) -> None:
         for frame in source:
             try:
                 lane.put(frame)
@@ -137,5 +165,13 @@ class Reader:
             state.read += 1
             state.seconds = frame.pts
             self._metrics.add(FRAMES_IN, source=source.name)
+            self._count_skipped(source, state)
             if self._stopping.is_set():
                 return
+
+    def _count_skipped(self, source: Source, state: SourceState) -> None:
+        more = source.skipped - state.skipped
+        if more:
+            state.skipped += more
+            self._metrics.add(FRAMES_IN, more, source=source.name)
+            self._metrics.add(FRAMES_SKIPPED, more, source=source.name)

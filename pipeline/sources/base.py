@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from ..types import Frame
+from .decode import Picture
 
-Kind = Literal["video", "images", "camera", "url"]
-Clock = Literal["container", "opened"]
+Kind = Literal["video", "images", "camera", "url", "stdin"]
+Clock = Literal["container", "opened", "arrival"]
 
 _SECRET = re.compile(r"pass|pwd|token|secret|key|auth|sig|user|login|cred", re.IGNORECASE)
 
@@ -49,6 +51,9 @@ class SourceOptions:
         rtsp_transport: how RTSP streams travel.
         decode_threads: threads that decode a file. Two keep 1080p ahead of the detector on two
             cores; 0 takes every core.
+        every: of a video's frames only those whose index is a multiple of this are delivered.
+            All are decoded; the others are never converted.
+        halt: when it is set, opening (where the source can be asked to) and reading end soon.
     """
 
     max_frames: int | None = None
@@ -56,8 +61,12 @@ class SourceOptions:
     read_timeout: float = 10.0
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
     decode_threads: int = 2
+    every: int = 1
+    halt: threading.Event | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, not {self.every}")
         if self.max_frames is not None and self.max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, not {self.max_frames}")
 
@@ -76,7 +85,8 @@ class SourceInfo:
         frames: how many it should have, where its container says so.
         duration: seconds, where its container says so.
         clock: where ``Frame.utc`` comes from: the container's creation time, or the moment the
-            source was opened; ``pts`` is added to either.
+            source was opened, ``pts`` added to either; of a live source it is the moment of the
+            frame's arrival.
         codec: short name, e.g. ``h264``.
     """
 
@@ -110,7 +120,12 @@ class Source(Protocol):
 
     @property
     def decoded(self) -> int:
-        """Frames delivered so far."""
+        """Good frames so far, those that were passed over included."""
+        ...
+
+    @property
+    def skipped(self) -> int:
+        """Frames passed over so far, because of ``SourceOptions.every``."""
         ...
 
     @property
@@ -121,6 +136,14 @@ class Source(Protocol):
     @property
     def problems(self) -> list[str]:
         """What was wrong with it so far, a line each; complete once the iteration has ended."""
+        ...
+
+    def pictures(self) -> Iterator[Picture]:
+        """Every decoded frame, not converted yet and without our clock: for live sources.
+
+        Raises:
+            SourceError: it broke off.
+        """
         ...
 
     def __iter__(self) -> Iterator[Frame]:
@@ -157,8 +180,8 @@ def without_credentials(url: str) -> str:
     """
     scheme, _, rest = url.partition("://")
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if ":" in host and "@" not in host and "@" in rest:
-        # A password with an unescaped slash or the like may reach to the last "@".
+    if ":" in host or "@" in host:
+        # A password with an unescaped slash, "@" or the like may reach to the last "@".
         rest = rest.rpartition("@")[2]
     try:
         parts = urlsplit(f"{scheme}://{rest}")

@@ -11,6 +11,7 @@ from ..errors import ImageError, SourceError
 from ..types import Frame
 from ..vision.images import read_image
 from .base import DEFAULTS, SourceInfo, SourceOptions, SourceSpec
+from .decode import Picture
 
 # Of a folder with thousands of unreadable files the first few say enough.
 _LISTED = 20
@@ -28,6 +29,7 @@ class ImagesSource(Closing):
     """
 
     live = False
+    skipped = 0  # photos are looked at one by one
 
     def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
         if not spec.files:
@@ -62,6 +64,10 @@ class ImagesSource(Closing):
             raise RuntimeError(f"source {self.name} was iterated already; open it again")
         self._started = True
         return self._frames()
+
+    def pictures(self) -> Iterator[Picture]:
+        """Photos are not decoded as a stream."""
+        raise TypeError(f"{self.name} holds photos; iterate it")
 
     def stop(self) -> None:
         """End the iteration after the picture that is being read."""

@@ -11,8 +11,9 @@ from av.container import InputContainer
 from facestream.engines.closing import Closing
 
 from ..errors import SourceError
-from ..types import Frame
+from ..types import Frame, Image
 from .base import Clock, SourceInfo, SourceOptions, SourceSpec
+from .clock import FileClock, LiveClock
 from .decode import Decoder, Picture, fps_of, reason, video_stream
 
 
@@ -45,6 +46,7 @@ class StreamSource(Closing):
     ) -> None:
         self.name = spec.name
         self.decoded = 0
+        self.skipped = 0
         self._options = options
         self._container = container
         self._opened_at = time.time()
@@ -52,26 +54,33 @@ class StreamSource(Closing):
         self._stopped = False
         self._started = False
         self._closed = False
-        self._last_pts: float | None = None
+        self._damaged = 0
         try:
             self._stream = video_stream(container, self.name)
             self._decoder = Decoder(
-                container, self._stream, threads=options.decode_threads, latency=latency
+                container,
+                self._stream,
+                # One thread for a camera: its frames come one by one, and there are more cameras.
+                threads=1 if latency == "low" else options.decode_threads,
+                latency=latency,
+                stopped=self._ends,
             )
             self._pictures = self._decoder.pictures()
-            self._first: Picture | None = self._peek()
+            self._first: Picture | None
+            self._first, image = self._peek()
         except BaseException:
             self.close()
             raise
         self._fps = fps_of(self._stream)
-        self._origin = self._start()
+        self._file_clock = FileClock(self._start(), 1 / self._fps if self._fps else 0.04)
+        self._live_clock = LiveClock()
         self._epoch, clock = self._clock()
-        self.info = self._described(clock)
+        self.info = self._described(image, clock)
 
     @property
     def corrupt(self) -> int:
         """Damaged packets and frames so far."""
-        return self._decoder.corrupt
+        return self._decoder.corrupt + self._damaged
 
     @property
     def problems(self) -> list[str]:
@@ -82,10 +91,14 @@ class StreamSource(Closing):
 
     def __iter__(self) -> Iterator[Frame]:
         """See `Source`."""
+        return self._frames(self.pictures())
+
+    def pictures(self) -> Iterator[Picture]:
+        """See `Source`."""
         if self._started:
             raise RuntimeError(f"source {self.name} was iterated already; open it again")
         self._started = True
-        return self._frames()
+        return self._all_pictures()
 
     def stop(self) -> None:
         """End the iteration after the frame that is being decoded."""
@@ -98,41 +111,64 @@ class StreamSource(Closing):
             self._stopped = True
             self._container.close()
 
-    def _frames(self) -> Iterator[Frame]:
-        pictures = self._all_pictures()
+    def _ends(self) -> bool:
+        halt = self._options.halt
+        return self._stopped or (halt is not None and halt.is_set())
+
+    def _frames(self, pictures: Iterator[Picture]) -> Iterator[Frame]:
+        while self.decoded != self._options.max_frames:
+            picture = next(pictures, None)
+            if picture is None:
+                return
+            frame = self._frame(picture)
+            if frame is not None:
+                yield frame
+
+    def _frame(self, picture: Picture) -> Frame | None:
+        """None when it is passed over or cannot be converted."""
+        index = self.decoded
+        wanted = index % self._options.every == 0
+        image = picture.image() if wanted else None
+        if wanted and image is None:
+            self._damaged += 1
+            return None
+        self.decoded += 1
+        arrived = time.monotonic()
+        pts = (
+            self._live_clock.stamp(picture.time, arrived)
+            if self.live
+            else self._file_clock.stamp(picture.time)
+        )
+        if image is None:
+            self.skipped += 1
+            return None
+        utc = time.time() if self.live else self._epoch + pts
+        return Frame(self.name, index, pts, utc, arrived, image, self.still)
+
+    def _all_pictures(self) -> Iterator[Picture]:
         try:
-            while not self._stopped and self.decoded != self._options.max_frames:
-                picture = next(pictures, None)
+            first, self._first = self._first, None
+            if first is not None and not self._ends():
+                yield first
+            while not self._ends():
+                picture = next(self._pictures, None)
                 if picture is None:
-                    self._check_end()
+                    if not self._ends():
+                        self._check_end()
                     return
-                index, self.decoded = self.decoded, self.decoded + 1
-                yield self._frame(index, picture)
+                yield picture
         except av.error.FFmpegError as error:
             self._broke_off(error)
             self._check_end()
 
-    def _frame(self, index: int, picture: Picture) -> Frame:
-        pts = self._pts(picture)
-        return Frame(
-            source=self.name,
-            index=index,
-            pts=pts,
-            utc=self._epoch + pts,
-            captured_at=time.monotonic(),
-            image=picture.image,
-            still=self.still,
-        )
-
-    def _all_pictures(self) -> Iterator[Picture]:
-        first, self._first = self._first, None
-        if first is not None:
-            yield first
-        yield from self._pictures
-
-    def _peek(self) -> Picture:
+    def _peek(self) -> tuple[Picture, Image]:
         try:
-            return next(self._pictures)
+            while True:
+                picture = next(self._pictures)
+                image = picture.image()
+                if image is not None:
+                    return picture, image
+                self._damaged += 1
         except StopIteration:
             raise SourceError(
                 f"{self.name} holds no frame that can be decoded; the file is damaged or cut short"
@@ -143,28 +179,14 @@ class StreamSource(Closing):
 
     def _start(self) -> float:
         """What counts as 0: a file's start as players show it (sound may begin before the
-        picture), a live stream's first frame."""
+        picture)."""
         start = self._container.start_time
-        if not self.live and start is not None:
+        if start is not None:
             return start / av.time_base
         return (self._first.time if self._first is not None else None) or 0.0
 
-    def _pts(self, picture: Picture) -> float:
-        """Seconds since the start; never backwards, whatever the container says."""
-        last = self._last_pts
-        step = 1 / self._fps if self._fps else 0.04
-        if picture.time is None:
-            pts = 0.0 if last is None else last + step
-        else:
-            pts = max(0.0, picture.time - self._origin)
-            if last is not None and pts < last:
-                pts = last + step
-                self._origin = picture.time - pts
-        self._last_pts = pts
-        return pts
-
-    def _described(self, clock: Clock) -> SourceInfo:
-        height, width = self._first.image.shape[:2] if self._first is not None else (None, None)
+    def _described(self, image: Image, clock: Clock) -> SourceInfo:
+        height, width = image.shape[:2]
         duration = self._container.duration
         return SourceInfo(
             width=width,
@@ -172,7 +194,7 @@ class StreamSource(Closing):
             fps=self._fps,
             frames=self._stream.frames or None,
             duration=duration / av.time_base if duration and not self.live else None,
-            clock=clock,
+            clock="arrival" if self.live else clock,
             codec=self._stream.codec_context.name,
         )
 

@@ -1,0 +1,75 @@
+"""The presentation times of a source's frames: they never go backwards, whatever it says."""
+
+from __future__ import annotations
+
+LARGEST_GAP = 10.0
+"""Seconds by which a live stream's clock may outrun ours between two frames; more is a jump."""
+SMALLEST_STEP = 0.001
+
+
+class FileClock:
+    """Times of a file: those of its container.
+
+    Args:
+        origin: what counts as 0, on the container's clock.
+        step: seconds between two frames, where the container does not say.
+    """
+
+    def __init__(self, origin: float, step: float) -> None:
+        self._origin = origin
+        self._step = step
+        self._last: float | None = None
+
+    def stamp(self, time: float | None) -> float:
+        """Seconds since the start of the frame with this time on the container's clock."""
+        last = self._last
+        if time is None:
+            pts = 0.0 if last is None else last + self._step
+        else:
+            pts = max(0.0, time - self._origin)
+            if last is not None and pts < last:
+                pts = last + self._step
+                self._origin = time - pts
+        self._last = pts
+        return pts
+
+
+class LiveClock:
+    """Times of a live stream, over all its connections: 0 is its first frame.
+
+    Within a connection the stream's own clock is followed: it knows when the picture was taken.
+    Where that goes backwards or jumps (33-bit wrap of MPEG-TS, 32-bit wrap of RTP, a camera that
+    sets its clock, a new connection) the time that passed here counts instead. The clock of the
+    machine may be set at any time: only its monotonic clock is used.
+    """
+
+    def __init__(self) -> None:
+        self._pts: float | None = None
+        self._time: float | None = None
+        self._arrived = 0.0
+
+    def reconnected(self) -> None:
+        """The next frame comes from a new connection, whose clock is another one."""
+        self._time = None
+
+    def stamp(self, time: float | None, arrived: float) -> float:
+        """Seconds since the first frame; each is larger than the one before.
+
+        Args:
+            time: on the stream's own clock in seconds; None where it has none.
+            arrived: on our monotonic clock in seconds.
+        """
+        if self._pts is None:
+            self._pts = 0.0
+        else:
+            passed = max(0.0, arrived - self._arrived)
+            self._pts += max(SMALLEST_STEP, self._step(time, passed))
+        self._time = time
+        self._arrived = arrived
+        return self._pts
+
+    def _step(self, time: float | None, passed: float) -> float:
+        if time is None or self._time is None:
+            return passed
+        step = time - self._time
+        return step if 0 <= step <= passed + LARGEST_GAP else passed
