@@ -19,7 +19,7 @@ from facestream.engines.closing import Closing
 from .channel import Channel
 from .config import Settings
 from .errors import Closed, SourceError, StageFailed
-from .events import Event, Left
+from .events import Event
 from .gallery import Gallery
 from .inbox import Inbox
 from .matcher import open_matcher
@@ -171,6 +171,7 @@ class Pipeline(Closing):
         results: Channel[_Output] = self._supervisor.channel(capacity, "results")
         for watched in (self._inbox.stats, found.stats, results.stats):
             self.metrics.watch(watched)
+        self.metrics.watch_lanes(self._inbox.lanes)
         reader = Reader(
             self._specs,
             self._inbox,
@@ -243,7 +244,7 @@ class Pipeline(Closing):
             elif isinstance(item, _SourceEnded):
                 self._to_sinks(lambda sink, name=item.source: sink.source_ended(name))
             else:
-                self._tally.sightings += isinstance(item, Left)
+                self._tally.event(item)
                 self._to_sinks(lambda sink, event=item: sink.event(event))
 
     def _to_sinks(self, call: Callable[..., Any]) -> None:

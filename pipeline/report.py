@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .metrics import BATCH_FRAMES, STAGE_SECONDS, Metrics, limiting_queue
+from .events import State
+from .metrics import BATCH_FRAMES, FRAME_AGE, STAGE_SECONDS, Metrics, limiting_queue
+
+
+@dataclass(frozen=True, slots=True)
+class AgeReport:
+    """Age of a source's frames when their results were out, in seconds from their arrival."""
+
+    p50: float
+    p95: float
+    p99: float
+    largest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +26,17 @@ class SourceReport:
 
     Attributes:
         name: without credentials.
-        frames: frames processed.
+        frames: frames dealt with: searched, or passed over by design.
         expected: frames it should have had, where its container says so.
         corrupt: frames or packets that could not be decoded.
         seconds: presentation time covered.
         opened: it could be opened at all.
         problem: what was wrong with it, None when nothing was.
+        skipped: those of ``frames`` that were passed over (``tracking.detect_every``).
+        dropped: frames lost before they were processed, by cause.
+        state: a live source's last state, None for a file.
+        restarts: times a live source was opened again.
+        age: of a live source's frames, None for a file or before the first frame.
     """
 
     name: str
@@ -29,6 +46,11 @@ class SourceReport:
     seconds: float
     opened: bool
     problem: str | None
+    skipped: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    state: State | None = None
+    restarts: int = 0
+    age: AgeReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +78,8 @@ class Report:
     """The whole run.
 
     Attributes:
+        frames: frames dealt with: searched, or passed over by design.
+        skipped: those of ``frames`` that were passed over (``tracking.detect_every``).
         seconds: from the start of the sources to the last result.
         fps: ``frames / seconds``.
         first_result_seconds: from the start of the run, loading included, to the first result.
@@ -66,6 +90,7 @@ class Report:
 
     sources: tuple[SourceReport, ...]
     frames: int
+    skipped: int
     faces: int
     embedded: int
     sightings: int
@@ -98,6 +123,8 @@ class Progress:
         total: frames expected in all, None where a source does not say.
         queues: waiting items by queue.
         source: name of the source that delivered last.
+        ages: of the frames of each live source that had some.
+        states: of each live source.
     """
 
     frames: int
@@ -107,6 +134,17 @@ class Progress:
     fps: float
     queues: dict[str, int]
     source: str | None
+    ages: Mapping[str, AgeReport] = field(default_factory=dict)
+    states: Mapping[str, State] = field(default_factory=dict)
+
+
+def age_report(metrics: Metrics, source: str) -> AgeReport | None:
+    """The age of a source's frames so far; None before the first result."""
+    seen = metrics.histogram(FRAME_AGE, source=source)
+    if seen is None:
+        return None
+    p50, p95, p99 = (round(seen.quantile(q), 4) for q in (0.5, 0.95, 0.99))
+    return AgeReport(p50, p95, p99, round(seen.largest, 4))
 
 
 def stage_reports(metrics: Metrics) -> dict[str, StageReport]:

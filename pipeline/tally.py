@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
+from .events import Event, Identified, Left
 from .inbox import LaneStats
-from .metrics import FACES, FRAME_AGE, FRAMES_OUT, Metrics, peak_memory_bytes
+from .metrics import (
+    FACES,
+    FRAME_AGE,
+    FRAMES_OUT,
+    FRAMES_SKIPPED,
+    IDENTITIES,
+    SIGMA,
+    TIME_TO_NAME,
+    Metrics,
+    peak_memory_bytes,
+)
 from .reader import SourceState
-from .report import Progress, Report, queue_reports, stage_reports
+from .report import Progress, Report, SourceReport, age_report, queue_reports, stage_reports
 from .types import FrameResult
 
 
@@ -47,20 +59,36 @@ class Tally:
         self._metrics.add(FACES, len(result.faces), source=frame.source)
         self._metrics.observe(FRAME_AGE, now - frame.captured_at, source=frame.source)
 
+    def event(self, event: Event) -> None:
+        """Something happened."""
+        if isinstance(event, Identified):
+            self._metrics.observe(TIME_TO_NAME, event.after, source=event.source)
+        elif isinstance(event, Left):
+            self.sightings += 1
+            outcome = "known" if event.known else "unknown"
+            self._metrics.add(
+                IDENTITIES, source=event.source, outcome=outcome, reason=event.reason or ""
+            )
+            if event.uncertainty is not None:
+                self._metrics.observe(SIGMA, event.uncertainty, source=event.source)
+
     def progress(self, states: Sequence[SourceState], lanes: Sequence[LaneStats]) -> Progress:
         """Where the run is now."""
         expected = [s.expected for s in states if not s.problems or s.opened]
         known = expected and all(count is not None for count in expected)
         frames = self._frames()
         seconds = self._seconds()
+        ages = {name: age_report(self._metrics, name) for name in sorted(_live(lanes))}
         return Progress(
             frames=frames,
             total=sum(count or 0 for count in expected) if known else None,
             faces=self._faces,
-            dropped=sum(_dropped(lanes).values()),
+            dropped=sum(self._metrics.dropped().values()),
             fps=frames / seconds if seconds > 0 else 0.0,
             queues={queue.name: queue.depth for queue in self._metrics.queues()},
             source=self._source,
+            ages={name: age for name, age in ages.items() if age is not None},
+            states={s.name: s.state for s in states if s.state is not None},
         )
 
     def report(
@@ -75,13 +103,15 @@ class Tally:
         frames = self._frames()
         seconds = self._seconds()
         queues, slowest = queue_reports(self._metrics)
+        live = _live(lanes)
         return Report(
-            sources=tuple(state.report() for state in states),
+            sources=tuple(self._source_report(state, live) for state in states),
             frames=frames,
+            skipped=int(self._metrics.value(FRAMES_SKIPPED)),
             faces=self._faces,
             embedded=embedded,
             sightings=self.sightings,
-            dropped=_dropped(lanes),
+            dropped=self._metrics.dropped(),
             seconds=seconds,
             fps=frames / seconds if seconds > 0 else 0.0,
             first_result_seconds=self._first_result,
@@ -93,8 +123,24 @@ class Tally:
             interrupted=self.interrupted,
         )
 
-    def _frames(self) -> int:
-        return int(self._metrics.value(FRAMES_OUT))
+    def _source_report(self, state: SourceState, live: set[str]) -> SourceReport:
+        name = state.name
+        return replace(
+            state.report(),
+            frames=self._frames(name),
+            skipped=int(self._metrics.value(FRAMES_SKIPPED, source=name)),
+            dropped=self._metrics.dropped(source=name),
+            state=state.state,
+            restarts=state.restarts,
+            age=age_report(self._metrics, name) if name in live else None,
+        )
+
+    def _frames(self, source: str | None = None) -> int:
+        """Frames dealt with: those that came out and those that were passed over by design."""
+        which = {} if source is None else {"source": source}
+        return int(
+            self._metrics.value(FRAMES_OUT, **which) + self._metrics.value(FRAMES_SKIPPED, **which)
+        )
 
     def _seconds(self) -> float:
         if self._started is None:
@@ -102,10 +148,5 @@ class Tally:
         return (self._ended or time.monotonic()) - self._started
 
 
-def _dropped(lanes: Sequence[LaneStats]) -> dict[str, int]:
-    """Frames lost before compute was spent on them, by cause."""
-    dropped: dict[str, int] = {}
-    for lane in lanes:
-        for cause, count in lane.dropped.items():
-            dropped[cause] = dropped.get(cause, 0) + count
-    return dropped
+def _live(lanes: Sequence[LaneStats]) -> set[str]:
+    return {lane.name for lane in lanes if lane.live}

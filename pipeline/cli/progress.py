@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from ..report import Progress
+from ..report import AgeReport, Progress
 from .console import clock, plural, stderr
 
 log = logging.getLogger(__name__)
@@ -59,10 +60,29 @@ def describe(now: Progress) -> str:
         plural(now.faces, "face"),
         "queues " + (" ".join(f"{name} {n}" for name, n in now.queues.items()) or "-"),
         f"dropped {now.dropped}",
+        *_live_parts(now),
     ]
     if left is not None:
         parts.append(f"{clock(left)} left")
     return " · ".join(parts)
+
+
+def _live_parts(now: Progress) -> list[str]:
+    """The frames' age (of the slowest source where there are several), and what is not live."""
+    parts = []
+    if now.ages:
+        name, age = max(now.ages.items(), key=lambda item: item[1].p95)
+        whose = f" ({name})" if len(now.ages) > 1 else ""
+        parts.append(f"age {milliseconds(age)}{whose}")
+    if now.states:
+        counts = Counter(now.states.values())
+        parts.append(", ".join(f"{count} {state}" for state, count in counts.most_common()))
+    return parts
+
+
+def milliseconds(age: AgeReport) -> str:
+    """``80/140/210 ms``: p50, p95 and p99."""
+    return "/".join(f"{1000 * seconds:.0f}" for seconds in (age.p50, age.p95, age.p99)) + " ms"
 
 
 def _seconds_left(now: Progress) -> float | None:

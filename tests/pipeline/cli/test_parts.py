@@ -41,9 +41,9 @@ def test_the_roll_gathers_people_and_lists_known_ones_first() -> None:
                 "picture": f"pictures/{number}.jpg",
             }
         )
-        roll.sighting(event)
+        roll.event(event)
     for number in range(3):
-        roll.sighting(sighting(track_id=10 + number))
+        roll.event(sighting(track_id=10 + number))
     ada, unknown = roll.people()
     assert (ada.name, ada.count, ada.best.similarity) == ("Ada", 4, 0.8)
     assert ada.picture == Path("/out/pictures/3.jpg"), "the picture of the surest sighting"
@@ -62,14 +62,14 @@ def test_the_roll_gathers_people_and_lists_known_ones_first() -> None:
 
 def test_the_roll_keeps_no_pictures_in_memory() -> None:
     roll = RollSink()
-    roll.sighting(sighting(name="Ada").with_image(picture()))
+    roll.event(sighting(name="Ada").with_image(picture()))
     assert roll.people()[0].best.image is None
 
 
 def test_names_are_not_taken_for_markup() -> None:
     roll = RollSink()
-    roll.sighting(sighting(name="[red]Ada[/red]", source="a[b].mp4"))
-    roll.sighting(sighting(name="Bob", source="c.mp4"))
+    roll.event(sighting(name="[red]Ada[/red]", source="a[b].mp4"))
+    roll.event(sighting(name="Bob", source="c.mp4"))
     text = shown(roll)
     assert "[red]Ada[/red]" in text
     assert "a[b].mp4" in text
