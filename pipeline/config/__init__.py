@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from .cameras import CameraSettings
 from .groups import (
+    AnnotateSettings,
     DetectorSettings,
     EncoderSettings,
     EventSettings,
     LiveSettings,
     RecognitionSettings,
+    RestreamSettings,
     RuntimeSettings,
     TrackingSettings,
 )
@@ -34,6 +36,7 @@ from .urls import CameraUrl
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
+    "AnnotateSettings",
     "CameraSettings",
     "CameraUrl",
     "DetectorSettings",
@@ -42,6 +45,7 @@ __all__ = [
     "Layer",
     "LiveSettings",
     "RecognitionSettings",
+    "RestreamSettings",
     "RuntimeSettings",
     "Settings",
     "TrackingSettings",

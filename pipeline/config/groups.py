@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from ..events import EventType
 
@@ -143,3 +143,20 @@ class EventSettings(Group):
     embeddings: bool = False
     """Write the fused embedding of each sighting into its ``left`` event. It is biometric
     data."""
+
+
+class AnnotateSettings(Group):
+    """The annotated video of live sources (``--annotate``), which is written in segments."""
+
+    segment_minutes: float = Field(default=10.0, gt=0, le=1440, strict=True)
+    """Begin a new file after so many minutes."""
+    keep_segments: int | None = Field(default=None, ge=1, strict=True)
+    """Files that are kept of each source; older ones are deleted. Unset: all."""
+
+
+class RestreamSettings(Group):
+    """The live picture for browsers (``--restream``)."""
+
+    token: SecretStr | None = Field(default=None, min_length=8)
+    """What a browser must present, as ?token=… or as a bearer token. Needed where other machines
+    can connect. It is never printed."""

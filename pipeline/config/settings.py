@@ -10,12 +10,14 @@ from pydantic import AfterValidator, Field
 
 from .cameras import CameraSettings, check_names
 from .groups import (
+    AnnotateSettings,
     DetectorSettings,
     EncoderSettings,
     EventSettings,
     Group,
     LiveSettings,
     RecognitionSettings,
+    RestreamSettings,
     RuntimeSettings,
     TrackingSettings,
 )
@@ -37,6 +39,8 @@ class Settings(Group):
     runtime: RuntimeSettings = RuntimeSettings()
     live: LiveSettings = LiveSettings()
     events: EventSettings = EventSettings()
+    annotate: AnnotateSettings = AnnotateSettings()
+    restream: RestreamSettings = RestreamSettings()
     cameras: Annotated[dict[str, CameraSettings], AfterValidator(_named)] = Field(
         default_factory=dict
     )

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import Any
 
+from pydantic import SecretStr
+
 from .cameras import CameraSettings
 from .layers import tables
 from .settings import Settings, groups
@@ -25,7 +27,8 @@ def to_toml(settings: Settings) -> str:
         for key, info in model.model_fields.items():
             lines += [f"# {line}" for line in _help(info.description or "", _limits(info))]
             value = getattr(values, key)
-            lines.append(f"# {key} =" if value is None else f"{key} = {_toml_value(value)}")
+            unset = value is None or isinstance(value, SecretStr)
+            lines.append(f"# {key} =" if unset else f"{key} = {_toml_value(value)}")
     for name, camera in settings.cameras.items():
         lines += ["", *_camera(name, camera)]
     return "\n".join(lines) + "\n"
