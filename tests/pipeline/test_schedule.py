@@ -134,7 +134,7 @@ def test_spans_as_people_write_them(text: str, days: set[int], hours: tuple[int,
     ],
 )
 def test_what_is_no_span(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match="^.+$") as caught:
+    with pytest.raises(ValueError, match=r"^.+$") as caught:
         Span.parse(text)
     assert message in str(caught.value)
 

@@ -185,3 +185,16 @@ def test_the_quick_look_misses_no_cell(astronaut: Image, shape: tuple[int, int])
 
 def _places(cells: Cells) -> list[tuple[int, int]]:
     return list(zip(cells.rows.tolist(), cells.columns.tolist(), strict=True))
+
+
+def test_each_picture_can_have_its_own_smallest_face(astronaut: Image) -> None:
+    with Mtcnn(min_face=40) as forty, Mtcnn(min_face=20) as twenty:
+        expected = [forty.detect(astronaut), twenty.detect(astronaut), Faces.empty()]
+        found = forty.detect_batch([astronaut] * 3, min_face=[None, 20, 300])
+        assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+        assert all(same(a, expected[1]) for a in forty.detect_batch([astronaut] * 2, min_face=20))
+        assert same(forty.detect_batch([astronaut], min_face=20)[0], expected[1])
+        with pytest.raises(ValueError, match="min_face has 1 sizes for 2 images"):
+            forty.detect_batch([astronaut] * 2, min_face=[20])
+        with pytest.raises(ValueError, match="min_face must be at least 12 pixels, not 3"):
+            forty.detect_batch([astronaut], min_face=3)

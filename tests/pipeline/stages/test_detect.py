@@ -1,0 +1,108 @@
+"""Detection over the frames of several cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from facestream.pipeline.stages.detect import DetectStage
+from facestream.pipeline.stages.view import View
+from facestream.pipeline.types import Faces, Frame, FrameResult, Image
+from facestream.pipeline.vision.mtcnn import Mtcnn
+
+from tests.faces import portrait
+
+RIGHT = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))
+
+
+class Recorder:
+    """Finds one face of 10 pixels in the middle of each picture, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[tuple[int, int]], list[int | None] | None]] = []
+
+    def detect_batch(
+        self, images: Sequence[Image], *, min_face: Sequence[int | None] | None = None
+    ) -> list[Faces]:
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        self.calls.append((sizes, None if min_face is None else list(min_face)))
+        return [_face(width / 2, height / 2) for height, width in sizes]
+
+    def close(self) -> None:
+        self.calls.append(([], None))
+
+
+def _face(x: float, y: float) -> Faces:
+    return Faces(
+        boxes=np.array([[x - 5, y - 5, x + 5, y + 5]], np.float32),
+        scores=np.ones(1, np.float32),
+        landmarks=np.full((1, 5, 2), (x, y), np.float32),
+    )
+
+
+def frame(source: str, index: int = 0, *, size: tuple[int, int] = (120, 160)) -> FrameResult:
+    image = np.zeros((*size, 3), np.uint8)
+    return FrameResult(Frame(source, index, index / 25, 0.0, 0.0, image))
+
+
+def test_all_cameras_share_one_call() -> None:
+    views = {
+        "a": View(),
+        "b": View(size=80, min_face=40),
+        "c": View(watch=(RIGHT,), min_face=24),
+        "d": View(every=2),
+    }
+    asked: list[str] = []
+
+    def view(name: str) -> View:
+        asked.append(name)
+        return views[name]
+
+    detector = Recorder()
+    stage = DetectStage(detector, views=view)
+    batch = [frame("a"), frame("b"), frame("c"), frame("d", 1), frame("a", 1)]
+    results = stage(batch)
+    assert detector.calls == [
+        ([(120, 160), (60, 80), (120, 88), (120, 160)], [None, 20, 24, None]),
+    ]
+    assert [r.frame for r in results] == [r.frame for r in batch]
+    assert [r.detected for r in results] == [True, True, True, False, True]
+    middles = [r.faces.landmarks[0, 0].tolist() for r in results if r.detected]
+    assert middles == [[80, 60], [80, 60], [72 + 44, 60], [80, 60]]
+    stage([frame("a", 2), frame("d", 2)])
+    assert asked == ["a", "b", "c", "d"]
+    assert detector.calls[-1] == ([(120, 160), (120, 160)], None)
+
+
+def test_no_call_where_no_frame_is_due() -> None:
+    detector = Recorder()
+    stage = DetectStage(detector, views=lambda _: View(every=4))
+    assert stage([]) == []
+    assert [r.detected for r in stage([frame("a", i) for i in (1, 2, 3)])] == [False] * 3
+    assert detector.calls == []
+
+
+def test_masked_faces_do_not_leave_the_stage() -> None:
+    stage = DetectStage(Recorder(), views=lambda _: View(mask=(RIGHT,)))
+    (result,) = stage([frame("a", size=(100, 200))])  # its face is on the edge of the mask
+    assert result.detected
+    assert len(result.faces) == 0
+
+
+def test_a_batch_of_different_cameras_finds_what_each_alone_does() -> None:
+    pytest.importorskip("skimage")
+    image = portrait()
+    views = {"a": View(min_face=40), "b": View(min_face=40, size=300), "c": View(min_face=300)}
+
+    def search(names: Sequence[str]) -> list[FrameResult]:
+        return stage([FrameResult(Frame(name, 0, 0.0, 0.0, 0.0, image)) for name in names])
+
+    with Mtcnn(min_face=60, threads=2) as detector:
+        stage = DetectStage(detector, views=lambda name: views[name])
+        together = search(["a", "b", "c", "a"])
+        alone = [search([name])[0] for name in ("a", "b", "c", "a")]
+    for one, other in zip(together, alone, strict=True):
+        assert np.allclose(one.faces.boxes, other.faces.boxes, atol=0.01)
+        assert np.allclose(one.faces.landmarks, other.faces.landmarks, atol=0.01)
+    assert [len(r.faces) for r in together] == [1, 1, 0, 1]
