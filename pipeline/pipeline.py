@@ -94,6 +94,8 @@ class Pipeline(Closing):
         self.metrics = Metrics()
         self._tally = Tally(self.metrics)
         self._sinks = list(sinks)
+        for sink in self._sinks:
+            sink.count_in(self.metrics)
         self._resources = ExitStack()
         self._specs, self._missing = _expanded(sources)
         self._supervisor = Supervisor()

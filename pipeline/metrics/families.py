@@ -55,6 +55,12 @@ FRAMES_DROPPED = Family(
     "Frames lost before they were processed.",
     ("source", "cause"),
 )
+OUTPUT_DROPPED = Family(
+    "facestream_output_frames_dropped_total",
+    "counter",
+    "Processed frames that an output (annotated video, live picture) left out.",
+    ("source", "output", "cause"),
+)
 FRAME_AGE = Family(
     "facestream_frame_age_seconds",
     "histogram",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from facestream.engines.closing import Closing
 
 from ..events import Event
+from ..metrics import Metrics
 from ..types import FrameResult
+
+Needs = Literal["all", "searched"]
 
 
 class Sink(Closing):
@@ -15,7 +20,15 @@ class Sink(Closing):
     that its output can be written and raises ``OutputError`` if not, before anything runs; it
     leaves what an earlier run wrote alone until there is something new. A sink that raises
     stops the run.
+
+    Attributes:
+        needs: which frames it must see: ``all``, or those that were searched for faces.
     """
+
+    needs: Needs = "searched"
+
+    def count_in(self, metrics: Metrics) -> None:
+        """Where to count what is left out; called before the first frame."""
 
     def write(self, result: FrameResult) -> None:
         """Take a finished frame. It must not be changed: other sinks see the same one."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 
 from ..errors import OutputError
 from ..events import Event, Left
+from ..metrics import Metrics
 from ..types import FrameResult, Image
 from .base import Sink
 from .files import make_folder, slug
@@ -37,6 +39,11 @@ class PicturesSink(Sink):
         self._folder = make_folder(folder)
         self._then = tuple(then)
         self._base = relative_to
+        self.needs = "all" if any(sink.needs == "all" for sink in then) else "searched"
+
+    def count_in(self, metrics: Metrics) -> None:
+        for sink in self._then:
+            sink.count_in(metrics)
 
     def write(self, result: FrameResult) -> None:
         for sink in self._then:
@@ -53,8 +60,10 @@ class PicturesSink(Sink):
             sink.source_ended(source)
 
     def close(self) -> None:
-        for sink in self._then:
-            sink.close()
+        # Each is closed, also when another one cannot be.
+        with ExitStack() as stack:
+            for sink in self._then:
+                stack.callback(sink.close)
 
     def _save(self, event: Left, image: Image) -> str:
         name = f"{slug(Path(event.source).stem)}-{event.track_id:04d}-{slug(event.name)}.jpg"

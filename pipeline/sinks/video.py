@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-import av
-import cv2
-import numpy as np
-
 from ..errors import OutputError
-from ..types import Frame, FrameResult, Image
-from .annotate import Fit, draw_tracks
-from .base import Sink
+from ..types import FrameResult
+from .base import Needs, Sink
 from .files import check_writable, slug
-
-log = logging.getLogger(__name__)
-
-TICKS = 90_000
-STILL_SECONDS = 1.0
-HELD_SECONDS = 10.0
-"""A source that begins later than this begins at 0 in the video."""
-LARGEST = (4096, 2304)
-"""Largest picture browsers decode (H.264 level 5.2)."""
+from .mp4 import Mp4Writer, index_in_front
 
 
 class VideoSink(Sink):
@@ -44,13 +29,15 @@ class VideoSink(Sink):
         OutputError: the file cannot be written.
     """
 
+    needs: Needs = "all"
+
     def __init__(self, path: Path, *, naming: Literal["single", "per_source"] = "single") -> None:
         if path.suffix.lower() not in (".mp4", ".m4v"):
             raise OutputError(f"cannot write {path}: the annotated video must end in .mp4")
         self._path = path
         self._naming = naming
         check_writable(path)
-        self._writers: dict[str, _Writer] = {}
+        self._writers: dict[str, Mp4Writer] = {}
         self._paths: dict[str, Path] = {}
 
     @property
@@ -63,15 +50,15 @@ class VideoSink(Sink):
         writer = self._writers.get(frame.source)
         if writer is None:
             path = self._paths.setdefault(frame.source, self._path_for(frame.source))
-            writer = self._writers[frame.source] = _Writer(path, frame.image.shape[:2])
-        canvas, fit = writer.canvas(frame.image)
-        draw_tracks(canvas, result.tracks, fit=fit)
-        writer.write(canvas, frame)
+            writer = self._writers[frame.source] = Mp4Writer(path, frame.image.shape[:2])
+        writer.draw(result)
 
     def source_ended(self, source: str) -> None:
         writer = self._writers.pop(source, None)
         if writer is not None:
             writer.close()
+            if not writer.broken:
+                index_in_front(writer.path)
 
     def close(self) -> None:
         # Every file is finished, also when one of them cannot be.
@@ -98,143 +85,3 @@ class VideoSink(Sink):
         path = next(p for n in names if (p := self._path.with_stem(n)) not in used)
         check_writable(path)
         return path
-
-
-class _Writer:
-    """One MP4 file."""
-
-    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
-        self._path = path
-        self._height, self._width = _video_size(shape)
-        self._last = -1
-        self._step = TICKS // 25
-        self._shift = 0
-        self._broken = False
-        try:
-            self._file = av.open(
-                str(path),
-                "w",
-                format="mp4",
-                options={
-                    "movflags": "frag_keyframe+empty_moov+default_base_moof",
-                    "flush_packets": "1",
-                    "video_track_timescale": str(TICKS),
-                },
-            )
-            self._stream = self._file.add_stream("libx264", rate=30)
-        except (av.FFmpegError, OSError) as error:
-            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
-        self._set_up()
-
-    def _set_up(self) -> None:
-        context = self._stream.codec_context
-        context.width, context.height = self._width, self._height
-        context.pix_fmt = "yuv420p"
-        context.time_base = Fraction(1, TICKS)
-        context.gop_size = 50  # a fragment ends with each: what a crash can cost
-        # What cv2's conversion makes; players guess wrong without it. 5 and 6: BT.601, 1: BT.709.
-        context.colorspace, context.color_range = 6, 1
-        context.color_primaries, context.color_trc = 1, 1
-        # Measured at 1080p on 2 cores, CPU a frame and size: superfast without lookahead 19 ms
-        # and 100 %, ultrafast 16 ms and 200 %, veryfast 42 ms and 60 %. Without lookahead the
-        # encoder holds no frames back either.
-        self._stream.options = {"preset": "superfast", "tune": "zerolatency", "crf": "23"}
-        context.thread_count = 2
-
-    def canvas(self, image: Image) -> tuple[Image, Fit]:
-        """A copy of a frame in the size of the video, and where the frame lies on it."""
-        height, width = image.shape[:2]
-        if self._height - height in (0, 1) and self._width - width in (0, 1):
-            # Odd sizes: H.264 in 4:2:0 needs even ones, the last row or column is repeated.
-            edges = (0, self._height - height, 0, self._width - width)
-            return np.asarray(
-                cv2.copyMakeBorder(image, *edges, cv2.BORDER_REPLICATE), np.uint8
-            ), Fit()
-        scale = min(self._width / width, self._height / height)
-        size = (max(round(width * scale), 1), max(round(height * scale), 1))
-        left, top = (self._width - size[0]) // 2, (self._height - size[1]) // 2
-        canvas = np.zeros((self._height, self._width, 3), np.uint8)
-        small = cv2.resize(
-            image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        )
-        canvas[top : top + size[1], left : left + size[0]] = small
-        return canvas, Fit(scale, left, top)
-
-    def write(self, canvas: Image, frame: Frame) -> None:
-        yuv = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_BGR2YUV_I420), np.uint8)
-        picture = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
-        picture.pts = self._ticks(frame)
-        picture.time_base = Fraction(1, TICKS)
-        self._encode(picture)
-
-    def _ticks(self, frame: Frame) -> int:
-        at = round(frame.pts * TICKS)
-        if self._last < 0:
-            # The first picture stands from 0 on, so that times agree with the events'.
-            self._shift = 0 if 0 <= at <= HELD_SECONDS * TICKS else -at
-            ticks = 0
-        elif frame.still:
-            ticks = self._last + round(STILL_SECONDS * TICKS)
-        else:
-            if at + self._shift <= self._last:
-                # The source's clock went back or stood still: go on from where we are.
-                self._shift = self._last + self._step - at
-            ticks = at + self._shift
-        if self._last >= 0:
-            self._step = min(ticks - self._last, TICKS)
-        self._last = ticks
-        return ticks
-
-    def _encode(self, picture: av.VideoFrame | None) -> None:
-        try:
-            self._file.mux(self._stream.encode(picture))
-        except (av.FFmpegError, OSError) as error:
-            self._broken = True
-            raise OutputError(f"cannot write {self._path}: {_reason(error)}") from error
-
-    def close(self) -> None:
-        try:
-            if not self._broken:
-                self._encode(None)
-        finally:
-            try:
-                self._file.close()
-            except (av.FFmpegError, OSError) as error:
-                self._broken = True
-                log.warning("%s was not finished: %s", self._path, _reason(error))
-        if not self._broken:
-            _index_in_front(self._path)
-
-
-def _video_size(shape: tuple[int, int]) -> tuple[int, int]:
-    height, width = shape
-    long, short = max(height, width), min(height, width)
-    scale = min(LARGEST[0] / long, LARGEST[1] / short, 1.0)
-    if scale < 1:
-        height, width = int(height * scale), int(width * scale)
-    return max(height + height % 2, 2), max(width + width % 2, 2)
-
-
-def _index_in_front(path: Path) -> None:
-    """Rewrite a fragmented MP4 as one that plays at once anywhere; no picture is coded again."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with (
-            av.open(str(path)) as old,
-            av.open(str(part), "w", format="mp4", options={"movflags": "faststart"}) as new,
-        ):
-            stream = old.streams.video[0]
-            copy = new.add_stream_from_template(stream)
-            for packet in old.demux(stream):
-                if packet.dts is not None:
-                    packet.stream = copy
-                    new.mux(packet)
-        part.replace(path)
-    except (av.FFmpegError, OSError) as error:
-        # The fragmented file is complete and plays; only some players seek in it badly.
-        part.unlink(missing_ok=True)
-        log.warning("%s stays a fragmented MP4: %s", path, _reason(error))
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

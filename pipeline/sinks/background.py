@@ -1,0 +1,115 @@
+"""A slow sink in a thread of its own, so that it cannot hold events back."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+from ..events import Event
+from ..metrics import OUTPUT_DROPPED, Metrics
+from ..types import FrameResult
+from .base import Sink
+
+FRAMES = 16
+LATE: Literal["late"] = "late"
+"""Cause of a drop: the output is slower than the frames come."""
+
+
+class BackgroundSink(Sink):
+    """Runs a sink in its own thread; frames that come too fast for it are left out.
+
+    Events and ends of sources all arrive, in their order among the frames. An error of the sink
+    is raised at the next call.
+
+    Args:
+        inner: the sink; closed with this one, from its thread.
+        name: of the output, in the metrics.
+        frames: most that wait; each holds a whole picture.
+    """
+
+    def __init__(self, inner: Sink, *, name: str, frames: int = FRAMES) -> None:
+        self.needs = inner.needs
+        self._inner = inner
+        self._name = name
+        self._room = frames
+        self._frames = 0
+        self._metrics: Metrics | None = None
+        self._calls: deque[tuple[bool, Callable[[], None]]] = deque()
+        self._ready = threading.Condition()
+        self._closing = False
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def count_in(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._inner.count_in(metrics)
+
+    def write(self, result: FrameResult) -> None:
+        with self._ready:
+            self._raise()
+            if self._frames < self._room:
+                self._frames += 1
+                self._add(True, lambda: self._inner.write(result))
+                return
+        if self._metrics is not None:
+            self._metrics.add(
+                OUTPUT_DROPPED, source=result.frame.source, output=self._name, cause=LATE
+            )
+
+    def event(self, event: Event) -> None:
+        with self._ready:
+            self._raise()
+            self._add(False, lambda: self._inner.event(event))
+
+    def source_ended(self, source: str) -> None:
+        with self._ready:
+            self._raise()
+            self._add(False, lambda: self._inner.source_ended(source))
+
+    def close(self) -> None:
+        """Let the sink finish what waits, and close it."""
+        with self._ready:
+            if self._closing:
+                return
+            self._closing = True
+            self._ready.notify()
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            self._inner.close()
+        finally:
+            self._raise()
+
+    def _add(self, frame: bool, call: Callable[[], None]) -> None:
+        self._calls.append((frame, call))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        self._ready.notify()
+
+    def _raise(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                self._ready.wait_for(lambda: self._calls or self._closing)
+                if not self._calls:
+                    return
+                frame, call = self._calls.popleft()
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 - raised at the next call
+                with self._ready:
+                    self._error = error
+                    self._calls.clear()
+                    self._frames = 0
+                return
+            del call  # or the picture would live until the next one
+            if frame:
+                with self._ready:
+                    self._frames -= 1

@@ -1,0 +1,154 @@
+"""Annotated video of live sources: a file for every few minutes."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import OutputError
+from ..events import Event, SourceStateEvent
+from ..types import FrameResult
+from .base import Needs, Sink
+from .files import check_writable, slug
+from .mp4 import Mp4Writer, index_in_front
+
+log = logging.getLogger(__name__)
+
+GAP_SECONDS = 5.0
+"""A segment ends when its source is silent for so long, whatever state it says it is in."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A segment that is being written."""
+
+    writer: Mp4Writer
+    shape: tuple[int, ...]
+    began: float
+    last: float
+
+
+@dataclass(slots=True)
+class _Camera:
+    """A source: its segment, if one is open, and the files it has left."""
+
+    label: str
+    segment: _Open | None = None
+    files: list[Path] = field(default_factory=list)
+
+
+class SegmentsSink(Sink):
+    """Writes ``<stem>-<source>-<utc time>.mp4`` for each source, a new one every few minutes.
+
+    A segment also ends when the size of the picture changes or the source is lost. Each is
+    complete when it is closed, and playable while it is written. Another thread rewrites it then
+    with its index in front.
+
+    Args:
+        path: ends in ``.mp4``; gives the folder and the stem.
+        minutes: longest time in a file.
+        keep: files kept of each source, of this run; None keeps all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+
+    needs: Needs = "all"
+
+    def __init__(self, path: Path, *, minutes: float = 10.0, keep: int | None = None) -> None:
+        if path.suffix.lower() not in (".mp4", ".m4v"):
+            raise OutputError(f"cannot write {path}: the annotated video must end in .mp4")
+        check_writable(path)
+        self._path = path
+        self._seconds = 60 * minutes
+        self._keep = keep
+        self._cameras: dict[str, _Camera] = {}
+        self._finisher = ThreadPoolExecutor(1, thread_name_prefix="segments")
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of this run that are kept."""
+        return [path for camera in self._cameras.values() for path in camera.files]
+
+    def write(self, result: FrameResult) -> None:
+        frame = result.frame
+        camera = self._camera(frame.source)
+        now, shape = frame.captured_at, frame.image.shape[:2]
+        if camera.segment is not None and self._over(camera.segment, now, shape):
+            self._end(camera)
+        if camera.segment is None:
+            path = self._new_path(camera, frame.utc)
+            camera.segment = _Open(Mp4Writer(path, (shape[0], shape[1])), shape, now, now)
+            camera.files.append(path)
+            self._remove_oldest(camera)
+        camera.segment.writer.draw(result)
+        camera.segment.last = now
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, SourceStateEvent) and event.state not in ("live", "stalled"):
+            self._end(self._camera(event.source))
+
+    def source_ended(self, source: str) -> None:
+        self._end(self._camera(source))
+
+    def close(self) -> None:
+        # Every file is finished, also when one of them cannot be.
+        problem: OutputError | None = None
+        try:
+            for camera in self._cameras.values():
+                try:
+                    self._end(camera)
+                except OutputError as error:
+                    problem = problem or error
+        finally:
+            self._finisher.shutdown()
+        if problem is not None:
+            raise problem
+
+    def _camera(self, source: str) -> _Camera:
+        camera = self._cameras.get(source)
+        if camera is None:
+            label, used = slug(source), {c.label for c in self._cameras.values()}
+            names = (label if n == 1 else f"{label}-{n}" for n in range(1, len(used) + 2))
+            camera = _Camera(next(name for name in names if name not in used))
+            self._cameras[source] = camera
+        return camera
+
+    def _over(self, segment: _Open, now: float, shape: tuple[int, ...]) -> bool:
+        return (
+            shape != segment.shape
+            or now - segment.last > GAP_SECONDS
+            or now - segment.began >= self._seconds
+        )
+
+    def _end(self, camera: _Camera) -> None:
+        segment, camera.segment = camera.segment, None
+        if segment is None:
+            return
+        segment.writer.close()
+        if not segment.writer.broken:
+            self._finisher.submit(index_in_front, segment.writer.path)
+
+    def _new_path(self, camera: _Camera, utc: float) -> Path:
+        stamp = datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%dT%H-%M-%S")
+        stem = f"{self._path.stem}-{camera.label}-{stamp}"
+        path, number = self._path.with_stem(stem), 1
+        while path.exists():
+            number += 1
+            path = self._path.with_stem(f"{stem}-{number}")
+        return path
+
+    def _remove_oldest(self, camera: _Camera) -> None:
+        while self._keep is not None and len(camera.files) > self._keep:
+            # After its index was written, which is in the same queue.
+            self._finisher.submit(_remove, camera.files.pop(0))
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("cannot delete %s: %s", path, error.strerror)
