@@ -18,6 +18,9 @@ Model = TypeVar("Model", bound=Group)
 
 CAMERAS = "cameras"
 
+# Keys whose values no message quotes.
+SECRETS = frozenset({"url", "sub_url", "token"})
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -111,7 +114,7 @@ def _problem(error: Any) -> str:
     message = message.replace("greater than or equal to", "at least")
     message = message.replace("less than or equal to", "at most")
     value = error["input"]
-    secret = isinstance(value, BaseModel | Mapping) or {"url", "sub_url"} & set(error["loc"])
+    secret = isinstance(value, BaseModel | Mapping) or SECRETS & set(error["loc"])
     shown = "" if secret or error["type"] == "value_error" else repr(value)
     return f"{message}, not {shown}" if len(shown) in range(1, 60) else message
 

@@ -224,3 +224,9 @@ def test_a_camera_made_in_a_program() -> None:
     settings = Settings(cameras={"door": camera})
     assert settings.for_source("door").live.transport == "udp"
     assert settings.live.transport == "tcp"
+
+
+def test_a_token_that_is_too_short_is_not_quoted(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^restream\.token in .* at least 8") as caught:
+        load_settings(file=written(tmp_path, "[restream]\ntoken = 'xyzzy'\n"))
+    assert "xyzzy" not in str(caught.value)

@@ -48,7 +48,7 @@ def search(view: View, image: Image, detector: Mtcnn) -> Faces:
 
 
 def centres(faces: Faces) -> Floats:
-    return (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
+    return np.asarray((faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2, np.float32)
 
 
 def agree(found: Faces, whole: Faces, *, least: float) -> bool:
@@ -117,7 +117,7 @@ def test_nothing_comes_from_a_mask(detector: Mtcnn, hall: Image) -> None:
 def test_a_street_is_the_same_in_parts(detector: Mtcnn, shared_data: Path) -> None:
     with av.open(str(shared_data / "videos" / "street_crowd_1080p.mp4")) as container:
         frame = next(container.decode(video=0)).to_ndarray(format="bgr24")
-    image = cv2.resize(frame, (1280, 720), interpolation=cv2.INTER_AREA)
+    image = np.asarray(cv2.resize(frame, (1280, 720), interpolation=cv2.INTER_AREA), np.uint8)
     whole = detector.detect(image)
     assert len(whole) >= 4
     sure = whole.take(np.flatnonzero(whole.scores > 0.98))
