@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from .bench import bench_app
+from .cameras import cameras_app
 from .demo import demo_app
 from .gallery import gallery_app
 from .gate import guarded
@@ -312,6 +313,7 @@ def config(
 
 
 app.add_typer(gallery_app, name="gallery")
+app.add_typer(cameras_app)
 app.add_typer(bench_app)
 app.add_typer(demo_app)
 
