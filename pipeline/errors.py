@@ -48,10 +48,12 @@ class SourceError(UsageError):
         retry: whether a live source is worth another try: ``soon``; ``slowly`` where somebody
             has to act first (a password refused, a path that is not there); ``never`` where the
             source itself is impossible (a protocol that is not known, a device that is no camera).
+        reason: what was wrong, without the source's name; by default the whole message.
     """
 
-    def __init__(self, message: str, *, retry: Retry = "soon") -> None:
+    def __init__(self, message: str, *, retry: Retry = "soon", reason: str | None = None) -> None:
         super().__init__(message)
+        self.reason = reason or message
         self.retry: Retry = retry
 
 

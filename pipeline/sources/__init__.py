@@ -1,4 +1,4 @@
-"""Where frames come from: video files, pictures, cameras and network streams."""
+"""Where frames come from: video files, pictures, cameras, network streams, standard input."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .camera import CameraSource
 from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand_sources
 from .file import FileSource
 from .images import ImagesSource
+from .stdin import StdinSource
 from .url import UrlSource
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "SourceInfo",
     "SourceOptions",
     "SourceSpec",
+    "StdinSource",
     "UrlSource",
     "expand_sources",
     "open_source",
@@ -62,4 +64,6 @@ def open_source(spec: SourceSpec | str | Path, options: SourceOptions = DEFAULTS
         return ImagesSource(spec, options)
     if spec.kind == "camera":
         return CameraSource(spec, options)
+    if spec.kind == "stdin":
+        return StdinSource(spec, options)
     return UrlSource(spec, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import av
@@ -11,6 +12,9 @@ from ..errors import SourceError
 from .base import DEFAULTS, SourceOptions, SourceSpec
 from .decode import reason
 from .stream import StreamSource
+
+# The device is something else, and stays so.
+_NO_CAMERA = {errno.ENOTTY, errno.ENODEV, errno.EINVAL}
 
 
 class CameraSource(StreamSource):
@@ -43,4 +47,7 @@ def _open(spec: SourceSpec, options: SourceOptions) -> InputContainer:
         )
     except (av.error.FFmpegError, ValueError) as error:
         why = reason(error) if isinstance(error, av.error.FFmpegError) else str(error)
-        raise SourceError(f"cannot open {spec.name} ({device}): {why}") from error
+        hopeless = getattr(error, "errno", None) in _NO_CAMERA
+        raise SourceError(
+            f"cannot open {spec.name} ({device}): {why}", retry="never" if hopeless else "soon"
+        ) from error

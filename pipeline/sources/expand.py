@@ -37,6 +37,7 @@ def expand_sources(specs: Sequence[str | Path]) -> list[SourceSpec]:
 
     Each is one of
 
+    - ``-``: a stream on standard input;
     - a camera: its number (``0``) or device (``/dev/video0``);
     - a URL: ``rtsp://…``, ``http://…``; ``file://…`` is a path;
     - a picture (by its suffix): a source of one still frame;
@@ -69,7 +70,7 @@ def _expand(text: str) -> list[SourceSpec]:
     if not text:
         raise SourceError("a source is empty; give a file, a folder, a camera number or a URL")
     if text == "-":
-        raise SourceError("standard input cannot be read yet; give a file or a URL")
+        return [SourceSpec("stdin", "-", "stdin")]
     if text.isascii() and text.isdigit():
         return [SourceSpec("camera", f"/dev/video{int(text)}", f"camera {int(text)}")]
     if re.fullmatch(r"/dev/video\d+", text):

@@ -180,10 +180,9 @@ class StreamSource(Closing):
     def _start(self) -> float:
         """What counts as 0: a file's start as players show it (sound may begin before the
         picture)."""
-        start = self._container.start_time
-        if start is not None:
-            return start / av.time_base
-        return (self._first.time if self._first is not None else None) or 0.0
+        start: int | None = self._container.start_time
+        first = self._first.time if self._first is not None else None
+        return first or 0.0 if start is None else start / av.time_base
 
     def _described(self, image: Image, clock: Clock) -> SourceInfo:
         height, width = image.shape[:2]

@@ -1,14 +1,15 @@
-"""A network stream (RTSP, RTMP, HTTP, …) or a video file behind a URL."""
+"""A stream from the network: RTSP, HTTP (MPEG-TS, MJPEG, HLS), RTMP, UDP; or a file over HTTP."""
 
 from __future__ import annotations
 
+import socket
 import time
 from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
 
-from ..errors import SourceError
+from ..errors import Retry, SourceError
 from .base import DEFAULTS, SourceOptions, SourceSpec
 from .decode import reason
 from .stream import StreamSource
@@ -16,12 +17,20 @@ from .stream import StreamSource
 # HTTP serves both: what has a duration is a file.
 _MAYBE_FILE = frozenset({"http", "https", "ftp"})
 _TIMED_OUT = (av.error.ExitError, av.error.TimeoutError)
+# What somebody has to change before another try makes sense; they are tried again, but slowly.
+_REFUSED = {
+    av.error.HTTPUnauthorizedError: "user or password refused",
+    av.error.HTTPForbiddenError: "access forbidden (403)",
+    av.error.HTTPNotFoundError: "not found (404); check the path",
+    av.error.InvalidDataError: "what comes is no video (invalid data)",
+}
 
 
 class UrlSource(StreamSource):
     """A stream at a URL; opening and reading fail after the time-outs of ``options``.
 
-    It is live unless it has a duration. When the connection is lost the iteration raises.
+    It is live unless it has a duration. When the connection is lost the iteration raises; when the
+    other side ends the stream it ends.
 
     Raises:
         SourceError: it cannot be reached or is no video. The message holds no credentials.
@@ -31,24 +40,29 @@ class UrlSource(StreamSource):
         scheme = urlsplit(spec.location).scheme.lower()
         container = _open(spec, options, scheme)
         self.live = scheme not in _MAYBE_FILE or not container.duration
+        self._http = scheme in _MAYBE_FILE
         super().__init__(spec, options, container, latency="low" if self.live else "normal")
 
     def _broke_off(self, error: av.error.FFmpegError) -> None:
+        if self.live and self._http and error.errno == _EIO:
+            # A stream without a length that is closed: older versions call it an end, too.
+            return
         why = reason(error)
         if isinstance(error, _TIMED_OUT):
             why = f"no data for {self._options.read_timeout:g} s"
-        raise SourceError(f"{self.name} broke off after {self.decoded} frames: {why}") from None
+        message = f"{self.name} broke off after {self.decoded} frames: {why}"
+        raise SourceError(message, reason=f"the connection was lost: {why}") from None
+
+
+_EIO = 5
 
 
 def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContainer:
-    wishes: dict[str, str] = {}
-    if scheme in {"rtsp", "rtsps"}:
-        wishes["rtsp_transport"] = options.rtsp_transport
     started = time.monotonic()
     try:
         return av.open(
             spec.location,
-            options=wishes,
+            options=_wishes(scheme, options),
             timeout=(options.open_timeout, options.read_timeout),
             mode="r",
         )
@@ -57,11 +71,46 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
         # A time-out has different errors in different protocols: the clock is the better witness.
         waited = time.monotonic() - started
         timed_out = isinstance(error, _TIMED_OUT) or waited >= options.open_timeout
-        why = f"no answer within {options.open_timeout:g} s" if timed_out else _why(error)
-        raise SourceError(f"cannot open {spec.name}: {why}") from None
+        why, retry = _why(error, spec.location)
+        if timed_out:
+            why, retry = f"no answer within {options.open_timeout:g} s", "soon"
+        raise SourceError(f"cannot open {spec.name}: {why}", retry=retry, reason=why) from None
+    except UnicodeError:
+        why = "the URL cannot be encoded; write odd characters as %XX"
+        raise SourceError(f"cannot open {spec.name}: {why}", retry="never", reason=why) from None
 
 
-def _why(error: av.error.FFmpegError) -> str:
-    if isinstance(error, av.error.HTTPUnauthorizedError):
-        return "user or password refused"
-    return reason(error)
+def _wishes(scheme: str, options: SourceOptions) -> dict[str, str]:
+    """Options of FFmpeg's protocols and demuxers; those that do not apply are ignored."""
+    wishes = {
+        # A program of a transport stream may move to other packet ids: follow it.
+        "merge_pmt_versions": "1",
+    }
+    if scheme in {"rtsp", "rtsps"}:
+        wishes["rtsp_transport"] = options.rtsp_transport
+    if scheme == "udp":
+        wishes["overrun_nonfatal"] = "1"  # late is no reason to give up
+    if scheme in {"rtsp", "rtsps", "udp", "rtp"}:
+        # A key frame is a burst of packets: the kernel's usual 200 kB lose some of it.
+        wishes["buffer_size"] = str(4 << 20)
+    return wishes
+
+
+def _why(error: av.error.FFmpegError, url: str) -> tuple[str, Retry]:
+    for kind, why in _REFUSED.items():
+        if isinstance(error, kind):
+            return why, "slowly"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return reason(error), "never"
+    if error.errno == _EIO and not _resolves(url):
+        return "the name of the host is not known (DNS)", "soon"
+    return reason(error), "soon"
+
+
+def _resolves(url: str) -> bool:
+    """FFmpeg does not tell a name that cannot be resolved from other failures."""
+    try:
+        host = urlsplit(url).hostname
+        return host is None or bool(socket.getaddrinfo(host, None))
+    except (OSError, ValueError):
+        return False

@@ -102,7 +102,6 @@ def test_file_url_is_a_path(mixed: Path) -> None:
         ("no/such.mp4", "there is no file or folder no/such.mp4"),
         ("no/such/*.mp4", "no video or picture matches no/such/"),
         ("", "a source is empty"),
-        ("-", "standard input"),
         ("x" * 5000, "cannot read x"),
     ],
 )

@@ -1,0 +1,152 @@
+"""From a source's pictures to the frames in its lane, over all its connections."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from ..inbox import Inbox, Lane
+from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
+from ..reader import SourceState
+from ..sources import Source, SourceOptions
+from ..sources.clock import LiveClock
+from ..sources.decode import Picture
+from ..types import Exposure, Frame
+from .frozen import FrozenDetector
+from .session import How, Session
+
+
+class Delivery:
+    """Numbers, times and delivers the frames of one source; its sessions' threads call `read`.
+
+    Only the frames of the session that was welcomed last count: one that was given up may still
+    deliver something when its native call returns.
+
+    Args:
+        state: gets the counts.
+        inbox: where the lane is opened, with the first frame.
+        metrics: counts the frames.
+        options: ``max_frames`` and ``every`` count here, over all connections.
+        frozen_after: see `FrozenDetector`.
+        lane_frames: frames that may wait when the source proves to be a file.
+    """
+
+    def __init__(
+        self,
+        state: SourceState,
+        inbox: Inbox[Frame | Exposure],
+        metrics: Metrics,
+        *,
+        options: SourceOptions,
+        frozen_after: float,
+        lane_frames: int | None,
+    ) -> None:
+        self._state = state
+        self._inbox = inbox
+        self._metrics = metrics
+        self._options = options
+        self._frozen_after = frozen_after
+        self._lane_frames = lane_frames
+        self._clock = LiveClock()
+        self._index = 0
+        self._corrupt = 0  # of the connections before this one
+        self._lock = threading.Lock()
+        self._welcome: Session | None = None
+        self._closed = False
+
+    @property
+    def file_like(self) -> bool:
+        """It proved to be a file, and frames of it were delivered."""
+        lane = self._state.lane
+        return lane is not None and not lane.live
+
+    def welcome(self, session: Session | None) -> None:
+        """From now on the frames of this session count, and of no other."""
+        with self._lock:
+            self._welcome = session
+            self._clock.reconnected()
+            self._corrupt = self._state.corrupt
+
+    def close(self) -> None:
+        """No more frames; those that wait are still handed on."""
+        with self._lock:
+            self._closed = True
+            lane = self._state.lane
+        if lane is not None:
+            lane.close()
+
+    def read(self, session: Session, source: Source) -> How:
+        """Everything that the source gives.
+
+        Raises:
+            SourceError: it broke off.
+            Closed: nobody wants frames any more.
+        """
+        return self._live(session, source) if source.live else self._file(session, source)
+
+    def _live(self, session: Session, source: Source) -> How:
+        frozen = FrozenDetector(self._frozen_after)
+        for picture in source.pictures():
+            now = time.monotonic()
+            with self._lock:
+                if session is not self._welcome:
+                    return "broken"
+                self._put_newest(picture, now)
+                self._state.corrupt = self._corrupt + source.corrupt
+                if self._index == self._options.max_frames:
+                    return "complete"
+            session.saw_frame(now, frozen=frozen.look(picture.sample, now))
+        return "broken"
+
+    def _put_newest(self, picture: Picture, now: float) -> None:
+        lane = self._lane(live=True)
+        name = self._state.name
+        pts = self._clock.stamp(picture.time, now)
+        index, self._index = self._index, self._index + 1
+        self._state.seconds = pts
+        self._metrics.add(FRAMES_IN, source=name)
+        if index % self._options.every:
+            self._state.skipped += 1
+            self._metrics.add(FRAMES_SKIPPED, source=name)
+        else:
+            # Counted first: who takes the frame may be quicker than we are.
+            self._state.read += 1
+            lane.put(Exposure(name, index, pts, time.time(), now, picture.image))
+
+    def _file(self, session: Session, source: Source) -> How:
+        with self._lock:
+            if session is not self._welcome:
+                return "broken"
+            lane = self._lane(live=False)
+        state = self._state
+        try:
+            for frame in source:
+                session.busy = True
+                session.saw_frame(time.monotonic())
+                state.read += 1
+                state.seconds = frame.pts
+                self._metrics.add(FRAMES_IN, source=state.name)
+                lane.put(frame)
+                self._count_skipped(source)
+                session.saw_frame(time.monotonic())
+                session.busy = False
+        finally:
+            self._count_skipped(source)
+            state.corrupt = source.corrupt
+            state.problems += source.problems
+        return "complete"
+
+    def _count_skipped(self, source: Source) -> None:
+        more = source.skipped - self._state.skipped
+        if more:
+            self._state.skipped += more
+            self._metrics.add(FRAMES_IN, more, source=self._state.name)
+            self._metrics.add(FRAMES_SKIPPED, more, source=self._state.name)
+
+    def _lane(self, *, live: bool) -> Lane[Frame | Exposure]:
+        if self._state.lane is None:
+            capacity = None if live else self._lane_frames
+            self._state.lane = self._inbox.open(self._state.name, live=live, capacity=capacity)
+            if self._closed:
+                self._state.lane.close()
+        return self._state.lane

@@ -1,0 +1,85 @@
+"""A stream on standard input: MPEG-TS, Matroska, or whatever FFmpeg reads without seeking."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+
+import av
+from av.container import InputContainer
+
+from ..errors import SourceError
+from .base import DEFAULTS, SourceOptions, SourceSpec
+from .decode import reason
+from .stream import StreamSource
+
+# How often a silent pipe is asked whether anybody still wants what it may bring.
+_ASK_EVERY = 0.1
+
+
+class StdinSource(StreamSource):
+    """A stream that another program pipes in; read like a file, so that nothing is dropped.
+
+    Who writes into a pipe waits when the reader is slow: a pipe has no frames to lose. It may be
+    silent for any time, also while it is opened; ``options.halt`` ends that within a moment.
+
+    Args:
+        spec: of kind ``stdin``.
+        options: how to read it.
+        descriptor: of the file to read; it is not closed.
+
+    Raises:
+        SourceError: it is a terminal, is empty, or brings no video. There is no second try: what
+            was read is gone.
+    """
+
+    def __init__(
+        self, spec: SourceSpec, options: SourceOptions = DEFAULTS, *, descriptor: int = 0
+    ) -> None:
+        container = _open(spec.name, options, descriptor)
+        try:
+            super().__init__(spec, options, container)
+        except SourceError as error:
+            raise SourceError(str(error), retry="never") from None
+
+    def _broke_off(self, error: av.error.FFmpegError) -> None:
+        self._problems.append(f"{self.name} broke off after {self.decoded} frames: {reason(error)}")
+
+
+class _Pipe:
+    """What PyAV reads from: ends when the writer closes, or when nobody wants more."""
+
+    name = "stdin"
+
+    def __init__(self, descriptor: int, halted: Callable[[], bool]) -> None:
+        self._descriptor = descriptor
+        self._halted = halted
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        while not self._halted():
+            if select.select([self._descriptor], [], [], _ASK_EVERY)[0]:
+                return os.read(self._descriptor, size)
+        return b""
+
+
+def _open(name: str, options: SourceOptions, descriptor: int) -> InputContainer:
+    try:
+        terminal = os.isatty(descriptor)
+        os.fstat(descriptor)
+    except OSError:
+        raise SourceError(f"{name} is closed; pipe a video into it", retry="never") from None
+    if terminal:
+        raise SourceError(
+            f"{name} is a terminal; pipe a video into it (MPEG-TS or Matroska)", retry="never"
+        )
+    halt = options.halt
+    pipe = _Pipe(descriptor, lambda: halt is not None and halt.is_set())
+    try:
+        return av.open(pipe, mode="r")
+    except (av.error.FFmpegError, ValueError) as error:
+        why = reason(error) if isinstance(error, av.error.FFmpegError) else str(error)
+        raise SourceError(
+            f"cannot read {name}: {why}; pipe a video into it (MPEG-TS or Matroska)", retry="never"
+        ) from None
