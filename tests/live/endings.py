@@ -1,0 +1,270 @@
+"""Runs of mixed sources that are ended at a random moment, and what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import av
+from facestream.pipeline import Pipeline, Settings, Sink, parse_event
+from facestream.pipeline.cli.signals import stopping_on_signals
+from facestream.pipeline.config import to_toml
+from facestream.pipeline.errors import OutputError, StageFailed
+from facestream.pipeline.sinks.jsonl import JsonlSink
+from facestream.pipeline.sinks.video import VideoSink
+from facestream.pipeline.sources import expand_sources
+from facestream.pipeline.types import FrameResult
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import conftest
+from facestream.pipeline.cli import main
+sys.exit(main())
+"""
+Way = Literal[
+    "SIGINT",
+    "SIGTERM",
+    "sink raises",
+    "disk full",
+    "program, SIGINT",
+    "program, SIGTERM",
+    "program, disk full",
+]
+HANG = 60.0
+"""Seconds after which a run that was ended counts as hanging."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How and when a run ends.
+
+    Attributes:
+        way: what ends it.
+        moment: seconds from its start (of a program: from its first event) to that.
+    """
+
+    way: Way
+    moment: float
+
+
+@dataclass(slots=True)
+class Ending:
+    """What became of a run.
+
+    Attributes:
+        plan: what ended it.
+        seconds: from then until it was over.
+        outcome: ``interrupted``, an exit status, or the error that came out.
+        frames: pictures in the videos.
+        lines: of the events.
+        problems: each promise that was broken.
+    """
+
+    plan: Plan
+    seconds: float = 0.0
+    outcome: str = ""
+    frames: int = 0
+    lines: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """What is run: a camera, a file, and a camera that is never there.
+
+    Attributes:
+        camera: URL.
+        clip: longer than any run.
+        dead: URL.
+        settings: of the run.
+    """
+
+    camera: str
+    clip: Path
+    dead: str
+    settings: Settings
+
+    @property
+    def sources(self) -> list[str]:
+        """In an order that lets the file begin while the cameras connect."""
+        return [self.camera, str(self.clip), self.dead]
+
+
+def plans(runs: int, *, seed: int, ways: Sequence[Way] = get_args(Way)) -> list[Plan]:
+    """Random moments; every way has about its share."""
+    rng = random.Random(seed)
+    return [Plan(ways[number % len(ways)], rng.uniform(0.0, 4.0)) for number in range(runs)]
+
+
+@contextmanager
+def nobody() -> Iterator[str]:
+    """The URL of a camera that refuses every connection."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"rtsp://127.0.0.1:{bound.getsockname()[1]}/none"
+
+
+@contextmanager
+def small_disk(path: Path, *, megabytes: int = 2) -> Iterator[Path]:
+    """A file system of its own; only root can make one.
+
+    Raises:
+        PermissionError: it cannot be mounted here.
+    """
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise PermissionError(done.stderr.strip())
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Leave not one byte on the disk that the folder is on."""
+    descriptor = os.open(folder / "filler", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        for size in (65536, 512, 1):
+            try:
+                while True:
+                    os.write(descriptor, b"x" * size)
+            except OSError:  # this size does not fit any more
+                continue
+    finally:
+        os.close(descriptor)
+
+
+class Raising(Sink):
+    """Raises from a moment on."""
+
+    def __init__(self) -> None:
+        self.now = threading.Event()
+
+    def write(self, result: FrameResult) -> None:
+        if self.now.is_set():
+            raise OSError("planted")
+
+
+def end_once(plan: Plan, mixed: Mixed, folder: Path) -> Ending:
+    """Run and end it as planned; the outputs are in ``folder`` (a small disk, if it is to fill)."""
+    ending, written = Ending(plan), None
+    if plan.way.startswith("program"):
+        _program(ending, mixed, folder)
+    else:
+        written = _in_process(ending, mixed, folder)
+    if ending.seconds > 10:
+        ending.problems.append(f"took {ending.seconds:.1f} s to end")
+    _check_files(ending, folder, written)
+    return ending
+
+
+def _in_process(ending: Ending, mixed: Mixed, folder: Path) -> int | None:
+    """Run it in this (main) thread; returns how many pictures the videos must hold, if known."""
+    plan, raising = ending.plan, Raising()
+    video = VideoSink(folder / "out.mp4", naming="per_source")
+    sinks: list[Sink] = [JsonlSink(folder / "events.jsonl"), video, raising]
+    began: list[float] = []
+
+    def trigger() -> None:
+        began.append(time.monotonic())
+        if plan.way == "sink raises":
+            raising.now.set()
+        elif plan.way == "disk full":
+            fill(folder)
+        else:
+            os.kill(os.getpid(), getattr(signal, plan.way))
+
+    timer = threading.Timer(plan.moment, trigger)
+    with Pipeline(expand_sources(mixed.sources), settings=mixed.settings, sinks=sinks) as pipeline:
+        with stopping_on_signals(pipeline.stop):
+            timer.start()
+            try:
+                report = pipeline.run()
+                ending.outcome = "interrupted" if report.interrupted else "ended"
+            except (StageFailed, OutputError) as error:
+                ending.outcome = f"{type(error).__name__}: {error}".replace(str(folder), "…")
+            ended = time.monotonic()
+            timer.join()
+        ending.seconds = ended - began[0] if began else 0.0
+        wanted = "interrupted" if plan.way in {"SIGINT", "SIGTERM"} else "StageFailed"
+        if not ending.outcome.startswith(wanted):
+            ending.problems.append(f"{ending.outcome}, not {wanted}")
+        return pipeline.report().frames if plan.way != "disk full" else None
+
+
+def _program(ending: Ending, mixed: Mixed, folder: Path) -> None:
+    """Run the real program."""
+    plan, events = ending.plan, folder / "events.jsonl"
+    config = folder / "settings.toml"
+    config.write_text(to_toml(mixed.settings), encoding="utf-8")
+    options = ["--config", config, "--annotate", folder / "out.mp4", "--events", events]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, "run", *mixed.sources, *map(str, options)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while process.poll() is None and not (events.exists() and events.stat().st_size):
+            time.sleep(0.02)
+        time.sleep(plan.moment)
+        began = time.monotonic()
+        if plan.way == "program, disk full":
+            fill(folder)
+        else:
+            process.send_signal(getattr(signal, plan.way.removeprefix("program, ")))
+        _, errors = process.communicate(timeout=HANG)
+        ending.seconds = time.monotonic() - began
+    except subprocess.TimeoutExpired:
+        ending.problems.append("hangs")
+        process.kill()
+        _, errors = process.communicate()
+    ending.outcome = f"exit status {process.returncode}"
+    if "Traceback" in errors:
+        ending.problems.append(f"a traceback: {errors.splitlines()[-1]}")
+    if process.returncode == 0 or process.returncode < 0:
+        ending.problems.append(ending.outcome)
+
+
+def _check_files(ending: Ending, folder: Path, written: int | None) -> None:
+    events = folder / "events.jsonl"
+    for line in events.read_bytes().splitlines() if events.exists() else []:
+        try:
+            parse_event(line)
+        except ValueError as error:
+            ending.problems.append(f"a broken line: {str(error).splitlines()[0]}")
+        ending.lines += 1
+    for path in sorted(folder.glob("*.mp4")):
+        try:
+            ending.frames += _pictures(path)
+        except (av.FFmpegError, IndexError) as error:
+            size = path.stat().st_size
+            # A disk that was full before the first picture leaves nothing that could play.
+            if not (ending.plan.way.endswith("disk full") and size < 4096):
+                ending.problems.append(f"{path.name} ({size} bytes) does not play: {error}")
+    if written is not None and ending.frames != written:
+        ending.problems.append(f"{ending.frames} pictures in the videos, not {written}")
+    for part in folder.glob(".*.part"):
+        ending.problems.append(f"{part.name} was left")
+
+
+def _pictures(path: Path) -> int:
+    with av.open(str(path)) as video:
+        return sum(1 for _ in video.decode(video=0))

@@ -1,0 +1,79 @@
+"""The same clip from a file and from an RTSP server: the same people at the same times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from facestream.pipeline import Gallery, Left, Settings
+
+from tests.servers.rtsp import RtspServer
+
+from .watcher import LiveRun, Watcher
+
+pytestmark = pytest.mark.live
+
+EVERY = 4
+"""Frames from one search to the next: what one core keeps up with in real time."""
+FPS = 29.97
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Who was there, in frames since the first one."""
+
+    name: str
+    first: float
+    last: float
+
+
+@pytest.fixture(scope="module")
+def cast(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The people of the clip."""
+    path = tmp_path_factory.mktemp("cast") / "cast.db"
+    with Gallery(path) as gallery:
+        for person in ("lacamoire", "miranda", "obama"):
+            for photo in sorted((shared_data / "stills" / person).iterdir())[:3]:
+                gallery.add(person, photo)
+    return path
+
+
+def stays(seen: Watcher, source: str) -> list[Stay]:
+    """The sightings of people with a name."""
+    begin = seen.frames[source][0].pts
+    return sorted(
+        (
+            Stay(e.name, (e.start.pts - begin) * FPS, (e.end.pts - begin) * FPS)
+            for e in seen.events
+            if isinstance(e, Left) and e.known
+        ),
+        key=lambda stay: (stay.first, stay.name),
+    )
+
+
+@pytest.mark.shared_data
+def test_a_camera_and_a_file_of_the_same_pictures_show_the_same_people(
+    shared_data: Path, cast: Path
+) -> None:
+    clip = shared_data / "videos" / "hamilton_640x360.mp4"
+    settings = Settings().with_values({"tracking.detect_every": EVERY})
+    with LiveRun([clip], settings=settings, gallery=cast) as run:
+        run.join()
+    of_file = stays(run.seen, str(clip))
+    with (
+        RtspServer({"/clip": clip}) as server,
+        LiveRun([("door", server.url("/clip"))], settings=settings, gallery=cast) as run,
+    ):
+        # The clip ends, and the camera is tried again, which would show it from its start.
+        run.seen.wait_state("door", "retrying", "ended")
+        run.stop()
+    of_camera = stays(run.seen, "door")
+    assert [stay.name for stay in of_camera] == [stay.name for stay in of_file]
+    assert of_file
+    dropped = run.report.dropped if run.report is not None else {}
+    # A frame that came while the one before was searched moves a time to the next search.
+    tolerance = 1.5 if not dropped else EVERY + 1.5
+    for camera, file in zip(of_camera, of_file, strict=True):
+        assert camera.first == pytest.approx(file.first, abs=tolerance)
+        assert camera.last == pytest.approx(file.last, abs=tolerance)
