@@ -112,6 +112,17 @@ class Channel(Generic[T]):
             self._wait_for_room(timeout)
             self._append(item)
 
+    def slip(self, item: T) -> None:
+        """Add an item, also when the channel is full: a rare small one whose sender must not wait.
+
+        Raises:
+            Closed: the channel is closed.
+        """
+        with self._lock:
+            if self._state != "open":
+                raise Closed(f"channel '{self.name}' is closed")
+            self._append(item)
+
     def put_all(self, items: Sequence[T]) -> None:
         """Add several items in order, so that a reader finds them together where they fit.
 

@@ -18,17 +18,19 @@ from facestream.engines.closing import Closing
 
 from .channel import Channel
 from .config import Settings
-from .errors import Closed, SourceError, StageFailed
+from .errors import Closed, StageFailed
 from .events import Event
 from .gallery import Gallery
 from .inbox import Inbox
+from .live import is_live
 from .matcher import open_matcher
 from .metrics import Metrics
 from .networks import load_models
-from .reader import Reader, SourceState
+from .reader import SourceState
+from .readers import Readers, Wanted, expanded
 from .report import Progress, Report
 from .sinks.base import Sink
-from .sources import SourceOptions, SourceSpec, expand_sources
+from .sources import SourceSpec
 from .stage import Batching, run_stage
 from .stages.detect import DetectStage
 from .stages.looks import LookPolicy
@@ -38,7 +40,7 @@ from .stages.source_ends import SourceEndsStage
 from .stages.view import view_of
 from .supervisor import Supervisor
 from .tally import Tally
-from .types import Frame, FrameResult, Image
+from .types import Exposure, Frame, FrameResult, Image
 from .vision.align import align_faces
 
 log = logging.getLogger(__name__)
@@ -71,13 +73,18 @@ class Pipeline(Closing):
     pipeline back. ``run()`` is for callers that only want the sinks. A pipeline runs once.
 
     Args:
-        sources: files, folders, globs, camera numbers, URLs, or specs of ``expand_sources``.
+        sources: files, folders, globs, camera numbers, URLs, names of the settings' cameras, or
+            specs of ``expand_sources``.
         gallery: who is known; None recognises nobody. A path is opened, and closed at the end.
         settings: see `Settings`.
-        sinks: get every result and sighting, in the thread that iterates.
+        sinks: get every result and event, in the thread that iterates.
+        frames: ``all``: every frame is a result; ``searched``: only those that are searched for
+            faces (``tracking.detect_every``), the others are decoded and passed over, which is
+            quicker. Of a live source only the newest frame is a result either way.
 
     Raises:
         SourceError: none of the sources exists.
+        ConfigError: a camera of the settings cannot be used.
         GalleryError: the gallery cannot be used.
         EngineError: the networks cannot run here.
     """
@@ -89,17 +96,19 @@ class Pipeline(Closing):
         gallery: Gallery | str | Path | None = None,
         settings: Settings | None = None,
         sinks: Sequence[Sink] = (),
+        frames: Wanted = "all",
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
         self._tally = Tally(self.metrics)
         self._sinks = list(sinks)
+        self._wanted: Wanted = frames
         for sink in self._sinks:
             sink.count_in(self.metrics)
         self._resources = ExitStack()
-        self._specs, self._missing = _expanded(sources)
+        self._specs, self._missing = expanded(sources, self.settings)
         self._supervisor = Supervisor()
-        self._inbox: Inbox[Frame] = self._supervisor.own(Inbox())
+        self._inbox: Inbox[Frame | Exposure] = self._supervisor.own(Inbox())
         self._states: list[SourceState] = []
         self._recognise: RecogniseStage | None = None
         self._used = False
@@ -167,27 +176,29 @@ class Pipeline(Closing):
     def _start(self) -> Channel[_Output]:
         """Start the threads; the returned channel ends when everything is done."""
         runtime = self.settings.runtime
-        # Full queues hold whole frames: few and small ones keep memory flat.
-        capacity = runtime.queue_batches * runtime.batch_frames
+        # Full queues hold whole frames: few and small ones keep memory flat. A live frame grows
+        # old in them, and waits better in its lane.
+        batches = 1 if any(map(is_live, self._specs)) else runtime.queue_batches
+        capacity = batches * runtime.batch_frames
         found: Channel[FrameResult] = self._supervisor.channel(capacity, "found")
         results: Channel[_Output] = self._supervisor.channel(capacity, "results")
         for watched in (self._inbox.stats, found.stats, results.stats):
             self.metrics.watch(watched)
         self.metrics.watch_lanes(self._inbox.lanes)
-        reader = Reader(
+        readers = Readers(
             self._specs,
             self._inbox,
             self.metrics,
-            lane_frames=runtime.inbox_frames,
-            options=SourceOptions(max_frames=runtime.max_frames),
+            settings=self.settings,
+            wanted=self._wanted,
+            on_state=lambda event: _slip(results, event),
         )
-        self._states = [*reader.states, *self._missing]
+        self._states = [*readers.states, *self._missing]
         detect = DetectStage(self._detector, views=lambda name: view_of(self.settings, name))
-        recognise = self._recognise_stage(reader.states, results)
+        recognise = self._recognise_stage(readers.states, results)
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
         self._tally.start()
-        self._supervisor.on_stop(reader.stop)
-        self._supervisor.spawn("read", lambda: _read_all(reader, self._inbox))
+        readers.start(self._supervisor)
         self._supervisor.spawn(
             "detect",
             lambda: run_stage(
@@ -281,13 +292,6 @@ class Pipeline(Closing):
         )
 
 
-def _read_all(reader: Reader, inbox: Inbox[Frame]) -> None:
-    try:
-        reader.run()
-    finally:
-        inbox.seal()
-
-
 def _put(results: Channel[_Output], item: _Output) -> None:
     try:
         results.put(item)
@@ -295,26 +299,8 @@ def _put(results: Channel[_Output], item: _Output) -> None:
         log.debug("nobody reads the results any more")
 
 
-def _expanded(
-    sources: Sequence[str | Path | SourceSpec],
-) -> tuple[list[SourceSpec], list[SourceState]]:
-    """What there is to read, and the sources that do not exist.
-
-    Raises:
-        SourceError: none exists.
-    """
-    specs: list[SourceSpec] = []
-    missing: list[SourceState] = []
-    first: SourceError | None = None
-    for source in sources:
-        if isinstance(source, SourceSpec):
-            specs.append(source)
-            continue
-        try:
-            specs += expand_sources([str(source)])
-        except SourceError as error:
-            first = first or error
-            missing.append(SourceState(str(source), done=True, problems=[str(error)]))
-    if not specs:
-        raise first or SourceError("no sources were given; name a video, a folder or a camera")
-    return specs, missing
+def _slip(results: Channel[_Output], event: Event) -> None:
+    try:
+        results.slip(event)
+    except Closed:
+        log.debug("nobody reads the results any more")
