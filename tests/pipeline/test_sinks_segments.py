@@ -95,7 +95,7 @@ def test_a_segment_plays_while_it_is_written(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_is_said_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="must end in .mp4"):
+    with pytest.raises(OutputError, match=r"must end in \.mp4"):
         SegmentsSink(tmp_path / "out.avi")
     with pytest.raises(OutputError, match="there is no folder"):
         SegmentsSink(tmp_path / "no" / "out.mp4")
