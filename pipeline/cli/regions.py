@@ -19,7 +19,8 @@ def draw_regions(image: Image, view: View, *, title: str) -> Image:
     """A copy of a picture for people who set up a camera.
 
     What is not watched is dark, what is masked is red; a thin frame shows the part that the
-    detector is given, a square in the corner the smallest face that is looked for.
+    detector is given, a square in the corner the smallest face that is looked for. Rulers along
+    the edges count tenths: the fractions that polygons are written in.
 
     Args:
         image: H×W×3 BGR uint8.
@@ -45,6 +46,7 @@ def draw_regions(image: Image, view: View, *, title: str) -> Image:
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), SEARCHED, 1, cv2.LINE_AA)
     if view.min_face is not None:
         _smallest(canvas, view.min_face, line)
+    _rulers(canvas)
     _title(canvas, title)
     return canvas
 
@@ -70,8 +72,22 @@ def _smallest(canvas: Image, side: int, line: int) -> None:
     cv2.rectangle(canvas, corner, (corner[0] + side, corner[1] + side), SMALLEST, line, cv2.LINE_AA)
 
 
+def _rulers(canvas: Image) -> None:
+    height, width = canvas.shape[:2]
+    size = max(9, height // 60)
+    for tenth in range(1, 10):
+        number = plate(Label(f"0.{tenth}", "", SMALLEST), size, width)
+        _paste(canvas, number, (height - number.shape[0], width * tenth // 10))
+        _paste(canvas, number, (height * tenth // 10, 0))
+
+
 def _title(canvas: Image, title: str) -> None:
     height, width = canvas.shape[:2]
-    label = plate(Label(title, f"{width}×{height}", SMALLEST), max(12, height // 30), width)
-    rows, columns = min(label.shape[0], height), min(label.shape[1], width)
-    canvas[:rows, :columns] = label[:rows, :columns]
+    label = Label(title, f"{width}×{height}", SMALLEST)
+    _paste(canvas, plate(label, max(12, height // 30), width), (0, 0))
+
+
+def _paste(canvas: Image, picture: Image, corner: tuple[int, int]) -> None:
+    """Put a small picture onto the canvas, as much of it as there is room for."""
+    place = canvas[corner[0] :, corner[1] :][: picture.shape[0], : picture.shape[1]]
+    place[:] = picture[: place.shape[0], : place.shape[1]]

@@ -19,7 +19,9 @@ from typer.testing import CliRunner
 
 from .conftest import ROOT, Run, mistake, start
 
-COMMANDS = ("run", "identify", "embed", "gallery", "doctor", "schema", "config", "bench")
+COMMANDS = (
+    "run", "identify", "embed", "gallery", "cameras", "doctor", "schema", "config", "bench"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
