@@ -85,6 +85,17 @@ class RtspServer:
         at = f"{login}@" if login else ""
         return f"rtsp://{at}127.0.0.1:{port or self.port}{path}"
 
+    @property
+    def pid(self) -> int:
+        """Of the server's process.
+
+        Raises:
+            RuntimeError: it does not run.
+        """
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process.pid
+
     def __enter__(self) -> Self:
         self.start()
         return self
