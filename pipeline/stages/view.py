@@ -90,6 +90,10 @@ class Region:
             shift = np.array([left, top], np.float32)
             boxes = faces.boxes * np.tile(scale, 2) + np.tile(shift, 2)
             faces = replace(faces, boxes=boxes, landmarks=faces.landmarks * scale + shift)
+        return self.counted(faces)
+
+    def counted(self, faces: Faces) -> Faces:
+        """Those faces, in pixels of the whole picture, that are watched and not masked."""
         if not self.view.watch and not self.view.mask:
             return faces
         return faces.take(np.flatnonzero(self._counts(faces.boxes)))
