@@ -1,14 +1,18 @@
-"""Wires settings, the encoder's card and the cohort to a matcher; no arithmetic here."""
+"""Wires settings, the encoder's card and the cohort to matching and its rules; no arithmetic."""
 
 from __future__ import annotations
 
 from facestream.engines.cards import ModelCard
 
-from .config import RecognitionSettings
+from .config import RecognitionSettings, Settings
 from .gallery import Gallery
 from .gallery.decision import Thresholds
+from .stages.looks import LookPolicy
 from .stages.matching import Matcher, NormalisedSearch, Searcher
-from .vision.cohort import load_cohort
+from .stages.naming import NamingRules
+from .stages.recognise import TrackingRules
+from .stages.telling import TellingRules
+from .vision.cohort import Cohort, load_cohort
 
 
 def open_matcher(
@@ -26,10 +30,55 @@ def open_matcher(
         ConfigError: there is no threshold.
     """
     cohort = load_cohort(card.id) if recognition.normalise == "cohort" else None
+    searcher: Searcher | None = gallery
+    if gallery is not None and cohort is not None:
+        searcher = NormalisedSearch(gallery, cohort)
+    return Matcher(searcher, _thresholds(card, recognition, cohort))
+
+
+def rules_of(settings: Settings, card: ModelCard) -> TrackingRules:
+    """How the faces of one source are followed, named and told of.
+
+    Args:
+        settings: the source's own.
+        card: the encoder's.
+
+    Raises:
+        ModelError: the cohort is missing, damaged or another encoder's.
+        ConfigError: there is no threshold.
+    """
+    tracking, recognition, encoder = settings.tracking, settings.recognition, settings.encoder
+    return TrackingRules(
+        min_iou=tracking.iou,
+        absence_seconds=tracking.absence_timeout,
+        looks=LookPolicy(policy=encoder.looks, max_looks=encoder.max_looks),
+        naming=NamingRules(
+            thresholds=open_thresholds(card, recognition),
+            confirm=tracking.confirm,
+            release=recognition.release,
+        ),
+        telling=TellingRules(min_faces=tracking.min_faces, cooldown=tracking.cooldown),
+    )
+
+
+def open_thresholds(card: ModelCard, recognition: RecognitionSettings) -> Thresholds:
+    """The thresholds that the settings (of one camera) ask for.
+
+    Raises:
+        ModelError: the cohort is missing, damaged or another encoder's.
+        ConfigError: there is no threshold.
+    """
+    cohort = load_cohort(card.id) if recognition.normalise == "cohort" else None
+    return _thresholds(card, recognition, cohort)
+
+
+def _thresholds(
+    card: ModelCard, recognition: RecognitionSettings, cohort: Cohort | None
+) -> Thresholds:
     max_sigma = recognition.max_sigma
     if max_sigma is None and cohort is not None and "max_sigma" in cohort.card.metrics:
         max_sigma = float(cohort.card.metrics["max_sigma"])
-    thresholds = Thresholds.from_card(
+    return Thresholds.from_card(
         card,
         calibrated=None if cohort is None else cohort.card.thresholds,
         similarity=recognition.threshold,
@@ -37,7 +86,3 @@ def open_matcher(
         max_sigma=max_sigma,
         min_size=recognition.min_face_to_name,
     )
-    searcher: Searcher | None = gallery
-    if gallery is not None and cohort is not None:
-        searcher = NormalisedSearch(gallery, cohort)
-    return Matcher(searcher, thresholds)

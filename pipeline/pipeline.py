@@ -23,7 +23,7 @@ from .events import Event
 from .gallery import Gallery
 from .inbox import Inbox
 from .live import is_live
-from .matcher import open_matcher
+from .matcher import open_matcher, rules_of
 from .metrics import Metrics
 from .networks import load_models
 from .reader import SourceState
@@ -33,9 +33,7 @@ from .sinks.base import Sink
 from .sources import SourceSpec
 from .stage import Batching, run_stage
 from .stages.detect import DetectStage
-from .stages.looks import LookPolicy
-from .stages.recognise import Ended, RecogniseStage, TrackingRules
-from .stages.sightings import sighting_of
+from .stages.recognise import RecogniseStage
 from .stages.source_ends import SourceEndsStage
 from .stages.view import view_of
 from .supervisor import Supervisor
@@ -220,23 +218,13 @@ class Pipeline(Closing):
     def _recognise_stage(
         self, states: Sequence[SourceState], results: Channel[_Output]
     ) -> SourceEndsStage:
-        settings = self.settings
-        tracking = settings.tracking
-
-        def announce(ended: Ended) -> None:
-            event = sighting_of(ended, min_faces=tracking.min_faces, model=self.encoder.model_id)
-            if event is not None:
-                _put(results, event)
-
         stage = RecogniseStage(
             self.encoder,
             self._matcher,
-            rules=TrackingRules(
-                min_iou=tracking.iou,
-                absence_seconds=tracking.absence_timeout,
-                looks=LookPolicy(policy=settings.encoder.looks),
-            ),
-            on_ended=announce,
+            rules=lambda source: rules_of(self.settings.for_source(source), self.encoder.card),
+            on_event=lambda event: _put(results, event),
+            model=self.encoder.model_id,
+            metrics=self.metrics,
         )
         self._recognise = stage
         return SourceEndsStage(

@@ -130,6 +130,18 @@ class Thresholds:
         return float(0.5 * (1.0 + np.tanh(0.5 * (self.slope * similarity + intercept))))
 
 
+class Holders(NamedTuple):
+    """The faces of a frame that have a name already.
+
+    Attributes:
+        people: the person of each of M faces, None for those without.
+        release: what having the name counts, in similarity.
+    """
+
+    people: Sequence[int | None]
+    release: float
+
+
 def decide(
     similarities: Sequence[float] | Floats,
     person_ids: Sequence[int] | NDArray[np.int64],
@@ -165,6 +177,7 @@ def decide_frame(
     *,
     sigmas: Sequence[float] | Floats | None = None,
     sizes: Sequence[float] | Floats | None = None,
+    holders: Holders | None = None,
 ) -> list[Identity]:
     """Who the M faces of one frame are, each person at most once.
 
@@ -178,11 +191,16 @@ def decide_frame(
     - ``taken`` when a face that stays without a name is more similar to the person; also when
       all the people it could be went to other faces.
 
+    A face that has a name already keeps it more easily than another gets it: its similarity to
+    that person counts as higher by ``holders.release``, and nobody less similar than that makes
+    it ambiguous.
+
     Args:
         matches: M rows; a person may be at most once in a row.
         thresholds: see ``Thresholds``.
         sigmas: M uncertainties, or None to skip that test.
         sizes: M lengths of the boxes' shorter sides in pixels, or None to skip that test.
+        holders: who has a name already; None: nobody.
 
     Returns:
         M identities; an unknown one has the similarity to its best match.
@@ -197,8 +215,14 @@ def decide_frame(
         )
         for i in range(count)
     ]
-    claims = [_claims(matches, i, thresholds) if reasons[i] is None else {} for i in range(count)]
-    given, lost = _settle(_assign(claims, thresholds.similarity), claims, thresholds.margin)
+    held = [None] * count if holders is None else holders.people
+    release = 0.0 if holders is None else holders.release
+    claims = [
+        _claims(matches, i, thresholds, held[i], release) if reasons[i] is None else {}
+        for i in range(count)
+    ]
+    given = _assign(claims, thresholds.similarity)
+    given, lost = _settle(given, claims, held, thresholds.margin)
     identities = []
     for i in range(count):
         reason = reasons[i]
@@ -221,7 +245,9 @@ def _gate(
     return None
 
 
-def _claims(matches: Matches, row: int, thresholds: Thresholds) -> dict[int, float]:
+def _claims(
+    matches: Matches, row: int, thresholds: Thresholds, held: int | None, release: float
+) -> dict[int, float]:
     """The people within the margin of a face's best match, if that is similar enough."""
     found = {
         int(person): float(similarity)
@@ -232,6 +258,8 @@ def _claims(matches: Matches, row: int, thresholds: Thresholds) -> dict[int, flo
     }
     if not found:
         return {}
+    if held in found:
+        found[held] += release
     best = max(found, key=lambda person: found[person])
     if found[best] < thresholds.similarity:
         return {}
@@ -263,7 +291,10 @@ def _assign(claims: list[dict[int, float]], threshold: float) -> dict[int, int]:
 
 
 def _settle(
-    given: dict[int, int], claims: list[dict[int, float]], margin: float
+    given: dict[int, int],
+    claims: list[dict[int, float]],
+    held: Sequence[int | None],
+    margin: float,
 ) -> tuple[dict[int, int], dict[int, Reason]]:
     """Takes back the names that are not clear, until all that stay are."""
     given = dict(given)
@@ -273,7 +304,7 @@ def _settle(
         unclear = {
             face: reason
             for face in given
-            if (reason := _objection(face, given, claims, margin)) is not None
+            if (reason := _objection(face, given, claims, held, margin)) is not None
         }
         if not unclear:
             return given, lost
@@ -283,13 +314,17 @@ def _settle(
 
 
 def _objection(
-    face: int, given: dict[int, int], claims: list[dict[int, float]], margin: float
+    face: int,
+    given: dict[int, int],
+    claims: list[dict[int, float]],
+    held: Sequence[int | None],
+    margin: float,
 ) -> Reason | None:
     holder = {person: other for other, person in given.items()}
     mine = claims[face]
     person = given[face]
     for rival, similarity in mine.items():
-        if rival == person:
+        if rival == person or (person == held[face] and similarity <= mine[person]):
             continue
         other = holder.get(rival)
         if other is None or claims[other][rival] < similarity + margin:

@@ -1,57 +1,83 @@
-"""Which detection continues which track: an assignment by overlap, then by distance."""
+"""Which detection continues which track: one assignment, by motion and overlap."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ..types import Floats
 from ..vision.boxes import iou_matrix
+from .motion import Motion, Numbers, coordinates, units
 
-# A track whose face moved more than its own overlap allows (a fast head, few detections a
-# second) is still the nearest face of about the same size.
-MAX_SHIFT = 0.6  # of the mean box side
-MAX_SIZE_RATIO = 1.6
+# Squared distance (Mahalanobis, three coordinates) beyond which a detection is somebody else:
+# were all motion as modelled, one in 60,000 of the right ones would lie outside.
+GATE = 25.0
+# Logarithm of how much likelier a face here is the track's than a newcomer's, before the place
+# is compared: newcomers spread over the whole picture, some tens of faces' areas.
+PRIOR = 4.0
+# A track's other choice this close in log-likelihood (or another track's claim to its face)
+# leaves in doubt who is who.
+DOUBT = 4.0
 
 
-def associate(predicted: Floats, detected: Floats, *, min_iou: float) -> list[tuple[int, int]]:
-    """Pairs of (track row, detection row), each row at most once.
+class Association(NamedTuple):
+    """Who continues whom.
+
+    Attributes:
+        pairs: (track row, detection row), each row at most once.
+        doubtful: the track rows in ``pairs`` that could as well be paired otherwise.
+    """
+
+    pairs: list[tuple[int, int]]
+    doubtful: set[int]
+
+
+def associate(motion: Motion, detected: Floats, *, at: float, min_iou: float) -> Association:
+    """The likeliest pairing of tracks and detections.
 
     Args:
-        predicted: T×4 boxes where the tracks are expected.
+        motion: of the T tracks.
         detected: N×4 boxes that were found.
-        min_iou: overlap from which two boxes are the same face, 0..1.
+        at: their presentation time in seconds.
+        min_iou: overlap with the expected box from which a detection may be the track's however
+            unexpected its size and place are otherwise, 0..1.
     """
-    if not len(predicted) or not len(detected):
-        return []
-    overlap = iou_matrix(predicted, detected)
-    pairs = _assign(overlap, min_iou)
-    free_tracks = np.setdiff1d(np.arange(len(predicted)), [t for t, _ in pairs])
-    free_faces = np.setdiff1d(np.arange(len(detected)), [d for _, d in pairs])
-    if free_tracks.size and free_faces.size:
-        near = _nearness(predicted[free_tracks], detected[free_faces])
-        pairs += [(int(free_tracks[t]), int(free_faces[d])) for t, d in _assign(near, 1e-6)]
-    return pairs
+    if not len(motion) or not len(detected):
+        return Association([], set())
+    score = _scores(motion, detected, at, min_iou)
+    rows, columns = linear_sum_assignment(np.maximum(score, 0.0), maximize=True)
+    pairs = [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if score[r, c] > 0.0]
+    return Association(pairs, _doubtful(score, pairs))
 
 
-def _assign(score: Floats, least: float) -> list[tuple[int, int]]:
-    """The pairs of the highest total score among those that reach ``least``."""
-    allowed = np.where(score >= least, score, 0.0)
-    rows, columns = linear_sum_assignment(allowed, maximize=True)
-    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if score[r, c] >= least]
+def _scores(motion: Motion, detected: Floats, at: float, min_iou: float) -> Numbers:
+    """T×N log-likelihood ratios of "the track's" to "a newcomer's"; −inf where impossible."""
+    value, variance = motion.forecast(at)
+    seen, _ = coordinates(detected)
+    apart = (seen[None, :, :3] - value[:, None, :3]) ** 2
+    distance = (apart / variance[:, None, :3]).sum(axis=2)
+    spread = np.log(variance[:, :3] / units(value)[:, :3] ** 2).sum(axis=1)
+    score: Numbers = PRIOR - (distance + spread[:, None]) / 2
+    score[distance > GATE] = -np.inf
+    overlap = iou_matrix(motion.expected(at), detected)
+    near = overlap >= min_iou
+    score[near] = np.maximum(score[near], overlap[near])
+    return score
 
 
-def _nearness(a: Floats, b: Floats) -> Floats:
-    """T×N in 0..1: 1 at the same centre, 0 beyond MAX_SHIFT or MAX_SIZE_RATIO."""
-    size_a = np.sqrt((a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1]))
-    size_b = np.sqrt((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]))
-    centre_a = (a[:, :2] + a[:, 2:]) / 2
-    centre_b = (b[:, :2] + b[:, 2:]) / 2
-    shift = np.linalg.norm(centre_a[:, None] - centre_b[None], axis=2)
-    side = (size_a[:, None] + size_b[None]) / 2
-    ratio = np.maximum(size_a[:, None], size_b[None]) / np.maximum(
-        np.minimum(size_a[:, None], size_b[None]), 1e-6
-    )
-    near = np.clip(1 - shift / np.maximum(MAX_SHIFT * side, 1e-6), 0, 1)
-    result: Floats = np.where(ratio <= MAX_SIZE_RATIO, near, 0.0).astype(np.float32)
-    return result
+def _doubtful(score: NDArray[Any], pairs: list[tuple[int, int]]) -> set[int]:
+    if len(pairs) == 0 or score.shape == (1, 1):
+        return set()
+    found = set()
+    for row, column in pairs:
+        mine = score[row, column]
+        others = max(
+            np.delete(score[row], column).max(initial=-np.inf),
+            np.delete(score[:, column], row).max(initial=-np.inf),
+        )
+        if others > 0 and others > mine - DOUBT:
+            found.add(row)
+    return found

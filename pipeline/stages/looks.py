@@ -2,40 +2,130 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from .tracker import LiveTrack
+import numpy as np
+
+from ..types import Floats
 
 Policy = Literal["every", "budget"]
+# ``open``: more looks may change what is known; ``sure``: named, and clearly so.
+Standing = Literal["open", "sure"]
+# How a head is turned: to a side and up or down, in steps (see ``pose_of``).
+Pose = tuple[int, int]
+
+# Where the nose lies between the eyes (0 midway, ±0.5 at an eye), and how far below them (0 at
+# their line, 1 at the mouth's).
+_YAW_STEPS = (-0.25, -0.1, 0.1, 0.25)
+_PITCH_STEPS = (0.4, 0.7)
+
+
+@dataclass(slots=True, eq=False)
+class LookPlan:
+    """The looks at one face so far, planned or done.
+
+    Attributes:
+        count: how many.
+        at: presentation time of the last one.
+        quality: of the best one.
+        poses: those that were looked at.
+        idle: looks in a row that were due to age alone.
+    """
+
+    count: int = 0
+    at: float = -np.inf
+    quality: float = 0.0
+    poses: set[Pose] = field(default_factory=set)
+    idle: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LookPolicy:
     """When a followed face is embedded again.
 
-    Neighbouring frames say nearly the same about identity, so ``budget`` embeds a new track at
-    once and twice more soon after, then a clearly better face, then one from time to time;
-    ``every`` embeds all of them.
+    Neighbouring frames say nearly the same about identity, so ``budget`` embeds a new face at
+    once and again soon, then when there is something new: a better picture, another pose, or
+    time passed, with pauses that double while nothing else gives a reason. A face that is named
+    and sure gets long pauses at once. ``every`` embeds all of them.
 
     Attributes:
         policy: ``every`` or ``budget``.
-        first: looks a new track gets soon.
-        first_seconds: time between those.
+        max_looks: most looks at one face.
+        first: looks that a new face gets soon.
+        first_seconds: least time between any two looks.
         better: factor by which the quality must exceed the best one embedded so far.
-        refresh_seconds: time after which a track is embedded again all the same.
+        worth: least quality of another pose, as a part of the best one.
+        shortest: the first pause in seconds.
+        longest: the longest pause of an open face.
+        longest_sure: the longest pause of a sure one.
     """
 
     policy: Policy = "budget"
+    max_looks: int = 40
     first: int = 3
     first_seconds: float = 0.1
     better: float = 1.25
-    refresh_seconds: float = 0.4
+    worth: float = 0.7
+    shortest: float = 0.4
+    longest: float = 1.6
+    longest_sure: float = 4.0
 
-    def wants(self, track: LiveTrack, *, quality: float, pts: float) -> bool:
-        """True when this detection of the track should be embedded."""
-        if self.policy == "every" or quality > self.better * track.looked_quality:
+    def wants(
+        self, plan: LookPlan, *, quality: float, pose: Pose, pts: float, standing: Standing
+    ) -> bool:
+        """True when this detection should be embedded."""
+        if self.policy == "every" or plan.count == 0:
             return True
-        young = track.planned < self.first
-        wait = self.first_seconds if young else self.refresh_seconds
-        return pts - track.looked_at >= wait
+        if not self.may(plan, pts=pts):
+            return False
+        passed = pts - plan.at
+        if plan.count < self.first and standing == "open":
+            return True
+        if self._news(plan, quality=quality, pose=pose, standing=standing):
+            return True
+        longest = self.longest if standing == "open" else self.longest_sure
+        return passed >= min(self.shortest * 2.0**plan.idle, longest) - 1e-3
+
+    def may(self, plan: LookPlan, *, pts: float) -> bool:
+        """True when there is budget for a look now."""
+        # Frames' times are rounded to milliseconds.
+        return plan.count < self.max_looks and pts - plan.at >= self.first_seconds - 1e-3
+
+    def plan(
+        self, plan: LookPlan, *, quality: float, pose: Pose, pts: float, standing: Standing
+    ) -> None:
+        """Note that this detection will be embedded."""
+        news = self._news(plan, quality=quality, pose=pose, standing=standing)
+        young = plan.count < self.first and standing == "open"
+        plan.idle = 0 if news or young else plan.idle + 1
+        plan.count += 1
+        plan.at = pts
+        plan.quality = max(plan.quality, quality)
+        plan.poses.add(pose)
+
+    def _news(self, plan: LookPlan, *, quality: float, pose: Pose, standing: Standing) -> bool:
+        if quality > self.better * plan.quality:
+            return True
+        return (
+            standing == "open" and pose not in plan.poses and quality >= self.worth * plan.quality
+        )
+
+
+def poses_of(landmarks: Floats) -> list[Pose]:
+    """How N heads are turned, by their landmarks N×5×2.
+
+    (0, 1) looks into the camera; the first number is negative to the left of the picture and
+    positive to the right, the second 0 upwards and 2 downwards.
+    """
+    points = np.asarray(landmarks, np.float64)
+    left, right, nose = points[:, 0], points[:, 1], points[:, 2]
+    axis = right - left
+    length = np.maximum(np.hypot(axis[:, 0], axis[:, 1]), 1e-6)
+    along = ((nose - left) * axis).sum(axis=1) / length**2 - 0.5
+    normal = np.stack([-axis[:, 1], axis[:, 0]], axis=1) / length[:, None]
+    mouth = ((points[:, 3] + points[:, 4]) / 2 - left) * normal
+    below = ((nose - left) * normal).sum(axis=1) / np.maximum(mouth.sum(axis=1), 1e-6)
+    yaw = np.searchsorted(_YAW_STEPS, along) - 2
+    pitch = np.searchsorted(_PITCH_STEPS, below)
+    return [(int(a), int(b)) for a, b in zip(yaw, pitch, strict=True)]

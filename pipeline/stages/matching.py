@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..gallery.decision import Matches, Thresholds, decide_frame
+from ..gallery.decision import Holders, Matches, Thresholds, decide_frame
 from ..gallery.gallery import Gallery
 from ..types import Floats, Identity
 from ..vision.cohort import Cohort
@@ -23,6 +23,10 @@ class Searcher(Protocol):
 
     def search(self, mu: Floats, k: int) -> Matches: ...
 
+    def refresh(self) -> bool:
+        """Take in what others changed; True when something did."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NormalisedSearch:
@@ -34,6 +38,10 @@ class NormalisedSearch:
     def search(self, mu: Floats, k: int) -> Matches:
         """See ``Searcher``."""
         return self.gallery.search(mu, k, cohort=self.cohort)
+
+    def refresh(self) -> bool:
+        """See ``Searcher``."""
+        return self.gallery.refresh()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,8 +81,28 @@ class Matcher:
             for row in range(len(mu))
         ]
 
-    def decide(self, looks: Sequence[Look]) -> list[Identity]:
-        """Who the faces of one frame are: each person at most once."""
+    def threshold(self, thresholds: Thresholds | None = None) -> float:
+        """The similarity that gives a name, of these thresholds or the matcher's own."""
+        return (self._thresholds if thresholds is None else thresholds).similarity
+
+    def refresh(self) -> bool:
+        """Take in what other processes changed in the gallery; True when something did."""
+        return self._searcher is not None and self._searcher.refresh()
+
+    def decide(
+        self,
+        looks: Sequence[Look],
+        *,
+        thresholds: Thresholds | None = None,
+        holders: Holders | None = None,
+    ) -> list[Identity]:
+        """Who the faces of one frame are: each person at most once.
+
+        Args:
+            looks: one a face.
+            thresholds: instead of the matcher's own.
+            holders: the faces that have a name already.
+        """
         if not looks:
             return []
         width = max(look.matches.person_ids.shape[1] for look in looks)
@@ -85,9 +113,10 @@ class Matcher:
                 np.concatenate([row.person_ids for row in rows]),
                 tuple(row.names[0] for row in rows),
             ),
-            self._thresholds,
+            self._thresholds if thresholds is None else thresholds,
             sigmas=[look.sigma for look in looks],
             sizes=[look.size for look in looks],
+            holders=holders,
         )
 
 

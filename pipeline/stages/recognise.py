@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
-from ..events import face_picture
-from ..types import Faces, Floats, Frame, FrameResult, Image, Track
+from ..events import TrackEvent
+from ..metrics import Metrics
+from ..types import Faces, Floats, Frame, FrameResult, Image
 from ..vision.align import align_faces
 from ..vision.quality import quality
-from ..vision.uncertainty import sigma
-from .looks import LookPolicy
-from .matching import Look, Matcher
-from .tracker import Best, LiveTrack, SourceTracker
+from .looks import LookPolicy, poses_of
+from .matching import Matcher
+from .naming import NamingRules
+from .source import SourceSightings
+from .telling import Teller, TellingRules
+from .tracker import Follower, SourceTracker
 
-# A look that resembles its track less than this is another person in the same place (a cut, a
-# crossing): same-person pairs of LFW lie above 0.2, neighbouring frames of one face above 0.6.
-SPLIT_SIMILARITY = 0.1
+# How often the gallery's file is asked whether another process changed it.
+REFRESH_SECONDS = 2.0
+# A source from which nothing came for so much longer than the absence is asleep: its sightings end.
+SILENCE_SECONDS = 5.0
 
 
 class Embedder(Protocol):
@@ -31,26 +36,31 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrackingRules:
-    """How faces are followed.
+    """How the faces of a source are followed, named and told of.
 
     Attributes:
         min_iou: overlap from which two boxes are the same face.
-        absence_seconds: a track ends when its face was not seen for this long.
+        absence_seconds: a sighting ends when its face was not seen for this long.
         looks: when a face is embedded again.
+        naming: how names are given.
+        telling: when something is told.
     """
 
     min_iou: float = 0.3
     absence_seconds: float = 1.0
     looks: LookPolicy = field(default_factory=LookPolicy)
+    naming: NamingRules = field(default_factory=NamingRules)
+    telling: TellingRules = field(default_factory=TellingRules)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ended:
-    """A track that is over, with the source it was in."""
+@dataclass(slots=True, eq=False)
+class _Source:
+    """What the stage keeps of a source."""
 
-    source: str
-    track: LiveTrack
-    still: bool
+    rules: TrackingRules
+    tracker: SourceTracker
+    sightings: SourceSightings
+    heard: float = 0.0  # by the stage's clock
 
 
 @dataclass(slots=True, eq=False)
@@ -58,23 +68,29 @@ class _Pending:
     """A frame between tracking and naming.
 
     Tracking runs ahead of naming by up to a batch, so what is true of this frame is kept here:
-    its tracks, the length of each, the rows to embed and the tracks that ended before it.
+    the followers of its faces, the rows to embed and the followers that were let go before it.
     """
 
     result: FrameResult
-    ended: list[LiveTrack]
-    tracks: list[LiveTrack] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
+    ended: list[Follower]
+    followers: list[Follower]
+    boxes: Floats
     rows: list[int] = field(default_factory=list)
     quality: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
-    predicted: tuple[Track, ...] = ()
 
 
 class RecogniseStage:
-    """Follows faces, embeds those worth it and names the tracks.
+    """Follows faces, embeds those worth it and names the sightings.
 
-    ``on_ended`` is called, in the worker's thread, with each track that is over.
     One worker owns the stage; frames of a source must come in their order.
+
+    Args:
+        encoder: embeds aligned faces.
+        matcher: searches and decides.
+        rules: of a source, by its name; asked once for each.
+        on_event: called in the worker's thread with each event, those of a source in their order.
+        model: id of the encoder, for the events.
+        metrics: counts the sightings; None for none.
     """
 
     name = "recognise"
@@ -84,164 +100,136 @@ class RecogniseStage:
         encoder: Embedder,
         matcher: Matcher,
         *,
-        rules: TrackingRules,
-        on_ended: Callable[[Ended], None],
+        rules: Callable[[str], TrackingRules],
+        on_event: Callable[[TrackEvent], None],
+        model: str,
+        metrics: Metrics | None = None,
     ) -> None:
         self._encoder = encoder
         self._matcher = matcher
         self._rules = rules
-        self._on_ended = on_ended
+        self._on_event = on_event
+        self._model = model
+        self._metrics = metrics
         self._ids = itertools.count(1)
-        self._trackers: dict[str, SourceTracker] = {}
-        self._stills: dict[str, bool] = {}
+        self._sources: dict[str, _Source] = {}
+        self._refreshed = time.monotonic()
         self.embedded = 0
 
     def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
         """The same frames, in the same order, with their tracks."""
+        self._refresh()
         pending = [self._track(result) for result in batch]
+        mu, logvar = self._embed(pending)
+        done: list[FrameResult] = []
+        start = 0
+        for item in pending:
+            stop = start + len(item.rows)
+            done.append(self._name(item, mu[start:stop], logvar[start:stop]))
+            start = stop
+        return done
+
+    def tick(self) -> None:
+        """End the sightings of sources that went silent; see the gallery's changes."""
+        self._refresh()
+        now = time.monotonic()
+        for source in self._sources.values():
+            if now - source.heard > source.rules.absence_seconds + SILENCE_SECONDS:
+                source.sightings.end(source.tracker.finish())
+
+    def end_source(self, source: str) -> None:
+        """End the sightings of a source that has no more frames."""
+        known = self._sources.pop(source, None)
+        if known is not None:
+            known.sightings.end(known.tracker.finish())
+
+    def flush(self) -> None:
+        """End all sightings."""
+        for source in list(self._sources):
+            self.end_source(source)
+
+    def _refresh(self) -> None:
+        """Take in changes of the gallery from time to time; all live sightings are searched."""
+        now = time.monotonic()
+        if now - self._refreshed < REFRESH_SECONDS:
+            return
+        self._refreshed = now
+        if self._matcher.refresh():
+            for source in self._sources.values():
+                source.sightings.stale = True
+
+    def _source(self, frame: Frame) -> _Source:
+        source = self._sources.get(frame.source)
+        if source is None:
+            rules = self._rules(frame.source)
+            teller = Teller(
+                frame.source,
+                rules.telling,
+                on_event=self._on_event,
+                model=self._model,
+                metrics=self._metrics,
+            )
+            source = self._sources[frame.source] = _Source(
+                rules,
+                SourceTracker(min_iou=rules.min_iou, absence_seconds=rules.absence_seconds),
+                SourceSightings(self._ids, self._matcher, rules.naming, teller),
+            )
+        source.heard = time.monotonic()
+        return source
+
+    def _track(self, result: FrameResult) -> _Pending:
+        """Associate the frame's faces and choose those to embed."""
+        frame, faces = result.frame, result.faces
+        source = self._source(frame)
+        tracker = source.tracker
+        apart = tracker.cut(frame) or frame.still
+        ended = tracker.finish() if apart else tracker.expire(frame.pts)
+        if not result.detected:
+            followers, boxes = tracker.expected(frame.pts)
+            return _Pending(result, ended, followers, boxes)
+        followers = tracker.associate(faces.boxes, at=frame.pts)
+        item = _Pending(result, ended, followers, faces.boxes, quality=quality(faces))
+        item.rows = _looks(source.rules.looks, followers, faces, item.quality, frame.pts)
+        return item
+
+    def _embed(self, pending: Sequence[_Pending]) -> tuple[Floats, Floats]:
         crops = [
             align_faces(p.result.frame.image, p.result.faces.landmarks[p.rows])
             for p in pending
             if p.rows
         ]
-        if crops:
-            mu, logvar = self._encoder.embed(np.concatenate(crops))
-            self.embedded += len(mu)
-        else:
-            mu = logvar = np.zeros((0, 0), np.float32)
-        done: list[FrameResult] = []
-        split: dict[int, LiveTrack] = {}
-        start = 0
-        for item in pending:
-            stop = start + len(item.rows)
-            self._end(item.result.frame, item.ended)
-            self._follow_splits(item, split)
-            done.append(self._name(item, mu[start:stop], logvar[start:stop], split))
-            start = stop
-        return done
+        if not crops:
+            return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
+        mu, logvar = self._encoder.embed(np.concatenate(crops))
+        self.embedded += len(mu)
+        return mu, logvar
 
-    def end_source(self, source: str) -> None:
-        """End the tracks of a source that has no more frames."""
-        tracker = self._trackers.pop(source, None)
-        if tracker is not None:
-            for track in tracker.finish():
-                self._on_ended(Ended(source, track, self._stills[source]))
-
-    def flush(self) -> None:
-        """End all tracks."""
-        for source in list(self._trackers):
-            self.end_source(source)
-
-    def _tracker(self, frame: Frame) -> SourceTracker:
-        tracker = self._trackers.get(frame.source)
-        if tracker is None:
-            tracker = SourceTracker(
-                self._ids,
-                min_iou=self._rules.min_iou,
-                absence_seconds=self._rules.absence_seconds,
-            )
-            self._trackers[frame.source] = tracker
-        self._stills[frame.source] = frame.still
-        return tracker
-
-    def _track(self, result: FrameResult) -> _Pending:
-        """Associate the frame's faces and choose those to embed."""
-        frame, faces = result.frame, result.faces
-        tracker = self._tracker(frame)
+    def _name(self, item: _Pending, mu: Floats, logvar: Floats) -> FrameResult:
+        """Fuse the new looks, search where that may help, decide, and tell."""
+        result = item.result
+        sightings = self._sources[result.frame.source].sightings
+        sightings.end(item.ended)
         if not result.detected:
-            shown, ended = tracker.predict(frame)
-            return _Pending(result, ended, predicted=tuple(shown))
-        tracks, ended = tracker.update(frame, faces)
-        item = _Pending(result, ended, tracks, [t.faces for t in tracks], quality=quality(faces))
-        for row, track in enumerate(tracks):
-            value = float(item.quality[row])
-            if self._rules.looks.wants(track, quality=value, pts=frame.pts):
-                item.rows.append(row)
-                track.plan_look(value, pts=frame.pts)
-        return item
-
-    def _name(
-        self, item: _Pending, mu: Floats, logvar: Floats, split: dict[int, LiveTrack]
-    ) -> FrameResult:
-        """Fuse the new looks, search those tracks again and decide the frame."""
-        result, tracks = item.result, item.tracks
-        if not result.detected:
-            return replace(result, tracks=item.predicted)
-        frame, faces = result.frame, result.faces
-        for look, row in enumerate(item.rows):
-            track = tracks[row]
-            if track.template.looks and track.template.similarity(mu[look]) < SPLIT_SIMILARITY:
-                split[track.track_id] = tracks[row] = self._split(item, row)
-                item.lengths[row] = 1
-            tracks[row].template.add(mu[look], logvar[look], at=frame.pts)
-            tracks[row].clearest = min(
-                tracks[row].clearest, float(sigma(logvar[look : look + 1])[0])
-            )
-        for row, track in enumerate(tracks):
-            _remember_best(track, frame, faces, row, float(item.quality[row]))
-        self._search([tracks[row] for row in item.rows])
-        self._decide(tracks, faces)
-        if len(item.rows) == len(faces) and len(faces):
-            result = replace(result, faces=faces.with_embeddings(mu, logvar))
-        shown = (t.snapshot(faces, row, length=item.lengths[row]) for row, t in enumerate(tracks))
-        return replace(result, tracks=tuple(shown))
-
-    def _search(self, tracks: Sequence[LiveTrack]) -> None:
-        """Look these tracks up in the gallery by their fused embeddings."""
-        if not tracks:
-            return
-        fused = np.stack([t.template.mu for t in tracks])
-        spread = sigma(np.stack([t.template.logvar for t in tracks]))
-        found = self._matcher.search(fused)
-        for track, matches, value in zip(tracks, found, spread, strict=True):
-            track.matches = matches
-            track.sigma = float(value)
-
-    def _decide(self, tracks: Sequence[LiveTrack], faces: Faces) -> None:
-        """Name the tracks of one frame together, each person at most once."""
-        looks, looked = [], []
-        for track, box in zip(tracks, faces.boxes, strict=True):
-            track.largest = max(track.largest, float(min(box[2] - box[0], box[3] - box[1])))
-            if track.matches is not None:
-                looks.append(Look(track.matches, track.clearest, track.largest))
-                looked.append(track)
-        for track, identity in zip(looked, self._matcher.decide(looks), strict=True):
-            track.identity = identity
-
-    def _split(self, item: _Pending, row: int) -> LiveTrack:
-        """End a track whose face became somebody else's and begin one for the newcomer."""
-        frame, track = item.result.frame, item.tracks[row]
-        tracker = self._trackers[frame.source]
-        if track in tracker.tracks:
-            tracker.drop(track)
-            self._end(frame, [track])
-        fresh = tracker.start(frame, item.result.faces, row)
-        fresh.plan_look(float(item.quality[row]), pts=frame.pts)
-        return fresh
-
-    def _follow_splits(self, item: _Pending, split: dict[int, LiveTrack]) -> None:
-        """Hand the faces of tracks that were split earlier in this batch to the newcomers."""
-        for row, track in enumerate(item.tracks):
-            fresh = split.get(track.track_id)
-            if fresh is not None:
-                fresh.follow(item.result.faces, row, item.result.frame)
-                item.tracks[row] = fresh
-                item.lengths[row] = fresh.faces
-
-    def _end(self, frame: Frame, tracks: Sequence[LiveTrack]) -> None:
-        for track in tracks:
-            self._on_ended(Ended(frame.source, track, frame.still))
+            tracks = sightings.expected(result.frame, item.followers, item.boxes)
+            return replace(result, tracks=tuple(tracks))
+        looks = {row: (mu[n], logvar[n]) for n, row in enumerate(item.rows)}
+        tracks = sightings.update(result, item.followers, looks, item.quality)
+        if len(item.rows) == len(result.faces) and len(result.faces):
+            result = replace(result, faces=result.faces.with_embeddings(mu, logvar))
+        return replace(result, tracks=tuple(tracks))
 
 
-def _remember_best(track: LiveTrack, frame: Frame, faces: Faces, row: int, value: float) -> None:
-    """Keep the picture of this face if it is clearly better than the one kept so far."""
-    if track.best is not None and value <= track.best.quality * 1.05:
-        return
-    box = faces.boxes[row]
-    track.best = Best(
-        quality=value,
-        box=box,
-        score=float(faces.scores[row]),
-        pts=frame.pts,
-        picture=face_picture(frame.image, box),
-    )
+def _looks(
+    policy: LookPolicy, followers: Sequence[Follower], faces: Faces, worth: Floats, pts: float
+) -> list[int]:
+    """The rows to embed, noted in the followers' plans."""
+    rows = []
+    for row, pose in enumerate(poses_of(faces.landmarks)):
+        follower = followers[row]
+        standing = "open" if follower.sighting is None else follower.sighting.standing
+        value, plan = float(worth[row]), follower.plan
+        wanted = policy.wants(plan, quality=value, pose=pose, pts=pts, standing=standing)
+        if wanted or (follower.doubtful and policy.may(plan, pts=pts)):
+            policy.plan(plan, quality=value, pose=pose, pts=pts, standing=standing)
+            rows.append(row)
+    return rows

@@ -56,6 +56,11 @@ class SourceEndsStage:
                 source.processed += 1
         return done
 
+    def tick(self) -> None:
+        """End the sources that are over while no frames come."""
+        self._end_finished()
+        self._stage.tick()
+
     def flush(self) -> None:
         """End what is left."""
         self._stage.flush()

@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from facestream.pipeline.events import Left, TrackEvent
 from facestream.pipeline.gallery.decision import Matches, Thresholds
-from facestream.pipeline.stages.association import associate
 from facestream.pipeline.stages.detect import DetectStage
-from facestream.pipeline.stages.view import View
 from facestream.pipeline.stages.looks import LookPolicy
 from facestream.pipeline.stages.matching import Matcher
-from facestream.pipeline.stages.recognise import Ended, RecogniseStage, TrackingRules
-from facestream.pipeline.stages.sightings import sighting_of
+from facestream.pipeline.stages.naming import NamingRules
+from facestream.pipeline.stages.recognise import RecogniseStage, TrackingRules
+from facestream.pipeline.stages.telling import TellingRules
+from facestream.pipeline.stages.view import View
 from facestream.pipeline.types import Faces, Floats, Frame, FrameResult, Image
 
 DIM = 4
@@ -65,34 +66,54 @@ class TwoPeople:
         names = tuple(tuple({ADA: "Ada", BOB: "Bob"}[int(i)] for i in row) for row in ids)
         return Matches(np.take_along_axis(similar, order, 1), ids, names)
 
+    def refresh(self) -> bool:
+        return False
+
 
 @pytest.fixture
-def ended() -> list[Ended]:
+def told() -> list[TrackEvent]:
     return []
 
 
-def stage(ended: list[Ended], looks: LookPolicy | None = None) -> RecogniseStage:
+def stage(
+    told: list[TrackEvent],
+    looks: LookPolicy | None = None,
+    *,
+    max_sigma: float = float("inf"),
+    confirm: int = 1,
+    min_faces: int = 1,
+) -> RecogniseStage:
+    rules = TrackingRules(
+        looks=looks or LookPolicy(),
+        naming=NamingRules(confirm=confirm),
+        telling=TellingRules(min_faces=min_faces),
+    )
     return RecogniseStage(
         ColourEncoder(),
-        Matcher(TwoPeople(), Thresholds(similarity=0.4)),
-        rules=TrackingRules(looks=looks or LookPolicy()),
-        on_ended=ended.append,
+        Matcher(TwoPeople(), Thresholds(similarity=0.4, max_sigma=max_sigma)),
+        rules=lambda source: rules,
+        on_event=told.append,
+        model="m",
     )
 
 
-def test_a_moving_face_is_one_named_track(ended: list[Ended]) -> None:
-    recognise = stage(ended)
+def left(told: list[TrackEvent]) -> list[Left]:
+    return [event for event in told if isinstance(event, Left)]
+
+
+def test_a_moving_face_is_one_named_track(told: list[TrackEvent]) -> None:
+    recognise = stage(told)
     done = recognise([result(i, (20 + 4 * i, 50)) for i in range(10)])
     assert {t.track_id for r in done for t in r.tracks} == {1}
     assert [r.tracks[0].faces for r in done] == list(range(1, 11))
     assert all(r.tracks[0].identity.name == "Ada" for r in done)
     np.testing.assert_allclose([r.tracks[0].box[0] for r in done], [20 + 4 * i for i in range(10)])
-    assert ended == []
+    assert left(told) == []
     recognise.flush()
-    assert [(e.track.faces, e.track.start_pts, e.track.end_pts) for e in ended] == [(10, 0.0, 0.36)]
+    assert [(e.faces, e.start.pts, e.end.pts) for e in left(told)] == [(10, 0.0, 0.36)]
 
 
-def test_batches_do_not_change_what_is_found(ended: list[Ended]) -> None:
+def test_batches_do_not_change_what_is_found(told: list[TrackEvent]) -> None:
     frames = [result(i, (20 + 5 * i, 50), (250 - 5 * i, 140)) for i in range(12)]
     at_once = stage([])(list(frames))
     one_by_one = stage([])
@@ -102,78 +123,77 @@ def test_batches_do_not_change_what_is_found(ended: list[Ended]) -> None:
     ]
 
 
-def test_the_budget_embeds_first_faces_and_then_now_and_then(ended: list[Ended]) -> None:
-    recognise = stage(ended, LookPolicy(first=3, refresh_seconds=0.4))
-    recognise([result(i, (20, 50)) for i in range(25)])
-    # Frames 0, 3 and 6 (0.1 s apart at least), then every 0.4 s: 16.
-    assert recognise.embedded == 4
+def test_a_sure_face_is_looked_at_ever_more_rarely(told: list[TrackEvent]) -> None:
+    recognise = stage(told)
+    for i in range(250):
+        recognise([result(i, (20, 50))])
+    # At 0 s, then after pauses of 0.4, 0.8, 1.6, 3.2 and 4 s.
+    assert recognise.embedded == 5
 
 
-def test_every_embeds_all(ended: list[Ended]) -> None:
-    recognise = stage(ended, LookPolicy(policy="every"))
+def test_every_embeds_all(told: list[TrackEvent]) -> None:
+    recognise = stage(told, LookPolicy(policy="every"))
     done = recognise([result(i, (20, 50)) for i in range(25)])
     assert recognise.embedded == 25
     assert all(r.faces.mu is not None for r in done)
 
 
-def test_somebody_else_in_the_same_place_is_another_track(ended: list[Ended]) -> None:
-    recognise = stage(ended, LookPolicy(policy="every"))
+def test_somebody_else_in_the_same_place_is_another_track(told: list[TrackEvent]) -> None:
+    recognise = stage(told, LookPolicy(policy="every"))
     frames = [result(i, (20, 50), colour=90 if i < 5 else 105) for i in range(10)]
     done = recognise(frames)
     recognise.flush()
     assert [r.tracks[0].identity.name for r in done] == ["Ada"] * 5 + ["Bob"] * 5
-    assert [e.track.identity.name for e in ended] == ["Ada", "Bob"]
-    assert ended[1].track.start_pts == pytest.approx(0.2)
+    assert [e.name for e in left(told)] == ["Ada", "Bob"]
+    assert left(told)[1].start.pts == pytest.approx(0.2)
 
 
-def test_a_cut_ends_all_tracks(ended: list[Ended]) -> None:
-    recognise = stage(ended)
+def test_a_cut_ends_all_tracks(told: list[TrackEvent]) -> None:
+    recognise = stage(told)
     recognise([result(0, (20, 50)), result(1, (20, 50)), result(2, (20, 50), colour=220)])
-    assert [e.track.end_pts for e in ended] == [0.04]
+    assert [e.end.pts for e in left(told)] == [0.04]
 
 
-def test_a_face_that_is_gone_ends_after_the_absence(ended: list[Ended]) -> None:
-    recognise = stage(ended)
+def test_a_face_that_is_gone_ends_after_the_absence(told: list[TrackEvent]) -> None:
+    recognise = stage(told)
     frames = [result(i, (20, 50)) for i in range(3)] + [result(i) for i in range(3, 40)]
     recognise(frames)
-    assert len(ended) == 1
-    assert ended[0].track.end_pts == pytest.approx(0.08)
+    assert [e.end.pts for e in left(told)] == [pytest.approx(0.08)]
 
 
-def test_a_short_absence_is_bridged(ended: list[Ended]) -> None:
-    recognise = stage(ended)
+def test_a_short_absence_is_bridged(told: list[TrackEvent]) -> None:
+    recognise = stage(told)
     frames = [result(i, *([(20, 50)] if i % 8 == 0 else [])) for i in range(33)]
     recognise(frames)
     recognise.flush()
-    assert [e.track.faces for e in ended] == [5]
+    assert [e.faces for e in left(told)] == [5]
 
 
-def test_photos_do_not_share_tracks(ended: list[Ended]) -> None:
-    recognise = stage(ended)
+def test_photos_do_not_share_tracks(told: list[TrackEvent]) -> None:
+    recognise = stage(told, confirm=2, min_faces=3)
     done = recognise([result(i, (20, 50), still=True) for i in range(3)])
     recognise.flush()
     assert len({r.tracks[0].track_id for r in done}) == 3
-    events = [sighting_of(e, min_faces=3, model="m") for e in ended]
-    assert [e.name for e in events if e is not None] == ["Ada"] * 3
+    assert [e.name for e in left(told)] == ["Ada"] * 3
 
 
-def test_tracks_too_short_to_be_believed_are_not_reported(ended: list[Ended]) -> None:
-    recognise = stage(ended)
+def test_tracks_too_short_to_be_believed_are_not_reported(told: list[TrackEvent]) -> None:
+    recognise = stage(told, min_faces=3)
     recognise([result(i, (20, 50)) for i in range(2)])
     recognise.flush()
-    assert [sighting_of(e, min_faces=3, model="m") for e in ended] == [None]
+    assert told == []
 
 
-def test_one_person_is_in_a_frame_once(ended: list[Ended]) -> None:
-    done = stage(ended)([result(0, (20, 50), (200, 50))])
+def test_one_person_is_in_a_frame_once(told: list[TrackEvent]) -> None:
+    done = stage(told)([result(0, (20, 50), (200, 50))])
     names = [t.identity.name for t in done[0].tracks]
     reasons = {t.identity.reason for t in done[0].tracks}
     assert sorted(names, key=str) == ["Ada", None]
     assert reasons == {None, "taken"}
 
 
-def test_frames_without_detection_carry_the_tracks_on(ended: list[Ended]) -> None:
-    recognise = stage(ended)
+def test_frames_without_detection_carry_the_tracks_on(told: list[TrackEvent]) -> None:
+    recognise = stage(told)
     skipped = FrameResult(result(2).frame, detected=False)
     done = recognise([result(0, (20, 50)), result(1, (24, 50)), skipped])
     moved = done[2].tracks[0]
@@ -182,27 +202,26 @@ def test_frames_without_detection_carry_the_tracks_on(ended: list[Ended]) -> Non
     assert not done[2].detected
 
 
-def test_a_source_that_ends_gives_up_its_tracks_only(ended: list[Ended]) -> None:
-    recognise = stage(ended)
+def test_a_source_that_ends_gives_up_its_tracks_only(told: list[TrackEvent]) -> None:
+    recognise = stage(told)
     recognise([result(0, (20, 50)), result(0, (20, 50), source="other")])
     recognise.end_source("other")
-    assert [e.source for e in ended] == ["other"]
+    assert [e.source for e in left(told)] == ["other"]
     recognise.end_source("never seen")
     recognise.flush()
-    assert [e.source for e in ended] == ["other", "clip"]
+    assert [e.source for e in left(told)] == ["other", "clip"]
 
 
-def test_the_best_picture_is_the_best_face(ended: list[Ended]) -> None:
-    recognise = stage(ended)
+def test_the_best_picture_is_the_best_face(told: list[TrackEvent]) -> None:
+    recognise = stage(told)
     small, large = result(0), result(1)
     small = replace(small, faces=_one_face(100, 100, 40))
     large = replace(large, faces=_one_face(90, 90, 70))
     recognise([small, large])
     recognise.flush()
-    best = ended[0].track.best
-    assert best is not None
-    assert best.pts == pytest.approx(0.04)
-    np.testing.assert_allclose(best.box, [90, 90, 160, 160])
+    (best,) = left(told)
+    assert best.best_pts == pytest.approx(0.04)
+    np.testing.assert_allclose(best.best_box, [90, 90, 160, 160])
 
 
 def _one_face(x: float, y: float, side: float) -> Faces:
@@ -210,22 +229,6 @@ def _one_face(x: float, y: float, side: float) -> Faces:
     return Faces(
         np.array([box], np.float32), np.ones(1, np.float32), np.array([landmarks], np.float32)
     )
-
-
-def test_a_fast_face_is_followed_without_overlap() -> None:
-    predicted = np.array([[0, 0, 40, 40]], np.float32)
-    pairs = associate(predicted, np.array([[18, 12, 58, 52]], np.float32), min_iou=0.5)
-    assert pairs == [(0, 0)]
-    far = associate(predicted, np.array([[80, 0, 120, 40]], np.float32), min_iou=0.5)
-    assert far == []
-    other_size = associate(predicted, np.array([[0, 0, 150, 150]], np.float32), min_iou=0.5)
-    assert other_size == []
-
-
-def test_association_prefers_the_best_total() -> None:
-    predicted = np.array([[0, 0, 40, 40], [10, 0, 50, 40]], np.float32)
-    detected = np.array([[8, 0, 48, 40], [0, 0, 40, 40]], np.float32)
-    assert sorted(associate(predicted, detected, min_iou=0.3)) == [(0, 1), (1, 0)]
 
 
 class CountingDetector:
@@ -255,13 +258,12 @@ def test_detection_skips_frames_but_never_photos() -> None:
     assert detector.closed == 1
 
 
-def test_many_doubtful_looks_do_not_make_a_sure_one(ended: list[Ended]) -> None:
+def test_many_doubtful_looks_do_not_make_a_sure_one(told: list[TrackEvent]) -> None:
     """The fused sigma falls with every look; what counts for a name is the clearest of them."""
-    recognise = RecogniseStage(
-        ColourEncoder(),  # every look has sigma exp(-1) = 0.37
-        Matcher(TwoPeople(), Thresholds(similarity=0.4, max_sigma=0.3)),
-        rules=TrackingRules(looks=LookPolicy(policy="every")),
-        on_ended=ended.append,
+    recognise = stage(
+        told,
+        LookPolicy(policy="every"),  # every look has sigma exp(-1) = 0.37
+        max_sigma=0.3,
     )
     done = recognise([result(12 * i, (20, 50)) for i in range(12)])
     assert done[-1].tracks[0].sigma < 0.3

@@ -1,0 +1,329 @@
+"""Trackers of faces side by side: identity switches, IDF1 and time a frame, on simulated walks.
+
+    python benchmarks/tracker.py --json benchmarks/results/tracker.json
+
+The libraries are measured where they can be imported. norfair asks for numpy < 2 and trackers
+for opencv-python, so they go beside facestream, not into it:
+
+    pip install --no-deps --target LIBS norfair filterpy trackers supervision matplotlib \
+        contourpy cycler fonttools kiwisolver pyparsing python-dateutil pydeprecate requests \
+        defusedxml pyyaml tqdm six urllib3 idna certifi charset-normalizer packaging pillow
+    python benchmarks/tracker.py --libraries LIBS
+
+A scene has faces of known identity that walk, stop, turn round and cross (the one behind is
+hidden), boxes that tremble, faces that are missed and boxes where no face is. Trackers see boxes
+and times alone; nobody sees what the faces look like.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from facestream.pipeline.stages.tracker import SourceTracker
+from facestream.pipeline.types import Floats
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+FPS = 25.0
+ABSENCE = 1.0
+EVERY = (1, 2, 4, 8)
+COUNTS = (2, 5, 10, 20)
+WIDTH, HEIGHT = 1280.0, 720.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A searched frame: time, boxes N×4, scores N, and whose they are (−1: no face)."""
+
+    pts: float
+    boxes: Floats
+    scores: Floats
+    truth: NDArray[np.int64]
+
+
+class Tracker(Protocol):
+    """Numbers the boxes of a frame; −1 for none."""
+
+    def update(self, step: Step) -> NDArray[np.int64]: ...
+
+
+# --- the scene -----------------------------------------------------------------------------
+
+
+def walks(rng: np.random.Generator, people: int, frames: int) -> NDArray[np.float64]:
+    """frames×people×3: centre and side of each face; NaN while outside the picture."""
+    side = rng.uniform(40, 120, people)
+    lane = rng.uniform(0.25, 0.75, people) * HEIGHT
+    place = np.stack([rng.uniform(0, WIDTH, people), lane], axis=1)
+    speed = rng.choice([-1, 1], people) * rng.uniform(0.5, 5.0, people) * side
+    phase, grow = rng.uniform(0, 6.28, people), rng.normal(0, 0.05, people)
+    path = np.full((frames, people, 3), np.nan)
+    target, now = speed.copy(), speed.copy()
+    for frame in range(frames):
+        turn = rng.random(people) < 0.15 / FPS  # one in seven seconds: turns round
+        halt = rng.random(people) < 0.15 / FPS
+        go = rng.random(people) < 0.5 / FPS
+        target = np.where(turn, -target, np.where(halt, target * 0.02, target))
+        target = np.where(go & (np.abs(target) < 0.3 * side), speed, target)
+        now += (target - now) * 0.25
+        place[:, 0] += now / FPS
+        bob = 0.12 * side * np.sin(2 * np.pi * 1.8 * frame / FPS + phase)
+        scale = side * np.exp(grow * frame / FPS * np.sin(phase))
+        # Who leaves on one side comes back there: a new walk of the same person.
+        back = (place[:, 0] < -200) | (place[:, 0] > WIDTH + 200)
+        target = np.where(back, -np.sign(place[:, 0]) * np.abs(target), target)
+        now = np.where(back, target, now)
+        inside = (place[:, 0] > 0) & (place[:, 0] < WIDTH)
+        path[frame, inside, 0] = place[inside, 0]
+        path[frame, inside, 1] = place[inside, 1] + bob[inside]
+        path[frame, inside, 2] = scale[inside]
+    return path
+
+
+def scene(seed: int, people: int, *, every: int, seconds: float = 20.0) -> list[Step]:
+    """What a detector would find in every ``every``-th frame."""
+    rng = np.random.default_rng(seed)
+    path = walks(rng, people, round(seconds * FPS))
+    # A person who was away longer than the absence is a new sighting, hence a new identity.
+    identity = np.arange(people)
+    fresh, last = itertools.count(people), np.full(people, -1e9)
+    steps = []
+    for frame in range(0, len(path), every):
+        boxes, truth = [], []
+        order = np.argsort(-np.nan_to_num(path[frame, :, 2]))  # the nearest first
+        for person in order:
+            x, y, side = path[frame, person]
+            if not np.isfinite(x):
+                continue
+            pts = frame / FPS
+            hidden = any(abs(x - b[0]) < 0.6 * b[2] and abs(y - b[1]) < 0.6 * b[2] for b in boxes)
+            if hidden or rng.random() < 0.08:
+                continue
+            if pts - last[person] > ABSENCE and last[person] > -1e8:
+                identity[person] = next(fresh)
+            last[person] = pts
+            boxes.append((x, y, side))
+            truth.append(identity[person])
+        steps.append(_detected(rng, frame / FPS, boxes, truth))
+    return steps
+
+
+def _detected(rng: np.random.Generator, pts: float, faces: Sequence[Any], truth: list[int]) -> Step:
+    found = np.array(faces, np.float64).reshape(-1, 3)
+    owner = list(truth)
+    if rng.random() < 0.05:
+        wrong = [rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT), rng.uniform(40, 120)]
+        found, owner = np.concatenate([found, [wrong]]), [*owner, -1]
+    side = found[:, 2:]
+    centre = found[:, :2] + rng.normal(0, 0.04, (len(found), 2)) * side
+    size = side * np.array([0.8, 1.0]) * np.exp(rng.normal(0, 0.05, (len(found), 2)))
+    boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
+    shuffled = rng.permutation(len(boxes))
+    scores = rng.uniform(0.8, 1.0, len(boxes))
+    return Step(
+        pts,
+        boxes[shuffled].astype(np.float32),
+        scores.astype(np.float32),
+        np.array(owner, np.int64)[shuffled],
+    )
+
+
+# --- the trackers --------------------------------------------------------------------------
+
+
+class Ours:
+    """facestream's own."""
+
+    def __init__(self, every: int) -> None:
+        self._tracker = SourceTracker(min_iou=0.3, absence_seconds=ABSENCE)
+
+    def update(self, step: Step) -> NDArray[np.int64]:
+        self._tracker.expire(step.pts)
+        found = self._tracker.associate(step.boxes, at=step.pts)
+        return np.array([f.number for f in found], np.int64)
+
+
+class Norfair:
+    """norfair 2.3 with its optimised Kalman filter."""
+
+    def __init__(self, every: int, *, distance: str) -> None:
+        import norfair
+
+        self._norfair = norfair
+        self._rows = distance != "iou"
+        metric: Any = _sides_apart if self._rows else "iou"
+        self._tracker = norfair.Tracker(
+            metric,
+            distance_threshold=1.2 if self._rows else 0.8,
+            initialization_delay=0,
+            hit_counter_max=max(2, round(ABSENCE * FPS / every)),
+        )
+        self._every = every
+
+    def update(self, step: Step) -> NDArray[np.int64]:
+        boxes = step.boxes.astype(np.float64).reshape(-1, 2, 2)
+        faces = [self._norfair.Detection(box) for box in boxes]
+        found = np.full(len(faces), -1, np.int64)
+        rows = {id(face): row for row, face in enumerate(faces)}
+        for item in self._tracker.update(faces):
+            row = rows.get(id(item.last_detection))
+            if row is not None and item.id is not None:
+                found[row] = item.id
+        return found
+
+
+def _sides_apart(detection: Any, tracked: Any) -> float:
+    """Distance of the corners in units of the side."""
+    side = np.abs(tracked.estimate[1] - tracked.estimate[0]).mean()
+    return float(np.linalg.norm(detection.points - tracked.estimate, axis=1).mean() / side)
+
+
+class Roboflow:
+    """SORT, ByteTrack and their like of Roboflow's trackers."""
+
+    def __init__(self, every: int, *, kind: str, iou: str | None = None) -> None:
+        import supervision
+        import trackers
+        from trackers.utils import iou as measures
+
+        self._supervision = supervision
+        more: dict[str, Any] = {} if iou is None else {"iou": getattr(measures, iou)()}
+        if iou == "GIoU":
+            more["minimum_iou_threshold"] = 0.3  # of 0..1, one half where boxes only touch
+        self._tracker = getattr(trackers, kind)(
+            lost_track_buffer=round(30 * ABSENCE),
+            frame_rate=FPS / every,
+            minimum_consecutive_frames=1,
+            **more,
+        )
+
+    def update(self, step: Step) -> NDArray[np.int64]:
+        if not len(step.boxes):
+            self._tracker.update(self._supervision.Detections.empty(), timestamp=step.pts)
+            return np.zeros(0, np.int64)
+        found = self._tracker.update(
+            self._supervision.Detections(
+                xyxy=step.boxes,
+                confidence=step.scores,
+                data={"row": np.arange(len(step.boxes))},
+            ),
+            timestamp=step.pts,
+        )
+        numbers = np.full(len(step.boxes), -1, np.int64)
+        if len(found):
+            numbers[found.data["row"]] = found.tracker_id
+        return numbers
+
+
+MAKERS: dict[str, Callable[[int], Tracker]] = {
+    "facestream": Ours,
+    "norfair, IoU": lambda every: Norfair(every, distance="iou"),
+    "norfair, distance": lambda every: Norfair(every, distance="sides"),
+    "trackers SORT": lambda every: Roboflow(every, kind="SORTTracker"),
+    "trackers SORT, GIoU": lambda every: Roboflow(every, kind="SORTTracker", iou="GIoU"),
+    "trackers ByteTrack": lambda every: Roboflow(every, kind="ByteTrackTracker"),
+    "trackers OC-SORT": lambda every: Roboflow(every, kind="OCSORTTracker"),
+    "trackers C-BIoU": lambda every: Roboflow(every, kind="CBIoUTracker"),
+}
+
+
+# --- the measures --------------------------------------------------------------------------
+
+
+def accuracy(truth: list[NDArray[np.int64]], given: list[NDArray[np.int64]]) -> dict[str, float]:
+    """IDF1 (Ristani et al., 2016) and identity switches over the frames of one scene."""
+    true, mine = np.concatenate(truth), np.concatenate(given)
+    people, numbers = np.unique(true[true >= 0]), np.unique(mine[mine >= 0])
+    both = np.zeros((len(people), len(numbers)))
+    real = (true >= 0) & (mine >= 0)
+    np.add.at(both, (np.searchsorted(people, true[real]), np.searchsorted(numbers, mine[real])), 1)
+    rows, columns = linear_sum_assignment(both, maximize=True)
+    agreed = both[rows, columns].sum()
+    last: dict[int, int] = {}
+    switches = 0
+    for person, number in zip(true[real], mine[real], strict=True):
+        switches += last.get(int(person), int(number)) != int(number)
+        last[int(person)] = int(number)
+    return {
+        "idf1": float(2 * agreed / ((true >= 0).sum() + (mine >= 0).sum())),
+        "switches": float(switches),
+        "faces": float((true >= 0).sum()),
+    }
+
+
+def quality(maker: Callable[[int], Tracker], every: int, seeds: Sequence[int]) -> dict[str, float]:
+    """Means over scenes of four people."""
+    found = []
+    for seed in seeds:
+        steps, tracker = scene(seed, 4, every=every), maker(every)
+        found.append(accuracy([s.truth for s in steps], [tracker.update(s) for s in steps]))
+    faces = sum(f["faces"] for f in found)
+    return {
+        "idf1": round(float(np.mean([f["idf1"] for f in found])), 4),
+        "switches_per_1000_faces": round(1000 * sum(f["switches"] for f in found) / faces, 2),
+    }
+
+
+def milliseconds(maker: Callable[[int], Tracker], faces: int) -> float:
+    """Median time of a frame with so many faces, all found."""
+    rng = np.random.default_rng(7)
+    place = np.stack([np.arange(faces) % 5 * 240 + 100, np.arange(faces) // 5 * 170 + 80], axis=1)
+    tracker, spent = maker(1), []
+    for frame in range(120):
+        centre = place + rng.normal(0, 2, place.shape) + [frame * 0.5, 0]
+        boxes = np.concatenate([centre - 40, centre + 40], axis=1).astype(np.float32)
+        step = Step(frame / FPS, boxes, np.ones(faces, np.float32), np.arange(faces))
+        start = time.perf_counter()
+        tracker.update(step)
+        spent.append(time.perf_counter() - start)
+    return round(1000 * float(np.median(spent[20:])), 3)
+
+
+def main() -> int:
+    """Measure what can be imported."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--libraries", type=Path, help="folder that holds the libraries")
+    parser.add_argument("--only", help="part of a tracker's name")
+    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    if given.libraries is not None:
+        sys.path.append(str(given.libraries))
+    warnings.simplefilter("ignore")
+    seeds = range(100, 100 + given.seeds)
+    results: dict[str, Any] = {}
+    for name, maker in MAKERS.items():
+        if given.only and given.only not in name:
+            continue
+        try:
+            maker(1)
+        except ImportError as error:
+            results[name] = {"missing": str(error)}
+            print(f"{name}: {error}")
+            continue
+        accurate = {str(every): quality(maker, every, seeds) for every in EVERY}
+        spent = {str(count): milliseconds(maker, count) for count in COUNTS}
+        results[name] = {"detect_every": accurate, "milliseconds_at_faces": spent}
+        marks = "  ".join(
+            f"{a['idf1']:.3f}/{a['switches_per_1000_faces']:.1f}" for a in accurate.values()
+        )
+        print(f"{name:22s} IDF1/switches {marks}   ms {list(spent.values())}", flush=True)
+    if given.json is not None:
+        about = {"fps": FPS, "people": 4, "seconds": 20, "seeds": given.seeds, "trackers": results}
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(about, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
