@@ -91,17 +91,18 @@ class Delivery:
             with self._lock:
                 if session is not self._welcome:
                     return "broken"
-                self._put_newest(picture, now)
+                self._put_newest(picture, now, source.info.period)
                 self._state.corrupt = self._corrupt + source.corrupt
                 if self._index == self._options.max_frames:
                     return "complete"
             session.saw_frame(now, frozen=frozen.look(picture.sample, now))
-        return "broken"
+        # A recorder that plays a clip over RTSP says how long it is; a camera does not.
+        return "complete" if source.whole else "broken"
 
-    def _put_newest(self, picture: Picture, now: float) -> None:
+    def _put_newest(self, picture: Picture, now: float, period: float | None) -> None:
         lane = self._lane(live=True)
         name = self._state.name
-        pts = self._clock.stamp(picture.time, now)
+        pts = self._clock.stamp(picture.time, now, period=period)
         index, self._index = self._index, self._index + 1
         self._state.seconds = pts
         self._metrics.add(FRAMES_IN, source=name)

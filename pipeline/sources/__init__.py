@@ -13,9 +13,9 @@ from .base import (
     SourceInfo,
     SourceOptions,
     SourceSpec,
-    without_credentials,
 )
 from .camera import CameraSource
+from .credentials import without_credentials
 from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand_sources
 from .file import FileSource
 from .images import ImagesSource

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from ..types import Frame
 from .decode import Picture
 
 Kind = Literal["video", "images", "camera", "url", "stdin"]
 Clock = Literal["container", "opened", "arrival"]
-
-_SECRET = re.compile(r"pass|pwd|token|secret|key|auth|sig|user|login|cred", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +94,11 @@ class SourceInfo:
     clock: Clock
     codec: str = ""
 
+    @property
+    def period(self) -> float | None:
+        """Seconds between two frames on average, where known."""
+        return 1 / self.fps if self.fps else None
+
 
 class Source(Protocol):
     """An open source: a context manager and an iterator of frames, iterated once.
@@ -126,6 +127,11 @@ class Source(Protocol):
     @property
     def skipped(self) -> int:
         """Frames passed over so far, because of ``SourceOptions.every``."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """It announced its length, and was read to it. Cameras announce none."""
         ...
 
     @property
@@ -170,31 +176,3 @@ class Source(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
-
-
-def without_credentials(url: str) -> str:
-    """The URL without user and password, and with the values of secret parameters hidden.
-
-    >>> without_credentials("rtsp://admin:1234@10.0.0.7:554/main?token=abc&stream=2")
-    'rtsp://10.0.0.7:554/main?token=***&stream=2'
-    """
-    scheme, _, rest = url.partition("://")
-    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if ":" in host or "@" in host:
-        # A password with an unescaped slash, "@" or the like may reach to the last "@".
-        rest = rest.rpartition("@")[2]
-    try:
-        parts = urlsplit(f"{scheme}://{rest}")
-        query = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return f"{scheme}://***"
-    shown = [(name, "***" if _SECRET.search(name) else value) for name, value in query]
-    return urlunsplit(
-        (
-            parts.scheme,
-            parts.netloc.rpartition("@")[2],
-            parts.path,
-            urlencode(shown, quote_via=quote, safe="*/:,"),
-            "",
-        )
-    )

@@ -47,29 +47,36 @@ class LiveClock:
         self._pts: float | None = None
         self._time: float | None = None
         self._arrived = 0.0
+        self._fresh = True
 
     def reconnected(self) -> None:
         """The next frame comes from a new connection, whose clock is another one."""
-        self._time = None
+        self._fresh = True
 
-    def stamp(self, time: float | None, arrived: float) -> float:
+    def stamp(self, time: float | None, arrived: float, *, period: float | None = None) -> float:
         """Seconds since the first frame; each is larger than the one before.
 
         Args:
             time: on the stream's own clock in seconds; None where it has none.
             arrived: on our monotonic clock in seconds.
+            period: seconds between two frames, where the stream says so.
         """
         if self._pts is None:
             self._pts = 0.0
         else:
             passed = max(0.0, arrived - self._arrived)
-            self._pts += max(SMALLEST_STEP, self._step(time, passed))
+            step = passed if self._fresh else self._step(time, passed, period)
+            self._pts += max(SMALLEST_STEP, step)
         self._time = time
         self._arrived = arrived
+        self._fresh = False
         return self._pts
 
-    def _step(self, time: float | None, passed: float) -> float:
-        if time is None or self._time is None:
+    def _step(self, time: float | None, passed: float, period: float | None) -> float:
+        if time is not None and self._time is not None:
+            step = time - self._time
+            return step if 0 <= step <= passed + LARGEST_GAP else passed
+        if time is None and self._time is None:
             return passed
-        step = time - self._time
-        return step if 0 <= step <= passed + LARGEST_GAP else passed
+        # RTSP: the first frame's time is not known before the server's first report.
+        return passed if period is None else period

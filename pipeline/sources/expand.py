@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import SourceError
-from .base import SourceSpec, without_credentials
+from .base import SourceSpec
+from .credentials import without_credentials
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset(

@@ -53,6 +53,7 @@ class FileSource(StreamSource):
         self._problems.append(f"broke off after {self.decoded} frames: {reason(error)}")
 
     def _check_end(self) -> None:
+        super()._check_end()
         expected = self.info.frames
         if not self._cut_short():
             return

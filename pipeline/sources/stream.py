@@ -47,6 +47,7 @@ class StreamSource(Closing):
         self.name = spec.name
         self.decoded = 0
         self.skipped = 0
+        self.whole = False
         self._options = options
         self._container = container
         self._opened_at = time.time()
@@ -134,11 +135,10 @@ class StreamSource(Closing):
             return None
         self.decoded += 1
         arrived = time.monotonic()
-        pts = (
-            self._live_clock.stamp(picture.time, arrived)
-            if self.live
-            else self._file_clock.stamp(picture.time)
-        )
+        if self.live:
+            pts = self._live_clock.stamp(picture.time, arrived, period=self.info.period)
+        else:
+            pts = self._file_clock.stamp(picture.time)
         if image is None:
             self.skipped += 1
             return None
@@ -207,3 +207,6 @@ class StreamSource(Closing):
 
     def _check_end(self) -> None:
         """The stream ended by itself: was it all there?"""
+        length = (self._container.duration or 0) / av.time_base
+        start = (self._container.start_time or 0) / av.time_base
+        self.whole = 0 < 0.95 * length <= self._decoder.end - start

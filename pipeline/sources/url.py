@@ -11,6 +11,7 @@ from av.container import InputContainer
 
 from ..errors import Retry, SourceError
 from .base import DEFAULTS, SourceOptions, SourceSpec
+from .credentials import with_quoted_credentials
 from .decode import reason
 from .stream import StreamSource
 
@@ -61,7 +62,7 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
     started = time.monotonic()
     try:
         return av.open(
-            spec.location,
+            with_quoted_credentials(spec.location),
             options=_wishes(scheme, options),
             timeout=(options.open_timeout, options.read_timeout),
             mode="r",
@@ -85,7 +86,12 @@ def _wishes(scheme: str, options: SourceOptions) -> dict[str, str]:
     wishes = {
         # A program of a transport stream may move to other packet ids: follow it.
         "merge_pmt_versions": "1",
+        # The first picture soon: measured with RTSP on loopback, 0.33 s instead of 1.13 s. Not
+        # "nobuffer": that throws away what was looked at, the key frame included (2.05 s).
+        "fpsprobesize": "0",
     }
+    if scheme not in _MAYBE_FILE:
+        wishes["analyzeduration"] = "2000000"
     if scheme in {"rtsp", "rtsps"}:
         wishes["rtsp_transport"] = options.rtsp_transport
     if scheme == "udp":
