@@ -25,6 +25,11 @@ _SECRET_NAME = r"[\w.-]*(?:pass|pwd|token|secret|key|auth|sig|login|cred)[\w.-]*
 _PARAMETER = re.compile(rf"(?<![\w.-])({_SECRET_NAME}=)([^&;/?#]*)", re.IGNORECASE)
 _LONGEST_SECRET = 65536
 
+# Private characters stand for placeholders while a URL is taken apart.
+_FIRST = 0xF0000
+_KEPT = re.compile(r"[\U000F0000-\U000FFFFD]")
+_WRITTEN = re.compile(r"[^\U000F0000-\U000FFFFD]+")
+
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
@@ -41,10 +46,11 @@ class _Parts:
         scheme, _, rest = text.partition("://")
         end = re.search(r"[/?#]", rest)
         host = rest[: end.start()] if end else rest
-        at = host.rfind("@")
-        if at < 0 and ":" in host and "@" in rest:
-            # A password with an unescaped slash or the like may reach to the last "@".
-            at = rest.rfind("@")
+        at = host.find("@")
+        if at < 0 or not _KEPT.fullmatch(host[at - 1 : at]):
+            # A password that was written out may hold "/" or "@" and reach to the last "@"; one
+            # from a placeholder ends with it.
+            at = rest.rfind("@") if at >= 0 or ":" in host else -1
         user, rest = rest[: at + 1], rest[at + 1 :]
         end = re.search(r"[/?#]", rest)
         cut = end.start() if end else len(rest)
@@ -73,6 +79,8 @@ class CameraUrl:
         for name in _PLACEHOLDER.findall(text):
             _check_placeholder(name)
         plain = _PLACEHOLDER.sub("x", text)
+        if _KEPT.search(plain):
+            raise ValueError("holds a character of no script; write it as %XX")
         if "${" in plain:
             raise ValueError("has a '${' that is not closed by '}'")
         if _CONTROL.search(plain):
@@ -150,7 +158,7 @@ def _parts(template: str) -> tuple[tuple[str, ...], list[str]]:
 
     def keep(found: re.Match[str]) -> str:
         kept.append(found.group(0))
-        return chr(0xF0000 + len(kept) - 1)
+        return chr(_FIRST + len(kept) - 1)
 
     parts = _Parts.of(_PLACEHOLDER.sub(keep, template))
     return (parts.scheme, parts.user, parts.host, parts.path, parts.query), kept
@@ -158,7 +166,7 @@ def _parts(template: str) -> tuple[tuple[str, ...], list[str]]:
 
 def _restored(text: str, kept: list[str]) -> str:
     for number, placeholder in enumerate(kept):
-        text = text.replace(chr(0xF0000 + number), placeholder)
+        text = text.replace(chr(_FIRST + number), placeholder)
     return text
 
 
@@ -180,7 +188,7 @@ def _shown(template: str) -> tuple[str, list[str]]:
 
 def _hidden(text: str) -> str:
     """Stars for what was written out; placeholders stay."""
-    return re.sub(r"[^\U000F0000-\U000FFFFD]+", HIDDEN, text)
+    return _WRITTEN.sub(HIDDEN, text)
 
 
 def _secret(name: str, environment: Mapping[str, str], place: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 from facestream.pipeline.cameras import expand_cameras
 from facestream.pipeline.config import Settings
 from facestream.pipeline.errors import ConfigError, SourceError
-from facestream.pipeline.sources import SourceSpec, expand_sources
+from facestream.pipeline.sources import SourceSpec, expand_sources, open_source
 
 from tests.media import make_clip
 
@@ -88,3 +91,37 @@ def test_a_plain_url_is_called_without_its_credentials() -> None:
     assert isinstance(source, str)
     (plain,) = expand_sources([source])
     assert plain.name == "rtsp://10.0.0.5/x"
+
+
+def test_a_camera_gets_the_password_as_it_is() -> None:
+    """A web server that wants a login, as cameras do; what is sent must be the secret itself."""
+    secret = "p@ss/w:ö%#? &="
+    logins: list[str] = []
+
+    class Door(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            login = self.headers.get("Authorization")
+            if login is not None:
+                logins.append(base64.b64decode(login.removeprefix("Basic ")).decode())
+            self.send_response(401 if login is None else 404)
+            self.send_header("WWW-Authenticate", 'Basic realm="door"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Door) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://admin:${{P}}@127.0.0.1:{server.server_port}/x.mjpg"
+            (source,) = expand_cameras(["door"], settings(door={"url": url}), {"P": secret})
+            with pytest.raises(SourceError, match=r"^cannot open door: ") as caught:
+                open_source(source)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert logins
+    assert set(logins) == {f"admin:{secret}"}
+    assert secret not in str(caught.value)
