@@ -101,7 +101,11 @@ class Score:
 
 
 def score(
-    truth: Truth, reported: Iterable[Reported], named: Iterable[Named] = (), *, every: int = 1
+    truth: Truth,
+    reported: Iterable[Reported],
+    named: Iterable[Named] = (),
+    *,
+    frames: Iterable[int] | None = None,
 ) -> Score:
     """Compare a scene with what was reported of it.
 
@@ -109,16 +113,15 @@ def score(
         truth: of the scene.
         reported: faces, frame by frame in any order.
         named: when tracks got their names; a passage counts from its first right one.
-        every: only frames whose number it divides are scored.
+        frames: only these are scored, those that were searched for instance; None scores all.
     """
-    frames = range(0, truth.frames, every)
     by_frame: dict[int, list[Reported]] = {}
     for face in reported:
         by_frame.setdefault(face.frame, []).append(face)
     pairs: list[tuple[int, Reported]] = []  # passage, what was reported of it
     stray: list[Reported] = []
     shown: Counter[int] = Counter()
-    for frame in frames:
+    for frame in range(truth.frames) if frames is None else sorted(set(frames)):
         places, faces = truth.rows(frame), by_frame.get(frame, [])
         passages, visible = truth.passage[places], truth.visible[places] >= MIN_VISIBLE
         shown.update(passages[visible].tolist())

@@ -22,7 +22,7 @@ from .scene_paths import BOX_IN_HEAD, Passage, SceneRules, draw_passages
 from .scene_truth import Truth, stamp
 
 # Part of the key of what is kept: raise it when the same draw gives other pictures.
-VERSION: Final = 1
+VERSION: Final = 2
 # The head within its picture: centre, half axes and softness of the ellipse that is shown, px.
 _CENTRE, _AXES, _SOFT = (120, 122), (54, 76), 5.0
 _NOISES: Final = 4
@@ -222,11 +222,13 @@ class _Recorder:
         stream: Any = self._container.add_stream("libx264", rate=rules.fps)
         stream.width, stream.height = rules.width, rules.height
         stream.pix_fmt = "yuv420p"
-        # No B frames: cameras send none, and the last frame must not wait for the next.
+        # No B frames: cameras send none. One slice a frame: RTP servers that repeat the parameter
+        # sets before key frames cut those with several slices in two.
         stream.options = {
             "crf": str(crf),
             "preset": "veryfast",
-            "tune": "zerolatency",
+            "bf": "0",
+            "x264-params": "sliced-threads=0:slices=1",
             "g": str(rules.fps),
         }
         self._stream = stream

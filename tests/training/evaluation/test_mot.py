@@ -103,9 +103,9 @@ def test_hidden_faces_neither_help_nor_harm() -> None:
         assert found.passages == 0
 
 
-def test_only_every_nth_frame_counts() -> None:
+def test_only_the_frames_asked_for_count() -> None:
     reported = seen(range(0, 10, 5), LEFT, 1, "ann")
-    assert score(truth(names=("ann",)), reported, every=5).names == IdCounts(2, 0, 0)
+    assert score(truth(names=("ann",)), reported, frames=range(0, 10, 5)).names == IdCounts(2, 0, 0)
 
 
 def test_time_to_name_counts_from_full_view() -> None:

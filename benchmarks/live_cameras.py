@@ -1,0 +1,218 @@
+"""Cameras over RTSP from a real server on loopback: how many are kept up with, and how well."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from facestream.pipeline import Pipeline, Settings
+from facestream.pipeline.bench.contenders import Task as BenchTask
+from facestream.pipeline.bench.contenders import frames_of
+from facestream.pipeline.sinks.base import Sink
+from facestream.pipeline.sources import SourceSpec
+from facestream.pipeline.types import FrameResult
+from facestream.training.evaluation.mot import Score, total
+from facestream.training.evaluation.scene_truth import read_stamp
+
+from tests.servers.rtsp import RtspServer
+
+from .live_files import Sheet, cpu_seconds, reported_of
+from .live_scenes import Scene, Show, tape_of
+
+# A camera is kept up with when its frames are this young and so many of those due are searched.
+MAX_AGE_P95 = 0.5
+LEAST_SEARCHED = 0.95
+# Seconds after which a run without any result is given up.
+GIVE_UP = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measurement: so many cameras, every N-th frame searched, for so long."""
+
+    cameras: int
+    every: int
+    warm_up: float
+    seconds: float
+    threads: int
+
+
+@dataclass(slots=True)
+class _Lap:
+    """One time through a scene."""
+
+    sheet: Sheet = field(default_factory=Sheet)
+    frames: list[int] = field(default_factory=list)
+
+
+class _Watch(Sink):
+    """Counts, times and keeps what the cameras showed, once all of them have been seen."""
+
+    def __init__(self, scenes: dict[str, Scene], point: Point) -> None:
+        self.ages: list[float] = []
+        self.searched: Counter[str] = Counter()
+        self.laps: dict[str, list[_Lap]] = {name: [] for name in scenes}
+        self.started: float | None = None
+        self.ended: float | None = None
+        self.cpu = 0.0
+        self._fps = {name: scene.truth.fps for name, scene in scenes.items()}
+        self._seen: set[str] = set()
+        self._point = point
+        self._all_there: float | None = None
+
+    def write(self, result: FrameResult) -> None:
+        now = time.monotonic()
+        self._seen.add(result.frame.source)
+        if self._all_there is None and len(self._seen) == self._point.cameras:
+            self._all_there = now
+        if self._all_there is None or now < self._all_there + self._point.warm_up:
+            return
+        if self.started is None:
+            self.started, self.cpu = now, -cpu_seconds()
+        if self.ended is None and now >= self.started + self._point.seconds:
+            self.ended, self.cpu = now, self.cpu + cpu_seconds()
+        if self.ended is None and result.detected:
+            self._count(result, now)
+
+    def _count(self, result: FrameResult, now: float) -> None:
+        source, age = result.frame.source, now - result.frame.captured_at
+        self.ages.append(age)
+        self.searched[source] += 1
+        number = read_stamp(result.frame.image)
+        if number is None:
+            return
+        laps = self.laps[source]
+        if not laps or (laps[-1].frames and number < laps[-1].frames[-1]):
+            laps.append(_Lap())
+        laps[-1].frames.append(number)
+        for face in reported_of(result, number):
+            laps[-1].sheet.add(face, seconds=number / self._fps[source] + age)
+
+
+def cameras_point(show: Show, point: Point) -> dict[str, Any]:
+    """Measure one point, in this process.
+
+    Returns:
+        Searched against due frames, ages, drops, CPU, identities; ``sustained`` says whether it
+        kept up.
+    """
+    few = [scene for scene in show.scenes if scene.at_once <= 2]
+    chosen = [few[n % len(few)] for n in range(point.cameras)]
+    length = point.warm_up + point.seconds + GIVE_UP
+    mounts = {f"/camera{n}": tape_of(s, seconds=length) for n, s in enumerate(chosen)}
+    settings = Settings().with_values(
+        {"tracking.detect_every": point.every, "runtime.threads": point.threads}
+    )
+    names = [f"camera {n}" for n in range(point.cameras)]
+    scenes = dict(zip(names, chosen, strict=True))
+    watch = _Watch(scenes, point)
+    with RtspServer(mounts) as server:
+        urls = [server.url(path) for path in mounts]
+        specs = [SourceSpec("url", url, name) for url, name in zip(urls, names, strict=True)]
+        with Pipeline(
+            specs, gallery=show.gallery, settings=settings, sinks=[watch], frames="searched"
+        ) as pipeline:
+            pipeline.warm_up(next(frames_of(BenchTask(chosen[0].clip))))
+            served = _Meter(server.pid)
+            _run(pipeline, watch, served, limit=length - 5)
+            report = pipeline.report()
+    return {
+        **_figures(point, watch, chosen[0].truth.fps),
+        "server_cpu": served.share,
+        "dropped": report.dropped,
+        **_identities(watch, scenes),
+    }
+
+
+def _run(pipeline: Pipeline, watch: _Watch, served: _Meter, *, limit: float) -> None:
+    """Until the sink has seen enough, or for too long."""
+    over = threading.Event()
+
+    def guard() -> None:
+        give_up = time.monotonic() + limit
+        while watch.ended is None and time.monotonic() < give_up and not over.is_set():
+            served.look(watch.started is not None)
+            over.wait(0.2)
+        pipeline.stop()
+
+    thread = threading.Thread(target=guard, name="guard")
+    thread.start()
+    try:
+        pipeline.run()
+    finally:
+        over.set()
+        thread.join()
+
+
+class _Meter:
+    """CPU of the server's process while the cameras are watched."""
+
+    def __init__(self, pid: int) -> None:
+        self._stat = Path(f"/proc/{pid}/stat")
+        self._first: tuple[float, float] | None = None
+        self.share = float("nan")
+
+    def look(self, counting: bool) -> None:
+        """Call it now and then."""
+        fields = self._stat.read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        now = time.monotonic()
+        if counting and self._first is None:
+            self._first = (now, used)
+        elif self._first is not None and now > self._first[0]:
+            self.share = (used - self._first[1]) / (now - self._first[0])
+
+
+def _figures(point: Point, watch: _Watch, fps: float) -> dict[str, Any]:
+    if watch.started is None:
+        return {**_asked(point), "sustained": False, "problem": "not every camera was seen"}
+    end = watch.ended if watch.ended is not None else time.monotonic()
+    seconds = end - watch.started
+    due = fps / point.every
+    rates = [watch.searched[name] / seconds for name in watch.laps]
+    p50, p95, p99 = (float(v) for v in np.quantile(watch.ages or [np.inf], [0.5, 0.95, 0.99]))
+    share = sum(rates) / (due * point.cameras)
+    return {
+        **_asked(point),
+        "seconds": seconds,
+        "due_per_camera": due,
+        "searched_per_camera": sum(rates) / point.cameras,
+        "searched_share": share,
+        "searched_share_of_the_worst": min(rates) / due,
+        "age_p50": p50,
+        "age_p95": p95,
+        "age_p99": p99,
+        "cpu": watch.cpu / seconds if watch.ended is not None else None,
+        "sustained": bool(p95 < MAX_AGE_P95 and share >= LEAST_SEARCHED),
+    }
+
+
+def _asked(point: Point) -> dict[str, Any]:
+    return {"cameras": point.cameras, "detect_every": point.every}
+
+
+def _identities(watch: _Watch, scenes: dict[str, Scene]) -> dict[str, Any]:
+    """Scored on the frames that were searched."""
+    scores: list[Score] = [
+        lap.sheet.score(scenes[name], frames=lap.frames)
+        for name, laps in watch.laps.items()
+        for lap in laps
+    ]
+    return total(scores)
+
+
+def most_cameras(points: Sequence[dict[str, Any]]) -> int:
+    """The most cameras that were kept up with, with all fewer ones measured kept up with too."""
+    most = 0
+    for row in sorted(points, key=lambda r: int(r["cameras"])):
+        if not row["sustained"]:
+            break
+        most = int(row["cameras"])
+    return most
