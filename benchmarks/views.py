@@ -53,7 +53,7 @@ def views(height: int) -> dict[str, View]:
 
 def frames(clip: Path, height: int, count: int) -> list[Image]:
     """Frames of a clip, some way apart, at this height."""
-    found = []
+    found: list[Image] = []
     with av.open(str(clip)) as container:
         step = max(1, container.streams.video[0].frames // count)
         for index, frame in enumerate(container.decode(video=0)):

@@ -110,7 +110,7 @@ def _even(length: int) -> int:
     return length + length % STRIDE
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)  # under a byte a pixel of a sheet
 def cell_map(sheet: Sheet) -> CellMap:
     """The map of a sheet's cells."""
     shape = (sheet.height // STRIDE - _BORDER, sheet.width // STRIDE - _BORDER)
