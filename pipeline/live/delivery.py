@@ -50,6 +50,7 @@ class Delivery:
         self._clock = LiveClock()
         self._index = 0
         self._corrupt = 0  # of the connections before this one
+        self._source: Source | None = None
         self._lock = threading.Lock()
         self._welcome: Session | None = None
         self._closed = False
@@ -65,7 +66,8 @@ class Delivery:
         with self._lock:
             self._welcome = session
             self._clock.reconnected()
-            self._corrupt = self._state.corrupt
+            self._count_corrupt()
+            self._corrupt, self._source = self._state.corrupt, None
 
     def close(self) -> None:
         """No more frames; those that wait are still handed on."""
@@ -91,8 +93,9 @@ class Delivery:
             with self._lock:
                 if session is not self._welcome:
                     return "broken"
+                self._source = source
                 self._put_newest(picture, now, source.info.period)
-                self._state.corrupt = self._corrupt + source.corrupt
+                self._count_corrupt()
                 if self._index == self._options.max_frames:
                     return "complete"
             session.saw_frame(now, frozen=frozen.look(picture.sample, now))
@@ -136,6 +139,10 @@ class Delivery:
             state.corrupt = source.corrupt
             state.problems += source.problems
         return "complete"
+
+    def _count_corrupt(self) -> None:
+        if self._source is not None:
+            self._state.corrupt = self._corrupt + self._source.corrupt
 
     def _count_skipped(self, source: Source) -> None:
         more = source.skipped - self._state.skipped

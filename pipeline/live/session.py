@@ -51,6 +51,7 @@ class Session:
         self.reason = "the stream ended"
         self.retry: Retry = "soon"
         self.error: BaseException | None = None
+        self._alone = False  # the last frame is the first after a silence
         self._open_source = open_source
         self._read = read
         self._notify = notify
@@ -70,7 +71,7 @@ class Session:
     @property
     def progress(self) -> Progress:
         """For the watchdog."""
-        return Progress(self.started, self.last_frame, self.busy, self.frozen)
+        return Progress(self.started, self.last_frame, self.busy, self.frozen, self._alone)
 
     @property
     def seconds(self) -> float:
@@ -82,6 +83,7 @@ class Session:
     def saw_frame(self, now: float, *, frozen: bool = False) -> None:
         """A frame came; called by ``read``."""
         news = self.alert or frozen != self.frozen or self.first_frame is None
+        self._alone = self.alert and not self.frozen and not self._alone
         self.last_frame = now
         self.frozen = frozen
         if self.first_frame is None:

@@ -103,17 +103,10 @@ class Status:
             tail = f": {reason}" if reason else ""
             log.log(level, "%s: %s%s", self._state.name, state, tail)
 
-    def _change(
-        self,
-        state: State,
-        reason: str | None,
-        *,
-        retry_in: float | None = None,
-        again: bool = False,
-    ) -> bool:
-        """False when it is in this state already (and that need not be told again)."""
+    def _change(self, state: State, reason: str | None, *, retry_in: float | None = None) -> bool:
+        """False when it is in this state already; ``retrying`` is told again all the same."""
         previous = self._state.state
-        if state == previous and not again:
+        if state == previous and retry_in is None:
             return False
         self._state.state = state
         name = self._state.name

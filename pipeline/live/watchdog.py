@@ -18,12 +18,15 @@ class Progress:
         last_frame: when the last frame came, None before the first.
         busy: our side makes it wait (a file whose lane is full).
         frozen: the picture does not change.
+        alone: the last frame is the first after a silence. Readers that time out give what they
+            still held: only a second frame shows that the source is back.
     """
 
     started: float
     last_frame: float | None = None
     busy: bool = False
     frozen: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,9 @@ class Watchdog:
         if idle >= self.lost_after + _GRACE:
             return Verdict("lost", f"no frame for {self.lost_after:g} s")
         lost_in = self.lost_after + _GRACE - idle
-        if idle >= self.stall_after:
+        if idle >= self.stall_after or progress.alone:
             return Verdict("stalled", f"no frame for {self.stall_after:g} s", lost_in)
         if progress.frozen:
-            why = f"the picture does not change since {self.frozen_after:g} s"
+            why = f"the picture has not changed for {self.frozen_after:g} s"
             return Verdict("stalled", why, self.stall_after - idle)
         return Verdict("live", recheck=min(lost_in, self.stall_after - idle))

@@ -152,6 +152,7 @@ class Decoder:
         self._container = container
         self._stream = stream
         self._stopped = stopped
+        self._low = latency == "low"
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         self._converter = Converter(float(stream.sample_aspect_ratio or 1))
 
@@ -168,7 +169,8 @@ class Decoder:
                 yield from self._pictures(self._decode(packet))
         except av.error.FFmpegError as error:
             broken = error
-        if not self._stopped():
+        # What a lost camera's decoder still held is older than the time-out: no sign of life.
+        if not self._stopped() and (broken is None or not self._low):
             yield from self._pictures(self._decode(None))
         if broken is not None:
             raise broken

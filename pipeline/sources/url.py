@@ -108,8 +108,10 @@ def _why(error: av.error.FFmpegError, url: str) -> tuple[str, Retry]:
             return why, "slowly"
     if isinstance(error, av.error.ProtocolNotFoundError):
         return reason(error), "never"
-    if error.errno == _EIO and not _resolves(url):
-        return "the name of the host is not known (DNS)", "soon"
+    if error.errno == _EIO:
+        if not _resolves(url):
+            return "the name of the host is not known (DNS)", "soon"
+        return "the connection broke, or what comes is no video (input/output error)", "soon"
     return reason(error), "soon"
 
 
