@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ..types import Floats
@@ -68,16 +67,13 @@ def _scores(motion: Motion, detected: Floats, at: float, min_iou: float) -> Numb
     return score
 
 
-def _doubtful(score: NDArray[Any], pairs: list[tuple[int, int]]) -> set[int]:
-    if len(pairs) == 0 or score.shape == (1, 1):
+def _doubtful(score: Numbers, pairs: list[tuple[int, int]]) -> set[int]:
+    if not pairs or score.size == 1:
         return set()
-    found = set()
-    for row, column in pairs:
-        mine = score[row, column]
-        others = max(
-            np.delete(score[row], column).max(initial=-np.inf),
-            np.delete(score[:, column], row).max(initial=-np.inf),
-        )
-        if others > 0 and others > mine - DOUBT:
-            found.add(row)
-    return found
+    rows, columns = np.array(pairs, np.intp).T
+    mine = score[rows, columns]
+    rest = score.copy()
+    rest[rows, columns] = -np.inf
+    others = np.maximum(rest.max(axis=1)[rows], rest.max(axis=0)[columns])
+    doubt = others > np.maximum(mine - DOUBT, 0.0)
+    return {int(row) for row in rows[doubt]}

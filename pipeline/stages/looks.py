@@ -45,7 +45,7 @@ class LookPolicy:
     """When a followed face is embedded again.
 
     Neighbouring frames say nearly the same about identity, so ``budget`` embeds a new face at
-    once and again soon, then when there is something new: a better picture, another pose, or
+    once and once again soon, then when there is something new: a better picture, another pose, or
     time passed, with pauses that double while nothing else gives a reason. A face that is named
     and sure gets long pauses at once. ``every`` embeds all of them.
 
@@ -63,7 +63,7 @@ class LookPolicy:
 
     policy: Policy = "budget"
     max_looks: int = 40
-    first: int = 3
+    first: int = 2
     first_seconds: float = 0.1
     better: float = 1.25
     worth: float = 0.7

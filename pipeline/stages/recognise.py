@@ -12,7 +12,7 @@ import numpy as np
 
 from ..events import TrackEvent
 from ..metrics import Metrics
-from ..types import Faces, Floats, Frame, FrameResult, Image
+from ..types import Floats, Frame, FrameResult, Image
 from ..vision.align import align_faces
 from ..vision.quality import quality
 from .looks import LookPolicy, poses_of
@@ -187,9 +187,14 @@ class RecogniseStage:
         if not result.detected:
             followers, boxes = tracker.expected(frame.pts)
             return _Pending(result, ended, followers, boxes)
+        rules = source.rules
+        # Where the next detection comes soon, a new face waits for it: boxes that are found once
+        # only are seldom faces.
+        soon = frame.pts - tracker.searched_at < rules.looks.first_seconds
+        patient = soon and rules.telling.min_faces > 1 and not frame.still
         followers = tracker.associate(faces.boxes, at=frame.pts)
         item = _Pending(result, ended, followers, faces.boxes, quality=quality(faces))
-        item.rows = _looks(source.rules.looks, followers, faces, item.quality, frame.pts)
+        item.rows = _looks(item, rules.looks, least=2 if patient else 1)
         return item
 
     def _embed(self, pending: Sequence[_Pending]) -> tuple[Floats, Floats]:
@@ -219,17 +224,23 @@ class RecogniseStage:
         return replace(result, tracks=tuple(tracks))
 
 
-def _looks(
-    policy: LookPolicy, followers: Sequence[Follower], faces: Faces, worth: Floats, pts: float
-) -> list[int]:
-    """The rows to embed, noted in the followers' plans."""
+def _looks(item: _Pending, policy: LookPolicy, *, least: int) -> list[int]:
+    """The rows to embed, noted in the followers' plans; none found less than ``least`` times."""
+    followers, pts = item.followers, item.result.frame.pts
+    if policy.policy == "every":
+        return list(range(len(followers)))
+    ready = [f.faces >= least and policy.may(f.plan, pts=pts) for f in followers]
+    if not any(ready):
+        return []
     rows = []
-    for row, pose in enumerate(poses_of(faces.landmarks)):
+    for row, pose in enumerate(poses_of(item.result.faces.landmarks)):
         follower = followers[row]
+        if not ready[row]:
+            continue
         standing = "open" if follower.sighting is None else follower.sighting.standing
-        value, plan = float(worth[row]), follower.plan
+        value, plan = float(item.quality[row]), follower.plan
         wanted = policy.wants(plan, quality=value, pose=pose, pts=pts, standing=standing)
-        if wanted or (follower.doubtful and policy.may(plan, pts=pts)):
+        if wanted or follower.doubtful:
             policy.plan(plan, quality=value, pose=pose, pts=pts, standing=standing)
             rows.append(row)
     return rows

@@ -27,7 +27,7 @@ class Candidate:
 
     Attributes:
         mu: D float32.
-        own: the sighting of its follower; None for a new face.
+        own: the sighting of its follower, without looks when it is new; None when there is none.
         doubtful: its follower may have been exchanged with another.
     """
 
@@ -64,21 +64,23 @@ def settle(looks: Sequence[Candidate], lost: Sequence[Sighting]) -> list[Sightin
 
 
 def _in_question(looks: Sequence[Candidate], lost: Sequence[Sighting]) -> bool:
+    """True when a face is new, in doubt, or does not look like itself."""
     for look in looks:
-        if look.own is None:
-            if any(s.template.looks for s in lost) or any(o.own for o in looks):
+        own = look.own
+        if own is None or not own.template.looks:
+            if lost or len(looks) > 1:
                 return True
-        elif look.own.template.looks and (
-            look.doubtful or look.own.template.similarity(look.mu) < REJOIN_SIMILARITY
-        ):
+        elif look.doubtful or own.template.similarity(look.mu) < REJOIN_SIMILARITY:
             return True
     return False
 
 
 def _gain(look: Candidate, sighting: Sighting) -> float:
+    """What speaks for this sighting, against a new one (0)."""
+    own = sighting is look.own
     if not sighting.template.looks:
-        return STAY_LEAD if sighting is look.own else -1e3
+        return STAY_LEAD if own else -1e3
     similarity = sighting.template.similarity(look.mu)
-    if sighting is look.own:
-        return similarity - SPLIT_SIMILARITY + STAY_LEAD if similarity >= SPLIT_SIMILARITY else -1e3
-    return similarity - SPLIT_SIMILARITY if similarity >= REJOIN_SIMILARITY else -1e3
+    if similarity < (SPLIT_SIMILARITY if own else REJOIN_SIMILARITY):
+        return -1e3
+    return similarity - SPLIT_SIMILARITY + (STAY_LEAD if own else 0.0)

@@ -122,8 +122,10 @@ class SourceSightings:
                 follower.plan = LookPlan(count=1, at=frame.pts)
             else:
                 self._hand_over(after, follower, instead=None if own in given else own)
-        for _, own, _ in moved:
+        for _, own, after in moved:
             if own is not None and self._followed[own.track_id].sighting is not own:
+                if after is not None and not own.told.appeared:
+                    after.faces += own.faces  # it was the same face all along
                 self._end(own)
 
     def _hand_over(
@@ -134,7 +136,7 @@ class SourceSightings:
         if old.sighting is sighting:
             # A lost one. Should its follower find a face again, it is the other's or a new one.
             old.sighting, old.plan, old.released = None, LookPlan(), True
-            if instead is not None:
+            if instead is not None and instead.template.looks:
                 self._follow(instead, old)
         self._follow(sighting, follower)
 

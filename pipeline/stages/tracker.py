@@ -32,6 +32,7 @@ class Follower:
     Attributes:
         number: unique within its source.
         seen_at: presentation time of its last detection.
+        faces: detections so far.
         doubtful: its last detection could as well have been another follower's.
         plan: when its face is looked at.
         sighting: whose face it is; None until the first frame was named.
@@ -40,6 +41,7 @@ class Follower:
 
     number: int
     seen_at: float
+    faces: int = 1
     doubtful: bool = False
     plan: LookPlan = field(default_factory=LookPlan)
     sighting: Sighting | None = None
@@ -47,7 +49,12 @@ class Follower:
 
 
 class SourceTracker:
-    """Follows the faces of one source. Not thread-safe: one worker owns it."""
+    """Follows the faces of one source. Not thread-safe: one worker owns it.
+
+    Attributes:
+        searched_at: presentation time of the last frame that was searched for faces.
+        followers: those not let go, a row of the motion each.
+    """
 
     def __init__(self, *, min_iou: float, absence_seconds: float) -> None:
         self._numbers = itertools.count(1)
@@ -56,17 +63,18 @@ class SourceTracker:
         self._motion = Motion()
         self._thumbnail: Image | None = None
         self._unrest = 0.0
-        self._searched_at = -np.inf
+        self.searched_at = -np.inf
         self.followers: list[Follower] = []
 
     def associate(self, boxes: Floats, *, at: float) -> list[Follower]:
         """The follower of each detection N×4 (float32), in their order."""
-        self._searched_at = at
+        self.searched_at = at
         pairs, doubtful = associate(self._motion, boxes, at=at, min_iou=self._min_iou)
         found: list[Follower | None] = [None] * len(boxes)
         for row, face in pairs:
             follower = self.followers[row]
             follower.seen_at, follower.doubtful = at, row in doubtful
+            follower.faces += 1
             found[face] = follower
         if pairs:
             rows = np.array(pairs, np.intp)
@@ -82,7 +90,7 @@ class SourceTracker:
 
     def expected(self, at: float) -> tuple[list[Follower], Floats]:
         """The followers found in the last searched frame, and their boxes N×4 at this time."""
-        rows = [r for r, f in enumerate(self.followers) if f.seen_at == self._searched_at]
+        rows = [r for r, f in enumerate(self.followers) if f.seen_at == self.searched_at]
         if not rows:
             return [], np.zeros((0, 4), np.float32)
         return [self.followers[row] for row in rows], self._motion.expected(at)[rows]
