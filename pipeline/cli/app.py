@@ -6,7 +6,6 @@ but some input was unreadable or truncated, 130 interrupted (the files are compl
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,19 +14,10 @@ import typer
 from .bench import bench_app
 from .cameras import cameras_app
 from .demo import demo_app
+from .flags import EXAMPLES, Backend, Config, Gallery, MinFace
 from .gallery import gallery_app
 from .gate import guarded
-
-EXAMPLES = "[bold]Examples[/bold]"
-
-
-class BackendName(StrEnum):
-    """What runs the networks."""
-
-    AUTO = "auto"
-    OPENVINO = "openvino"
-    TORCH = "torch"
-
+from .run_command import RUN_EPILOG, run
 
 app = typer.Typer(
     name="facestream",
@@ -36,6 +26,7 @@ app = typer.Typer(
         f"{EXAMPLES}\n\n"
         "facestream gallery add 'Ada Lovelace' ada1.jpg ada2.jpg\n\n"
         "facestream run party.mp4 --out seen\n\n"
+        "facestream run rtsp://camera/stream --events seen.jsonl --restream :8080\n\n"
         "facestream doctor"
     ),
     no_args_is_help=True,
@@ -43,32 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Gallery = Annotated[
-    Path | None,
-    typer.Option(
-        "--gallery",
-        "-g",
-        metavar="PATH",
-        help="Gallery of known people. Default: the one 'facestream gallery add' writes.",
-    ),
-]
-MinFace = Annotated[
-    int | None,
-    typer.Option("--min-face", metavar="PX", help="Smallest face to look for, in pixels. [40]"),
-]
-Backend = Annotated[
-    BackendName | None,
-    typer.Option("--backend", help="What runs the networks. [auto]"),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE.toml",
-        help="Settings; flags given here win. 'facestream config' prints all of them.",
-    ),
-]
 
 
 def _version(wanted: bool) -> None:
@@ -96,96 +61,7 @@ def _options(
     set_up_logging(debug=debug)
 
 
-@app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream run party.mp4 --out seen\n\n"
-        "facestream run 'clips/*.mp4' --gallery friends.db --events seen.jsonl\n\n"
-        "facestream run 0 --annotate webcam.mp4 --max-frames 300\n\n"
-        "facestream run big.mp4 --detect-every 5 --min-face 80 --events - | jq .name\n\n"
-        "Ctrl-C stops and completes the files; a second one aborts. Exit status: 0 all good, "
-        "1 a stage failed, 2 wrong usage, 3 some input was unreadable or truncated, "
-        "130 interrupted."
-    )
-)
-def run(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="A video file, a folder or glob of videos or images, a camera number, or a URL.",
-            show_default=False,
-        ),
-    ],
-    gallery: Gallery = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Write everything into this folder: events.jsonl, annotated.mp4, the best "
-            "picture of each sighting, report.json.",
-        ),
-    ] = None,
-    annotate: Annotated[
-        Path | None,
-        typer.Option(
-            "--annotate",
-            metavar="FILE.mp4",
-            help="Write the video with boxes and names (FILE-<source>.mp4 each for several).",
-        ),
-    ] = None,
-    events: Annotated[
-        str | None,
-        typer.Option(
-            "--events", metavar="FILE.jsonl", help="Write a JSON line per sighting; - for stdout."
-        ),
-    ] = None,
-    detect_every: Annotated[
-        int | None,
-        typer.Option("--detect-every", metavar="N", help="Look for faces on every N-th frame. [1]"),
-    ] = None,
-    min_face: MinFace = None,
-    backend: Backend = None,
-    max_frames: Annotated[
-        int | None,
-        typer.Option("--max-frames", metavar="N", help="Stop each source after N frames."),
-    ] = None,
-    config: Config = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            "--report", metavar="FILE.json", help="Write counts, stage times and queues as JSON."
-        ),
-    ] = None,
-    no_video: Annotated[
-        bool, typer.Option("--no-video", help="With --out: leave out annotated.mp4.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also print stage times and queues.")
-    ] = False,
-) -> None:
-    """Watch videos, cameras or pictures and say who was seen, when, and how sure."""
-    from .run import Request, run_sources
-
-    flags = {
-        "tracking.detect_every": detect_every,
-        "detector.min_face": min_face,
-        "runtime.backend": None if backend is None else backend.value,
-        "runtime.max_frames": max_frames,
-    }
-    request = Request(
-        sources=sources,
-        gallery=gallery,
-        out=out,
-        annotate=annotate,
-        events=events,
-        report=report,
-        video=not no_video,
-        verbose=verbose,
-    )
-    raise typer.Exit(run_sources(request, config=config, flags=flags))
+app.command(epilog=RUN_EPILOG)(run)
 
 
 @app.command(
@@ -276,9 +152,9 @@ def doctor(
     raise typer.Exit(diagnose("json" if as_json else "table"))
 
 
-@app.command(epilog=f"{EXAMPLES}\n\nfacestream schema > sighting.schema.json")
+@app.command(epilog=f"{EXAMPLES}\n\nfacestream schema > events.schema.json")
 def schema() -> None:
-    """Print the JSON Schema of a line of events.jsonl."""
+    """Print the JSON Schema of a line of events.jsonl, for all types of events."""
     import json
 
     from ..events import json_schema

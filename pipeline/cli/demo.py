@@ -33,7 +33,8 @@ def demo(
     from ..sinks.files import make_folder
     from .console import stdout
     from .demo_clip import portraits, write_clip
-    from .run import Request, run_sources
+    from .outputs import Request
+    from .run import run_sources
 
     portrait, _ = portraits()
     folder = make_folder(out)
@@ -48,14 +49,5 @@ def demo(
     console.print(
         f"[bold]3.[/bold] facestream run {clip} --gallery {people} --out {folder}", highlight=False
     )
-    request = Request(
-        sources=[str(clip)],
-        gallery=people,
-        out=folder,
-        annotate=None,
-        events=None,
-        report=None,
-        video=True,
-        verbose=False,
-    )
+    request = Request([str(clip)], gallery=people, out=folder)
     raise typer.Exit(run_sources(request, config=None, flags={}))

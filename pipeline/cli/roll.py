@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class Seen:
     """One person (or all unknown ones) in one source.
 
     Attributes:
-        spans: start and end of each sighting, in seconds of the source; the first few.
+        spans: start and end of each sighting, in words; the first few.
         best: the sighting with the highest similarity.
         picture: where its picture is kept, or None.
         reasons: why they are unknown.
@@ -35,7 +36,7 @@ class Seen:
     picture: Path | None = None
     count: int = 0
     seconds: float = 0.0
-    spans: list[tuple[float, float]] = field(default_factory=list)
+    spans: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,9 +56,14 @@ class Seen:
 
 
 class RollSink(Sink):
-    """Counts sightings per source and person; memory grows with people, not with time."""
+    """Counts sightings per source and person; memory grows with people, not with time.
 
-    def __init__(self) -> None:
+    Args:
+        live: names of the sources whose times are those of the day.
+    """
+
+    def __init__(self, *, live: Collection[str] = ()) -> None:
+        self._live = frozenset(live)
         self._seen: dict[tuple[str, int | None], Seen] = {}
         self.pictures_below: Path | None = None
         """The folder that the events' picture paths are relative to."""
@@ -71,8 +77,8 @@ class RollSink(Sink):
             seen = self._seen[key] = Seen(event.source, event.name, event.person_id, event)
         seen.count += 1
         seen.seconds += event.end.pts - event.start.pts
-        if len(seen.spans) <= SPANS_SHOWN:
-            seen.spans.append((event.start.pts, event.end.pts))
+        if len(seen.spans) < SPANS_SHOWN:
+            seen.spans.append(self._span(event))
         if event.reason is not None:
             seen.reasons[event.reason] += 1
         if seen.picture is None or event.similarity > seen.best.similarity:
@@ -80,6 +86,13 @@ class RollSink(Sink):
             seen.best = event.with_image(None)
             if event.picture is not None:
                 seen.picture = (self.pictures_below or Path()) / event.picture
+
+    def _span(self, event: Left) -> str:
+        if event.source in self._live:
+            start, end = (f"{m.utc.astimezone():%H:%M:%S}" for m in (event.start, event.end))
+        else:
+            start, end = clock(event.start.pts), clock(event.end.pts)
+        return start if start == end else f"{start}–{end}"
 
     def people(self) -> list[Seen]:
         """Those with a name first, then the unknown; within that by source and time seen."""
@@ -136,9 +149,5 @@ def _short(path: Path) -> str:
 
 
 def _spans(seen: Seen) -> str:
-    shown = [
-        clock(start) if clock(start) == clock(end) else f"{clock(start)}–{clock(end)}"
-        for start, end in seen.spans[:SPANS_SHOWN]
-    ]
-    more = seen.count - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    more = seen.count - len(seen.spans)
+    return ", ".join(seen.spans) + (f" and {more} more" if more else "")

@@ -5,55 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..addresses import Address
 from ..config import Settings, default_gallery_path, load_settings
-from ..errors import OutputError, SourceError
+from ..errors import OutputError, SourceError, UsageError
+from ..metrics import BUILD_INFO, OUTPUT_DROPPED
 from ..pipeline import Pipeline
+from ..readers import expanded
 from ..report import Report
-from ..sinks.base import Sink
-from ..sinks.files import check_writable, make_folder
-from ..sinks.jsonl import JsonlSink
-from ..sinks.pictures import PicturesSink
-from ..sinks.video import VideoSink
-from ..sources import expand_sources
 from .console import muted, plural, stderr, stdout
 from .gate import BAD_INPUT, INTERRUPTED
+from .outputs import Outputs, Request, open_outputs
 from .progress import show_progress
 from .roll import RollSink, people_table
 from .signals import stopping_on_signals
-from .tables import report_tables
+from .tables import live_table, report_tables
+from .versions import facestream_version
 
+if TYPE_CHECKING:
+    from ..metrics.prometheus import MetricsServer
+
+FILES_SHOWN = 8
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asked for."""
-
-    sources: Sequence[str]
-    gallery: Path | None
-    out: Path | None
-    annotate: Path | None
-    events: str | None
-    report: Path | None
-    video: bool
-    verbose: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """Where results go; each part may be missing."""
-
-    sinks: tuple[Sink, ...]
-    roll: RollSink
-    video: VideoSink | None
-    files: tuple[Path, ...]
-    report: Path | None
 
 
 def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, Any]) -> int:
@@ -64,17 +41,34 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
         StageFailed: the run broke.
     """
     settings = load_settings(file=config, environment=os.environ, flags=flags)
+    sources = list(request.sources) or [n for n, c in settings.cameras.items() if c.enabled]
+    if not sources:
+        raise UsageError(
+            "no SOURCE is given and the settings have no camera; name a video, a camera or a URL "
+            "(see 'facestream run --help')"
+        )
+    specs, _ = expanded(sources, settings)
     gallery = chosen_gallery(request.gallery)
-    outputs = open_outputs(request)
+    outputs = open_outputs(request, settings, specs)
     with ExitStack() as stack:
         for sink in outputs.sinks:
             # The pipeline closes them after a run; this is for one that never begins.
             stack.callback(sink.close)
         pipeline = stack.enter_context(
-            Pipeline(request.sources, gallery=gallery, settings=settings, sinks=outputs.sinks)
+            Pipeline(
+                sources,
+                gallery=gallery,
+                settings=settings,
+                sinks=outputs.sinks,
+                frames=outputs.needs,
+            )
         )
+        if request.metrics is not None:
+            stack.enter_context(_serve_metrics(pipeline, request.metrics))
+        if outputs.show is not None:
+            outputs.show.on_quit = pipeline.stop
         stack.enter_context(stopping_on_signals(pipeline.stop))
-        if len(request.sources) == 1:
+        if len(sources) == 1:
             # What is wrong with the only source is told once, at the end, which is then at hand.
             stack.enter_context(muted("facestream.pipeline.reader"))
         with show_progress(pipeline.progress):
@@ -86,7 +80,22 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
         if outputs.report is not None:
             write_report(outputs.report, report, settings, outputs.roll)
         _summarise(request, report, outputs)
+        left_out = int(pipeline.metrics.value(OUTPUT_DROPPED))
+        if left_out:
+            log.warning(
+                "the annotated video left out %s: it is slower than the frames come",
+                plural(left_out, "frame"),
+            )
         return exit_status(report)
+
+
+def _serve_metrics(pipeline: Pipeline, where: str) -> MetricsServer:
+    from ..metrics.prometheus import MetricsServer
+
+    pipeline.metrics.set(
+        BUILD_INFO, 1, version=facestream_version(), model=pipeline.encoder.model_id
+    )
+    return MetricsServer(pipeline.metrics, Address.parse(where, flag="--metrics"))
 
 
 def chosen_gallery(given: Path | None) -> Path | None:
@@ -103,55 +112,6 @@ def announce_gallery(given: Path | None, used: Path | None) -> None:
         log.info("no gallery, everybody is unknown: 'facestream gallery add NAME PHOTO' makes one")
     elif given is None:
         log.info("used the gallery %s", used)
-
-
-def open_outputs(request: Request) -> Outputs:
-    """Make the sinks; nothing of an earlier run is changed yet.
-
-    Raises:
-        OutputError: one of them cannot be written, or is also a source.
-    """
-    folder = None if request.out is None else make_folder(request.out)
-    events, annotate, report = request.events, request.annotate, request.report
-    if folder is not None:
-        events = events or str(folder / "events.jsonl")
-        report = report or folder / "report.json"
-        if request.video:
-            annotate = annotate or folder / "annotated.mp4"
-    if report is not None:
-        check_writable(report)
-    names = _source_files(request.sources)
-    for path in (annotate, events, report):
-        if path is not None and Path(path).resolve() in names:
-            raise OutputError(f"{path} is a source of this run; write the output elsewhere")
-    roll = RollSink()
-    inner: list[Sink] = [roll]
-    files = []
-    if events is not None:
-        inner.append(JsonlSink(events))
-        files += [Path(events)] if events != "-" else []
-    video = None
-    if annotate is not None:
-        video = VideoSink(annotate, naming="single" if len(names) <= 1 else "per_source")
-        inner.append(video)
-    if folder is not None:
-        base = Path(events).parent if events not in (None, "-") else None
-        roll.pictures_below = base
-        inner = [PicturesSink(folder / "pictures", then=inner, relative_to=base)]
-    return Outputs(tuple(inner), roll, video, tuple(files), report)
-
-
-def _source_files(sources: Sequence[str]) -> list[Path]:
-    """Every single source, as a path; those that do not exist are reported by the run."""
-    found: list[Path] = []
-    for source in sources:
-        try:
-            for spec in expand_sources([source]):
-                # A folder of pictures is one source of many files.
-                found.append(Path(spec.location).resolve())
-        except SourceError:
-            found.append(Path(source).resolve())
-    return found
 
 
 def write_report(path: Path, report: Report, settings: Settings, roll: RollSink) -> None:
@@ -190,13 +150,14 @@ def _summarise(request: Request, report: Report, outputs: Outputs) -> None:
     console = stderr() if request.events == "-" else stdout()
     if report.frames:
         console.print(people_table(outputs.roll.people()))
-    files = list(outputs.files)
-    if outputs.video is not None:
-        files += outputs.video.paths.values()
-    if outputs.report is not None:
-        files.append(outputs.report)
+    live = live_table(report)
+    if live is not None:
+        console.print(live)
+    files = outputs.files
     if files:
-        written = ", ".join(str(path) for path in files)
+        written = ", ".join(str(path) for path in files[:FILES_SHOWN])
+        if len(files) > FILES_SHOWN:
+            written += f" and {len(files) - FILES_SHOWN} more"
         console.print(f"Wrote {written}", soft_wrap=True, markup=False)
     console.print(headline(report), soft_wrap=True, markup=False)
     if request.verbose:
@@ -214,6 +175,8 @@ def headline(report: Report) -> str:
         plural(report.sightings, "sighting"),
         f"{report.seconds:.1f} s, {report.fps:.1f} fps",
     ]
+    if report.skipped:
+        parts.insert(1, f"{report.skipped:,} passed over")
     dropped = sum(report.dropped.values())
     if dropped:
         causes = ", ".join(f"{cause} {count}" for cause, count in sorted(report.dropped.items()))

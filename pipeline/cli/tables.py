@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..report import Report
+from .progress import milliseconds
 
 
 def report_tables(report: Report) -> list[Table | str]:
@@ -21,6 +22,25 @@ def report_tables(report: Report) -> list[Table | str]:
         f"{started} · peak memory {report.peak_memory_bytes / 2**20:.0f} MiB · "
         + ", ".join(f"{name}: {backend}" for name, backend in report.backends.items()),
     ]
+
+
+def live_table(report: Report) -> Table | None:
+    """How the live sources fared; None when there was none."""
+    live = [s for s in report.sources if s.state is not None or s.age is not None]
+    if not live:
+        return None
+    columns = ("Source", "State", "Frames", "Dropped", "Restarts", "Age p50/p95/p99")
+    table = _table("Live sources", *columns)
+    for source in live:
+        table.add_row(
+            Text(source.name),
+            source.state or "–",
+            str(source.frames),
+            str(sum(source.dropped.values())),
+            str(source.restarts),
+            "–" if source.age is None else milliseconds(source.age),
+        )
+    return table
 
 
 def _table(title: str, *columns: str) -> Table:

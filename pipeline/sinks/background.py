@@ -13,6 +13,7 @@ from ..types import FrameResult
 from .base import Sink
 
 FRAMES = 16
+IDLE_SECONDS = 1.0
 LATE: Literal["late"] = "late"
 """Cause of a drop: the output is slower than the frames come."""
 
@@ -27,13 +28,22 @@ class BackgroundSink(Sink):
         inner: the sink; closed with this one, from its thread.
         name: of the output, in the metrics.
         frames: most that wait; each holds a whole picture.
+        idle: called about once a second while nothing comes, in the sink's thread.
     """
 
-    def __init__(self, inner: Sink, *, name: str, frames: int = FRAMES) -> None:
+    def __init__(
+        self,
+        inner: Sink,
+        *,
+        name: str,
+        frames: int = FRAMES,
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
         self.needs = inner.needs
         self._inner = inner
         self._name = name
         self._room = frames
+        self._idle = idle
         self._frames = 0
         self._metrics: Metrics | None = None
         self._calls: deque[tuple[bool, Callable[[], None]]] = deque()
@@ -97,10 +107,13 @@ class BackgroundSink(Sink):
     def _work(self) -> None:
         while True:
             with self._ready:
-                self._ready.wait_for(lambda: self._calls or self._closing)
-                if not self._calls:
+                self._ready.wait_for(lambda: self._calls or self._closing, IDLE_SECONDS)
+                if self._calls:
+                    frame, call = self._calls.popleft()
+                elif self._closing:
                     return
-                frame, call = self._calls.popleft()
+                else:
+                    frame, call = False, self._idle
             try:
                 call()
             except Exception as error:  # noqa: BLE001 - raised at the next call

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import cv2
 
@@ -28,17 +29,25 @@ class PicturesSink(Sink):
         then: sinks that get every frame and every (amended) sighting; closed with this one.
         relative_to: folder the path in the event is relative to, usually that of the events
             file; None writes it as ``folder`` is given.
+        earlier: ``replace`` may replace pictures of an earlier run; ``keep`` makes the time (UTC)
+            at which the sighting began a part of the name.
 
     Raises:
         OutputError: the folder cannot be written.
     """
 
     def __init__(
-        self, folder: Path, *, then: Sequence[Sink] = (), relative_to: Path | None = None
+        self,
+        folder: Path,
+        *,
+        then: Sequence[Sink] = (),
+        relative_to: Path | None = None,
+        earlier: Literal["replace", "keep"] = "replace",
     ) -> None:
         self._folder = make_folder(folder)
         self._then = tuple(then)
         self._base = relative_to
+        self._earlier = earlier
         self.needs = "all" if any(sink.needs == "all" for sink in then) else "searched"
 
     def count_in(self, metrics: Metrics) -> None:
@@ -66,8 +75,10 @@ class PicturesSink(Sink):
                 stack.callback(sink.close)
 
     def _save(self, event: Left, image: Image) -> str:
-        name = f"{slug(Path(event.source).stem)}-{event.track_id:04d}-{slug(event.name)}.jpg"
-        path = self._folder / name
+        parts = [slug(Path(event.source).stem), f"{event.track_id:04d}", slug(event.name)]
+        if self._earlier == "keep":
+            parts.insert(1, f"{event.start.utc:%Y-%m-%dT%H-%M-%S}")
+        path = self._folder / f"{'-'.join(parts)}.jpg"
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
         part = path.with_suffix(".part")
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +20,8 @@ from .mp4 import Mp4Writer, index_in_front
 log = logging.getLogger(__name__)
 
 GAP_SECONDS = 5.0
-"""A segment ends when its source is silent for so long, whatever state it says it is in."""
+"""A segment ends when its source is silent, or was lost, for so long."""
+_LOST = ("retrying", "paused", "failed")
 
 
 @dataclass(slots=True)
@@ -33,9 +36,10 @@ class _Open:
 
 @dataclass(slots=True)
 class _Camera:
-    """A source: its segment, if one is open, and the files it has left."""
+    """A source: its segment, if one is open, since when it is lost, and its files."""
 
     label: str
+    lost: float | None = None
     segment: _Open | None = None
     files: list[Path] = field(default_factory=list)
 
@@ -51,6 +55,7 @@ class SegmentsSink(Sink):
         path: ends in ``.mp4``; gives the folder and the stem.
         minutes: longest time in a file.
         keep: files kept of each source, of this run; None keeps all.
+        clock: monotonic, in seconds.
 
     Raises:
         OutputError: the file cannot be written.
@@ -58,13 +63,21 @@ class SegmentsSink(Sink):
 
     needs: Needs = "all"
 
-    def __init__(self, path: Path, *, minutes: float = 10.0, keep: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        minutes: float = 10.0,
+        keep: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if path.suffix.lower() not in (".mp4", ".m4v"):
             raise OutputError(f"cannot write {path}: the annotated video must end in .mp4")
         check_writable(path)
         self._path = path
         self._seconds = 60 * minutes
         self._keep = keep
+        self._clock = clock
         self._cameras: dict[str, _Camera] = {}
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="segments")
 
@@ -75,6 +88,7 @@ class SegmentsSink(Sink):
 
     def write(self, result: FrameResult) -> None:
         frame = result.frame
+        self.end_lost()
         camera = self._camera(frame.source)
         now, shape = frame.captured_at, frame.image.shape[:2]
         if camera.segment is not None and self._over(camera.segment, now, shape):
@@ -88,8 +102,23 @@ class SegmentsSink(Sink):
         camera.segment.last = now
 
     def event(self, event: Event) -> None:
-        if isinstance(event, SourceStateEvent) and event.state not in ("live", "stalled"):
-            self._end(self._camera(event.source))
+        # What a source says of itself overtakes its last frames: they still belong to the
+        # segment, which ends when the source is back or stays away.
+        if isinstance(event, SourceStateEvent):
+            camera = self._camera(event.source)
+            if event.state in _LOST:
+                camera.lost = self._clock() if camera.lost is None else camera.lost
+            elif event.state == "live" and camera.lost is not None:
+                camera.lost = None
+                self._end(camera)
+        self.end_lost()
+
+    def end_lost(self) -> None:
+        """End the segments of sources that stay away; also called when nothing comes at all."""
+        now = self._clock()
+        for camera in self._cameras.values():
+            if camera.lost is not None and now - camera.lost > GAP_SECONDS:
+                self._end(camera)
 
     def source_ended(self, source: str) -> None:
         self._end(self._camera(source))

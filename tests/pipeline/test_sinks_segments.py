@@ -58,7 +58,8 @@ def test_a_change_of_size_and_a_gap_end_a_segment(tmp_path: Path) -> None:
         sink.write(frame(0.1, image=picture(128, 96)))
         sink.write(frame(0.2, image=picture(128, 96)))
         sink.write(frame(9, image=picture(128, 96)))  # nothing came for long
-        for name in ("stalled", "live", "retrying", "live"):
+        states: tuple[State, ...] = ("stalled", "live", "retrying", "live")
+        for name in states:
             sink.event(state(name))
         sink.write(frame(9.1, image=picture(128, 96)))
         paths = sink.paths
@@ -70,6 +71,32 @@ def test_a_change_of_size_and_a_gap_end_a_segment(tmp_path: Path) -> None:
         (96, 128),
     ]
     assert len(set(paths)) == 4
+
+
+def test_frames_that_a_state_has_overtaken_belong_to_the_segment(tmp_path: Path) -> None:
+    now = [0.0]
+    with SegmentsSink(tmp_path / "out.mp4", clock=lambda: now[0]) as sink:
+        sink.write(frame(0))
+        states: tuple[State, ...] = ("retrying", "ended")
+        for number, name in enumerate(states, start=1):
+            sink.event(state(name))
+            sink.write(frame(number / 10))
+        (path,) = sink.paths
+        now[0] += 4
+        sink.end_lost()
+        assert sink._cameras["door"].segment is not None
+        now[0] += 2
+        sink.end_lost()  # it stays away
+        assert sink._cameras["door"].segment is None
+    assert frames_in(path) == 3
+
+
+def test_a_sink_is_told_that_nothing_comes() -> None:
+    told = threading.Event()
+    sink = BackgroundSink(Sink(), name="annotate", idle=told.set)
+    sink.write(frame(0))
+    assert told.wait(30)
+    sink.close()
 
 
 def test_every_source_has_files_of_its_own_and_only_the_newest_are_kept(tmp_path: Path) -> None:

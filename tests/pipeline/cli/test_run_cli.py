@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
 from pathlib import Path
 
 import cv2
 import pytest
-from facestream.pipeline.events import Left
+from facestream.pipeline.events import Left, parse_event
 from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.types import Image
 
@@ -28,6 +29,12 @@ def people(tmp_path_factory: pytest.TempPathFactory, portrait: Image) -> Path:
     return folder / "people.db"
 
 
+def sightings(text: str) -> list[Left]:
+    """The `left` events among lines of JSON, which are all events."""
+    events = [parse_event(line) for line in text.splitlines()]
+    return [event for event in events if isinstance(event, Left)]
+
+
 def test_who_was_seen_when_and_how_sure(run: Run, clip: Path, people: Path, tmp_path: Path) -> None:
     out = tmp_path / "seen"
     status, text, error = run("run", clip, "--gallery", people, "--out", out, "--verbose")
@@ -36,10 +43,7 @@ def test_who_was_seen_when_and_how_sure(run: Run, clip: Path, people: Path, tmp_
     assert "20 frames · " in text
     for title in ("Sources", "Stages", "Queues"):
         assert title in text
-    events = [
-        Left.model_validate_json(line)
-        for line in (out / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+    events = sightings((out / "events.jsonl").read_text(encoding="utf-8"))
     assert [event.name for event in events] == ["Eileen Collins"]
     assert events[0].uncertainty is not None
     assert events[0].picture is not None
@@ -55,8 +59,41 @@ def test_who_was_seen_when_and_how_sure(run: Run, clip: Path, people: Path, tmp_
 def test_events_on_standard_output_leave_it_clean(run: Run, clip: Path) -> None:
     status, text, error = run("run", clip, "--events", "-", "--max-frames", "8")
     assert status == 0
-    assert [json.loads(line)["reason"] for line in text.splitlines()] == ["no_gallery"]
+    assert [event.reason for event in sightings(text)] == ["no_gallery"]
     assert "8 frames" in error
+
+
+def test_only_the_wanted_types_of_events(run: Run, clip: Path, people: Path) -> None:
+    status, text, _ = run(
+        *("run", clip, "--gallery", people, "--events", "-", "--events-of", "left"),
+    )
+    assert status == 0
+    assert [json.loads(line)["type"] for line in text.splitlines()] == ["left"]
+    assert run("run", clip, "--events", "-", "--events-of", "source_state")[1] == ""
+
+
+def test_frames_passed_over_count_as_dealt_with(run: Run, clip: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    status, text, _ = run("run", clip, "--detect-every", "4", "--report", report)
+    assert status == 0
+    assert "20 frames · 15 passed over · " in text
+    told = json.loads(report.read_text())["report"]
+    assert (told["frames"], told["skipped"]) == (20, 15)
+    assert (told["sources"][0]["frames"], told["sources"][0]["skipped"]) == (20, 15)
+    status, _, _ = run("run", clip, "--detect-every", "4", "--annotate", tmp_path / "out.mp4")
+    assert status == 0
+    assert len(read_video(tmp_path / "out.mp4")[0]) == 20, "a video needs every frame"
+
+
+def test_metrics_and_pictures_are_served_while_it_runs(
+    run: Run, clip: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("fastapi")
+    caplog.set_level("INFO", "facestream")
+    status, _, error = run("run", clip, "--metrics", ":0", "--restream", ":0")
+    assert status == 0, error
+    assert "metrics at http://127.0.0.1:" in error
+    assert "live pictures at http://127.0.0.1:" in error
 
 
 def test_one_bad_source_among_several_does_not_stop_the_others(
@@ -72,7 +109,7 @@ def test_one_bad_source_among_several_does_not_stop_the_others(
     assert "6 frames" in text
     assert "notes.mp4" in error
     assert "missing.mp4" in error
-    assert len(events.read_text().splitlines()) == 1
+    assert len(sightings(events.read_text())) == 1
 
 
 def test_several_sources_have_a_video_each(run: Run, clip: Path, tmp_path: Path) -> None:
@@ -99,7 +136,15 @@ def test_flags_win_over_the_file(run: Run, clip: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run"], "Missing argument 'SOURCE...' (see 'facestream run --help')"),
+        (["run"], "no SOURCE is given and the settings have no camera"),
+        (["run", "{clip}", "--events-of", "left,gone"], "there is no type 'gone'; the types are"),
+        (["run", "{clip}", "--events-of", ","], "--events-of: name some of appeared"),
+        (["run", "{clip}", "--transport", "pigeon"], "--transport"),
+        (["run", "{clip}", "--metrics", "here"], "--metrics here: want [HOST]:PORT"),
+        (["run", "{clip}", "--metrics", ":{taken}"], "cannot serve metrics at 127.0.0.1:{taken}"),
+        (["run", "{clip}", "--restream", ":{taken}"], "cannot serve pictures at 127.0.0.1:{taken}"),
+        (["run", "{clip}", "--restream", "0.0.0.0:0"], "a token is needed"),
+        (["run", "{clip}", "--restream", ":0", "--restream-token", "short"], "at least 8"),
         (["run", "{clip}", "--frobnicate"], "No such option: --frobnicate"),
         (["runn"], "No such command 'runn'"),
         (["run", "missing.mp4"], "missing.mp4"),
@@ -129,8 +174,10 @@ def test_a_mistake_is_one_line_and_status_2(
     zero.write_bytes(b"")
     empty = tmp_path / "empty"
     empty.mkdir()
-    places = {"clip": str(clip), "tmp": str(empty), "zero": str(zero)}
-    line = mistake(run(*(argument.format(**places) for argument in arguments)))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        places = {"clip": str(clip), "tmp": str(empty), "zero": str(zero), "taken": str(port)}
+        line = mistake(run(*(argument.format(**places) for argument in arguments)))
     assert message.format(**places) in line
 
 
@@ -170,5 +217,4 @@ def test_a_signal_completes_the_files(
     assert 0 < frames < 2000
     assert len(read_video(video)[0]) == frames
     assert video.read_bytes().index(b"moov") < video.read_bytes().index(b"mdat")
-    for line in (tmp_path / "seen" / "events.jsonl").read_text(encoding="utf-8").splitlines():
-        Left.model_validate_json(line)
+    sightings((tmp_path / "seen" / "events.jsonl").read_text(encoding="utf-8"))
