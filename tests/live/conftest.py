@@ -21,7 +21,7 @@ QUICK = {
     "live.stall_after": 1.0,
     "live.retry_first": 0.2,
     "live.retry_longest": 1.0,
-    "detector.min_face": 60,
+    "detector.min_face": 40,
     "tracking.detect_every": 5,
     "runtime.threads": 1,
 }

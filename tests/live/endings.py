@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import av
-from facestream.pipeline import Pipeline, Settings, Sink, parse_event
+from facestream.pipeline import Pipeline, Settings, Sink
 from facestream.pipeline.cli.signals import stopping_on_signals
 from facestream.pipeline.config import to_toml
 from facestream.pipeline.errors import OutputError, StageFailed
+from facestream.pipeline.events import parse_event
+from facestream.pipeline.metrics import OUTPUT_DROPPED
+from facestream.pipeline.sinks.background import BackgroundSink
 from facestream.pipeline.sinks.jsonl import JsonlSink
-from facestream.pipeline.sinks.video import VideoSink
+from facestream.pipeline.sinks.segments import SegmentsSink
 from facestream.pipeline.sources import expand_sources
 from facestream.pipeline.types import FrameResult
 
@@ -176,7 +179,7 @@ def end_once(plan: Plan, mixed: Mixed, folder: Path) -> Ending:
 def _in_process(ending: Ending, mixed: Mixed, folder: Path) -> int | None:
     """Run it in this (main) thread; returns how many pictures the videos must hold, if known."""
     plan, raising = ending.plan, Raising()
-    video = VideoSink(folder / "out.mp4", naming="per_source")
+    video = BackgroundSink(SegmentsSink(folder / "out.mp4"), name="annotate")
     sinks: list[Sink] = [JsonlSink(folder / "events.jsonl"), video, raising]
     began: list[float] = []
 
@@ -204,7 +207,14 @@ def _in_process(ending: Ending, mixed: Mixed, folder: Path) -> int | None:
         wanted = "interrupted" if plan.way in {"SIGINT", "SIGTERM"} else "StageFailed"
         if not ending.outcome.startswith(wanted):
             ending.problems.append(f"{ending.outcome}, not {wanted}")
-        return pipeline.report().frames if plan.way != "disk full" else None
+        if plan.way == "disk full":
+            return None
+        late = sum(
+            sample.value
+            for sample in pipeline.metrics.snapshot()
+            if sample.family is OUTPUT_DROPPED and isinstance(sample.value, float)
+        )
+        return pipeline.report().frames - round(late)
 
 
 def _program(ending: Ending, mixed: Mixed, folder: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from facestream.pipeline import Left, Settings, parse_event
-from facestream.pipeline.events import SourceStateEvent
+from facestream.pipeline import Left, Settings
+from facestream.pipeline.events import SourceStateEvent, parse_event
 from facestream.pipeline.sinks.jsonl import JsonlSink
 
 from tests.faces import face_clip, portrait

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.live
 EVERY = 4
 """Frames from one search to the next: what one core keeps up with in real time."""
 FPS = 29.97
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +62,27 @@ def test_a_camera_and_a_file_of_the_same_pictures_show_the_same_people(
     with LiveRun([clip], settings=settings, gallery=cast) as run:
         run.join()
     of_file = stays(run.seen, str(clip))
-    with (
-        RtspServer({"/clip": clip}) as server,
-        LiveRun([("door", server.url("/clip"))], settings=settings, gallery=cast) as run,
-    ):
-        # The clip ends, and the camera is tried again, which would show it from its start.
-        run.seen.wait_state("door", "retrying", "ended")
-        run.stop()
-    of_camera = stays(run.seen, "door")
-    assert [stay.name for stay in of_camera] == [stay.name for stay in of_file]
+    of_camera = stays(watched_whole(clip, settings, cast), "door")
     assert of_file
-    dropped = run.report.dropped if run.report is not None else {}
-    # A frame that came while the one before was searched moves a time to the next search.
-    tolerance = 1.5 if not dropped else EVERY + 1.5
+    assert [stay.name for stay in of_camera] == [stay.name for stay in of_file]
     for camera, file in zip(of_camera, of_file, strict=True):
-        assert camera.first == pytest.approx(file.first, abs=tolerance)
-        assert camera.last == pytest.approx(file.last, abs=tolerance)
+        assert camera.first == pytest.approx(file.first, abs=1)
+        assert camera.last == pytest.approx(file.last, abs=1)
+
+
+def watched_whole(clip: Path, settings: Settings, cast: Path) -> Watcher:
+    """What a camera that shows the clip once gave, with every searched frame of it.
+
+    A machine that is busy with other things drops frames of a camera, as it should; then the
+    two runs did not see the same pictures, and it is shown again.
+    """
+    for _ in range(ATTEMPTS):
+        with (
+            RtspServer({"/clip": clip}) as server,
+            LiveRun([("door", server.url("/clip"))], settings=settings, gallery=cast) as run,
+        ):
+            run.seen.wait_state("door", "retrying", "ended")
+            report = run.stop()
+        if not report.dropped:
+            return run.seen
+    pytest.skip(f"this machine is too busy: {report.dropped} of the camera's frames were dropped")

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.live
 def web(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     folder = tmp_path_factory.mktemp("web")
     looped(walk, folder / "endless.ts", seconds=300)
-    looped(walk, folder / "short.mp4", seconds=4)
-    hls(folder / "short.mp4", folder)
+    looped(walk, folder / "short.mkv", seconds=4)
+    hls(folder / "short.mkv", folder)
     pictures = [
         cv2.imencode(".jpg", walking_face(index, (320, 240)))[1].tobytes() for index in range(50)
     ]
@@ -51,7 +51,7 @@ def test_an_endless_stream_is_a_camera(
     assert {e.name for e in run.seen.events if isinstance(e, Left)} == {"Eileen Collins"}
 
 
-@pytest.mark.parametrize("path", ["/short.mp4", "/index.m3u8"])
+@pytest.mark.parametrize("path", ["/short.mkv", "/index.m3u8"])
 def test_what_has_an_end_is_read_to_it_and_nothing_is_dropped(
     path: str, web: WebServer, quick: Settings
 ) -> None:

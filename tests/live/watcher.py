@@ -161,7 +161,11 @@ class LiveRun:
         self.error: BaseException | None = None
         specs = [s if isinstance(s, Path) else SourceSpec("url", s[1], s[0]) for s in sources]
         self.pipeline = Pipeline(
-            specs, settings=settings, sinks=[self.seen, *sinks], gallery=gallery
+            specs,
+            settings=settings,
+            sinks=[self.seen, *sinks],
+            gallery=gallery,
+            frames="searched",
         )
         self._limit = limit
         self._thread = threading.Thread(target=self._run, name="live-run", daemon=True)

@@ -25,10 +25,11 @@ Rtsp: Any = importlib.import_module("gi.repository.GstRtspServer")
 def launch_line(file: str) -> str:
     """What GStreamer runs for each client: the clip from its start, not encoded again."""
     demuxer = DEMUXERS[file[file.rindex(".") :]]
-    # Parameter sets go before every key frame, as cameras send them.
+    # Parameter sets go before every key frame, as cameras send them. The parser puts them there;
+    # the payloader would put them before every slice of it.
     return (
-        f'( filesrc location="{file}" ! {demuxer} ! h264parse '
-        "! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+        f'( filesrc location="{file}" ! {demuxer} ! h264parse config-interval=-1 '
+        "! rtph264pay name=pay0 pt=96 config-interval=0 )"
     )
 
 
