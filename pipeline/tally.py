@@ -6,19 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .events import Event, Identified, Left
+from .events import Event, Left
 from .inbox import LaneStats
-from .metrics import (
-    FACES,
-    FRAME_AGE,
-    FRAMES_OUT,
-    FRAMES_SKIPPED,
-    IDENTITIES,
-    SIGMA,
-    TIME_TO_NAME,
-    Metrics,
-    peak_memory_bytes,
-)
+from .metrics import FACES, FRAME_AGE, FRAMES_OUT, FRAMES_SKIPPED, Metrics, peak_memory_bytes
 from .reader import SourceState
 from .report import Progress, Report, SourceReport, age_report, queue_reports, stage_reports
 from .types import FrameResult
@@ -61,16 +51,7 @@ class Tally:
 
     def event(self, event: Event) -> None:
         """Something happened."""
-        if isinstance(event, Identified):
-            self._metrics.observe(TIME_TO_NAME, event.after, source=event.source)
-        elif isinstance(event, Left):
-            self.sightings += 1
-            outcome = "known" if event.known else "unknown"
-            self._metrics.add(
-                IDENTITIES, source=event.source, outcome=outcome, reason=event.reason or ""
-            )
-            if event.uncertainty is not None:
-                self._metrics.observe(SIGMA, event.uncertainty, source=event.source)
+        self.sightings += isinstance(event, Left)
 
     def progress(self, states: Sequence[SourceState], lanes: Sequence[LaneStats]) -> Progress:
         """Where the run is now."""
