@@ -9,8 +9,8 @@ import av
 import cv2
 import numpy as np
 import pytest
-from facestream.pipeline.config import Settings
-from facestream.pipeline.stages.view import Polygon, View, inside, view_of
+from facestream.pipeline.config import Polygon, Settings
+from facestream.pipeline.stages.view import View, inside, view_of
 from facestream.pipeline.types import Faces, Floats, Frame, Image
 from facestream.pipeline.vision.boxes import iou_matrix
 from facestream.pipeline.vision.mtcnn import Mtcnn
