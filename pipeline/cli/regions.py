@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..config import Polygon
 from ..sinks.labels import Colour, Label, plate
-from ..stages.view import Polygon, View
+from ..stages.view import View
 from ..types import Image
 
 WATCHED: Colour = (94, 220, 110)

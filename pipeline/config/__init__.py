@@ -9,7 +9,7 @@ values came from (`Settings.for_source`).
 
 from __future__ import annotations
 
-from .cameras import CameraSettings
+from .cameras import CameraSettings, Polygon
 from .groups import (
     AnnotateSettings,
     DetectorSettings,
@@ -44,6 +44,7 @@ __all__ = [
     "EventSettings",
     "Layer",
     "LiveSettings",
+    "Polygon",
     "RecognitionSettings",
     "RestreamSettings",
     "RuntimeSettings",

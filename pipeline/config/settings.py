@@ -67,6 +67,14 @@ class Settings(Group):
         """The settings of each camera, see `for_source`."""
         return {name: self._merged(camera) for name, camera in self.cameras.items()}
 
+    def model_copy(
+        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
+    ) -> Settings:
+        """As pydantic's; what was kept for the cameras is worked out anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("by_camera", None)
+        return copied
+
     def _merged(self, camera: CameraSettings) -> Settings:
         groups = {
             group: getattr(self, group).model_copy(update=values)

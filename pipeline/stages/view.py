@@ -9,11 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Settings
+from ..config import Polygon, Settings
 from ..types import Faces, Floats, Frame, Image
-
-Polygon = tuple[tuple[float, float], ...]
-"""Corners x, y as fractions of the picture's width and height."""
 
 # A face whose centre lies at the edge of what is watched must be seen whole: so much more is
 # searched on each side, of the picture's longer side.

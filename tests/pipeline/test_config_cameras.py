@@ -219,6 +219,16 @@ def test_two_names_that_look_the_same(tmp_path: Path) -> None:
         load_settings(file=file)
 
 
+def test_copies_do_not_keep_what_was_worked_out_before() -> None:
+    settings = Settings().with_values({"cameras": {"door": {"device": 0, "transport": "udp"}}})
+    assert settings.for_source("door").tracking.iou == 0.3
+    changed = settings.model_copy(
+        update={"tracking": settings.tracking.model_copy(update={"iou": 0.5})}
+    )
+    assert changed.for_source("door").tracking.iou == 0.5
+    assert changed.for_source("door").live.transport == "udp"
+
+
 def test_a_camera_made_in_a_program() -> None:
     camera = CameraSettings.model_validate({"url": "rtsp://h/x", "transport": "udp"})
     settings = Settings(cameras={"door": camera})

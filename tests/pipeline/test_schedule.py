@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -137,6 +138,24 @@ def test_what_is_no_span(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=r"^.+$") as caught:
         Span.parse(text)
     assert message in str(caught.value)
+
+
+def test_without_a_time_zone_the_machine_s_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        here, berlin_s = Schedule(["22:00-02:30"]), Schedule(["22:00-02:30"], timezone=BERLIN.key)
+        for day in (datetime(2026, 10, 24, 12, tzinfo=UTC), datetime(2026, 3, 28, 12, tzinfo=UTC)):
+            moment: datetime | None = day
+            for _ in range(6):
+                assert moment is not None
+                assert here.open_at(moment) == berlin_s.open_at(moment)
+                moment = here.next_change(moment)
+                assert moment == berlin_s.next_change(day)
+                day = moment or day
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_an_unknown_time_zone_and_a_moment_without_one() -> None:
