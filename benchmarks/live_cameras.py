@@ -46,10 +46,11 @@ class Point:
 
 @dataclass(slots=True)
 class _Lap:
-    """One time through a scene."""
+    """One time through a scene: ``last`` is the newest frame's number."""
 
     sheet: Sheet = field(default_factory=Sheet)
     frames: list[int] = field(default_factory=list)
+    last: int = -1
 
 
 class _Watch(Sink):
@@ -72,28 +73,45 @@ class _Watch(Sink):
         self._seen.add(result.frame.source)
         if self._all_there is None and len(self._seen) == self._point.cameras:
             self._all_there = now
-        if self._all_there is None or now < self._all_there + self._point.warm_up:
-            return
-        if self.started is None:
+        warm = self._all_there is not None and now >= self._all_there + self._point.warm_up
+        if self.started is None and warm:
             self.started, self.cpu = now, -cpu_seconds()
-        if self.ended is None and now >= self.started + self._point.seconds:
-            self.ended, self.cpu = now, self.cpu + cpu_seconds()
+            self._forget()
+        if self.started is not None and self.ended is None:
+            if now < self.started + self._point.seconds:
+                self._count(result, now)
+            else:
+                self.ended, self.cpu = now, self.cpu + cpu_seconds()
         if self.ended is None and result.detected:
-            self._count(result, now)
+            self._note(result, now)
+
+    def _forget(self) -> None:
+        """What was seen while it warmed up; who had a name by then is not timed later."""
+        for laps in self.laps.values():
+            del laps[:-1]
+            for lap in laps:
+                lap.frames.clear()
+                lap.sheet.reported.clear()
+                lap.sheet.named.clear()
 
     def _count(self, result: FrameResult, now: float) -> None:
-        source, age = result.frame.source, now - result.frame.captured_at
-        self.ages.append(age)
-        self.searched[source] += 1
-        number = read_stamp(result.frame.image)
+        if result.detected:
+            self.ages.append(now - result.frame.captured_at)
+            self.searched[result.frame.source] += 1
+
+    def _note(self, result: FrameResult, now: float) -> None:
+        """Who is said to be there; the frame's number is read off the picture."""
+        source, number = result.frame.source, read_stamp(result.frame.image)
         if number is None:
             return
         laps = self.laps[source]
-        if not laps or (laps[-1].frames and number < laps[-1].frames[-1]):
+        if not laps or number < laps[-1].last:
             laps.append(_Lap())
+        laps[-1].last = number
         laps[-1].frames.append(number)
+        told = number / self._fps[source] + now - result.frame.captured_at
         for face in reported_of(result, number):
-            laps[-1].sheet.add(face, seconds=number / self._fps[source] + age)
+            laps[-1].sheet.add(face, seconds=told)
 
 
 def cameras_point(show: Show, point: Point) -> dict[str, Any]:
