@@ -13,6 +13,7 @@ from ..sources.clock import LiveClock
 from ..sources.decode import Picture
 from ..types import Exposure, Frame
 from .frozen import FrozenDetector
+from .pacer import Pacer
 from .session import How, Session
 
 
@@ -88,7 +89,10 @@ class Delivery:
 
     def _live(self, session: Session, source: Source) -> How:
         frozen = FrozenDetector(self._frozen_after)
+        pacer = Pacer() if source.bursts else None
         for picture in source.pictures():
+            if pacer is not None:
+                session.halt.wait(pacer.wait(picture.time, time.monotonic()))
             now = time.monotonic()
             with self._lock:
                 if session is not self._welcome:

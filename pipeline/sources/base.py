@@ -130,6 +130,11 @@ class Source(Protocol):
         ...
 
     @property
+    def bursts(self) -> bool:
+        """Live, but its frames come many at once (HLS)."""
+        ...
+
+    @property
     def whole(self) -> bool:
         """It announced its length, and was read to it. Cameras announce none."""
         ...

@@ -61,7 +61,7 @@ class Picture:
     def sample(self, step: int = 8) -> bytes:
         """Every ``step``-th value of every ``step``-th line of the first plane (luma)."""
         plane = self._frame.planes[0]
-        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
         return lines[::step, : plane.width : step].tobytes()
 
 
@@ -129,6 +129,7 @@ class Decoder:
         stream: one of its video streams.
         threads: decoding threads, 0 for as many as there are cores.
         latency: ``low`` decodes slices in parallel instead of whole frames: no frame of delay.
+        timeless: its times mean nothing; the pictures have none.
         stopped: true when nobody wants more; asked at every packet.
 
     Attributes:
@@ -143,6 +144,7 @@ class Decoder:
         *,
         threads: int,
         latency: Literal["normal", "low"] = "normal",
+        timeless: bool = False,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         stream.thread_type = "AUTO" if latency == "normal" else "SLICE"
@@ -151,6 +153,7 @@ class Decoder:
         self.end = 0.0
         self._container = container
         self._stream = stream
+        self._timeless = timeless
         self._stopped = stopped
         self._low = latency == "low"
         self._time_base = stream.time_base or Fraction(1, av.time_base)
@@ -218,7 +221,8 @@ class Decoder:
                 self.corrupt += 1
                 continue
             # Frame.time is not a number when the decoder is fed directly.
-            time = None if frame.pts is None else float(frame.pts * self._time_base)
+            known = frame.pts is not None and not self._timeless
+            time = float((frame.pts or 0) * self._time_base) if known else None
             yield Picture(frame, time, self._converter)
 
 

@@ -31,6 +31,7 @@ class ImagesSource(Closing):
     live = False
     skipped = 0  # photos are looked at one by one
     whole = False
+    bursts = False
 
     def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
         if not spec.files:

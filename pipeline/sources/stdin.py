@@ -77,7 +77,8 @@ def _open(name: str, options: SourceOptions, descriptor: int) -> InputContainer:
     halt = options.halt
     pipe = _Pipe(descriptor, lambda: halt is not None and halt.is_set())
     try:
-        return av.open(pipe, mode="r")
+        # The first picture soon: another program may write at the pace of a camera.
+        return av.open(pipe, options={"fpsprobesize": "0", "analyzeduration": "1000000"}, mode="r")
     except (av.error.FFmpegError, ValueError) as error:
         why = reason(error) if isinstance(error, av.error.FFmpegError) else str(error)
         raise SourceError(

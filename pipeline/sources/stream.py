@@ -16,6 +16,9 @@ from .base import Clock, SourceInfo, SourceOptions, SourceSpec
 from .clock import FileClock, LiveClock
 from .decode import Decoder, Picture, fps_of, reason, video_stream
 
+# FFmpeg's AVFMT_NOTIMESTAMPS: MJPEG over HTTP, bare H.264.
+_NO_TIMESTAMPS = 0x80
+
 
 class StreamSource(Closing):
     """Frames of a container's video stream.
@@ -48,6 +51,7 @@ class StreamSource(Closing):
         self.decoded = 0
         self.skipped = 0
         self.whole = False
+        self.bursts = container.format.name in {"hls", "dash"}
         self._options = options
         self._container = container
         self._opened_at = time.time()
@@ -65,6 +69,7 @@ class StreamSource(Closing):
                 threads=1 if latency == "low" else options.decode_threads,
                 latency=latency,
                 stopped=self._ends,
+                timeless=self._timeless(container),
             )
             self._pictures = self._decoder.pictures()
             self._first: Picture | None
@@ -72,7 +77,7 @@ class StreamSource(Closing):
         except BaseException:
             self.close()
             raise
-        self._fps = fps_of(self._stream)
+        self._fps = None if self._timeless(container) else fps_of(self._stream)
         self._file_clock = FileClock(self._start(), 1 / self._fps if self._fps else 0.04)
         self._live_clock = LiveClock()
         self._epoch, clock = self._clock()
@@ -111,6 +116,10 @@ class StreamSource(Closing):
             self._closed = True
             self._stopped = True
             self._container.close()
+
+    def _timeless(self, container: InputContainer) -> bool:
+        """Its times are FFmpeg's invention: of a live stream the arrival is nearer the truth."""
+        return self.live and bool(container.format.flags & _NO_TIMESTAMPS)
 
     def _ends(self) -> bool:
         halt = self._options.halt

@@ -17,8 +17,10 @@ from facestream.pipeline.errors import Closed
 from facestream.pipeline.events import SourceStateEvent
 from facestream.pipeline.inbox import Inbox
 from facestream.pipeline.live import LiveReader
+from facestream.pipeline.live.reader import Hours
 from facestream.pipeline.metrics import Metrics
-from facestream.pipeline.sources import SourceOptions, expand_sources
+from facestream.pipeline.reader import Opener
+from facestream.pipeline.sources import SourceOptions, SourceSpec, expand_sources, open_source
 from facestream.pipeline.sources.base import DEFAULTS
 from facestream.pipeline.types import Exposure, Frame
 
@@ -157,17 +159,26 @@ class Watched:
 
 @contextmanager
 def watching(
-    source: str | Path,
+    source: str | SourceSpec,
     *,
     live: LiveSettings = QUICK,
     options: SourceOptions = DEFAULTS,
+    schedule: Hours | None = None,
+    opener: Opener = open_source,
 ) -> Iterator[Watched]:
     """Reads a source until the block ends; takes every frame as soon as it comes."""
     inbox: Inbox[Frame | Exposure] = Inbox()
     metrics = Metrics()
     events: list[SourceStateEvent] = []
-    (spec,) = expand_sources([source])
-    reader = LiveReader(spec, inbox, metrics, options=options, live=live, on_state=events.append)
+    spec = source if isinstance(source, SourceSpec) else expand_sources([source])[0]
+    reader = LiveReader(
+        *(spec, inbox, metrics),
+        options=options,
+        live=live,
+        on_state=events.append,
+        schedule=schedule,
+        opener=opener,
+    )
     watched = Watched(reader, metrics, threading.Thread(target=reader.run), events=events)
     taker = threading.Thread(target=_take, args=(inbox, watched.frames))
     taker.start()
