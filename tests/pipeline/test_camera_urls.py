@@ -78,6 +78,22 @@ def test_a_secret_arrives_whole_whatever_is_in_it(secret: str) -> None:
     assert url.isascii()
 
 
+@given(
+    st.text(st.characters(exclude_categories=["C", "Z"]), min_size=6).filter(
+        lambda text: "${" not in text and text not in "rtsp://admin:***@10.0.0.5:554/main?a=b"
+    )
+)
+def test_no_written_password_is_shown(password: str) -> None:
+    for text in (
+        f"rtsp://admin:{password}@10.0.0.5:554/main?a=b",
+        f"http://10.0.0.5/main?a=b&pwd={password.replace('&', '').replace('#', '') or 'x'}",
+    ):
+        shown = str(CameraUrl(text))
+        assert password not in shown
+        assert "***" in shown
+        assert "10.0.0.5" in shown
+
+
 def test_a_host_and_a_whole_url_from_the_environment() -> None:
     environment = {"HOST": "[fe80::1]:8554", "URL": "rtsp://a:b@h/x"}
     assert CameraUrl("rtsp://${HOST}/x").resolve(environment, place="x") == (

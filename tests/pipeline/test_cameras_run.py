@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from facestream.pipeline import Pipeline
+from facestream.pipeline import Gallery, Pipeline
 from facestream.pipeline.cameras import expand_cameras
 from facestream.pipeline.config import Settings
 from facestream.pipeline.types import FrameResult
 
-from tests.faces import face_clip
+from tests.faces import face_clip, portrait
 
 EVERYWHERE = [[0, 0], [1, 0], [1, 1], [0, 1]]
 RIGHT = [[0.3, 0], [1, 0], [1, 1], [0.3, 1]]
@@ -18,7 +18,7 @@ RIGHT = [[0.3, 0], [1, 0], [1, 1], [0.3, 1]]
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[FrameResult]]:
-    """The results of four cameras that look at the same face, which walks from left to right."""
+    """The results of five cameras that look at the same face, which walks from left to right."""
     pytest.importorskip("skimage")
     clip = face_clip(tmp_path_factory.mktemp("cameras") / "hall.mp4", frames=60, size=(400, 240))
     url = f"file://{clip}"
@@ -28,13 +28,17 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[FrameRes
                 "hall": {"url": url},
                 "blind": {"url": url, "mask": [EVERYWHERE]},
                 "exit": {"url": url, "watch": [RIGHT], "detect_size": 300},
+                "strict": {"url": url, "recognition": {"threshold": 0.999}},
                 "seldom": {"url": url, "detect_every": 7, "detector": {"min_face": 30}},
             }
         }
     )
     found: dict[str, list[FrameResult]] = {name: [] for name in settings.cameras}
     sources = [s for s in expand_cameras([], settings, {}) if not isinstance(s, str)]
-    with Pipeline(sources, settings=settings) as pipeline:
+    people = tmp_path_factory.mktemp("people") / "people.db"
+    with Gallery(people) as gallery:
+        gallery.add("Eileen Collins", portrait())
+    with Pipeline(sources, settings=settings, gallery=people) as pipeline:
         for result in pipeline:
             found[result.frame.source].append(result)
     return found
@@ -78,3 +82,10 @@ def test_names_of_cameras_are_names_of_sources(
 ) -> None:
     assert all(r.frame.source == name for name, rs in results.items() for r in rs)
     assert all(str(tmp_path.parent) not in r.frame.source for r in results["hall"])
+
+
+def test_a_camera_can_be_surer_than_the_others(results: dict[str, list[FrameResult]]) -> None:
+    last = {name: rs[-1].tracks[0].identity for name, rs in results.items() if rs[-1].tracks}
+    assert last["hall"].name == last["seldom"].name == "Eileen Collins"
+    assert (last["strict"].name, last["strict"].reason) == (None, "below_threshold")
+    assert last["strict"].similarity > 0.5
