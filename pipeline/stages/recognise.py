@@ -182,7 +182,7 @@ class RecogniseStage:
         frame, faces = result.frame, result.faces
         source = self._source(frame)
         tracker = source.tracker
-        apart = tracker.cut(frame) or frame.still
+        apart = tracker.cut(frame.image) or frame.still
         ended = tracker.finish() if apart else tracker.expire(frame.pts)
         if not result.detected:
             followers, boxes = tracker.expected(frame.pts)

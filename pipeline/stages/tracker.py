@@ -11,18 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..types import Floats, Frame, Image
+from ..types import Floats
 from .association import associate
+from .cuts import CutDetector
 from .looks import LookPlan
 from .motion import Motion
 from .sighting import Sighting
-
-# A cut: the subsampled picture differs from the one before by more than this (mean absolute
-# difference, 0..255), and by several times what it lately did. Measured on the test clips: cuts
-# 28 to 30, a walking crowd up to 13, shaking close-ups up to 14, each against a recent mean of
-# up to 10.
-CUT_DIFFERENCE = 20.0
-CUT_RATIO = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +48,7 @@ class SourceTracker:
     Attributes:
         searched_at: presentation time of the last frame that was searched for faces.
         followers: those not let go, a row of the motion each.
+        cut: tells where the source cuts to another picture.
     """
 
     def __init__(self, *, min_iou: float, absence_seconds: float) -> None:
@@ -61,8 +56,7 @@ class SourceTracker:
         self._min_iou = min_iou
         self._absence = absence_seconds
         self._motion = Motion()
-        self._thumbnail: Image | None = None
-        self._unrest = 0.0
+        self.cut = CutDetector()
         self.searched_at = -np.inf
         self.followers: list[Follower] = []
 
@@ -119,18 +113,3 @@ class SourceTracker:
     def _keep(self, rows: list[int]) -> None:
         self.followers = [self.followers[row] for row in rows]
         self._motion.keep(np.array(rows, np.intp))
-
-    def cut(self, frame: Frame) -> bool:
-        """True when the picture has little in common with the one before."""
-        height, width = frame.image.shape[:2]
-        thumbnail = frame.image[:: max(1, height // 36), :: max(1, width // 64)].copy()
-        before, self._thumbnail = self._thumbnail, thumbnail
-        if before is None:
-            return False
-        if before.shape != thumbnail.shape:
-            return True
-        difference = float(np.abs(before.astype(np.int16) - thumbnail.astype(np.int16)).mean())
-        cut = difference > max(CUT_DIFFERENCE, CUT_RATIO * self._unrest)
-        if not cut:
-            self._unrest += 0.2 * (difference - self._unrest)
-        return cut
