@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from facestream.pipeline import Gallery
 
 from benchmarks.soak_faults import Chaos, Rig
 from benchmarks.soak_samples import Sampler, free_port, summary
-from tests.faces import face_clip, walking_face
+from tests.faces import face_clip, portrait_path, walking_face
 from tests.servers.clips import looped
 from tests.servers.debian import servers_missing
 from tests.servers.proxy import FaultProxy
@@ -91,7 +92,11 @@ def program(folder: Path, urls: dict[str, str], port: int) -> Iterator[subproces
     tables = "".join(f'[cameras.{name}]\nurl = "{url}"\n' for name, url in urls.items())
     config = folder / "soak.toml"
     config.write_text(SETTINGS + tables, encoding="utf-8")
-    options = ["--config", config, "--events", folder / "events.jsonl", "--metrics", f":{port}"]
+    people = folder / "people.db"
+    with Gallery(people) as gallery:
+        gallery.add("Eileen Collins", portrait_path())
+    options = ["--config", config, "--gallery", people, "--metrics", f":{port}"]
+    options += ["--events", folder / "events.jsonl"]
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", CODE, "run", *urls, *map(str, options)],
@@ -168,10 +173,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
     minutes = [sample["at"] / 60 for sample in result["samples"]]
     upper.plot(minutes, [s["rss_mb"] for s in result["samples"]], label="memory")
     upper.set_ylabel("resident memory, MB")
-    upper.set_ylim(bottom=0)
+    upper.set_ylim(0, 1.2 * max(s["rss_mb"] for s in result["samples"]))
     lower.plot(minutes, [s["fds"] for s in result["samples"]], label="file descriptors")
     lower.plot(minutes, [s["threads"] for s in result["samples"]], label="threads")
-    lower.set(xlabel="minutes", ylabel="count", ylim=(0, None))
+    lower.set(xlabel="minutes", ylabel="count")
+    lower.set_ylim(0, 1.2 * max(s["threads"] for s in result["samples"]))
     for axis in (upper, lower):
         for fault in result["faults"]:
             begin = fault["at"] / 60

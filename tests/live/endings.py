@@ -22,7 +22,7 @@ from facestream.pipeline.cli.signals import stopping_on_signals
 from facestream.pipeline.config import to_toml
 from facestream.pipeline.errors import OutputError, StageFailed
 from facestream.pipeline.events import parse_event
-from facestream.pipeline.metrics import OUTPUT_DROPPED
+from facestream.pipeline.metrics import OUTPUT_DROPPED, Histogram
 from facestream.pipeline.sinks.background import BackgroundSink
 from facestream.pipeline.sinks.jsonl import JsonlSink
 from facestream.pipeline.sinks.segments import SegmentsSink
@@ -212,7 +212,7 @@ def _in_process(ending: Ending, mixed: Mixed, folder: Path) -> int | None:
         late = sum(
             sample.value
             for sample in pipeline.metrics.snapshot()
-            if sample.family is OUTPUT_DROPPED and isinstance(sample.value, float)
+            if sample.family is OUTPUT_DROPPED and not isinstance(sample.value, Histogram)
         )
         return pipeline.report().frames - round(late)
 
