@@ -2,19 +2,24 @@
 
 The sensor of a working camera is never silent: two pictures of it differ in some value even at
 night. The very same picture for a long time comes from a camera that hangs, or from a recorder
-that shows its last picture of a camera that is gone.
+that shows its last picture of a camera that is gone. Its encoder may go on all the same: then the
+picture decodes to a few that differ a little, a key frame and what refines it, which come again
+with every key frame (x264: 17 in the first second, then the same 4 for ever).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from zlib import crc32
 
 _LOOK_EVERY = 0.5
+_VARIANTS = 16
+"""Different pictures that one frozen picture may decode to."""
 
 
 class FrozenDetector:
-    """Compares checksums of a sample of the luma plane, at most twice a second.
+    """Compares checksums of a sample of the luma plane with the last ones, twice a second.
 
     Args:
         after: seconds of the same picture from which it counts as frozen.
@@ -24,7 +29,7 @@ class FrozenDetector:
         self._after = after
         self._look_every = min(_LOOK_EVERY, after / 4)
         self._looked: float | None = None
-        self._sum: int | None = None
+        self._known: deque[int] = deque(maxlen=_VARIANTS)
         self._since = 0.0
         self.frozen = False
 
@@ -41,7 +46,10 @@ class FrozenDetector:
             return False
         self._looked = now
         found = crc32(sample())
-        if found != self._sum:
-            self._sum, self._since = found, now
+        if found in self._known:
+            self._known.remove(found)
+        else:
+            self._since = now
+        self._known.append(found)
         self.frozen = now - self._since >= self._after
         return self.frozen

@@ -52,6 +52,13 @@ def test_the_same_picture_for_long_is_frozen() -> None:
     assert detector.look(lambda: b"other", 61.1)
 
 
+def test_a_frozen_picture_that_is_encoded_anew_decodes_to_a_few_that_come_again() -> None:
+    detector = FrozenDetector(30)
+    seen = [detector.look(str(half % 4).encode, half / 2) for half in range(80)]
+    assert seen.index(True) == 63  # 30 s after the last of the four was new
+    assert all(seen[63:])
+
+
 def test_a_moving_picture_is_looked_at_twice_a_second() -> None:
     looked = []
 
