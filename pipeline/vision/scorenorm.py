@@ -27,6 +27,9 @@ METHODS: Final[tuple[Method, ...]] = get_args(Method)
 
 # Rows compared with the cohort at once: 256 × 12,000 similarities are 12 MB.
 _ROWS: Final = 256
+# Up to so many rows BLAS is not asked. It shares even small products among threads, and its
+# workers then spin for some 20 ms: with four live cameras that was a fifth of all CPU time.
+_FEW: Final = 16
 
 
 class Statistics(NamedTuple):
@@ -70,13 +73,20 @@ def cohort_statistics(unit: NDArray[Any], cohort: NDArray[Any], *, top: int) -> 
     deviation = np.empty(len(unit), np.float32)
     for start in range(0, len(unit), _ROWS):
         rows = slice(start, start + _ROWS)
-        near = unit[rows] @ cohort.T
+        near = _similarities(unit[rows], cohort)
         if top < len(cohort):
             near.partition(len(cohort) - top, axis=1)
             near = near[:, len(cohort) - top :]
         mean[rows] = near.mean(axis=1)
         deviation[rows] = near.std(axis=1)
     return Statistics(mean, np.maximum(deviation, np.float32(1e-6)))
+
+
+def _similarities(unit: NDArray[Any], cohort: NDArray[Any]) -> NDArray[Any]:
+    """N×M."""
+    if len(unit) <= _FEW:
+        return np.asarray(np.einsum("nd,md->nm", unit, cohort))
+    return np.asarray(unit @ cohort.T)
 
 
 def z_norm(scores: NDArray[Any], template: Statistics) -> Floats:

@@ -41,6 +41,16 @@ def test_statistics_one_by_one(top: int) -> None:
         assert found.deviation[row] == pytest.approx(max(np.std(nearest), 1e-6), abs=1e-6)
 
 
+def test_few_faces_get_the_statistics_of_many() -> None:
+    """Few go another way than many."""
+    faces, cohort = unit(6, 40, 128), unit(7, 500, 128)
+    many = cohort_statistics(faces, cohort, top=20)
+    for count in (1, 16, 17):
+        few = cohort_statistics(faces[:count], cohort, top=20)
+        assert np.allclose(few.mean, many.mean[:count], atol=1e-6)
+        assert np.allclose(few.deviation, many.deviation[:count], atol=1e-6)
+
+
 def test_each_formula_by_hand() -> None:
     probe = Statistics(np.array([0.1], np.float32), np.array([0.05], np.float32))
     template = Statistics(np.array([0.2], np.float32), np.array([0.1], np.float32))
