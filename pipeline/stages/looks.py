@@ -56,6 +56,7 @@ class LookPolicy:
         first_seconds: least time between any two looks.
         better: factor by which the quality must exceed the best one embedded so far.
         worth: least quality of another pose, as a part of the best one.
+        doubt_seconds: least time between looks at faces that may have been exchanged.
         shortest: the first pause in seconds.
         longest: the longest pause of an open face.
         longest_sure: the longest pause of a sure one.
@@ -67,6 +68,7 @@ class LookPolicy:
     first_seconds: float = 0.1
     better: float = 1.25
     worth: float = 0.7
+    doubt_seconds: float = 0.3
     shortest: float = 0.4
     longest: float = 1.6
     longest_sure: float = 4.0
@@ -91,6 +93,10 @@ class LookPolicy:
         """True when there is budget for a look now."""
         # Frames' times are rounded to milliseconds.
         return plan.count < self.max_looks and pts - plan.at >= self.first_seconds - 1e-3
+
+    def settles(self, plan: LookPlan, *, pts: float) -> bool:
+        """True when a face that may be another's now should be embedded for that."""
+        return self.may(plan, pts=pts) and pts - plan.at >= self.doubt_seconds - 1e-3
 
     def plan(
         self, plan: LookPlan, *, quality: float, pose: Pose, pts: float, standing: Standing

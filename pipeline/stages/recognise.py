@@ -18,7 +18,7 @@ from ..vision.quality import quality
 from .looks import LookPolicy, poses_of
 from .matching import Matcher
 from .naming import NamingRules
-from .source import SourceSightings
+from .source import Look, SourceSightings
 from .telling import Teller, TellingRules
 from .tracker import Follower, SourceTracker
 
@@ -68,7 +68,8 @@ class _Pending:
     """A frame between tracking and naming.
 
     Tracking runs ahead of naming by up to a batch, so what is true of this frame is kept here:
-    the followers of its faces, the rows to embed and the followers that were let go before it.
+    the followers of its faces, the rows to embed and whether these are in doubt, and the followers
+    that were let go before it.
     """
 
     result: FrameResult
@@ -76,6 +77,7 @@ class _Pending:
     followers: list[Follower]
     boxes: Floats
     rows: list[int] = field(default_factory=list)
+    doubts: dict[int, bool] = field(default_factory=dict)
     quality: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
@@ -217,7 +219,8 @@ class RecogniseStage:
         if not result.detected:
             tracks = sightings.expected(result.frame, item.followers, item.boxes)
             return replace(result, tracks=tuple(tracks))
-        looks = {row: (mu[n], logvar[n]) for n, row in enumerate(item.rows)}
+        doubts = item.doubts
+        looks = {r: Look(mu[n], logvar[n], doubts.get(r, False)) for n, r in enumerate(item.rows)}
         tracks = sightings.update(result, item.followers, looks, item.quality)
         if len(item.rows) == len(result.faces) and len(result.faces):
             result = replace(result, faces=result.faces.with_embeddings(mu, logvar))
@@ -240,7 +243,9 @@ def _looks(item: _Pending, policy: LookPolicy, *, least: int) -> list[int]:
         standing = "open" if follower.sighting is None else follower.sighting.standing
         value, plan = float(item.quality[row]), follower.plan
         wanted = policy.wants(plan, quality=value, pose=pose, pts=pts, standing=standing)
-        if wanted or follower.doubtful:
+        if wanted or (follower.unsure and policy.settles(plan, pts=pts)):
+            item.doubts[row] = follower.unsure or follower.doubtful
+            follower.unsure = False
             policy.plan(plan, quality=value, pose=pose, pts=pts, standing=standing)
             rows.append(row)
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,13 @@ from .sighting import Sighting
 from .telling import Teller
 from .tracker import Follower
 
-Look = tuple[Floats, Floats]
+
+class Look(NamedTuple):
+    """What the encoder says of a face (mu and logvar, D each), and whether it may be another's."""
+
+    mu: Floats
+    logvar: Floats
+    doubtful: bool
 
 
 class SourceSightings:
@@ -50,7 +57,7 @@ class SourceSightings:
         Args:
             result: the frame and its N faces.
             followers: of the faces.
-            looks: row to mu and logvar (D each) of the faces that were embedded.
+            looks: row to look, of the faces that were embedded.
             quality: N.
 
         Returns:
@@ -64,8 +71,8 @@ class SourceSightings:
             grew = sighting.see(frame, faces, row, quality=float(quality[row]))
             self._changed |= grew and sighting.identity.reason == "too_small"
             current.append(sighting)
-        for row, (mu, logvar) in looks.items():
-            current[row].look(mu, logvar, at=frame.pts)
+        for row, look in looks.items():
+            current[row].look(look.mu, look.logvar, at=frame.pts)
         searched = self._search([current[row] for row in looks])
         if searched or self._changed:
             self._changed = False
@@ -104,8 +111,8 @@ class SourceSightings:
         if not looks:
             return
         asked = [
-            Candidate(mu, followers[row].sighting, followers[row].doubtful)
-            for row, (mu, _) in looks.items()
+            Candidate(look.mu, followers[row].sighting, look.doubtful)
+            for row, look in looks.items()
         ]
         here = {id(follower.sighting) for follower in followers}
         lost = [s for s in self.live if id(s) not in here]

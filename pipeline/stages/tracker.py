@@ -28,6 +28,7 @@ class Follower:
         seen_at: presentation time of its last detection.
         faces: detections so far.
         doubtful: its last detection could as well have been another follower's.
+        unsure: that changed since its face was looked at.
         plan: when its face is looked at.
         sighting: whose face it is; None until the first frame was named.
         released: its sighting went to another follower: it is let go unless it has a new one.
@@ -37,6 +38,7 @@ class Follower:
     seen_at: float
     faces: int = 1
     doubtful: bool = False
+    unsure: bool = False
     plan: LookPlan = field(default_factory=LookPlan)
     sighting: Sighting | None = None
     released: bool = False
@@ -67,8 +69,10 @@ class SourceTracker:
         found: list[Follower | None] = [None] * len(boxes)
         for row, face in pairs:
             follower = self.followers[row]
-            follower.seen_at, follower.doubtful = at, row in doubtful
+            follower.seen_at = at
             follower.faces += 1
+            follower.unsure |= (row in doubtful) != follower.doubtful
+            follower.doubtful = row in doubtful
             found[face] = follower
         if pairs:
             rows = np.array(pairs, np.intp)
