@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 from facestream.pipeline import Pipeline, Settings
-from facestream.pipeline.bench.contenders import SFACE, YUNET, frames_of
+from facestream.pipeline.bench.contenders import SFACE, YUNET, frames_of, searched_frames
 from facestream.pipeline.bench.contenders import Task as BenchTask
 from facestream.pipeline.sinks.base import Sink
 from facestream.pipeline.types import Floats, FrameResult, Image
@@ -174,8 +173,8 @@ class YunetSface:
         fps = scene.truth.fps
         tracks: dict[int, _Followed] = {}
         seen: list[_Seen] = []
-        for number, image in enumerate(frames_of(BenchTask(scene.clip))):
-            if number % every:
+        for number, image in enumerate(searched_frames(BenchTask(scene.clip, detect_every=every))):
+            if image is None:
                 continue
             found = self._find(image)
             boxes = found[:, :4].copy()
@@ -270,13 +269,3 @@ def _peer_score(
         told = Reported(face.frame, face.box, face.track, name if cosine >= threshold else None)
         sheet.add(told, seconds=face.frame / scene.truth.fps)
     return sheet.score(scene)
-
-
-def decode_seconds(file: Path) -> float:
-    """Wall time to decode a file once, all cores, nothing converted."""
-    start = time.perf_counter()
-    with av.open(str(file)) as container:
-        container.streams.video[0].thread_type = "AUTO"
-        for _ in container.decode(video=0):
-            pass
-    return time.perf_counter() - start

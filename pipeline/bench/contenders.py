@@ -81,13 +81,23 @@ def missing(name: str, task: Task) -> str | None:
 
 def frames_of(task: Task) -> Iterator[Image]:
     """The video's frames, H×W×3 BGR uint8, decoded by all cores."""
+    for image in searched_frames(replace(task, detect_every=1)):
+        if image is not None:
+            yield image
+
+
+def searched_frames(task: Task) -> Iterator[Image | None]:
+    """Every frame is decoded; those that are not searched are None and never converted."""
     with av.open(str(task.video)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for number, frame in enumerate(container.decode(stream)):
             if number == task.max_frames:
                 return
-            yield frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
+            if number % task.detect_every:
+                yield None
+            else:
+                yield frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
 
 
 def facestream(task: Task) -> Timing:
@@ -186,8 +196,5 @@ def facenet_pytorch(task: Task) -> Timing:
 
 def _timed(task: Task, look: Callable[[Image], int], load_seconds: float) -> Timing:
     start = time.perf_counter()
-    counts = [
-        look(image) if number % task.detect_every == 0 else 0
-        for number, image in enumerate(frames_of(task))
-    ]
+    counts = [0 if image is None else look(image) for image in searched_frames(task)]
     return Timing(len(counts), sum(counts), time.perf_counter() - start, load_seconds)
