@@ -8,7 +8,7 @@ from .config import RecognitionSettings, Settings
 from .gallery import Gallery
 from .gallery.decision import Thresholds
 from .stages.looks import LookPolicy
-from .stages.matching import Matcher, NormalisedSearch, Searcher
+from .stages.matching import GallerySearch, Matcher
 from .stages.naming import NamingRules
 from .stages.recognise import TrackingRules
 from .stages.telling import TellingRules
@@ -30,9 +30,7 @@ def open_matcher(
         ConfigError: there is no threshold.
     """
     cohort = load_cohort(card.id) if recognition.normalise == "cohort" else None
-    searcher: Searcher | None = gallery
-    if gallery is not None and cohort is not None:
-        searcher = NormalisedSearch(gallery, cohort)
+    searcher = None if gallery is None else GallerySearch(gallery, card.id, cohort)
     return Matcher(searcher, _thresholds(card, recognition, cohort))
 
 

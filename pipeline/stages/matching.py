@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from ..errors import GalleryError, ModelMismatch
 from ..gallery.decision import Holders, Matches, Thresholds, decide_frame
 from ..gallery.gallery import Gallery
 from ..types import Floats, Identity
 from ..vision.cohort import Cohort
+
+log = logging.getLogger(__name__)
 
 # People compared for one face: the best, the runner-up that may make it ambiguous, and a few
 # more for frames in which several faces compete for the same names.
@@ -29,19 +33,40 @@ class Searcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NormalisedSearch:
-    """A gallery whose similarities are normalised against a cohort."""
+class GallerySearch:
+    """A gallery as the people to find.
+
+    Attributes:
+        gallery: is searched.
+        model_id: of the encoder whose embeddings are compared.
+        cohort: the similarities are normalised against it; None leaves them cosines.
+    """
 
     gallery: Gallery
-    cohort: Cohort
+    model_id: str
+    cohort: Cohort | None = None
 
     def search(self, mu: Floats, k: int) -> Matches:
         """See ``Searcher``."""
         return self.gallery.search(mu, k, cohort=self.cohort)
 
     def refresh(self) -> bool:
-        """See ``Searcher``."""
-        return self.gallery.refresh()
+        """See ``Searcher``. A gallery that cannot be read just now stays as it was.
+
+        Raises:
+            ModelMismatch: it was embedded again by another model.
+        """
+        try:
+            if not self.gallery.refresh():
+                return False
+            self.gallery.require_model(self.model_id)
+        except ModelMismatch:
+            raise
+        except GalleryError as error:
+            log.warning("the gallery stays as it was read last: %s", error)
+            return False
+        log.info("the gallery changed: the people in the picture are searched again")
+        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
