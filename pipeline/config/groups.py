@@ -45,7 +45,8 @@ class EncoderSettings(Group):
     max_batch: int = Field(default=32, ge=1, le=512, strict=True)
     """Most faces the encoder sees at once."""
     looks: Literal["budget", "every"] = "budget"
-    """``budget``: embed a new track three times soon, then better faces and one in 0.4 s;
+    """``budget``: embed a new face twice soon, then when there is something new: a better picture,
+    another pose, or time passed (0.4 s, doubled up to 1.6 s, to 4 s once the name is sure);
     ``every``: embed every face of every frame that was searched."""
     max_looks: int = Field(default=40, ge=1, le=100000, strict=True)
     """Most times one track is embedded (``budget``)."""
@@ -55,7 +56,7 @@ class TrackingSettings(Group):
     """Joining the faces of successive frames into sightings."""
 
     detect_every: int = Field(default=1, ge=1, le=1000, strict=True)
-    """Look for faces on every N-th frame; in between, a track keeps its last box."""
+    """Look for faces on every N-th frame; in between, a face moves on as it moved."""
     iou: float = Field(default=0.3, gt=0, lt=1, strict=True)
     """Overlap (intersection over union) from which two boxes are the same face."""
     absence_timeout: float = Field(default=1.0, gt=0, le=3600, strict=True)
