@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 # A reader that fails so often in a row, without a packet in between, is not going to recover.
 READ_FAILURES = 50
+# A live stream of which so many packets in a row are refused by the decoder has become another
+# one (its codec or program changed), and has to be opened again: three seconds of 25 frames.
+DECODE_FAILURES = 75
 _TURNS = {
     90: cv2.ROTATE_90_COUNTERCLOCKWISE,
     180: cv2.ROTATE_180,
@@ -134,6 +137,7 @@ class Decoder:
 
     Attributes:
         corrupt: damaged packets and frames; what could not be decoded is skipped.
+        stuck: the decoder refused so many packets in a row that reading was ended (low latency).
         end: where the packets of any stream ended so far, in seconds on the container's clock.
     """
 
@@ -150,7 +154,9 @@ class Decoder:
         stream.thread_type = "AUTO" if latency == "normal" else "SLICE"
         stream.codec_context.thread_count = threads
         self.corrupt = 0
+        self.stuck = False
         self.end = 0.0
+        self._refused = 0
         self._container = container
         self._stream = stream
         self._timeless = timeless
@@ -170,6 +176,9 @@ class Decoder:
         try:
             for packet in self._packets():
                 yield from self._pictures(self._decode(packet))
+                if self._low and self._refused >= DECODE_FAILURES:
+                    self.stuck = True
+                    return
         except av.error.FFmpegError as error:
             broken = error
         # What a lost camera's decoder still held is older than the time-out: no sign of life.
@@ -212,11 +221,13 @@ class Decoder:
             return []
         except av.error.FFmpegError as error:
             self.corrupt += 1
+            self._refused += 1
             log.debug("packet skipped: %s", reason(error))
             return []
 
     def _pictures(self, frames: Sequence[VideoFrame]) -> Iterator[Picture]:
         for frame in frames:
+            self._refused = 0
             if frame.is_corrupt:
                 self.corrupt += 1
                 continue

@@ -162,10 +162,13 @@ class StreamSource(Closing):
             while not self._ends():
                 picture = next(self._pictures, None)
                 if picture is None:
-                    if not self._ends():
-                        self._check_end()
-                    return
+                    break
                 yield picture
+            if self._decoder.stuck:
+                why = "what comes cannot be decoded any more; has the codec changed?"
+                raise SourceError(f"{self.name}: {why}", reason=why)
+            if not self._ends():
+                self._check_end()
         except av.error.FFmpegError as error:
             self._broke_off(error)
             self._check_end()

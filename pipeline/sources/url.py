@@ -38,7 +38,7 @@ class UrlSource(StreamSource):
     """
 
     def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
-        scheme = urlsplit(spec.location).scheme.lower()
+        scheme = spec.location.partition("://")[0].lower()
         container = _open(spec, options, scheme)
         self.live = scheme not in _MAYBE_FILE or not container.duration
         self._http = scheme in _MAYBE_FILE
@@ -76,8 +76,8 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
         if timed_out:
             why, retry = f"no answer within {options.open_timeout:g} s", "soon"
         raise SourceError(f"cannot open {spec.name}: {why}", retry=retry, reason=why) from None
-    except UnicodeError:
-        why = "the URL cannot be encoded; write odd characters as %XX"
+    except ValueError:
+        why = "the URL holds characters that no URL may; write them as %XX"
         raise SourceError(f"cannot open {spec.name}: {why}", retry="never", reason=why) from None
 
 

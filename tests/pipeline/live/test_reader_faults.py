@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,14 @@ from tests.pipeline.live.loopback import (
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(caplog: pytest.LogCaptureFixture) -> object:
+def nothing_left(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> Iterator[None]:
     caplog.set_level(logging.DEBUG)
     yield
     assert "hush" not in caplog.text
+    assert "hush" not in "".join(capfd.readouterr())  # FFmpeg writes there, if anything
+    assert "hush" not in " ".join(thread.name for thread in threading.enumerate())
     deadline = time.monotonic() + 5  # FFmpeg's own time-outs
     while reading_threads() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -278,6 +283,25 @@ def test_the_size_may_change_in_midstream(tmp_path: Path) -> None:
     assert {(120, 160), (240, 320)} == set(sizes)
     pts = [frame.pts for frame in watched.frames]
     assert all(0 < b - a < 3 for a, b in itertools.pairwise(pts))
+
+
+def test_the_codec_may_change_in_midstream(tmp_path: Path) -> None:
+    first = make_clip(tmp_path / "first.ts", frames=50, fps=25)
+    second = make_clip(tmp_path / "second.ts", frames=150, fps=25, codec="mpeg2video")
+    content = first.read_bytes() + second.read_bytes()
+
+    def serve(connection: Connection) -> None:
+        connection.request()
+        connection.send(STREAM)
+        if connection.number == 1:
+            connection.stream(content, seconds=6)
+        connection.stream(second.read_bytes(), seconds=4)
+        connection.hold()
+
+    patient = QUICK.model_copy(update={"read_timeout": 10.0})
+    with Server(serve) as server, watching(server.url(), live=patient) as watched:
+        watched.until(lambda: watched.reader.state.restarts == 1)
+    assert "cannot be decoded any more" in str([event.reason for event in watched.events])
 
 
 def test_only_every_nth_frame_is_delivered(clip: bytes) -> None:
