@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ..types import Floats
 from ..vision.boxes import iou_matrix
-from .motion import Motion, Numbers, coordinates, units
+from .motion import Motion, Numbers, coordinates
 
 # Squared distance (Mahalanobis, three coordinates) beyond which a detection is somebody else:
 # were all motion as modelled, one in 60,000 of the right ones would lie outside.
@@ -54,11 +54,10 @@ def associate(motion: Motion, detected: Floats, *, at: float, min_iou: float) ->
 
 def _scores(motion: Motion, detected: Floats, at: float, min_iou: float) -> Numbers:
     """T×N log-likelihood ratios of "the track's" to "a newcomer's"; −inf where impossible."""
-    value, variance = motion.forecast(at)
-    seen, _ = coordinates(detected)
-    apart = (seen[None, :, :3] - value[:, None, :3]) ** 2
-    distance = (apart / variance[:, None, :3]).sum(axis=2)
-    spread = np.log(variance[:, :3] / units(value)[:, :3] ** 2).sum(axis=1)
+    value, variance, unit = (column[:, :3] for column in motion.forecast(at))
+    apart = coordinates(detected)[None, :, :3] - value[:, None]
+    distance = (apart**2 / variance[:, None]).sum(axis=2)
+    spread = np.log(variance / unit).sum(axis=1)
     score: Numbers = PRIOR - (distance + spread[:, None]) / 2
     score[distance > GATE] = -np.inf
     overlap = iou_matrix(motion.expected(at), detected)

@@ -45,7 +45,7 @@ def test_one_coordinate_agrees_with_the_matrix_form() -> None:
         gain = spread[:, 0] / (spread[0, 0] + (MEASUREMENT[0] * side) ** 2)
         state = state + gain * (seen - state[0])
         spread = spread - np.outer(gain, spread[0])
-    value, variance = motion.forecast(times[-1] + 0.04)
+    value, variance, _ = motion.forecast(times[-1] + 0.04)
     ahead = np.array([[1, 0.04], [0, 1]])
     push = np.outer([0.0008, 0.04], [0.0008, 0.04]) * (ACCELERATION[0] * side) ** 2
     expected = (ahead @ spread @ ahead.T + push)[0, 0] + (MEASUREMENT[0] * side) ** 2
