@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("videos", nargs="*", type=Path)
     parser.add_argument("--zoo", type=Path, default=DATA / "models")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--every", type=int, default=1, help="all search every N-th frame")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     videos = given.videos or sorted((DATA / "videos").glob("*.mp4"))
@@ -30,7 +31,7 @@ def main() -> int:
         print("no videos: name some, or put the research data into ../shared/data")
         return 2
     arguments = ["bench", *map(str, videos), "--peers", "--zoo", str(given.zoo)]
-    arguments += ["--rounds", str(given.rounds)]
+    arguments += ["--rounds", str(given.rounds), "--detect-every", str(given.every)]
     if given.json is not None:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         arguments += ["--json", str(given.json)]

@@ -42,6 +42,10 @@ def bench(
         typer.Option("--peer-frames", metavar="N", min=2, help="Frames for facenet-pytorch."),
     ] = 24,
     min_face: Annotated[int, typer.Option("--min-face", metavar="PX", min=12)] = 40,
+    every: Annotated[
+        int,
+        typer.Option("--detect-every", metavar="N", min=1, help="All search every N-th frame."),
+    ] = 1,
     as_json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
     ] = None,
@@ -63,7 +67,7 @@ def bench(
             names.append(peer)
         else:
             stderr().print(f"{peer} is left out: {reason}", markup=False, highlight=False)
-    tasks = [Task(video, max_frames, min_face, zoo) for video in chosen]
+    tasks = [Task(video, max_frames, min_face, zoo, detect_every=every) for video in chosen]
     console = stderr()
     with console.status("measuring") as status:
         try:

@@ -102,7 +102,15 @@ def draw_passages(
 
     The scene begins and ends empty, so that it can be shown again and again. Nobody is in it
     twice at the same time.
+
+    Raises:
+        ValueError: the largest faces do not fit into the frame.
     """
+    if rules.height < 1.4 * rules.face[1]:
+        raise ValueError(
+            f"faces of up to {rules.face[1]:g} px need frames of {1.4 * rules.face[1]:.0f} px and "
+            f"more in height, not {rules.height}"
+        )
     passages: list[Passage] = []
     for place in range(rules.at_once):
         now = rng.uniform(0.2, 0.8) + 1.3 * place

@@ -112,6 +112,13 @@ def test_too_few_actors_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_faces_larger_than_the_frame_are_refused() -> None:
+    with pytest.raises(ValueError, match="224 px"):
+        draw_passages(
+            blank_actors(), np.random.default_rng(0), rules=SceneRules(width=320, height=180)
+        )
+
+
 @given(st.integers(0, 4095))
 def test_stamps_are_read_after_compression(number: int) -> None:
     image = np.random.default_rng(number).integers(0, 256, (64, 240, 3), np.uint8)
