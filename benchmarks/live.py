@@ -25,7 +25,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -256,19 +256,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = json.loads(given.json.read_text(encoding="utf-8"))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-        report |= measured(given, bar)
-    console = Console(width=160)
-    show_tables(report, console)
-    if given.json is not None:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        for part in measured(given, bar):
+            report |= part
+            if given.json is not None:
+                given.json.parent.mkdir(parents=True, exist_ok=True)
+                given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    show_tables(report, Console(width=160))
     if given.plot is not None and "curve" in report:
         plot(report, given.plot)
     return 0
 
 
-def measured(given: argparse.Namespace, bar: Progress) -> dict[str, Any]:
-    """The parts asked for, each with when and where it was measured."""
+def measured(given: argparse.Namespace, bar: Progress) -> Iterator[dict[str, Any]]:
+    """The parts asked for as they are done, each with when and where it was measured."""
     tasks: dict[str, Any] = {}
 
     def tell(what: str, done: int, total: int) -> None:
@@ -285,7 +285,6 @@ def measured(given: argparse.Namespace, bar: Progress) -> dict[str, Any]:
         seconds=given.scene_seconds,
         tell=tell,
     )
-    report: dict[str, Any] = {"machine": machine()}
     for part in given.parts:
         load = os.getloadavg()[0]
         if part == "curve":
@@ -299,17 +298,14 @@ def measured(given: argparse.Namespace, bar: Progress) -> dict[str, Any]:
             found = {"rows": rows, "most": most}
         else:
             found = versus(show, given, bar)
-        report[part] = finite(
-            {
-                "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "load_before": load,
-                "threads": given.threads,
-                "scenes": given.scenes,
-                "cast": show.cast,
-                **found,
-            }
-        )
-    return report
+        about = {
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "load_before": load,
+            "threads": given.threads,
+            "scenes": given.scenes,
+            "cast": show.cast,
+        }
+        yield {"machine": machine(), part: finite({**about, **found})}
 
 
 if __name__ == "__main__":
