@@ -41,7 +41,7 @@ class StdinSource(StreamSource):
         try:
             super().__init__(spec, options, container)
         except SourceError as error:
-            raise SourceError(str(error), retry="never") from None
+            raise SourceError(str(error), retry="never", reason=error.reason) from None
 
     def _broke_off(self, error: av.error.FFmpegError) -> None:
         self._problems.append(f"{self.name} broke off after {self.decoded} frames: {reason(error)}")
@@ -55,12 +55,15 @@ class _Pipe:
     def __init__(self, descriptor: int, halted: Callable[[], bool]) -> None:
         self._descriptor = descriptor
         self._halted = halted
+        self.bytes = 0
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes; none at the end."""
         while not self._halted():
             if select.select([self._descriptor], [], [], _ASK_EVERY)[0]:
-                return os.read(self._descriptor, size)
+                found = os.read(self._descriptor, size)
+                self.bytes += len(found)
+                return found
         return b""
 
 
@@ -81,6 +84,6 @@ def _open(name: str, options: SourceOptions, descriptor: int) -> InputContainer:
         return av.open(pipe, options={"fpsprobesize": "0", "analyzeduration": "1000000"}, mode="r")
     except (av.error.FFmpegError, ValueError) as error:
         why = reason(error) if isinstance(error, av.error.FFmpegError) else str(error)
-        raise SourceError(
-            f"cannot read {name}: {why}; pipe a video into it (MPEG-TS or Matroska)", retry="never"
-        ) from None
+        why = "nothing came" if not pipe.bytes else why
+        why += "; pipe a video into it (MPEG-TS or Matroska)"
+        raise SourceError(f"cannot read {name}: {why}", retry="never", reason=why) from None

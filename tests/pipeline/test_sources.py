@@ -15,6 +15,7 @@ from facestream.pipeline.sources import (
     open_source,
     without_credentials,
 )
+from facestream.pipeline.sources.credentials import with_quoted_credentials
 from facestream.pipeline.sources.expand import natural_key
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,12 +81,15 @@ def test_single_files(mixed: Path) -> None:
 
 
 def test_cameras_and_urls() -> None:
-    specs = expand_sources(["0", "/dev/video3", "rtsp://me:secret@10.0.0.7/main", "HTTP://x/y.mp4"])
+    specs = expand_sources(
+        ["0", "/dev/video3", "rtsp://me:secret@10.0.0.7/main", "HTTP://x/y.mp4", "-"]
+    )
     assert [(spec.kind, spec.name) for spec in specs] == [
         ("camera", "camera 0"),
         ("camera", "/dev/video3"),
         ("url", "rtsp://10.0.0.7/main"),
         ("url", "http://x/y.mp4"),
+        ("stdin", "stdin"),
     ]
     assert specs[0].location == "/dev/video0"
     assert specs[2].location == "rtsp://me:secret@10.0.0.7/main"
@@ -148,10 +152,33 @@ def test_natural_order() -> None:
         ("rtsp://u:hu#sh@h/a", "rtsp://h/a"),
         ("rtsp://u:1/hush@h/a", "rtsp://h/a"),
         ("udp://@239.0.0.1:1234", "udp://239.0.0.1:1234"),
+        ("rtsp://u:a@?hush@h/a", "rtsp://h/a"),
+        (
+            "rtsp://h:554/user=bob&password=hush&channel=1",
+            "rtsp://h:554/user=***&password=***&channel=1",
+        ),
+        ("http://h/v?mail=me@home", "http://h/v?mail=me%40home"),
     ],
 )
 def test_credentials_are_not_shown(url: str, shown: str) -> None:
     assert without_credentials(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "opened"),
+    [
+        ("rtsp://u:p@h:554/a", "rtsp://u:p@h:554/a"),
+        ("rtsp://u:p%2F@h/a", "rtsp://u:p%2F@h/a"),
+        ("rtsp://u:p/q@h:554/a?b=c", "rtsp://u:p%2Fq@h:554/a?b=c"),
+        ("rtsp://u:p?q#r@[::1]:554/a", "rtsp://u:p%3Fq%23r@[::1]:554/a"),
+        ("http://h:80/v?mail=me@home", "http://h:80/v?mail=me@home"),
+        ("udp://@239.0.0.1:1234", "udp://@239.0.0.1:1234"),
+        ("rtsp://h/a", "rtsp://h/a"),
+    ],
+)
+def test_odd_passwords_are_quoted_for_ffmpeg(url: str, opened: str) -> None:
+    assert with_quoted_credentials(url) == opened
+    assert with_quoted_credentials(opened) == opened
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\t"), min_size=1))

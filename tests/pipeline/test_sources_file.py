@@ -150,6 +150,24 @@ def test_sound_beside_the_picture_changes_nothing(tmp_path: Path) -> None:
     assert source.problems == []
 
 
+@pytest.mark.parametrize("every", [2, 4, 7])
+def test_only_every_nth_frame_is_delivered_at_its_own_time(tmp_path: Path, every: int) -> None:
+    path = make_clip(tmp_path / "clip.mp4", frames=25)
+    whole, _ = read(path)
+    frames, source = read(path, SourceOptions(every=every))
+    assert [frame.index for frame in frames] == list(range(0, 25, every))
+    assert [frame.pts for frame in frames] == [frame.pts for frame in whole[::every]]
+    for frame, same in zip(frames, whole[::every], strict=True):
+        assert np.array_equal(frame.image, same.image)
+    assert (source.decoded, source.skipped) == (25, 25 - len(frames))
+    assert source.problems == []
+
+
+def test_every_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="every must be at least 1, not 0"):
+        SourceOptions(every=0)
+
+
 def test_max_frames(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "clip.mp4")
     frames, source = read(path, SourceOptions(max_frames=7))

@@ -93,6 +93,13 @@ def test_what_is_no_video_has_failed() -> None:
     assert "pipe a video into it" in watched.reader.state.problems[0]
 
 
+def test_an_empty_pipe_is_said_to_be_empty() -> None:
+    with piped(b"") as pipe, watching("-", opener=pipe) as watched:
+        watched.thread.join(20)
+    (problem,) = watched.reader.state.problems
+    assert problem == "stdin: nothing came; pipe a video into it (MPEG-TS or Matroska)"
+
+
 def test_a_terminal_is_refused() -> None:
     leader, terminal = os.openpty()
     try:
