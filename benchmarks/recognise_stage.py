@@ -3,7 +3,8 @@
     python benchmarks/recognise_stage.py --json benchmarks/results/recognise_stage.json
 
 The real stage with a made-up encoder and gallery; the faces stand side by side and tremble. Times
-are of the processor, the encoder's and the cutting out of its crops left out.
+are without the encoder and the cutting out of its crops; of several rounds each frame's shortest
+counts, so that other programs on the machine do not.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from facestream.pipeline.types import Faces, Floats, Frame, FrameResult, Image
 
 DIM = 512
 COUNTS = (2, 5, 10, 20)
+FRAMES, ROUNDS = 400, 5
 POINTS = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)], np.float32)
 
 
@@ -54,13 +56,13 @@ class Untimed(RecogniseStage):
     encoding = 0.0
 
     def _embed(self, pending: Any) -> tuple[Floats, Floats]:
-        start = time.thread_time()
+        start = time.perf_counter()
         found = super()._embed(pending)
-        self.encoding += time.thread_time() - start
+        self.encoding += time.perf_counter() - start
         return found
 
 
-def frames(faces: int, *, every: int, count: int = 500) -> list[FrameResult]:
+def frames(faces: int, *, every: int) -> list[FrameResult]:
     """Frames at 25 a second, every ``every``-th of them searched."""
     rng = np.random.default_rng(7)
     place = np.stack([np.arange(faces) % 5 * 200 + 100, np.arange(faces) // 5 * 150 + 80], axis=1)
@@ -68,7 +70,7 @@ def frames(faces: int, *, every: int, count: int = 500) -> list[FrameResult]:
     for who, (x, y) in enumerate(place):
         image[y - 60 : y + 60, x - 60 : x + 90] = 10 * who
     found = []
-    for index in range(count):
+    for index in range(FRAMES):
         frame = Frame("camera", index, index / 25, 1000 + index / 25, 0.0, image)
         centre = place + rng.normal(0, 1.5, place.shape)
         boxes = np.concatenate([centre - 40, centre + 40], axis=1).astype(np.float32)
@@ -80,7 +82,19 @@ def frames(faces: int, *, every: int, count: int = 500) -> list[FrameResult]:
 
 
 def cost(faces: int, *, every: int) -> dict[str, float]:
-    """Milliseconds of processor a frame, and looks a face and second."""
+    """Milliseconds a frame, and looks a face and second."""
+    rounds = [_round(faces, every=every) for _ in range(ROUNDS)]
+    # The first second imports and begins the sightings.
+    steady = np.min([spent for spent, _ in rounds], axis=0)[25:]
+    return {
+        "mean_ms": round(float(np.mean(steady)), 3),
+        "p95_ms": round(float(np.percentile(steady, 95)), 3),
+        "looks_per_face_and_second": round(rounds[0][1] / faces / (FRAMES / 25), 2),
+    }
+
+
+def _round(faces: int, *, every: int) -> tuple[list[float], int]:
+    """The milliseconds of each frame, and how many faces were embedded."""
     faked, rules = Faked(faces), TrackingRules()
     stage = Untimed(
         faked,
@@ -91,15 +105,10 @@ def cost(faces: int, *, every: int) -> dict[str, float]:
     )
     spent = []
     for result in frames(faces, every=every):
-        stage.encoding, start = 0.0, time.thread_time()
+        stage.encoding, start = 0.0, time.perf_counter()
         stage([result])
-        spent.append(1000 * (time.thread_time() - start - stage.encoding))
-    steady = spent[25:]  # the first ones import and begin the sightings
-    return {
-        "mean_ms": round(float(np.mean(steady)), 3),
-        "p95_ms": round(float(np.percentile(steady, 95)), 3),
-        "looks_per_face_and_second": round(stage.embedded / faces / (len(spent) / 25), 2),
-    }
+        spent.append(1000 * (time.perf_counter() - start - stage.encoding))
+    return spent, stage.embedded
 
 
 def main() -> int:

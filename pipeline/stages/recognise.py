@@ -15,7 +15,7 @@ from ..metrics import Metrics
 from ..types import Floats, Frame, FrameResult, Image
 from ..vision.align import align_faces
 from ..vision.quality import quality
-from .looks import LookPolicy, poses_of
+from .looks import LookPolicy, pose_of
 from .matching import Matcher
 from .naming import NamingRules
 from .source import Look, SourceSightings
@@ -232,16 +232,13 @@ def _looks(item: _Pending, policy: LookPolicy, *, least: int) -> list[int]:
     followers, pts = item.followers, item.result.frame.pts
     if policy.policy == "every":
         return list(range(len(followers)))
-    ready = [f.faces >= least and policy.may(f.plan, pts=pts) for f in followers]
-    if not any(ready):
-        return []
     rows = []
-    for row, pose in enumerate(poses_of(item.result.faces.landmarks)):
-        follower = followers[row]
-        if not ready[row]:
+    for row, follower in enumerate(followers):
+        plan = follower.plan
+        if follower.faces < least or not policy.may(plan, pts=pts):
             continue
         standing = "open" if follower.sighting is None else follower.sighting.standing
-        value, plan = float(item.quality[row]), follower.plan
+        value, pose = float(item.quality[row]), pose_of(item.result.faces.landmarks[row])
         wanted = policy.wants(plan, quality=value, pose=pose, pts=pts, standing=standing)
         if wanted or (follower.unsure and policy.settles(plan, pts=pts)):
             item.doubts[row] = follower.unsure or follower.doubtful
