@@ -169,6 +169,9 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Watch videos, cameras or pictures and say who was seen, when, and how sure."""
+    if show:
+        # Windows hang where PyAV's libraries are loaded before OpenCV's.
+        import cv2  # noqa: F401
     from .outputs import Request
     from .run import run_sources
 

@@ -23,7 +23,8 @@ _QUIT = (ord("q"), ord("Q"), 27)
 class ShowSink(Sink):
     """Shows frames with boxes and names; q or Esc asks for the end.
 
-    All calls must come from the main thread, as windows want it.
+    All calls must come from the main thread, as windows want it. Import ``cv2`` before the
+    pipeline: windows hang where PyAV's libraries were loaded before OpenCV's.
 
     Args:
         environment: where the display is looked up, e.g. ``os.environ``.
