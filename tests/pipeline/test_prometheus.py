@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from facestream.pipeline.addresses import Address
@@ -59,6 +61,12 @@ def test_every_family_is_told_with_its_kind_and_meaning(server: MetricsServer) -
     for family in FAMILIES:
         told = found[family.name.removesuffix("_total")]
         assert (told.type, told.documentation) == (family.kind, family.help)
+
+
+def test_the_document_is_in_step_with_the_families() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(facestream_\w+)` \| (\w+) \| ([^|]*) \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted((f.name, f.kind, ", ".join(f.labels)) for f in FAMILIES)
 
 
 def test_counters_gauges_and_awkward_labels(metrics: Metrics, server: MetricsServer) -> None:

@@ -1,0 +1,155 @@
+"""What the command line shows of live runs: progress, the table, who is named, the window."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import cv2
+import pytest
+from facestream.pipeline.cli.announce import AnnounceSink
+from facestream.pipeline.cli.progress import describe
+from facestream.pipeline.cli.roll import RollSink
+from facestream.pipeline.cli.tables import live_table
+from facestream.pipeline.errors import UsageError
+from facestream.pipeline.events import Appeared, Identified, Moment, Updated
+from facestream.pipeline.inbox import Inbox
+from facestream.pipeline.metrics import Metrics
+from facestream.pipeline.reader import SourceState
+from facestream.pipeline.report import AgeReport, Progress
+from facestream.pipeline.sinks.base import Sink
+from facestream.pipeline.sinks.only import OnlySink
+from facestream.pipeline.sinks.show import ShowSink
+from facestream.pipeline.tally import Tally
+from facestream.pipeline.types import FrameResult
+from rich.console import Console
+
+from ..tracks import picture, result, sighting
+
+NOW = {
+    "source": "door",
+    "sighting": "s",
+    "track_id": 1,
+    "model": "test",
+    "at": Moment.at(3, 1e9),
+    "box": (1, 2, 3, 4),
+}
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_progress_tells_the_oldest_source_and_the_states() -> None:
+    now = Progress(
+        frames=50,
+        total=None,
+        faces=7,
+        dropped=2,
+        fps=25.0,
+        queues={"inbox": 1},
+        source="door",
+        ages={"door": AgeReport(0.08, 0.14, 0.21, 0.3)},
+        states={"door": "live"},
+    )
+    assert describe(now).endswith("dropped 2 · age 80/140/210 ms · 1 live")
+    several = replace(
+        now,
+        ages={**now.ages, "gate": AgeReport(0.05, 0.4, 0.5, 0.6)},
+        states={"door": "live", "gate": "live", "yard": "retrying"},
+    )
+    assert describe(several).endswith("age 50/400/500 ms (gate) · 2 live, 1 retrying")
+
+
+def test_the_table_of_live_sources() -> None:
+    inbox = Inbox[int]()
+    inbox.open("door", live=True)
+    tally = Tally(Metrics())
+    tally.count(result(picture(), source="door"))
+    states = [SourceState("door", state="ended", restarts=3), SourceState("clip[1].mp4")]
+    report = tally.report(states, inbox.lanes(), embedded=0, backends={})
+    shown = console()
+    shown.print(live_table(report))
+    assert "door" in text_of(shown)
+    assert "ended" in text_of(shown)
+    assert "clip" not in text_of(shown)
+    files_only = tally.report(states[1:], [], embedded=0, backends={})
+    assert live_table(files_only) is None
+
+
+def test_who_is_named_is_announced() -> None:
+    shown = console()
+    sink = AnnounceSink(shown, ["door"])
+    ada = {**NOW, "person_id": 1, "name": "[b]Ada", "similarity": 0.59}
+    sink.event(Appeared(**NOW, start=Moment.at(2, 1e9)))
+    sink.event(Identified(**ada, after=1))
+    sink.event(Identified(**{**ada, "source": "clip.mp4"}, after=1))
+    sink.event(Updated(**ada, change="surer"))
+    sink.event(Updated(**ada, change="renamed", previous_name="Eve"))
+    sink.event(Updated(**NOW, change="withdrawn", previous_name="Ada"))
+    lines = [line.split("  ", 1)[1].rstrip() for line in text_of(shown).splitlines()]
+    assert lines == [
+        "[b]Ada  door  0.59",
+        "[b]Ada (not Eve)  door  0.59",
+        "not Ada after all  door  0.00",
+    ]
+
+
+def test_live_sightings_have_the_time_of_the_day() -> None:
+    roll = RollSink(live=["door"])
+    roll.event(sighting(source="door"))
+    roll.event(sighting(source="clip.mp4"))
+    spans = {seen.source: seen.spans[0] for seen in roll.people()}
+    assert spans["clip.mp4"] == "0:00–0:01"
+    assert spans["door"].split("–")[0].endswith(":46:40")
+
+
+class Names(Sink):
+    """Remembers which sources it was told of."""
+
+    needs = "all"
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def write(self, result: FrameResult) -> None:
+        self.told.append(result.frame.source)
+
+    def event(self, event: object) -> None:
+        self.told.append("event")
+
+    def source_ended(self, source: str) -> None:
+        self.told.append(source)
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+
+def test_a_sink_of_some_sources() -> None:
+    inner = Names()
+    sink = OnlySink(inner, ["a"])
+    assert sink.needs == "all"
+    for source in ("a", "b"):
+        sink.write(result(picture(), source=source))
+        sink.event(sighting(source=source))
+        sink.source_ended(source)
+    sink.close()
+    assert inner.told == ["a", "event", "a", "closed"]
+
+
+def test_a_window_needs_a_display_and_an_opencv_that_has_windows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    NONE\n")
+    with pytest.raises(UsageError, match=r"pip install 'facestream\[show\]'"):
+        ShowSink({"DISPLAY": ":0"})
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    QT5\n")
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(UsageError, match="needs a display and there is none"):
+        ShowSink({})
+    ShowSink({"DISPLAY": ":0"}).close()
