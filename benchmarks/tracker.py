@@ -100,7 +100,8 @@ def scene(seed: int, people: int, *, every: int, seconds: float = 20.0) -> list[
     fresh, last = itertools.count(people), np.full(people, -1e9)
     steps = []
     for frame in range(0, len(path), every):
-        boxes, truth = [], []
+        boxes: list[tuple[float, float, float]] = []
+        truth: list[int] = []
         order = np.argsort(-np.nan_to_num(path[frame, :, 2]))  # the nearest first
         for person in order:
             x, y, side = path[frame, person]
