@@ -127,8 +127,13 @@ class Delivery:
                 return "broken"
             lane = self._lane(live=False)
         state = self._state
+        most = self._options.max_frames
+        if most is not None:
+            most = -(-most // self._options.every) * self._options.every  # the next that is wanted
         try:
             for frame in source:
+                if frame.index == most:
+                    break
                 session.busy = True
                 session.saw_frame(time.monotonic())
                 state.read += 1
@@ -142,7 +147,7 @@ class Delivery:
             self._count_skipped(source)
             state.corrupt = source.corrupt
             state.problems += source.problems
-        return "complete"
+        return "broken" if session.halt.is_set() else "complete"
 
     def _count_corrupt(self) -> None:
         if self._source is not None:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 # After so many seconds of frames a connection counts as good: the next pause is short again.
 _STEADY = 10.0
 # How long a session may take to end before it is left alone; stop() promises two seconds.
-_PATIENCE = 1.0
+_PATIENCE = 0.7
 # Sessions that hang at the same time. Each holds a thread and a connection.
 _MOST_HANGING = 4
 # Clocks may be set: a schedule is looked at again after so many seconds.

@@ -14,6 +14,9 @@ from .watchdog import Progress
 
 log = logging.getLogger(__name__)
 
+# Frames within so many seconds of each other came at once.
+_AT_ONCE = 0.03
+
 How = Literal["complete", "broken"]
 """How reading ended: there is nothing more to come, or there should have been."""
 
@@ -51,7 +54,8 @@ class Session:
         self.reason = "the stream ended"
         self.retry: Retry = "soon"
         self.error: BaseException | None = None
-        self._alone = False  # the last frame is the first after a silence
+        self._alone = False
+        self._back_at: float | None = None  # when the first frame after a silence came
         self._open_source = open_source
         self._read = read
         self._notify = notify
@@ -83,7 +87,11 @@ class Session:
     def saw_frame(self, now: float, *, frozen: bool = False) -> None:
         """A frame came; called by ``read``."""
         news = self.alert or frozen != self.frozen or self.first_frame is None
-        self._alone = self.alert and not self.frozen and not self._alone
+        if not self.alert or self.frozen:
+            self._back_at = None
+        elif self._back_at is None:
+            self._back_at = now
+        self._alone = self._back_at is not None and now - self._back_at < _AT_ONCE
         self.last_frame = now
         self.frozen = frozen
         if self.first_frame is None:
@@ -105,6 +113,7 @@ class Session:
             self.reason, self.retry = error.reason, error.retry
         except Closed as closed:
             log.debug("%s: %s", self._thread.name, closed)
+            self.how = "complete"  # nobody wants more
         except BaseException as error:  # noqa: BLE001 - raised again by the owner
             self.error = error
         finally:

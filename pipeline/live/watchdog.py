@@ -18,8 +18,8 @@ class Progress:
         last_frame: when the last frame came, None before the first.
         busy: our side makes it wait (a file whose lane is full).
         frozen: the picture does not change.
-        alone: the last frame is the first after a silence. Readers that time out give what they
-            still held: only a second frame shows that the source is back.
+        alone: the last frame came with the first after a silence. A reader that times out gives
+            what it still held, at once: only a later frame shows that the source is back.
     """
 
     started: float

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,30 +25,8 @@ from tests.pipeline.live.loopback import (
     Connection,
     Server,
     open_descriptors,
-    reading_threads,
     watching,
 )
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> Iterator[None]:
-    caplog.set_level(logging.DEBUG)
-    yield
-    assert "hush" not in caplog.text
-    assert "hush" not in "".join(capfd.readouterr())  # FFmpeg writes there, if anything
-    assert "hush" not in " ".join(thread.name for thread in threading.enumerate())
-    deadline = time.monotonic() + 5  # FFmpeg's own time-outs
-    while reading_threads() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert reading_threads() == []
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Three seconds of a transport stream."""
-    return make_clip(tmp_path_factory.mktemp("live") / "clip.ts", frames=75, fps=25).read_bytes()
 
 
 def spoil(path: Path) -> Path:
@@ -222,35 +198,6 @@ def test_a_device_that_is_no_camera_has_failed_an_absent_one_is_awaited() -> Non
     with watching("/dev/video97") as watched:
         watched.until_state("retrying")
     assert "no /dev/video97" in (watched.events[1].reason or "")
-
-
-@pytest.mark.parametrize("scheme", ["http", "rtsp", "rtmp", "tcp"])
-def test_stop_while_it_connects(scheme: str) -> None:
-    with Server(silent) as server, watching(server.url(scheme=scheme)) as watched:
-        watched.until(lambda: server.clients == 1)
-        assert watched.stop() < 2
-        assert watched.states == ["connecting", "ended"]
-
-
-def test_stop_while_it_reads_and_while_the_server_is_silent(clip: bytes) -> None:
-    def serve(connection: Connection) -> None:
-        connection.request()
-        connection.send(STREAM)
-        connection.stream(clip, seconds=1)
-        connection.hold()
-
-    for state in ("live", "stalled"):
-        with Server(serve) as server, watching(server.url()) as watched:
-            watched.until_state(state)
-            assert watched.stop() < 2
-            assert watched.states[-1] == "ended"
-
-
-def test_stop_in_the_pause() -> None:
-    with watching("rtsp://127.0.0.1:9/x", live=LiveSettings(retry_first=60)) as watched:
-        watched.until_state("retrying")
-        assert watched.stop() < 0.5
-    assert watched.reader.state.problems == ["rtsp://127.0.0.1:9/x: was away when the run ended"]
 
 
 def test_a_camera_that_opens_and_never_sends_is_given_up() -> None:
