@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import pytest
@@ -26,7 +27,7 @@ from rich.console import Console
 
 from ..tracks import picture, result, sighting
 
-NOW = {
+NOW: dict[str, Any] = {
     "source": "door",
     "sighting": "s",
     "track_id": 1,
