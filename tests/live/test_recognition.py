@@ -65,27 +65,33 @@ def test_a_camera_and_a_file_of_the_same_pictures_show_the_same_people(
     with LiveRun([clip], settings=settings, gallery=cast) as run:
         run.join()
     of_file = stays(run.seen, str(clip))
-    of_camera = stays(watched_whole(clip, settings, cast), "door")
     assert of_file
-    assert [stay.name for stay in of_camera] == [stay.name for stay in of_file]
-    for camera, file in zip(of_camera, of_file, strict=True):
-        assert camera.first == pytest.approx(file.first, abs=1)
-        assert camera.last == pytest.approx(file.last, abs=1)
-
-
-def watched_whole(clip: Path, settings: Settings, cast: Path) -> Watcher:
-    """What a camera that shows the clip once gave, with every searched frame of it.
-
-    A machine that is busy with other things drops frames of a camera, as it should; then the
-    two runs did not see the same pictures, and it is shown again.
-    """
     for _ in range(ATTEMPTS):
-        with RtspServer({"/clip": clip}) as server:
-            run = LiveRun([("door", server.url("/clip"))], settings=settings, gallery=cast)
-            run.pipeline.warm_up(np.asarray(cv2.resize(portrait(), SIZE), np.uint8))
-            with run:
-                run.seen.wait_state("door", "retrying", "ended")
-                report = run.stop()
-        if not report.dropped:
-            return run.seen
-    pytest.skip(f"this machine is too busy: {report.dropped} of the camera's frames were dropped")
+        seen, dropped = watched(clip, settings, cast)
+        of_camera = stays(seen, "door")
+        # A frame that was dropped moves a time to the next search.
+        if agree(of_camera, of_file, within=1 + EVERY * min(dropped, 1)):
+            return
+        if not dropped:
+            assert of_camera == of_file
+    # A busy machine drops frames of a camera, as it should: the pictures were not the same.
+    pytest.skip(f"this machine is too busy: {dropped} of the camera's frames were dropped")
+
+
+def agree(some: list[Stay], others: list[Stay], *, within: float) -> bool:
+    """The same names, and times that differ by at most so many frames."""
+    return [stay.name for stay in some] == [stay.name for stay in others] and all(
+        abs(one.first - other.first) <= within and abs(one.last - other.last) <= within
+        for one, other in zip(some, others, strict=True)
+    )
+
+
+def watched(clip: Path, settings: Settings, cast: Path) -> tuple[Watcher, int]:
+    """What a camera that shows the clip once gave, and how many searched frames were dropped."""
+    with RtspServer({"/clip": clip}) as server:
+        run = LiveRun([("door", server.url("/clip"))], settings=settings, gallery=cast)
+        run.pipeline.warm_up(np.asarray(cv2.resize(portrait(), SIZE), np.uint8))
+        with run:
+            run.seen.wait_state("door", "retrying", "ended")
+            report = run.stop()
+    return run.seen, sum(report.dropped.values())
