@@ -46,6 +46,6 @@ def plot(report: dict[str, Any], file: Path) -> None:
         axes.set_xticks(every, [str(n) for n in every], minor=False)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower left", fontsize="small")
+        axes.legend(loc="best", fontsize="small")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)
