@@ -24,6 +24,7 @@ from .gallery import Gallery
 from .inbox import Inbox
 from .live import is_live
 from .matcher import open_matcher, rules_of
+from .memory import Trimmer
 from .metrics import Metrics
 from .networks import load_models
 from .reader import SourceState
@@ -109,6 +110,7 @@ class Pipeline(Closing):
         self._inbox: Inbox[Frame | Exposure] = self._supervisor.own(Inbox())
         self._states: list[SourceState] = []
         self._recognise: RecogniseStage | None = None
+        self._trimmer = Trimmer()
         self._used = False
         try:
             self._load(gallery)
@@ -197,6 +199,9 @@ class Pipeline(Closing):
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
         self._tally.start()
         readers.start(self._supervisor)
+        if readers.live:
+            self._supervisor.on_stop(self._trimmer.stop)
+            self._supervisor.spawn("trim", self._trimmer.run)
         self._supervisor.spawn(
             "detect",
             lambda: run_stage(
@@ -261,6 +266,7 @@ class Pipeline(Closing):
             for sink in self._sinks:
                 stack.callback(sink.close)
             interrupted = self._supervisor.stopping
+            self._trimmer.stop()
             try:
                 self._supervisor.join(STOP_SECONDS if interrupted else None)
             finally:
