@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,21 @@ HELD_SECONDS = 10.0
 """A source that begins later than this begins at 0 in the video."""
 LARGEST = (4096, 2304)
 """Largest picture browsers decode (H.264 level 5.2)."""
+
+
+class _Whole(io.FileIO):
+    """A file that FFmpeg writes to: we opened it, so that we can close it.
+
+    FFmpeg leaves a file that it opened itself open when the header cannot be written, e.g. because
+    the disk is full. Nothing is buffered, so that each fragment is on the disk when it is written.
+    """
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        """All of it: FFmpeg takes no notice when a write was short."""
+        left = memoryview(data)
+        while left:
+            left = left[super().write(left) :]
+        return len(data)
 
 
 class Mp4Writer:
@@ -47,8 +63,12 @@ class Mp4Writer:
         self._shift = 0
         self.broken = False
         try:
+            self._raw = _Whole(path, "w")
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+        try:
             self._file = av.open(
-                str(path),
+                self._raw,
                 "w",
                 format="mp4",
                 options={
@@ -59,6 +79,7 @@ class Mp4Writer:
             )
             self._stream = self._file.add_stream("libx264", rate=30)
         except (av.FFmpegError, OSError) as error:
+            self._raw.close()
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
         self._set_up()
 
@@ -153,6 +174,8 @@ class Mp4Writer:
             except (av.FFmpegError, OSError) as error:
                 self.broken = True
                 log.warning("%s was not finished: %s", self.path, _reason(error))
+            finally:
+                self._raw.close()
 
 
 def _video_size(shape: tuple[int, int]) -> tuple[int, int]:
@@ -170,7 +193,8 @@ def index_in_front(path: Path) -> None:
     try:
         with (
             av.open(str(path)) as old,
-            av.open(str(part), "w", format="mp4", options={"movflags": "faststart"}) as new,
+            _Whole(part, "w") as raw,
+            av.open(raw, "w", format="mp4", options={"movflags": "faststart"}) as new,
         ):
             stream = old.streams.video[0]
             copy = new.add_stream_from_template(stream)
@@ -185,5 +209,8 @@ def index_in_front(path: Path) -> None:
         log.warning("%s stays a fragmented MP4: %s", path, _reason(error))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    # What went wrong came first; that the file cannot be closed either has less to say.
+    while isinstance(error.__context__, (av.FFmpegError, OSError)):
+        error = error.__context__
     return getattr(error, "strerror", None) or str(error)

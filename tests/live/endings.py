@@ -42,13 +42,14 @@ Way = Literal[
     "SIGINT",
     "SIGTERM",
     "sink raises",
+    "disk full",
     "program, SIGINT",
     "program, SIGTERM",
     "program, disk full",
 ]
 _WAYS: tuple[Way, ...] = get_args(Way)
-# To start the program takes seconds: three runs of four are in this process.
-_CYCLE = (*_WAYS, *_WAYS[:3], *_WAYS[:3])
+# To start the program takes seconds: twelve runs of fifteen are in this process.
+_CYCLE = (*_WAYS, *_WAYS[:4], *_WAYS[:4])
 HANG = 60.0
 """Seconds after which a run that was ended counts as hanging."""
 
@@ -110,7 +111,7 @@ class Mixed:
 
 
 def plans(runs: int, *, seed: int) -> list[Plan]:
-    """Random moments; each of the first six ends in another way."""
+    """Random moments; each of the first seven ends in another way."""
     rng, ways = random.Random(seed), _CYCLE
     return [Plan(ways[number % len(ways)], rng.uniform(0.0, 4.0)) for number in range(runs)]
 
@@ -168,7 +169,7 @@ class Raising(Sink):
 
 def end_once(plan: Plan, mixed: Mixed, folder: Path) -> Ending:
     """Run and end it as planned; the outputs are in ``folder`` (a small disk, if it is to fill)."""
-    ending, written = Ending(plan), None  # a program does not say what its videos must hold
+    ending, written = Ending(plan), None
     if plan.way.startswith("program"):
         _program(ending, mixed, folder)
     else:
@@ -179,8 +180,8 @@ def end_once(plan: Plan, mixed: Mixed, folder: Path) -> Ending:
     return ending
 
 
-def _in_process(ending: Ending, mixed: Mixed, folder: Path) -> int:
-    """Run it in this (main) thread; returns how many pictures the videos must hold."""
+def _in_process(ending: Ending, mixed: Mixed, folder: Path) -> int | None:
+    """Run it in this (main) thread; returns how many pictures the videos must hold, if known."""
     plan, raising = ending.plan, Raising()
     video = BackgroundSink(SegmentsSink(folder / "out.mp4"), name="annotate")
     sinks: list[Sink] = [JsonlSink(folder / "events.jsonl"), video, raising]
@@ -190,6 +191,8 @@ def _in_process(ending: Ending, mixed: Mixed, folder: Path) -> int:
         began.append(time.monotonic())
         if plan.way == "sink raises":
             raising.now.set()
+        elif plan.way == "disk full":
+            fill(folder)
         else:
             os.kill(os.getpid(), getattr(signal, plan.way))
 
@@ -208,6 +211,8 @@ def _in_process(ending: Ending, mixed: Mixed, folder: Path) -> int:
         wanted = "interrupted" if plan.way in {"SIGINT", "SIGTERM"} else "StageFailed"
         if not ending.outcome.startswith(wanted):
             ending.problems.append(f"{ending.outcome}, not {wanted}")
+        if plan.way == "disk full":
+            return None
         late = sum(
             sample.value
             for sample in pipeline.metrics.snapshot()

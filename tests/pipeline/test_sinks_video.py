@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from facestream.pipeline.sinks.annotate import (
     text_size,
 )
 from facestream.pipeline.sinks.labels import INK, Label, plate
+from facestream.pipeline.sinks.mp4 import Mp4Writer
 from facestream.pipeline.sinks.video import VideoSink
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,6 +180,18 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left on device"):
         fill()
     sink.close()
+    held = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert "/dev/full" not in {os.path.realpath(link) for link in held}
+
+
+def test_every_fragment_is_in_the_file_when_it_is_written(tmp_path: Path) -> None:
+    writer = Mp4Writer(tmp_path / "out.mp4", (48, 64))
+    for number in range(101):
+        writer.draw(result(picture(), index=number, pts=number / 25))
+    data = (tmp_path / "out.mp4").read_bytes()
+    assert data.count(b"mdat") == 2
+    assert len(read_video(tmp_path / "out.mp4")[0]) == 100
+    writer.close()
 
 
 KILLED = """
@@ -185,6 +199,7 @@ import os, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
 import conftest
+from facestream.pipeline.sinks.mp4 import Mp4Writer
 from facestream.pipeline.sinks.video import VideoSink
 from facestream.pipeline.types import Frame, FrameResult
 import numpy as np
