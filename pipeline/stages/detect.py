@@ -41,6 +41,7 @@ class DetectStage:
         self._detector = detector
         self._views = views
         self._known: dict[str, View] = {}
+        self._searched: dict[str, int] = {}  # the turn of the last searched frame, by source
 
     def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
         """The same frames, in the same order, with ``faces`` and ``detected`` filled in."""
@@ -67,7 +68,12 @@ class DetectStage:
         if view is None:
             view = self._known[frame.source] = self._views(frame.source)
         height, width = frame.image.shape[:2]
-        return view.region(height, width) if view.due(frame) else None
+        turn = view.turn(frame)
+        always = frame.still or view.every == 1
+        if not always and turn == self._searched.get(frame.source):
+            return None
+        self._searched[frame.source] = turn
+        return view.region(height, width)
 
     def _search(self, due: Sequence[tuple[Region, Image]]) -> list[Faces]:
         if not due:

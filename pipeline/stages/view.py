@@ -39,9 +39,13 @@ class View:
     watch: tuple[Polygon, ...] = ()
     mask: tuple[Polygon, ...] = ()
 
-    def due(self, frame: Frame) -> bool:
-        """True when this frame is to be searched."""
-        return frame.still or frame.index % self.every == 0
+    def turn(self, frame: Frame) -> int:
+        """Number of the ``every`` frames it belongs to: the first of them that comes is searched.
+
+        Where none is dropped that is every ``every``-th; where a camera's frames are, it may be
+        one of the others.
+        """
+        return frame.index // self.every
 
     def region(self, height: int, width: int) -> Region:
         """What is searched of a picture of this size in pixels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,8 @@ def test_all_cameras_share_one_call() -> None:
 
     detector = Recorder()
     stage = DetectStage(detector, views=view)
+    stage([frame("d", 0)])
+    del detector.calls[:]
     batch = [frame("a"), frame("b"), frame("c"), frame("d", 1), frame("a", 1)]
     results = stage(batch)
     assert detector.calls == [
@@ -71,7 +74,7 @@ def test_all_cameras_share_one_call() -> None:
     middles = [r.faces.landmarks[0, 0].tolist() for r in results if r.detected]
     assert middles == [[80, 60], [80, 60], [72 + 44, 60], [80, 60]]
     stage([frame("a", 2), frame("d", 2)])
-    assert asked == ["a", "b", "c", "d"]
+    assert asked == ["d", "a", "b", "c"]
     assert detector.calls[-1] == ([(120, 160), (120, 160)], None)
 
 
@@ -79,8 +82,25 @@ def test_no_call_where_no_frame_is_due() -> None:
     detector = Recorder()
     stage = DetectStage(detector, views=lambda _: View(every=4))
     assert stage([]) == []
-    assert [r.detected for r in stage([frame("a", i) for i in (1, 2, 3)])] == [False] * 3
+    stage([frame("a", 4)])
+    del detector.calls[:]
+    assert [r.detected for r in stage([frame("a", i) for i in (5, 6, 7)])] == [False] * 3
     assert detector.calls == []
+
+
+def test_every_nth_frame_is_searched_and_photos_always() -> None:
+    stage = DetectStage(Recorder(), views=lambda _: View(every=3))
+    batch = [frame("a", index) for index in range(7)]
+    photo = replace(batch[4], frame=replace(batch[4].frame, still=True))
+    results = stage([*batch[:4], photo, *batch[5:]])
+    assert [r.frame.index for r in results if r.detected] == [0, 3, 4, 6]
+
+
+def test_where_the_nth_frame_was_dropped_the_next_one_is_searched() -> None:
+    stage = DetectStage(Recorder(), views=lambda _: View(every=4))
+    came = [0, 1, 5, 6, 7, 11, 12, 13]  # a busy machine: 4 and 8 to 10 were superseded
+    results = [stage([frame("a", index)])[0] for index in came]
+    assert [r.frame.index for r in results if r.detected] == [0, 5, 11, 12]
 
 
 def test_masked_faces_do_not_leave_the_stage() -> None:

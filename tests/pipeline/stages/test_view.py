@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from facestream.pipeline.config import Polygon, Settings
 from facestream.pipeline.stages.view import View, inside, view_of
-from facestream.pipeline.types import Faces, Floats, Frame, Image
+from facestream.pipeline.types import Faces, Floats, Image
 from facestream.pipeline.vision.boxes import iou_matrix
 from facestream.pipeline.vision.mtcnn import Mtcnn
 from hypothesis import given
@@ -213,12 +213,3 @@ def test_a_view_is_what_the_settings_say() -> None:
     assert view_of(settings, "gate") == View(every=5, min_face=40, mask=(RIGHT,))
     assert view_of(settings, "door").region(720, 1280).min_face == 30
     assert view_of(settings, "door").region(2160, 3840).min_face == 12
-
-
-def test_frames_that_are_due() -> None:
-    image = np.zeros((8, 8, 3), np.uint8)
-    frames = [Frame("x", i, 0.0, 0.0, 0.0, image, still=i > 4) for i in range(8)]
-    view = View(every=3)
-    assert [view.due(frame) for frame in frames] == [
-        True, False, False, True, False, True, True, True
-    ]  # fmt: skip
