@@ -110,10 +110,10 @@ class Mixed:
         return [self.camera, str(self.clip), self.dead]
 
 
-def plans(runs: int, *, seed: int) -> list[Plan]:
-    """Random moments; each of the first seven ends in another way."""
+def plans(runs: int, *, seed: int, latest: float = 4.0) -> list[Plan]:
+    """Random moments, up to ``latest``; each of the first seven ends in another way."""
     rng, ways = random.Random(seed), _CYCLE
-    return [Plan(ways[number % len(ways)], rng.uniform(0.0, 4.0)) for number in range(runs)]
+    return [Plan(ways[number % len(ways)], rng.uniform(0.0, latest)) for number in range(runs)]
 
 
 @contextmanager

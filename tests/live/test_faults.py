@@ -83,7 +83,7 @@ def test_a_connection_cut_in_the_middle_of_a_frame_is_made_again(
     with RtspServer({"/walk": endless}) as server, FaultProxy(server.port) as proxy:
         url = server.url("/walk", port=proxy.port)
         with LiveRun([("door", url)], settings=quick) as run:
-            for _ in range(3):
+            for _ in range(2):
                 run.seen.wait_frames("door")
                 told = len(run.seen.states("door"))
                 cut = time.monotonic()
@@ -91,7 +91,7 @@ def test_a_connection_cut_in_the_middle_of_a_frame_is_made_again(
                 run.seen.wait_state("door", "retrying", after=told)
                 run.seen.wait_state("door", "live", after=told)
                 assert run.seen.wait_frames("door", more=1) - cut < RECOVERY
-        assert run.seen.states("door")[-1].restarts == 3
+        assert run.seen.states("door")[-1].restarts == 2
 
 
 def test_flipped_bits_are_lived_with(endless: Path, quick: Settings) -> None:
@@ -100,13 +100,13 @@ def test_flipped_bits_are_lived_with(endless: Path, quick: Settings) -> None:
         with LiveRun([("door", url)], settings=quick) as run:
             run.seen.wait_frames("door")
             proxy.set(Faults(flips=2e-4))
-            run.seen.wait_frames("door", more=15)
+            run.seen.wait_frames("door", more=8)
             # Blindly: also in lengths and headers, so that the conversation itself breaks.
             proxy.set(Faults(flips=2e-4, where="blind"))
-            run.seen.wait_frames("door", more=10)
+            run.seen.wait_frames("door", more=6)
             clean = time.monotonic()
             proxy.set()
-            assert run.seen.wait_frames("door", more=5) - clean < 2 * RECOVERY
+            assert run.seen.wait_frames("door", more=3) - clean < 2 * RECOVERY
 
 
 def test_a_server_that_says_nothing_is_tried_again(
@@ -196,14 +196,16 @@ def test_a_frozen_camera_counts_as_stalled(quick: Settings, tmp_path: Path) -> N
 def test_eight_cameras_one_of_them_always_dead(
     steady: RtspServer, people: Path, quick: Settings
 ) -> None:
+    # One core keeps up with them, so that the test takes as long as people take to be named.
+    settings = quick.with_values({"tracking.detect_every": 10})
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         dead = f"rtsp://127.0.0.1:{nobody.getsockname()[1]}/none"
         alive = [f"camera {number}" for number in range(7)]
         cameras = [(name, steady.url("/walk")) for name in alive]
-        with LiveRun([*cameras, ("dead", dead)], settings=quick, gallery=people) as run:
+        with LiveRun([*cameras, ("dead", dead)], settings=settings, gallery=people) as run:
             for name in alive:
-                run.seen.wait_frames(name, more=10)
+                run.seen.wait_frames(name, more=6)
             run.seen.wait_state("dead", "retrying")
             report = run.stop()
     assert run.seen.count("dead") == 0
@@ -213,7 +215,7 @@ def test_eight_cameras_one_of_them_always_dead(
 
 
 @pytest.mark.parametrize(
-    "times", [3, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(900)])]
+    "times", [2, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(900)])]
 )
 def test_a_server_that_is_killed_again_and_again(
     times: int, steady: RtspServer, endless: Path, quick: Settings, tmp_path: Path

@@ -60,7 +60,7 @@ def test_every_camera_gets_its_share_and_frames_do_not_grow_old(
         for name in RATES:
             run.seen.wait_frames(name)
         before = {name: run.seen.count(name) for name in RATES}
-        run.seen.wait_frames("slow", more=24)
+        run.seen.wait_frames("slow", more=16)
         got = {name: run.seen.count(name) - before[name] for name in RATES}
         report = run.stop()
         metrics = run.pipeline.metrics

@@ -36,7 +36,7 @@ def end(plan: Plan, mixed: Mixed, folder: Path) -> None:
     assert ending.problems == [], ending
 
 
-@pytest.mark.parametrize("plan", plans(8, seed=4), ids=str)
+@pytest.mark.parametrize("plan", plans(8, seed=4, latest=2.0), ids=str)
 def test_however_a_run_ends_its_files_are_whole(plan: Plan, mixed: Mixed, tmp_path: Path) -> None:
     end(plan, mixed, tmp_path)
 

@@ -28,6 +28,14 @@ def looped(clip: Path, out: Path, *, seconds: float) -> Path:
     return out
 
 
+def slowed(clip: Path, out: Path, *, times: int) -> Path:
+    """The video of a clip, which takes so many times as long; not encoded again."""
+    command = ["ffmpeg", "-v", "error", "-y", "-itsscale", str(times), "-i", str(clip)]
+    command += ["-map", "0:v:0", "-c", "copy", str(out)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return out
+
+
 def hls(clip: Path, folder: Path) -> Path:
     """The clip as HLS with segments of about a second; returns the playlist."""
     playlist = folder / "index.m3u8"
