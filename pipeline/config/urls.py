@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import ConfigError
+from ..secret_names import SECRET_WORDS
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 # Names of parameters whose values are secrets, in a query or in a path of the form a=b.
-_SECRET_NAME = r"[\w.-]*(?:pass|pwd|token|secret|key|auth|sig|login|cred)[\w.-]*"
+_SECRET_NAME = rf"[\w.-]*(?:{SECRET_WORDS})[\w.-]*"
 _PARAMETER = re.compile(rf"(?<![\w.-])({_SECRET_NAME}=)([^&;/?#]*)", re.IGNORECASE)
 _LONGEST_SECRET = 65536
 

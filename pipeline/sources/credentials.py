@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-_NAME = r"pass|pwd|token|secret|key|auth|sig|user|login|cred"
-_SECRET = re.compile(_NAME, re.IGNORECASE)
+from ..secret_names import LOGIN_WORDS
+
+_SECRET = re.compile(LOGIN_WORDS, re.IGNORECASE)
 # Some cameras take them in the path: /user=admin&password=1234&channel=1
-_IN_PATH = re.compile(rf"([^/&;=]*(?:{_NAME})[^/&;=]*=)[^/&;]*", re.IGNORECASE)
+_IN_PATH = re.compile(rf"([^/&;=]*(?:{LOGIN_WORDS})[^/&;=]*=)[^/&;]*", re.IGNORECASE)
 _HOST = re.compile(r"(\[[^\]]+\]|[^:\[\]]+)(:\d{1,5})?")
 _AUTHORITY_ENDS = re.compile(r"[/?#]")
 
