@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 GAP_SECONDS = 5.0
 """A segment ends when its source is silent, or was lost, for so long."""
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-([1-9]\d*))?", re.ASCII)
 _LOST = ("retrying", "paused", "failed")
 
 
@@ -36,9 +38,13 @@ class _Open:
 
 @dataclass(slots=True)
 class _Camera:
-    """A source: its segment, if one is open, since when it is lost, and its files."""
+    """A source: its segment, if one is open, since when it is lost, and its files.
+
+    ``earlier`` are the files of runs before this one, the oldest first.
+    """
 
     label: str
+    earlier: list[Path]
     lost: float | None = None
     segment: _Open | None = None
     files: list[Path] = field(default_factory=list)
@@ -54,7 +60,8 @@ class SegmentsSink(Sink):
     Args:
         path: ends in ``.mp4``; gives the folder and the stem.
         minutes: longest time in a file.
-        keep: files kept of each source, of this run; None keeps all.
+        keep: files kept of each source; None keeps all. Those of earlier runs count, too: what has
+            exactly such a name with the same stem and source.
         clock: monotonic, in seconds.
 
     Raises:
@@ -142,7 +149,8 @@ class SegmentsSink(Sink):
         if camera is None:
             label, used = slug(source), {c.label for c in self._cameras.values()}
             names = (label if n == 1 else f"{label}-{n}" for n in range(1, len(used) + 2))
-            camera = _Camera(next(name for name in names if name not in used))
+            label = next(name for name in names if name not in used)
+            camera = _Camera(label, [] if self._keep is None else self._earlier(label))
             self._cameras[source] = camera
         return camera
 
@@ -170,10 +178,26 @@ class SegmentsSink(Sink):
             path = self._path.with_stem(f"{stem}-{number}")
         return path
 
+    def _earlier(self, label: str) -> list[Path]:
+        """Files of this source that lie there already, the oldest first."""
+        start, found = f"{self._path.stem}-{label}-", []
+        try:
+            there = list(self._path.parent.iterdir())
+        except OSError as error:
+            log.warning("cannot list %s: %s", self._path.parent, error.strerror)
+            return []
+        for path in there:
+            stamp = _STAMP.fullmatch(path.stem.removeprefix(start))
+            named = path.stem.startswith(start) and path.suffix == self._path.suffix
+            if stamp and named and path.is_file() and not path.is_symlink():
+                found.append((stamp[1], int(stamp[2] or 1), path))
+        return [path for _, _, path in sorted(found)]
+
     def _remove_oldest(self, camera: _Camera) -> None:
-        while self._keep is not None and len(camera.files) > self._keep:
+        while self._keep is not None and len(camera.earlier) + len(camera.files) > self._keep:
+            oldest = (camera.earlier or camera.files).pop(0)
             # After its index was written, which is in the same queue.
-            self._finisher.submit(_remove, camera.files.pop(0))
+            self._finisher.submit(_remove, oldest)
 
 
 def _remove(path: Path) -> None:

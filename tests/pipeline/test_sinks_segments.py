@@ -111,6 +111,32 @@ def test_every_source_has_files_of_its_own_and_only_the_newest_are_kept(tmp_path
     assert labels == {"out-rtsp-host-a-b", "out-rtsp-host-a-b-2"}
 
 
+def test_files_of_earlier_runs_count_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    begin = "out-door-2001-09-08T00-00-0"
+    old = [f"{begin}1.mp4", f"{begin}1-2.mp4", f"{begin}1-10.mp4", f"{begin}2.mp4"]
+    others = [
+        *("out.mp4", "out-door.mp4", "out-door-2001-09-08.mp4", "door-2001-09-08T00-00-01.mp4"),
+        *(f"{begin}1.m4v", f"{begin}1.mp4.bak", f".{begin}1.mp4.part", f"{begin}1-copy.mp4"),
+        *("out-door-2-2001-09-08T00-00-01.mp4", "out-hall-2001-09-08T00-00-01.mp4"),
+        *("my-out-door-2001-09-08T00-00-01.mp4", "2001-09-08T00-00-01.mp4"),
+    ]
+    for name in (*old, *others):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / f"{begin}3.mp4").mkdir()
+    (tmp_path / f"{begin}4.mp4").symlink_to(tmp_path / "out.mp4")
+    others += [f"{begin}3.mp4", f"{begin}4.mp4"]
+    with SegmentsSink(tmp_path / "out.mp4", minutes=0.1, keep=3) as sink:
+        sink.write(frame(0))
+    first = "out-door-2001-09-09T01-46-40.mp4"
+    assert {path.name for path in tmp_path.iterdir()} == {*old[2:], first, *others}
+    with SegmentsSink(tmp_path / "out.mp4", minutes=0.1, keep=3) as sink:
+        for number in range(20):
+            sink.write(frame(number))
+        paths = sink.paths
+    assert len(paths) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {*(p.name for p in paths), *others}
+
+
 def test_a_segment_plays_while_it_is_written(tmp_path: Path) -> None:
     with SegmentsSink(tmp_path / "out.mp4") as sink:
         for number in range(120):
