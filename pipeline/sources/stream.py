@@ -187,7 +187,11 @@ class StreamSource(Closing):
             ) from None
         except av.error.FFmpegError as error:
             # `from None`: PyAV's own message holds the location, credentials included.
-            raise SourceError(f"cannot read {self.name}: {reason(error)}") from None
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: av.error.FFmpegError) -> SourceError:
+        """What to say when the first frame cannot be read."""
+        return SourceError(f"cannot read {self.name}: {reason(error)}")
 
     def _start(self) -> float:
         """What counts as 0: a file's start as players show it (sound may begin before the

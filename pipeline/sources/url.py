@@ -44,6 +44,17 @@ class UrlSource(StreamSource):
         self._http = scheme in _MAYBE_FILE
         super().__init__(spec, options, container, latency="low" if self.live else "normal")
 
+    def _unreadable(self, error: av.error.FFmpegError) -> SourceError:
+        moves = not self.live and "mp4" in self._container.format.name
+        if error.errno != _EIO or not moves:
+            return super()._unreadable(error)
+        # It was opened and has a length, so the server was there: it will be the same next time.
+        why = (
+            "its pictures cannot be fetched; an MP4 with its index at the end needs a server with "
+            "Range requests, or rewrite it: ffmpeg -i IN -c copy -movflags faststart OUT"
+        )
+        return SourceError(f"cannot read {self.name}: {why}", retry="slowly", reason=why)
+
     def _broke_off(self, error: av.error.FFmpegError) -> None:
         if self.live and self._http and error.errno == _EIO:
             # A stream without a length that is closed: older versions call it an end, too.

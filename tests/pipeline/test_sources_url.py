@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from facestream.pipeline.errors import SourceError
 from facestream.pipeline.sources import SourceOptions, open_source
 
-from tests.media import make_clip
+from tests.media import Picture, Size, make_clip
 
 QUICK = SourceOptions(open_timeout=1.0, read_timeout=1.0)
 
@@ -89,6 +90,21 @@ def test_file_behind_http(tmp_path: Path) -> None:
     assert source.info.clock == "opened"
     assert "hush" not in source.name
     assert frames[0].source == source.name
+
+
+def test_index_at_the_end_behind_a_server_that_cannot_seek(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+
+    def draw(_: int, size: Size) -> Picture:
+        return noise.integers(0, 255, (size[1], size[0], 3), np.uint8)
+
+    # Larger than what FFmpeg keeps of the past.
+    content = make_clip(tmp_path / "clip.mp4", size=(320, 240), draw=draw).read_bytes()
+    assert content.index(b"mdat") < content.index(b"moov")
+    with serving(content) as url, pytest.raises(SourceError, match="Range requests") as caught:
+        open_source(f"{url}/clip.mp4", QUICK)
+    assert caught.value.retry == "slowly"
+    assert "hush" not in str(caught.value)
 
 
 def test_endless_http_stream_is_live(tmp_path: Path) -> None:
