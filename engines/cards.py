@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from statistics import NormalDist
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ModelError
 
@@ -35,6 +36,48 @@ class Calibration(_Strict):
     intercept: float
 
 
+class FalseMatches(_Strict):
+    """How similar strangers are: the threshold of each false-match rate.
+
+    Attributes:
+        rates: false-match rates of one comparison, falling, 0..1.
+        similarities: the threshold of each, rising, −1..1.
+        basis: the pairs that were compared.
+        fit: how the thresholds follow from them.
+    """
+
+    rates: tuple[float, ...] = Field(min_length=2)
+    similarities: tuple[float, ...]
+    basis: str
+    fit: str
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if len(self.rates) != len(self.similarities):
+            raise ValueError("rates and similarities must be as many")
+        if not all(0 < rate < 1 for rate in self.rates):
+            raise ValueError("a false-match rate lies between 0 and 1")
+        if list(self.rates) != sorted(set(self.rates), reverse=True):
+            raise ValueError("rates must fall")
+        if list(self.similarities) != sorted(set(self.similarities)):
+            raise ValueError("similarities must rise")
+        return self
+
+    def similarity(self, rate: float) -> float:
+        """The threshold of a false-match rate, 0 < rate < 1, at most 1.
+
+        Between the rates of the table, and beyond its ends, it is a straight line over the
+        normal deviate of the rate: exact where strangers' similarities are Gaussian.
+        """
+        deviates = [-NormalDist().inv_cdf(known) for known in self.rates]
+        wanted = -NormalDist().inv_cdf(rate)
+        inside = sum(deviate <= wanted for deviate in deviates)
+        right = min(max(inside, 1), len(deviates) - 1)
+        low, high = self.similarities[right - 1 : right + 1]
+        share = (wanted - deviates[right - 1]) / (deviates[right] - deviates[right - 1])
+        return min(low + share * (high - low), 1.0)
+
+
 class Thresholds(_Strict):
     """The similarity from which two faces count as one person.
 
@@ -43,12 +86,14 @@ class Thresholds(_Strict):
         fmr: the false-match rate it was chosen for, 0..1.
         basis: the pairs it was chosen on.
         probability: from similarity to the probability of being the same person.
+        false_matches: thresholds of other rates, for a search over many.
     """
 
     similarity: float = Field(ge=-1, le=1)
     fmr: float = Field(ge=0, le=1)
     basis: str
     probability: Calibration | None = None
+    false_matches: FalseMatches | None = None
 
 
 class ModelCard(_Strict):

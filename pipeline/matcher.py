@@ -83,4 +83,5 @@ def _thresholds(
         margin=recognition.margin,
         max_sigma=max_sigma,
         min_size=recognition.min_face_to_name,
+        false_alarms=recognition.false_alarms,
     )

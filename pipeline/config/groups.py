@@ -77,8 +77,13 @@ class RecognitionSettings(Group):
     """``cohort``: from each similarity is taken what the face has in common with strangers, so
     that one threshold serves young and old alike; ``none``: the plain cosine."""
     threshold: float | None = Field(default=None, ge=-1, le=1, strict=True)
-    """Lowest similarity that gives a name. Unset: the default in the card of the cohort or, with
-    normalise = "none", of the model, calibrated at a stated false-match rate."""
+    """Lowest similarity that gives a name, whatever the size of the gallery. Unset: the default in
+    the card of the cohort or, with normalise = "none", of the model (false-match rate 0.1 % of one
+    comparison), or more where ``false_alarms`` asks for it."""
+    false_alarms: float = Field(default=0.02, gt=0, lt=1, strict=True)
+    """Share of strangers who may get a name at one search. The more photos the gallery holds, the
+    more similar a face must be; below about 20 photos it is the default. Without effect where
+    ``threshold`` is set."""
     margin: float = Field(default=0.05, ge=0, le=1, strict=True)
     """How much more similar the best person must be than the second (else ``ambiguous``)."""
     max_sigma: float | None = Field(default=None, gt=0, strict=True)

@@ -7,7 +7,7 @@ one, and nobody else in the frame has a better claim to that name. All functions
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..types import Floats, Identity, Reason
 
 if TYPE_CHECKING:
-    from facestream.engines.cards import ModelCard
+    from facestream.engines.cards import FalseMatches, ModelCard
     from facestream.engines.cards import Thresholds as Calibrated
 
 # Two people this close in cosine are not told apart by the encoder's noise.
@@ -49,12 +49,15 @@ class Thresholds:
     """When a face gets a name.
 
     Attributes:
-        similarity: least cosine to a template, −1..1.
+        similarity: least cosine to a template, −1..1; see ``among``.
         margin: least lead over the next person, in cosine.
         max_sigma: most uncertainty (``vision.uncertainty.sigma``) a face may have.
         min_size: least length of a box's shorter side, in pixels.
         slope: of the calibration: probability = 1 / (1 + exp(−(slope · similarity + intercept))).
         intercept: of the calibration.
+        false_alarms: the share, 0..1, of strangers who may get a name at one search.
+        false_matches: from false-match rates to similarities; without it, or without
+            ``false_alarms``, the threshold is the same for every gallery.
     """
 
     similarity: float
@@ -63,6 +66,8 @@ class Thresholds:
     min_size: float = MIN_FACE
     slope: float = SLOPE
     intercept: float | None = None
+    false_alarms: float | None = None
+    false_matches: FalseMatches | None = None
 
     def __post_init__(self) -> None:
         if not -1.0 <= self.similarity <= 1.0:
@@ -75,6 +80,10 @@ class Thresholds:
             raise ConfigError(f"a least size is 0 pixels or more, not {self.min_size:g}")
         if not self.slope > 0:
             raise ConfigError(f"the calibration's slope must be above 0, not {self.slope:g}")
+        if self.false_alarms is not None and not 0 < self.false_alarms < 1:
+            raise ConfigError(
+                f"a rate of false alarms lies between 0 and 1, not {self.false_alarms:g}"
+            )
 
     @classmethod
     def from_card(
@@ -86,28 +95,31 @@ class Thresholds:
         margin: float = MARGIN,
         max_sigma: float | None = None,
         min_size: float = MIN_FACE,
+        false_alarms: float | None = None,
     ) -> Self:
         """The thresholds an encoder was calibrated to.
 
         Args:
             card: the encoder's card; its ``metrics`` may hold ``max_sigma``.
             calibrated: of a cohort's card, where similarities are normalised; else the card's.
-            similarity: instead of the card's.
+            similarity: instead of the card's, for galleries of every size.
             margin: see the class.
             max_sigma: instead of the card's.
             min_size: see the class.
+            false_alarms: see the class; of no meaning with ``similarity``.
 
         Raises:
             ConfigError: the card has no thresholds and ``similarity`` is not given.
         """
         kept = card.thresholds if calibrated is None else calibrated
+        table = None
         if similarity is None:
             if kept is None:
                 raise ConfigError(
                     f"the card of model '{card.name}' has no thresholds; give a similarity, or "
                     "calibrate with 'facestream-train evaluate'"
                 )
-            similarity = kept.similarity
+            similarity, table = kept.similarity, kept.false_matches
         if max_sigma is None:
             max_sigma = float(card.metrics.get("max_sigma", "inf"))
         calibration = None if kept is None else kept.probability
@@ -118,6 +130,22 @@ class Thresholds:
             min_size=min_size,
             slope=SLOPE if calibration is None else calibration.slope,
             intercept=None if calibration is None else calibration.intercept,
+            false_alarms=false_alarms,
+            false_matches=table,
+        )
+
+    def among(self, templates: int) -> Self:
+        """The thresholds of a search among so many photos.
+
+        A stranger is compared with each photo, and one false match is enough: with FMR the rate
+        of one comparison, the rate of a search is 1 − (1 − FMR)^photos. The similarity is raised
+        to where that equals ``false_alarms``; it is never lowered.
+        """
+        if self.false_alarms is None or self.false_matches is None or templates < 1:
+            return self
+        rate = -np.expm1(np.log1p(-self.false_alarms) / templates)
+        return replace(
+            self, similarity=max(self.similarity, self.false_matches.similarity(float(rate)))
         )
 
     def probability(self, similarity: float) -> float:

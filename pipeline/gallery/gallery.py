@@ -239,13 +239,20 @@ class Gallery(Closing):
         Raises:
             ValueError: the shape does not fit.
         """
+        return self._current().search(mu, k, cohort=cohort)
+
+    def templates(self) -> int:
+        """How many photos a face is compared with by ``search``."""
+        return len(self._current())
+
+    def _current(self) -> TemplateIndex:
         index = self._index
         if index is None or self._seen != self._store.changes:
             self.refresh()
             index = self._index
         if index is None:
             raise GalleryError(f"the index of '{printable(str(self.path))}' could not be built")
-        return index.search(mu, k, cohort=cohort)
+        return index
 
     def refresh(self) -> bool:
         """Build the index anew if the gallery changed, here or in another process.

@@ -27,6 +27,10 @@ class Searcher(Protocol):
 
     def search(self, mu: Floats, k: int) -> Matches: ...
 
+    def templates(self) -> int:
+        """How many photos a face is compared with."""
+        ...
+
     def refresh(self) -> bool:
         """Take in what others changed; True when something did."""
         ...
@@ -49,6 +53,10 @@ class GallerySearch:
     def search(self, mu: Floats, k: int) -> Matches:
         """See ``Searcher``."""
         return self.gallery.search(mu, k, cohort=self.cohort)
+
+    def templates(self) -> int:
+        """See ``Searcher``."""
+        return self.gallery.templates()
 
     def refresh(self) -> bool:
         """See ``Searcher``. A gallery that cannot be read just now stays as it was.
@@ -85,7 +93,10 @@ class Look:
 
 
 class Matcher:
-    """Search and decision over a gallery, or over none."""
+    """Search and decision over a gallery, or over none.
+
+    The thresholds are those for a gallery of the size that it has now (``Thresholds.among``).
+    """
 
     def __init__(self, searcher: Searcher | None, thresholds: Thresholds) -> None:
         self._searcher = searcher
@@ -107,8 +118,12 @@ class Matcher:
         ]
 
     def threshold(self, thresholds: Thresholds | None = None) -> float:
-        """The similarity that gives a name, of these thresholds or the matcher's own."""
-        return (self._thresholds if thresholds is None else thresholds).similarity
+        """The similarity that gives a name now, of these thresholds or the matcher's own."""
+        return self._in_force(thresholds).similarity
+
+    def _in_force(self, thresholds: Thresholds | None) -> Thresholds:
+        chosen = self._thresholds if thresholds is None else thresholds
+        return chosen if self._searcher is None else chosen.among(self._searcher.templates())
 
     def refresh(self) -> bool:
         """Take in what other processes changed in the gallery; True when something did."""
@@ -138,7 +153,7 @@ class Matcher:
                 np.concatenate([row.person_ids for row in rows]),
                 tuple(row.names[0] for row in rows),
             ),
-            self._thresholds if thresholds is None else thresholds,
+            self._in_force(thresholds),
             sigmas=[look.sigma for look in looks],
             sizes=[look.size for look in looks],
             holders=holders,

@@ -9,9 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facestream.engines.cards import MODELS, list_cards, load_card, model_path, read_card, verify
+from facestream.engines.cards import (
+    MODELS,
+    FalseMatches,
+    list_cards,
+    load_card,
+    model_path,
+    read_card,
+    verify,
+)
 from facestream.engines.errors import ModelError
 from facestream.engines.registry import load_engine
+from pydantic import ValidationError
 
 NAMES = [card.name for card in list_cards() if card.file.endswith(".onnx")]
 
@@ -110,3 +119,38 @@ def test_files_that_are_no_card(tmp_path: Path) -> None:
         read_card(path)
     with pytest.raises(ModelError, match="cannot read the model card"):
         read_card(tmp_path)
+
+
+# Thresholds of strangers whose similarities are Gaussian: mean 0.1, deviation 0.1.
+GAUSSIAN = FalseMatches(
+    rates=(1e-2, 1e-3, 1e-5), similarities=(0.33263, 0.40902, 0.52649), basis="made", fit="made"
+)
+
+
+@pytest.mark.parametrize(
+    ("rate", "similarity"),
+    [(1e-3, 0.40902), (1e-2, 0.33263), (1e-4, 0.47190), (1e-7, 0.61993), (0.5, 0.1)],
+)
+def test_a_threshold_of_any_false_match_rate(rate: float, similarity: float) -> None:
+    """Those of the table as they are; between and beyond them along the Gaussian."""
+    assert GAUSSIAN.similarity(rate) == pytest.approx(similarity, abs=1e-4)
+
+
+def test_a_threshold_is_a_similarity_however_small_the_rate() -> None:
+    assert GAUSSIAN.similarity(1e-300) == 1.0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rates": (1e-2, 1e-3)},
+        {"rates": (1e-2, 1e-3, 1e-3)},
+        {"rates": (1e-3, 1e-2, 1e-5)},
+        {"rates": (1.0, 1e-3, 1e-5)},
+        {"rates": (1e-2,), "similarities": (0.3,)},
+        {"similarities": (0.3, 0.5, 0.4)},
+    ],
+)
+def test_a_table_out_of_order_is_refused(wrong: dict[str, tuple[float, ...]]) -> None:
+    with pytest.raises(ValidationError):
+        FalseMatches.model_validate(GAUSSIAN.model_dump() | wrong)

@@ -143,6 +143,7 @@ def test_with_values_checks_like_a_file() -> None:
             "detector.factor": st.floats(0.3, 0.95),
             "detector.thresholds": st.tuples(*[st.floats(0.01, 0.99)] * 3),
             "recognition.threshold": st.none() | st.floats(-1, 1),
+            "recognition.false_alarms": st.floats(0.001, 0.999),
             "recognition.max_sigma": st.none() | st.floats(0.01, 100),
             "runtime.max_wait": st.floats(0, 10),
             "runtime.threads": st.none() | st.integers(1, 64),

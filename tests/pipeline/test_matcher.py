@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 from facestream.engines.cards import load_card
 from facestream.pipeline.config import Settings
+from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.gallery.decision import Matches, Thresholds
 from facestream.pipeline.matcher import open_matcher, rules_of
+from facestream.pipeline.stages.matching import GallerySearch, Look, Matcher
+from facestream.pipeline.types import Floats
 from facestream.pipeline.vision.encoder import DEFAULT_MODEL
+
+from tests.pixels import PixelReader, paint
 
 
 def test_rules_say_what_the_settings_say() -> None:
@@ -40,3 +49,61 @@ def test_the_thresholds_are_the_cohorts_or_the_encoders() -> None:
     matcher = open_matcher(None, card, plain.recognition)
     assert matcher.threshold() == without.similarity
     assert matcher.threshold(with_cohort) == with_cohort.similarity
+
+
+class Crowd:
+    """A gallery of so many photos in which every face is 0.42 similar to Ada."""
+
+    def __init__(self, photos: int) -> None:
+        self.photos = photos
+
+    def search(self, mu: Floats, k: int) -> Matches:
+        rows = len(mu)
+        return Matches(
+            np.full((rows, 1), 0.42, np.float32), np.ones((rows, 1), np.int64), (("Ada",),) * rows
+        )
+
+    def templates(self) -> int:
+        return self.photos
+
+    def refresh(self) -> bool:
+        return False
+
+
+def test_a_name_is_harder_to_get_in_a_larger_gallery() -> None:
+    card = load_card(DEFAULT_MODEL)
+    crowd = Crowd(3)
+    naming = rules_of(Settings(), card).naming
+    assert naming.thresholds is not None
+    matcher = Matcher(crowd, naming.thresholds)
+    (found,) = matcher.search(np.ones((1, 4), np.float32))
+    look = [Look(found, 0.7, 80.0)]
+    assert matcher.threshold() == naming.thresholds.similarity
+    assert [who.name for who in matcher.decide(look)] == ["Ada"]
+    crowd.photos = 5000
+    raised = matcher.threshold(naming.thresholds)
+    assert raised > 0.42
+    assert [who.reason for who in matcher.decide(look)] == ["below_threshold"]
+    loose = Settings().with_values({"recognition.false_alarms": 0.9})
+    assert matcher.threshold(rules_of(loose, card).naming.thresholds) < raised
+    fixed = Settings().with_values({"recognition.threshold": 0.4})
+    thresholds = rules_of(fixed, card).naming.thresholds
+    assert matcher.threshold(thresholds) == 0.4
+    assert [who.name for who in matcher.decide(look, thresholds=thresholds)] == ["Ada"]
+
+
+def test_the_threshold_follows_a_gallery_that_grows_in_mid_run(tmp_path: Path) -> None:
+    path, reader = tmp_path / "people.db", PixelReader()
+    kept = load_card("vae_cohort").thresholds
+    assert kept is not None
+    with Gallery(path, reader=reader) as mine, Gallery(path, reader=reader) as theirs:
+        rule = Thresholds(0.1, false_alarms=0.02, false_matches=kept.false_matches)
+        matcher = Matcher(GallerySearch(mine, reader.model_id), rule)
+        assert matcher.threshold() == 0.1
+        seen = []
+        for person in range(1, 4):
+            theirs.add(f"P{person}", paint(tmp_path / f"{person}.png", person=person))
+            assert matcher.refresh()
+            seen.append(matcher.threshold())
+        assert seen == [rule.among(photos).similarity for photos in (1, 2, 3)]
+        assert seen == sorted(set(seen))

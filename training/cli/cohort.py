@@ -8,14 +8,15 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from facestream.engines.cards import MODELS
+from facestream.engines.cards import MODELS, read_card
 from facestream.pipeline.vision.cohort import Cohort
 from facestream.pipeline.vision.uncertainty import normalise
 from rich.console import Console
 from rich.table import Table
 
 from ..data.faces import read_folder, split_identities
-from ..evaluation.embeddings import embed_rows
+from ..evaluation.embeddings import Embedded, embed_rows
+from ..evaluation.false_matches import false_matches
 from ..evaluation.normalisation import (
     Row,
     as_metrics,
@@ -74,7 +75,9 @@ def cohort(
         spoilt = embed_spoilt(encoder, known, tell=tell)
         strangers = _with_typical(as_cohort(path, encoder=encoder.model_id, typical=0.0), mu)
     rows = compare(known.pairs, mu, spoilt[0], strangers.vectors, top=TOP)
-    thresholds = calibrate(known.pairs, mu, strangers)
+    thresholds = calibrate(known.pairs, mu, strangers).model_copy(
+        update={"false_matches": false_matches(found.rows, found.mu, strangers)}
+    )
     limit = normalised_limit(known.pairs, mu, spoilt, strangers, thresholds.similarity)
     card = make_cohort_card(
         path,
@@ -92,6 +95,7 @@ def cohort(
         thresholds=thresholds,
     )
     write_card(card, path.with_suffix(".json"))
+    _tell_encoder(model, found)
     write_json(
         folder(report) / "report.json",
         {"card": card.model_dump(mode="json"), "rows": [asdict(row) for row in rows]},
@@ -103,6 +107,16 @@ def cohort(
 def _with_typical(cohort: Cohort, mu: np.ndarray) -> Cohort:
     """The cohort that leaves LFW's similarities, on average, as they are."""
     return replace(cohort, typical=round(float(cohort.means(normalise(mu)).mean()), 4))
+
+
+def _tell_encoder(model: Path, found: Embedded) -> None:
+    """The same of plain cosines, for the encoder's card; one without thresholds stays as it is."""
+    card = read_card(model)
+    if card.thresholds is None:
+        return
+    known = {"false_matches": false_matches(found.rows, found.mu, None)}
+    thresholds = card.thresholds.model_copy(update=known)
+    write_card(card.model_copy(update={"thresholds": thresholds}), model)
 
 
 def _show(name: str, rows: list[Row]) -> None:

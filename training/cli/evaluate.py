@@ -90,16 +90,18 @@ def evaluate(
         _plot(out, report, pairs, mu)
     _show(report)
     if write:
-        card = read_card(model)
-        write_card(
-            card.model_copy(
-                update={
-                    "metrics": {**card.metrics, **report.card_metrics()},
-                    "thresholds": report.thresholds(),
-                }
-            ),
-            model,
-        )
+        _write(model, report)
+
+
+def _write(model: Path, report: Report) -> None:
+    """Put it on the card; what ``facestream-train cohort`` wrote there stays."""
+    card = read_card(model)
+    kept = None if card.thresholds is None else card.thresholds.false_matches
+    found = {
+        "metrics": {**card.metrics, **report.card_metrics()},
+        "thresholds": report.thresholds().model_copy(update={"false_matches": kept}),
+    }
+    write_card(card.model_copy(update=found), model)
 
 
 def _plot(out: Path, report: Report, pairs: Pairs, mu: NDArray[np.float32]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.engines.cards import Calibration, ModelCard
+from facestream.engines.cards import Calibration, FalseMatches, ModelCard, load_card
 from facestream.engines.cards import Thresholds as CardThresholds
 from facestream.pipeline.errors import ConfigError
 from facestream.pipeline.gallery.decision import Matches, Thresholds, decide, decide_frame
@@ -176,9 +176,13 @@ def test_probability_is_half_at_the_threshold_without_calibration() -> None:
 
 
 def test_bad_thresholds_are_refused() -> None:
-    for values in ({"similarity": 2.0}, {"similarity": 0.3, "margin": -1.0}):
-        with pytest.raises(ConfigError):
-            Thresholds(**values)
+    with pytest.raises(ConfigError):
+        Thresholds(2.0)
+    with pytest.raises(ConfigError):
+        Thresholds(0.3, margin=-1.0)
+    for rate in (0.0, 1.0, math.nan):
+        with pytest.raises(ConfigError, match="false alarms"):
+            Thresholds(0.3, false_alarms=rate)
 
 
 def card(thresholds: CardThresholds | None, metrics: dict[str, float] | None = None) -> ModelCard:
@@ -218,6 +222,57 @@ def test_a_card_without_thresholds_says_so() -> None:
     with pytest.raises(ConfigError, match="has no thresholds"):
         Thresholds.from_card(card(None))
     assert Thresholds.from_card(card(None), similarity=0.4).similarity == 0.4
+
+
+STRANGERS = FalseMatches(
+    rates=(1e-2, 1e-3, 1e-6), similarities=(0.3, 0.4, 0.6), basis="made", fit="made"
+)
+
+
+def test_the_threshold_follows_the_size_of_the_gallery() -> None:
+    rule = Thresholds(similarity=0.35, false_alarms=0.01, false_matches=STRANGERS)
+    # One comparison may be wrong once in a hundred: 0.3 would do, and the default is kept.
+    assert rule.among(0) == rule
+    assert rule.among(1).similarity == 0.35
+    assert rule.among(10).similarity == pytest.approx(0.4, abs=1e-3)
+    assert rule.among(10_000).similarity == pytest.approx(0.6, abs=1e-3)
+    assert Thresholds(similarity=0.35, false_alarms=0.01).among(10_000).similarity == 0.35
+    assert Thresholds(similarity=0.35, false_matches=STRANGERS).among(10_000).similarity == 0.35
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.floats(1e-6, 0.5))
+def test_more_people_never_make_a_name_easier(few: int, more: int, rate: float) -> None:
+    few, more = sorted((few, more))
+    rule = Thresholds(similarity=0.35, false_alarms=rate, false_matches=STRANGERS)
+    assert 0.35 <= rule.among(few).similarity <= rule.among(more).similarity <= 1.0
+
+
+def test_strangers_are_named_as_rarely_as_was_asked() -> None:
+    """Gaussian similarities of strangers, looked up in galleries of several sizes."""
+    rng = np.random.default_rng(5)
+    table = FalseMatches(
+        rates=(1e-2, 1e-3, 1e-5), similarities=(0.33263, 0.40902, 0.52649), basis="", fit=""
+    )
+    rule = Thresholds(similarity=-1.0, false_alarms=0.05, false_matches=table)
+    for photos in (5, 50, 500):
+        best = rng.normal(0.1, 0.1, (4000, photos)).max(axis=1)
+        named = (best >= rule.among(photos).similarity).mean()
+        assert named == pytest.approx(0.05, abs=0.014)
+
+
+@pytest.mark.parametrize("name", ["vae_cohort", "vae_encoder"])
+def test_the_shipped_cards_know_larger_galleries(name: str) -> None:
+    shipped = load_card(name)
+    assert shipped.thresholds is not None
+    rule = Thresholds.from_card(
+        load_card("vae_encoder"), calibrated=shipped.thresholds, false_alarms=0.02
+    )
+    assert rule.among(8).similarity == shipped.thresholds.similarity
+    assert rule.similarity < rule.among(100).similarity < rule.among(10_000).similarity < 0.65
+    explicit = Thresholds.from_card(
+        shipped, calibrated=shipped.thresholds, similarity=0.3, false_alarms=0.02
+    )
+    assert explicit.among(10_000).similarity == 0.3
 
 
 def test_deciding_needs_no_database() -> None:

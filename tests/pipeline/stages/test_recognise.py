@@ -66,6 +66,9 @@ class TwoPeople:
         names = tuple(tuple({ADA: "Ada", BOB: "Bob"}[int(i)] for i in row) for row in ids)
         return Matches(np.take_along_axis(similar, order, 1), ids, names)
 
+    def templates(self) -> int:
+        return 2
+
     def refresh(self) -> bool:
         return False
 

@@ -60,6 +60,9 @@ class People:
         names = tuple(tuple(self.names[int(i)] for i in row) for row in order)
         return Matches(np.take_along_axis(similar, order, 1), order.astype(np.int64) + 1, names)
 
+    def templates(self) -> int:
+        return len(self.names)
+
     def refresh(self) -> bool:
         changed, self.changed = self.changed, False
         return changed
