@@ -7,8 +7,9 @@ import random
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
+
+from facestream.engines.closing import Closing
 
 from .flips import Flipper
 
@@ -44,7 +45,7 @@ class Faults:
 NONE = Faults()
 
 
-class FaultProxy:
+class FaultProxy(Closing):
     """Forwards 127.0.0.1:``port`` to 127.0.0.1:``target``, faults included.
 
     It runs in a thread of its own. Faults count at once, for open connections too.
@@ -87,12 +88,8 @@ class FaultProxy:
         self._call(self._listen())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it, its connections too."""
         self._call(self._stop_listening())
         self._call(self._abort_all())
         self._call(self._finish())

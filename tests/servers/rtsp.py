@@ -6,15 +6,16 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
+
+from facestream.engines.closing import Closing
 
 from .debian import PYTHON
 
 PROGRAM = Path(__file__).with_name("rtsp_program.py")
 
 
-class RtspServer:
+class RtspServer(Closing):
     """A real RTSP server on 127.0.0.1, in a process of its own.
 
     ::
@@ -100,10 +101,6 @@ class RtspServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """See `kill`."""
         self.kill()

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import av
+from facestream.engines.closing import Closing
 
 _BOUNDARY = "frame"
 _TICK = 0.04
 
 
-class WebServer:
+class WebServer(Closing):
     """Serves a folder on 127.0.0.1; each file as it is, and endlessly where the URL says so.
 
     ``/live/NAME.ts`` is the file at the pace of its own times, without a length; ``/mjpeg`` is
@@ -50,12 +50,8 @@ class WebServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it, its connections too."""
         self.stopping.set()
         self._server.shutdown()
         self._thread.join()

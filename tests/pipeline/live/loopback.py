@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from facestream.engines.closing import Closing
 from facestream.pipeline.config import LiveSettings
 from facestream.pipeline.errors import Closed
 from facestream.pipeline.events import SourceStateEvent
@@ -76,7 +75,7 @@ class Connection:
         self.channel.close()
 
 
-class Server:
+class Server(Closing):
     """Serves each connection with ``serve`` in a thread."""
 
     def __init__(self, serve: Callable[[Connection], None]) -> None:
@@ -107,15 +106,8 @@ class Server:
         with connection.channel, suppress(OSError):
             self._serve(connection)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it, its connections too."""
         self._closing.set()
         for thread in self._threads:
             thread.join()
