@@ -24,7 +24,7 @@ from .gallery import Gallery
 from .inbox import Inbox
 from .live import is_live
 from .matcher import open_matcher, rules_of
-from .memory import Trimmer
+from .memory import Trimmer, share_one_heap
 from .metrics import Metrics
 from .networks import load_models
 from .reader import SourceState
@@ -111,6 +111,9 @@ class Pipeline(Closing):
         self._states: list[SourceState] = []
         self._recognise: RecogniseStage | None = None
         self._trimmer = Trimmer()
+        self._live = any(map(is_live, self._specs))
+        if self._live:
+            share_one_heap()  # before the networks start their threads
         self._used = False
         try:
             self._load(gallery)
@@ -178,7 +181,7 @@ class Pipeline(Closing):
         runtime = self.settings.runtime
         # Full queues hold whole frames: few and small ones keep memory flat. A live frame grows
         # old in them, and waits better in its lane.
-        batches = 1 if any(map(is_live, self._specs)) else runtime.queue_batches
+        batches = 1 if self._live else runtime.queue_batches
         capacity = batches * runtime.batch_frames
         found: Channel[FrameResult] = self._supervisor.channel(capacity, "found")
         results: Channel[_Output] = self._supervisor.channel(capacity, "results")
@@ -199,7 +202,7 @@ class Pipeline(Closing):
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
         self._tally.start()
         readers.start(self._supervisor)
-        if readers.live:
+        if self._live:
             self._supervisor.on_stop(self._trimmer.stop)
             self._supervisor.spawn("trim", self._trimmer.run)
         self._supervisor.spawn(

@@ -116,7 +116,6 @@ class Readers:
             self._readers[f"read {len(self._readers)} {spec.name}"] = live
             by_spec[id(spec)] = live.state
         self.states = [by_spec[id(spec)] for spec in specs]
-        self.live = any(is_live(spec) for spec in specs)
         self._running = len(self._readers)
 
     def start(self, supervisor: Supervisor) -> None:

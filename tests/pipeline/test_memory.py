@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import facestream.pipeline.memory as memory
 import pytest
@@ -10,6 +13,8 @@ from facestream.pipeline.memory import Trimmer, trim
 from facestream.pipeline.metrics.memory import memory_bytes
 
 from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_what_is_free_goes_back_to_the_system() -> None:
@@ -38,3 +43,36 @@ def test_it_trims_again_and_again_until_it_is_stopped(monkeypatch: pytest.Monkey
     trimmer.stop()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_threads_share_a_heap_where_the_c_library_can() -> None:
+    # In a process of its own: the setting cannot be taken back. Heaps lie at multiples of 64 MB.
+    code = """
+import conftest, sys, threading
+from facestream.pipeline.memory import share_one_heap
+if sys.argv[1] == "one":
+    share_one_heap()
+def work():
+    kept.append([bytearray(5000) for _ in range(100)])
+    together.wait()
+kept, together = [], threading.Barrier(9)
+for _ in range(8):
+    threading.Thread(target=work, daemon=True).start()
+together.wait()
+starts = [int(line.split("-")[0], 16) for line in open("/proc/self/maps") if "rw-p" in line]
+print(sum(start % (64 << 20) == 0 for start in starts))
+"""
+    heaps = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, which],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for which in ("many", "one")
+    ]
+    assert heaps[0] >= 2
+    assert heaps[1] == 0
