@@ -46,6 +46,9 @@ class Faked:
         names = tuple(tuple(f"person {i}" for i in row) for row in order)
         return Matches(np.take_along_axis(similar, order, 1), order, names)
 
+    def templates(self) -> int:
+        return len(self._faces)
+
     def refresh(self) -> bool:
         return False
 
