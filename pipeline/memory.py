@@ -1,4 +1,9 @@
-"""Keeps the memory of a live run flat: the C library's heaps are few, and give back what is free.
+"""Keeps the memory of a live run flat.
+
+Python counts objects, not bytes: a lost connection that waits in a reference cycle for the next
+collection is a few objects, and a decoder with all its pictures. A run that has been going for a
+while collects so seldom that this adds up (measured: 447 to 472 MB within 20 s of cutting four
+RTSP cameras off again and again; collected every ten seconds 392 to 397 MB).
 
 glibc gives each new thread another heap, up to eight a core, and each keeps in pieces what
 pictures and decoders left there. In a run of months, with threads that come and go with their
@@ -11,6 +16,7 @@ costs 3 % of the CPU of a file run. The other remedy, to map every picture on it
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import threading
 
@@ -21,7 +27,10 @@ _M_ARENA_MAX = -8
 
 
 class Trimmer:
-    """Trims the heap every `EVERY` seconds; ``run`` is for a thread of its own."""
+    """Collects and trims every `EVERY` seconds; ``run`` is for a thread of its own.
+
+    It holds everybody up for about 60 ms (115,000 objects).
+    """
 
     def __init__(self, *, every: float = EVERY) -> None:
         self._every = every
@@ -30,8 +39,8 @@ class Trimmer:
     def run(self) -> None:
         """Until `stop`."""
         while not self._over.wait(self._every):
-            if not trim():
-                return
+            gc.collect()
+            trim()
 
     def stop(self) -> None:
         """End; safe in a signal handler."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import facestream.pipeline.memory as memory
@@ -28,8 +29,16 @@ def test_what_is_free_goes_back_to_the_system() -> None:
     assert len(kept) == 60
 
 
-def test_it_trims_again_and_again_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+class _Knot:
+    """Holds itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_it_collects_and_trims_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
+    knot = weakref.ref(_Knot())
 
     def counted() -> bool:
         calls.append(1)
@@ -40,6 +49,7 @@ def test_it_trims_again_and_again_until_it_is_stopped(monkeypatch: pytest.Monkey
     thread = threading.Thread(target=trimmer.run)
     thread.start()
     wait_until(lambda: len(calls) > 2)
+    assert knot() is None
     trimmer.stop()
     thread.join(30)
     assert not thread.is_alive()
