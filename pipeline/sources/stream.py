@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Literal
@@ -18,6 +19,21 @@ from .decode import Decoder, Picture, fps_of, reason, video_stream
 
 # FFmpeg's AVFMT_NOTIMESTAMPS: MJPEG over HTTP, bare H.264.
 _NO_TIMESTAMPS = 0x80
+
+
+class _Stop:
+    """True when nobody wants more frames.
+
+    The decoder asks it at every packet and must not hold the source for that: in a circle the two,
+    with all pictures of the decoder, would stay until Python next looks for circles.
+    """
+
+    def __init__(self, halt: threading.Event | None) -> None:
+        self.asked = False
+        self._halt = halt
+
+    def __call__(self) -> bool:
+        return self.asked or (self._halt is not None and self._halt.is_set())
 
 
 class StreamSource(Closing):
@@ -56,7 +72,7 @@ class StreamSource(Closing):
         self._container = container
         self._opened_at = time.time()
         self._problems: list[str] = []
-        self._stopped = False
+        self._ends = _Stop(options.halt)
         self._started = False
         self._closed = False
         self._damaged = 0
@@ -108,22 +124,18 @@ class StreamSource(Closing):
 
     def stop(self) -> None:
         """End the iteration after the frame that is being decoded."""
-        self._stopped = True
+        self._ends.asked = True
 
     def close(self) -> None:
         """Free the container and the decoder."""
         if not self._closed:
             self._closed = True
-            self._stopped = True
+            self._ends.asked = True
             self._container.close()
 
     def _timeless(self, container: InputContainer) -> bool:
         """Its times are FFmpeg's invention: of a live stream the arrival is nearer the truth."""
         return self.live and bool(container.format.flags & _NO_TIMESTAMPS)
-
-    def _ends(self) -> bool:
-        halt = self._options.halt
-        return self._stopped or (halt is not None and halt.is_set())
 
     def _frames(self, pictures: Iterator[Picture]) -> Iterator[Frame]:
         while self.decoded != self._options.max_frames:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -375,3 +377,18 @@ def test_shared_videos_are_whole(shared_data: Path) -> None:
     assert source.problems == []
     # Its sound begins before the picture: the times are those that a player shows.
     assert frames[0].pts == pytest.approx(0.844, abs=0.001)
+
+
+def test_a_closed_source_is_freed_at_once(tmp_path: Path) -> None:
+    # Not when Python next looks for reference cycles: a decoder holds many pictures.
+    source = open_source(make_clip(tmp_path / "clip.mp4", frames=10))
+    next(iter(source))
+    left = weakref.ref(source)
+    gc.collect()
+    gc.disable()
+    try:
+        source.close()
+        del source
+        assert left() is None
+    finally:
+        gc.enable()
