@@ -62,6 +62,14 @@ class SourceState:
         dropped = sum(self.lane.stats().dropped.values()) if self.lane is not None else 0
         return self.processed + dropped >= self.read
 
+    def count_skipped(self, source: Source, metrics: Metrics) -> None:
+        """Count what a file has passed over since the last call: decoded all the same."""
+        more = source.skipped - self.skipped
+        if more:
+            self.skipped += more
+            metrics.add(FRAMES_IN, more, source=self.name)
+            metrics.add(FRAMES_SKIPPED, more, source=self.name)
+
     def report(self) -> SourceReport:
         """For people."""
         return SourceReport(
@@ -152,7 +160,7 @@ class Reader:
             self._deliver(source, lane, state)
         finally:
             lane.close()
-            self._count_skipped(source, state)
+            state.count_skipped(source, self._metrics)
             state.corrupt = source.corrupt
             state.problems += source.problems
 
@@ -165,13 +173,6 @@ class Reader:
             state.read += 1
             state.seconds = frame.pts
             self._metrics.add(FRAMES_IN, source=source.name)
-            self._count_skipped(source, state)
+            state.count_skipped(source, self._metrics)
             if self._stopping.is_set():
                 return
-
-    def _count_skipped(self, source: Source, state: SourceState) -> None:
-        more = source.skipped - state.skipped
-        if more:
-            state.skipped += more
-            self._metrics.add(FRAMES_IN, more, source=source.name)
-            self._metrics.add(FRAMES_SKIPPED, more, source=source.name)

@@ -141,11 +141,8 @@ class Readers:
 
 
 def _options(settings: Settings, wanted: Wanted) -> SourceOptions:
-    live = settings.live
+    # The time-outs and the transport of live sources are added by their reader.
     return SourceOptions(
         max_frames=settings.runtime.max_frames,
-        open_timeout=live.open_timeout,
-        read_timeout=live.read_timeout,
-        rtsp_transport=live.transport,
         every=settings.tracking.detect_every if wanted == "searched" else 1,
     )

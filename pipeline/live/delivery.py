@@ -140,11 +140,11 @@ class Delivery:
                 state.seconds = frame.pts
                 self._metrics.add(FRAMES_IN, source=state.name)
                 lane.put(frame)
-                self._count_skipped(source)
+                state.count_skipped(source, self._metrics)
                 session.saw_frame(time.monotonic())
                 session.busy = False
         finally:
-            self._count_skipped(source)
+            state.count_skipped(source, self._metrics)
             state.corrupt = source.corrupt
             state.problems += source.problems
         return "broken" if session.halt.is_set() else "complete"
@@ -152,13 +152,6 @@ class Delivery:
     def _count_corrupt(self) -> None:
         if self._source is not None:
             self._state.corrupt = self._corrupt + self._source.corrupt
-
-    def _count_skipped(self, source: Source) -> None:
-        more = source.skipped - self._state.skipped
-        if more:
-            self._state.skipped += more
-            self._metrics.add(FRAMES_IN, more, source=self._state.name)
-            self._metrics.add(FRAMES_SKIPPED, more, source=self._state.name)
 
     def _lane(self, *, live: bool) -> Lane[Frame | Exposure]:
         if self._state.lane is None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from collections.abc import Container
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from ..errors import OutputError
+
+log = logging.getLogger(__name__)
 
 
 def check_writable(path: Path) -> None:
@@ -50,3 +56,23 @@ def slug(text: str, *, longest: int = 60) -> str:
     """A name that is safe in a file name: letters, digits, ``.``, ``_`` and ``-``."""
     words = re.sub(r"[^\w.-]+", "-", text).strip("-.")
     return words[:longest].rstrip("-.") or "unnamed"
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """The name, or with the first number from 2 on that makes it another than those taken."""
+    if name not in taken:
+        return name
+    return next(other for n in count(2) if (other := f"{name}-{n}") not in taken)
+
+
+def utc_stamp(seconds: float) -> str:
+    """A time (since the epoch) for a file name, in whole seconds of UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H-%M-%S")
+
+
+def remove(path: Path) -> None:
+    """Delete a file; where that is not possible a warning says why."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("cannot delete %s: %s", path, error.strerror)

@@ -12,7 +12,7 @@ from ..errors import OutputError, UsageError
 from ..events import Event, SourceStateEvent
 from ..types import FrameResult
 from .base import Needs, Sink
-from .files import slug
+from .files import slug, unused
 from .views import View
 
 log = logging.getLogger(__name__)
@@ -76,9 +76,7 @@ class RestreamSink(Sink):
     def _view(self, source: str) -> View:
         view = self._by_source.get(source)
         if view is None:
-            stem = slug(source)
-            names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(self._views) + 2))
-            view = View(source, next(name for name in names if name not in self._views))
+            view = View(source, unused(slug(source), self._views))
             self._by_source[source] = view
             self._views[view.label] = view
         return view

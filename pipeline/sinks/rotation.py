@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ..errors import OutputError
+from .files import remove, utc_stamp
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class LinesFile:
         self._remove_oldest()
 
     def _free_name(self) -> Path:
-        stamp = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H-%M-%S")
+        stamp = utc_stamp(self._clock())
         stem = f"{self._path.stem}-{stamp}"
         number = 1 + max((n for s, n, _ in self._rotated() if s == stamp), default=0)
         return self._path.with_stem(stem if number == 1 else f"{stem}-{number}")
@@ -134,10 +135,7 @@ class LinesFile:
     def _remove_oldest(self) -> None:
         keep = self._rotation.keep
         for *_, path in self._rotated()[:-keep] if keep is not None else ():
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                log.warning("cannot delete %s: %s", path, error.strerror)
+            remove(path)
 
     def _today(self) -> date:
         return _day(self._clock())

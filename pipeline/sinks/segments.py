@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import OutputError
 from ..events import Event, SourceStateEvent
 from ..types import FrameResult
 from .base import Needs, Sink
-from .files import check_writable, slug
+from .files import check_writable, remove, slug, unused, utc_stamp
 from .mp4 import Mp4Writer, index_in_front
 
 log = logging.getLogger(__name__)
@@ -147,9 +146,7 @@ class SegmentsSink(Sink):
     def _camera(self, source: str) -> _Camera:
         camera = self._cameras.get(source)
         if camera is None:
-            label, used = slug(source), {c.label for c in self._cameras.values()}
-            names = (label if n == 1 else f"{label}-{n}" for n in range(1, len(used) + 2))
-            label = next(name for name in names if name not in used)
+            label = unused(slug(source), {c.label for c in self._cameras.values()})
             camera = _Camera(label, [] if self._keep is None else self._earlier(label))
             self._cameras[source] = camera
         return camera
@@ -170,8 +167,7 @@ class SegmentsSink(Sink):
             self._finisher.submit(index_in_front, segment.writer.path)
 
     def _new_path(self, camera: _Camera, utc: float) -> Path:
-        stamp = datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%dT%H-%M-%S")
-        stem = f"{self._path.stem}-{camera.label}-{stamp}"
+        stem = f"{self._path.stem}-{camera.label}-{utc_stamp(utc)}"
         path, number = self._path.with_stem(stem), 1
         while path.exists():
             number += 1
@@ -197,11 +193,4 @@ class SegmentsSink(Sink):
         while self._keep is not None and len(camera.earlier) + len(camera.files) > self._keep:
             oldest = (camera.earlier or camera.files).pop(0)
             # After its index was written, which is in the same queue.
-            self._finisher.submit(_remove, oldest)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        log.warning("cannot delete %s: %s", path, error.strerror)
+            self._finisher.submit(remove, oldest)

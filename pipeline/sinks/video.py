@@ -8,7 +8,7 @@ from typing import Literal
 from ..errors import OutputError
 from ..types import FrameResult
 from .base import Needs, Sink
-from .files import check_writable, slug
+from .files import check_writable, slug, unused
 from .mp4 import Mp4Writer, index_in_front
 
 
@@ -80,8 +80,6 @@ class VideoSink(Sink):
                 )
             return self._path
         stem = f"{self._path.stem}-{slug(Path(source).stem)}"
-        used = set(self._paths.values())
-        names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(used) + 2))
-        path = next(p for n in names if (p := self._path.with_stem(n)) not in used)
+        path = self._path.with_stem(unused(stem, {used.stem for used in self._paths.values()}))
         check_writable(path)
         return path
