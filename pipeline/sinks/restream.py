@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 import socket
@@ -105,13 +106,25 @@ class _Server:
         )
         self._uvicorn = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=self._uvicorn.run, args=([listening],), name="restream", daemon=True
+            target=lambda: asyncio.run(self._serve(listening)), name="restream", daemon=True
         )
         self._thread.start()
 
     def close(self) -> None:
         self._uvicorn.should_exit = True
         self._thread.join()
+
+    async def _serve(self, listening: socket.socket) -> None:
+        await self._uvicorn.serve([listening])
+        # Who reads nothing keeps bytes waiting, and uvicorn leaves such a connection open.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for connection in list(self._uvicorn.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        if others:
+            await asyncio.wait(others, timeout=STOP_SECONDS)
+        await asyncio.sleep(0)  # a transport closes its socket in the loop's next round
 
 
 def _listen(address: Address) -> socket.socket:
