@@ -25,6 +25,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from facestream.engines.options import Serving
 from facestream.pipeline.bench.facenet import facenet_detect, facenet_mtcnn
 from facestream.pipeline.types import Image
 from facestream.pipeline.vision.cascade import output, propose, refine
@@ -120,7 +121,7 @@ def measure(video: Path, height: int, min_face: int, rounds: int, count: int) ->
 
 def stages(video: Path, height: int, min_face: int, count: int = 8) -> dict[str, float]:
     """Where one thread's time goes, in ms a frame (medians)."""
-    networks = Networks(backend="openvino", threads=1, screen=True)
+    networks = Networks(Serving(backend="openvino", threads=1), screen=True)
     team = alone(networks)
     images = list(islice(frames(video, height), count))
     levels = pyramid(*images[0].shape[:2], min_face=min_face, factor=0.709)

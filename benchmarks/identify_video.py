@@ -24,6 +24,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from facestream.engines.cards import MODELS
+from facestream.engines.options import Serving
 from facestream.pipeline.stages.template import Template
 from facestream.pipeline.types import Floats, Image
 from facestream.pipeline.vision.encoder import Encoder
@@ -363,7 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         looks, gallery = see(lfw, trial, rules, given.threads, tell)
         key = looks_key(trial, rules)
-        with Encoder(model=given.model, threads=given.threads) as encoder:
+        with Encoder(model=given.model, serving=Serving(threads=given.threads)) as encoder:
             ours = by_encoder(encoder, looks, gallery, key, tell)
             about = {"model": encoder.model_id, "precision": encoder.precision}
         teacher = given.data / SFACE

@@ -24,6 +24,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from facestream.engines.options import Serving
 from facestream.pipeline.stages.view import Region, View
 from facestream.pipeline.types import Faces, Image
 from facestream.pipeline.vision.boxes import iou_matrix
@@ -75,7 +76,7 @@ def measure(images: list[Image], height: int, rounds: int) -> list[dict[str, Any
     """Cost and faces of each view."""
     regions = {name: v.region(*images[0].shape[:2]) for name, v in views(height).items()}
     times: dict[str, list[float]] = {name: [] for name in regions}
-    with Mtcnn(threads=1) as detector:
+    with Mtcnn(serving=Serving(threads=1)) as detector:
         for region in regions.values():  # compiles for this size
             search(region, images[0], detector)
         for _ in range(rounds):

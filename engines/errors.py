@@ -4,6 +4,7 @@
 
     EngineError
     ├── BackendUnavailable     the backend is not installed or cannot serve here; says why
+    ├── ParityRefused          a faster engine's results differ too much from the reference's
     ├── ModelError             a model file is missing, damaged or has the wrong tensors
     └── InferenceError         a network or index raised while it ran
 """
@@ -17,6 +18,10 @@ class EngineError(Exception):
 
 class BackendUnavailable(EngineError):
     """The asked backend cannot serve on this machine."""
+
+
+class ParityRefused(EngineError):
+    """An engine's results differ too much from the float32 reference's; the message has both."""
 
 
 class ModelError(EngineError):

@@ -27,7 +27,7 @@ def load_models(settings: Settings) -> Iterator[Models]:
     Raises:
         EngineError: they cannot run here.
     """
-    detector, runtime = settings.detector, settings.runtime
+    detector, serving = settings.detector, settings.runtime.serving()
     with ThreadPoolExecutor(2) as pool:
         finding = pool.submit(
             Mtcnn,
@@ -35,13 +35,11 @@ def load_models(settings: Settings) -> Iterator[Models]:
             min_face=detector.min_face,
             factor=detector.factor,
             thresholds=detector.thresholds,
-            backend=runtime.backend,
-            threads=runtime.threads,
+            serving=serving,
         )
         embedding = pool.submit(
             Encoder,
-            backend=runtime.backend,
-            threads=runtime.threads,
+            serving=serving,
             max_batch=settings.encoder.max_batch,
         )
     models = Models(finding.result(), embedding.result())

@@ -17,6 +17,7 @@ class BackendName(StrEnum):
     AUTO = "auto"
     OPENVINO = "openvino"
     TORCH = "torch"
+    TENSORRT = "tensorrt"
 
 
 Gallery = Annotated[

@@ -189,7 +189,7 @@ def re_embed_gallery(gallery: Path | None) -> None:
 @contextmanager
 def _opened(gallery: Path | None, *, create: Create) -> Iterator[Gallery]:
     settings = load_settings(environment=os.environ)
-    reader = VisionReader(backend=settings.runtime.backend)
+    reader = VisionReader(serving=settings.runtime.serving())
     with Gallery(gallery, create=create, reader=reader) as opened:
         yield opened
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
+from facestream.engines.options import Serving
+from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from ..events import EventType
@@ -99,8 +102,24 @@ class RecognitionSettings(Group):
 class RuntimeSettings(Group):
     """How the pipeline runs."""
 
-    backend: Literal["auto", "openvino", "torch"] = "auto"
+    backend: Literal["auto", "openvino", "torch", "tensorrt"] = "auto"
     """What runs the networks; ``facestream doctor`` shows what is usable here."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where they run. ``auto``: on the GPU where there is one."""
+    precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    """The encoder's arithmetic. ``auto``: the fastest whose embeddings pass the parity gate."""
+    strict_device: bool = False
+    """Fail rather than run the networks, the search or the decoding elsewhere than asked for;
+    with ``auto``, rather than leave a GPU of this machine unused."""
+    wait_engines: bool = False
+    """Wait while engines are built for this machine, rather than begin with slower ones."""
+    engine_cache: Path | None = None
+    """Folder of the engines that were built. Unset: the user's cache folder."""
+    decode: Literal["auto", "cpu", "cuda", "vaapi"] = "auto"
+    """What decodes video. ``auto``: hardware that decoded a probe, else the CPU."""
+    index: Literal["auto", "flat", "hnsw", "ivfpq", "gpu"] = "auto"
+    """How the gallery is searched. ``auto``: exactly, on the GPU where there is one; above a
+    million photos by approximation."""
     threads: int | None = Field(default=None, ge=1, le=1024, strict=True)
     """Threads for the networks. Unset: as many as there are cores."""
     inbox_frames: int = Field(default=8, ge=1, le=1024, strict=True)
@@ -114,6 +133,18 @@ class RuntimeSettings(Group):
     """Longest time in seconds that a batch waits to fill up."""
     max_frames: int | None = Field(default=None, ge=1, strict=True)
     """Stop each source after so many frames. Unset: to its end."""
+
+    def serving(self) -> Serving:
+        """What the engines are asked for."""
+        return Serving(
+            backend=self.backend,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            building="wait" if self.wait_engines else "fallback",
+            strict=self.strict_device,
+            cache=self.engine_cache or user_cache_path("facestream") / "engines",
+        )
 
 
 class LiveSettings(Group):

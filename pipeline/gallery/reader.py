@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from facestream.engines.registry import Backend
+from facestream.engines.options import Serving
 
 from ..types import Faces, Floats, Image
 
@@ -43,7 +43,7 @@ class VisionReader:
     Args:
         detector: to share one that is loaded already; it should find faces of 20 pixels.
         encoder: to share one that is loaded already.
-        backend: engine to run on.
+        serving: what is to run them.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class VisionReader:
         *,
         detector: Mtcnn | None = None,
         encoder: Encoder | None = None,
-        backend: Backend = "auto",
+        serving: Serving = Serving(),
     ) -> None:
         self._detector = detector
         self._encoder = encoder
-        self._backend: Backend = backend
+        self._serving = serving
 
     @property
     def model_id(self) -> str:
@@ -67,7 +67,7 @@ class VisionReader:
         if self._detector is None:
             from ..vision.mtcnn import Mtcnn
 
-            self._detector = Mtcnn(min_face=MIN_FACE, backend=self._backend)
+            self._detector = Mtcnn(min_face=MIN_FACE, serving=self._serving)
         return self._detector.detect(image)
 
     def align(self, image: Image, landmarks: Floats) -> Image:
@@ -84,5 +84,5 @@ class VisionReader:
         if self._encoder is None:
             from ..vision.encoder import Encoder
 
-            self._encoder = Encoder(backend=self._backend)
+            self._encoder = Encoder(serving=self._serving)
         return self._encoder

@@ -8,7 +8,8 @@ import numpy as np
 from facestream.engines.cards import MODELS, ModelCard, load_card, read_card, verify
 from facestream.engines.closing import Closing
 from facestream.engines.errors import ModelError
-from facestream.engines.registry import Backend, EngineOptions, ImageInput, load_engine
+from facestream.engines.options import EngineOptions, ImageInput, Serving, ShapeRange
+from facestream.engines.serving import serve
 
 from ..types import Floats, Image
 
@@ -22,8 +23,7 @@ class Encoder(Closing):
     """The recogniser. May be used from several threads.
 
     Args:
-        backend: engine to run on.
-        threads: CPU threads; None leaves the choice to the backend.
+        serving: what is to run it.
         max_batch: most faces that are sent through the network at once, 1 to 256.
         model: name of a network that ships, or the path of a model card (``.json``) with its
             network beside it; None takes the one that ships.
@@ -37,8 +37,7 @@ class Encoder(Closing):
     def __init__(
         self,
         *,
-        backend: Backend = "auto",
-        threads: int | None = None,
+        serving: Serving = Serving(),
         max_batch: int = 32,
         model: str | Path | None = None,
     ) -> None:
@@ -47,10 +46,17 @@ class Encoder(Closing):
         self.card, path = _find(model)
         self._max_batch = max_batch
         self._size, self._input = _input_of(self.card)
+        shape = (3, self._size, self._size)
         options = EngineOptions(
-            threads=threads, image_input=ImageInput(channels="BGR", network_channels="RGB")
+            image_input=ImageInput(channels="BGR", network_channels="RGB"),
+            shapes=ShapeRange(
+                (1, *shape),
+                (min(8, max_batch), *shape),
+                (max_batch, *shape),
+                tuple(size for size in reversed(_BATCHES) if size <= max_batch),
+            ),
         )
-        self._engine = load_engine(path, backend=backend, options=options)
+        self._engine = serve(path, serving=serving, options=options)
 
     @property
     def model_id(self) -> str:

@@ -11,9 +11,10 @@ import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from facestream.engines.registry import BackendName
+from facestream.engines.options import Serving
 
 from .networks import Networks
 
@@ -50,18 +51,17 @@ class Lanes:
     """All lanes of a detector. May be used from several threads.
 
     Args:
-        backend: engine to run on.
-        threads: CPU threads; None takes all cores the process may use.
+        serving: what is to run them, its backend chosen; without threads all cores that the
+            process may use.
         screen: see ``Networks``.
     """
 
-    def __init__(self, *, backend: BackendName, threads: int | None, screen: bool) -> None:
-        threads = threads or len(os.sched_getaffinity(0))
+    def __init__(self, serving: Serving, *, screen: bool) -> None:
+        threads = serving.threads or len(os.sched_getaffinity(0))
         # torch's threads are those of the process: it gets one lane with all of them.
-        self.parts, each = (threads, 1) if backend == "openvino" else (1, threads)
-        self._all = [
-            Networks(backend=backend, threads=each, screen=screen) for _ in range(self.parts)
-        ]
+        self.parts, each = (threads, 1) if serving.backend == "openvino" else (1, threads)
+        own = replace(serving, threads=each)
+        self._all = [Networks(own, screen=screen) for _ in range(self.parts)]
         self._idle: queue.SimpleQueue[Networks] = queue.SimpleQueue()
         for networks in self._all:
             self._idle.put(networks)

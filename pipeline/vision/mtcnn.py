@@ -8,11 +8,13 @@ bfloat16 where the CPU has it, what float32 would drop (see ``networks``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from facestream.engines.closing import Closing
-from facestream.engines.registry import Backend, choose_backend
+from facestream.engines.options import Serving
+from facestream.engines.registry import choose_backend
 
 from ..types import Faces, Image
 from .cascade import Search, find_faces
@@ -31,8 +33,7 @@ class Mtcnn(Closing):
         min_face: side of the smallest faces to find, in pixels, at least 12.
         factor: from one size of face to the next in the search, 0.1 to 0.95.
         thresholds: probabilities that P-, R- and O-Net must give a face.
-        backend: engine to run on.
-        threads: CPU threads; None takes all cores the process may use.
+        serving: what is to run its networks; without threads all cores the process may use.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -47,17 +48,14 @@ class Mtcnn(Closing):
         min_face: int = 40,
         factor: float = 0.709,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
-        backend: Backend = "auto",
-        threads: int | None = None,
+        serving: Serving = Serving(),
     ) -> None:
         self._search = _search(min_face, factor, thresholds)
         if mode not in ("fast", "exact"):
             raise ValueError(f"mode must be 'fast' or 'exact', not {mode!r}")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads must be at least 1, not {threads}")
         self.mode: Mode = mode
-        self.backend = choose_backend(backend).name
-        self._lanes = Lanes(backend=self.backend, threads=threads, screen=mode == "fast")
+        self.backend = choose_backend(serving.backend).name
+        self._lanes = Lanes(replace(serving, backend=self.backend), screen=mode == "fast")
 
     @property
     def min_face(self) -> int:

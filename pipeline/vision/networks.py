@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from facestream.engines.base import Engine
 from facestream.engines.cards import model_path
-from facestream.engines.registry import Backend, EngineOptions, load_engine
+from facestream.engines.options import EngineOptions, Serving
+from facestream.engines.serving import serve
 from numpy.typing import NDArray
 
 from ..types import Floats
@@ -50,26 +51,25 @@ class Networks:
     """P-, R- and O-Net.
 
     Args:
-        backend: engine to run on.
-        threads: CPU threads; None leaves the choice to the backend.
+        serving: what is to run them.
         screen: whether to look in bfloat16 first, where the CPU has it.
     """
 
-    def __init__(self, *, backend: Backend, threads: int | None, screen: bool) -> None:
-        exact = EngineOptions(precision="float32", threads=threads)
-        auto = EngineOptions(threads=threads)
-        self._pnet = _load("mtcnn_pnet", backend, exact)
-        self._rnet = _load("mtcnn_rnet", backend, exact)
-        self._onet = _load("mtcnn_onet", backend, exact)
+    def __init__(self, serving: Serving, *, screen: bool) -> None:
+        exact = EngineOptions(precision="float32")
+        auto = EngineOptions()
+        self._pnet = _load("mtcnn_pnet", serving, exact)
+        self._rnet = _load("mtcnn_rnet", serving, exact)
+        self._onet = _load("mtcnn_onet", serving, exact)
         self._engines = [self._pnet, self._rnet, self._onet]
         self._pnet_screen: Engine | None = None
         self._rnet_screen: Engine | None = None
         if screen:
-            pnet = _load("mtcnn_pnet", backend, auto)
+            pnet = _load("mtcnn_pnet", serving, auto)
             self._engines.append(pnet)
             if pnet.precision != "float32":
                 self._pnet_screen = pnet
-                self._rnet_screen = _load("mtcnn_rnet", backend, auto)
+                self._rnet_screen = _load("mtcnn_rnet", serving, auto)
                 self._engines.append(self._rnet_screen)
 
     def cells(self, sampler: AreaSampler, levels: Sequence[Level], threshold: float) -> list[Cells]:
@@ -188,8 +188,8 @@ def _by_level(cells: CellMap, places: Ints, values: Floats) -> list[Cells]:
     ]
 
 
-def _load(name: str, backend: Backend, options: EngineOptions) -> Engine:
-    return load_engine(model_path(name), backend=backend, options=options)
+def _load(name: str, serving: Serving, options: EngineOptions) -> Engine:
+    return serve(model_path(name), serving=serving, options=options)
 
 
 def _filled(count: int) -> int:

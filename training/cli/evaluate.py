@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from facestream.engines.cards import MODELS, read_card
+from facestream.engines.options import Serving
 from facestream.pipeline.vision.uncertainty import normalise
 from numpy.typing import NDArray
 from rich.console import Console
@@ -62,7 +63,7 @@ def evaluate(
     full = pairs
     if folds < 10:
         pairs = pairs.folds(folds)
-    with progress_bar() as bar, Encoder(model=model, threads=threads) as encoder:
+    with progress_bar() as bar, Encoder(model=model, serving=Serving(threads=threads)) as encoder:
         tell = teller(bar)
         crops = read_crops(
             lfw,

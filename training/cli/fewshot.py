@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from facestream.engines.cards import MODELS
+from facestream.engines.options import Serving
 from rich.console import Console
 from rich.table import Table
 
@@ -41,7 +42,7 @@ def fewshot(
 
     settings = Settings(draws=draws, people=people, samples=samples, seed=seed)
     names, halves = people_with(lfw, more_than=max(settings.shots))
-    with progress_bar() as bar, Encoder(model=model, threads=threads) as encoder:
+    with progress_bar() as bar, Encoder(model=model, serving=Serving(threads=threads)) as encoder:
         tell = teller(bar)
         pictures = embed_pictures(encoder, lfw, names, cache=CACHE, seed=seed, progress=tell)
         rows = few_shot(

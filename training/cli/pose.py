@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from facestream.engines.cards import MODELS
+from facestream.engines.options import Serving
 from rich.console import Console
 from rich.table import Table
 
@@ -45,7 +46,7 @@ def pose(
     rows = [row for row in held if row.identity is not None and row.dataset != "celeba_small"]
     if len(rows) < 2:
         raise DataError(f"{data} has no labelled people among the {percent} % held out")
-    with progress_bar() as bar, Encoder(model=model, threads=threads) as encoder:
+    with progress_bar() as bar, Encoder(model=model, serving=Serving(threads=threads)) as encoder:
         tell = teller(bar)
         detected = counted(tell, "detect", len(rows))
         turns = read_turns(data, rows, cache=CACHE, threads=threads, progress=detected)

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from facestream.engines.options import Serving
 from facestream.pipeline.types import Image
 from facestream.pipeline.vision.encoder import Encoder
 from numpy.typing import NDArray
@@ -135,7 +136,7 @@ def measure_lfw(
         progress("LFW: detect", found, len(pairs.names))
 
     crops = read_crops(lfw, pairs.names, cache=cache, threads=threads, progress=detected)
-    with Encoder(model=card, threads=threads) as encoder:
+    with Encoder(model=card, serving=Serving(threads=threads)) as encoder:
         mu, _ = embed_all(encoder, crops.faces, what="LFW: embed", progress=progress)
     return verify(pairs, mu[:, :LATENT_DIM], not_found=crops.not_found)
 
@@ -145,7 +146,8 @@ def measure_speed(
 ) -> dict[str, float]:
     """Faces/s of each encoder in one run: the median of rounds that take turns."""
     crops: Image = np.random.default_rng(0).integers(0, 256, (batch, 112, 112, 3), np.uint8)
-    encoders = {name: Encoder(model=card, threads=threads) for name, card in cards.items()}
+    serving = Serving(threads=threads)
+    encoders = {name: Encoder(model=card, serving=serving) for name, card in cards.items()}
     times: dict[str, list[float]] = {name: [] for name in cards}
     try:
         for encoder in encoders.values():

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
+from facestream.engines.options import Serving
 from facestream.pipeline.errors import ImageError
 from facestream.pipeline.types import Image
 from facestream.pipeline.vision.encoder import Encoder
@@ -148,7 +149,8 @@ def prepare_set(
                 threads=settings.threads,
             )
         )
-        encoder = stack.enter_context(Encoder(model=settings.model, threads=settings.threads))
+        serving = Serving(threads=settings.threads)
+        encoder = stack.enter_context(Encoder(model=settings.model, serving=serving))
         people = None
         if settings.exclude is not None:
             people = evaluation_people(

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from facestream.engines.cards import load_card
 from facestream.engines.closing import Closing
+from facestream.engines.options import Serving
 from facestream.pipeline.types import Faces, Image
 from facestream.pipeline.vision.align import TEMPLATE_112, align_faces, similarity_transforms
 from facestream.pipeline.vision.mtcnn import Mtcnn
@@ -65,7 +66,7 @@ class Cutter(Closing):
     """
 
     def __init__(self, *, min_face: int, min_score: float, threads: int | None = None) -> None:
-        self._detector = Mtcnn(min_face=min_face, threads=threads)
+        self._detector = Mtcnn(min_face=min_face, serving=Serving(threads=threads))
         self._min_face, self._min_score = min_face, min_score
         self.settings = [*self.model_ids, f"{min_face} px", f"{min_score:g}"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from facestream.engines.options import Serving
 from facestream.pipeline.types import Image
 from facestream.pipeline.vision.align import align_faces
 from facestream.pipeline.vision.mtcnn import Mtcnn
@@ -115,7 +116,7 @@ def _make(
     found, crops, scores, sizes = [], [], [], []
     with (
         open_zip(folder / "lfw_grey.zip") as archive,
-        Mtcnn(min_face=MIN_FACE, threads=threads) as detector,
+        Mtcnn(min_face=MIN_FACE, serving=Serving(threads=threads)) as detector,
     ):
         for start in range(0, len(pairs.right), 16):
             numbers = range(start, min(start + 16, len(pairs.right)))

@@ -15,6 +15,7 @@ from typing import Final
 import cv2
 import numpy as np
 from facestream.engines.cards import load_card
+from facestream.engines.options import Serving
 from facestream.pipeline.types import Faces, Image
 from facestream.pipeline.vision.align import align_faces
 from facestream.pipeline.vision.mtcnn import Mode, Mtcnn
@@ -158,7 +159,7 @@ def read_crops(
     scores = np.zeros(len(names), np.float32)
     with (
         open_zip(folder / "lfw_grey.zip") as archive,
-        Mtcnn(mode=mode, min_face=MIN_FACE, threads=threads) as detector,
+        Mtcnn(mode=mode, min_face=MIN_FACE, serving=Serving(threads=threads)) as detector,
     ):
         for start in range(0, len(names), 16):
             pictures = [read_picture(archive, name) for name in names[start : start + 16]]

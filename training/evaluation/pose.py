@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 import numpy as np
+from facestream.engines.options import Serving
 from facestream.pipeline.vision.mtcnn import Mtcnn
 from numpy.typing import NDArray
 
@@ -103,7 +104,7 @@ def _measure(
 ) -> dict[str, float]:
     zips = FaceZips(folder)
     turns: dict[str, float] = {}
-    with Mtcnn(min_face=MIN_FACE, threads=threads) as detector:
+    with Mtcnn(min_face=MIN_FACE, serving=Serving(threads=threads)) as detector:
         for start in range(0, len(rows), 16):
             chunk = rows[start : start + 16]
             pictures = [np.ascontiguousarray(zips.read(row)[:, :, ::-1]) for row in chunk]

@@ -14,6 +14,7 @@ from typing import Final
 from zipfile import ZipFile
 
 import numpy as np
+from facestream.engines.options import Serving
 from facestream.pipeline.types import Image
 from facestream.pipeline.vision.align import TEMPLATE_112, align_faces
 from facestream.pipeline.vision.mtcnn import Mtcnn
@@ -86,7 +87,7 @@ def draw_cast(
     rng = np.random.default_rng(seed)
     with (
         open_zip(folder / "lfw_grey.zip") as archive,
-        Mtcnn(mode="fast", min_face=MIN_FACE, threads=threads) as detector,
+        Mtcnn(mode="fast", min_face=MIN_FACE, serving=Serving(threads=threads)) as detector,
     ):
         several, few = _people(archive)
         several = [several[i] for i in rng.permutation(len(several))]

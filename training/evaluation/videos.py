@@ -16,6 +16,7 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 from facestream.engines.cards import load_card
+from facestream.engines.options import Serving
 from facestream.pipeline.types import Faces, Floats, Image
 from facestream.pipeline.vision.align import align_faces
 from facestream.pipeline.vision.boxes import iou_matrix
@@ -162,7 +163,7 @@ def watch(
     parts: list[tuple[Image, NDArray[np.int64], Floats]] = []
     with (
         open_zip(folder / "lfw_grey.zip") as archive,
-        Mtcnn(mode="fast", min_face=min_face, threads=threads) as detector,
+        Mtcnn(mode="fast", min_face=min_face, serving=Serving(threads=threads)) as detector,
     ):
         for number, name in enumerate(trial.clips):
             rng = np.random.default_rng((trial.seed, number))

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from facestream.engines.base import Precision
 from facestream.engines.cards import read_card, verify
-from facestream.engines.options import EngineOptions
+from facestream.engines.options import EngineOptions, Serving
 from facestream.engines.registry import load_engine
 from facestream.pipeline.types import Floats, Image
 from facestream.pipeline.vision.align import align_faces
@@ -72,7 +72,7 @@ def find_landmarks(image: Image) -> Floats:
     Raises:
         DataError: it does not find exactly one.
     """
-    with Mtcnn(mode="exact", threads=1) as detector:
+    with Mtcnn(mode="exact", serving=Serving(threads=1)) as detector:
         faces = detector.detect(image)
     if len(faces) != 1:
         raise DataError(f"the detector found {len(faces)} faces in the portrait, not one")

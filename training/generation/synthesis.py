@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from facestream.engines.cards import MODELS
 from facestream.engines.closing import Closing
+from facestream.engines.options import Serving
 from facestream.pipeline.vision.encoder import Encoder
 from numpy.typing import NDArray
 
@@ -68,7 +69,7 @@ class Synthesis(Closing):
         else:
             self.generator, self.prior = load_shipped(model)
         self.generator.eval().requires_grad_(False)
-        self.encoder = Encoder(model=encoder, threads=threads)
+        self.encoder = Encoder(model=encoder, serving=Serving(threads=threads))
 
     def close(self) -> None:
         """Free the recogniser."""

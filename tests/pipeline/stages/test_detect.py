@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from facestream.engines.options import Serving
 from facestream.pipeline.stages.detect import DetectStage
 from facestream.pipeline.stages.view import View
 from facestream.pipeline.types import Faces, Frame, FrameResult, Image
@@ -118,7 +119,7 @@ def test_a_batch_of_different_cameras_finds_what_each_alone_does() -> None:
     def search(names: Sequence[str]) -> list[FrameResult]:
         return stage([FrameResult(Frame(name, 0, 0.0, 0.0, 0.0, image)) for name in names])
 
-    with Mtcnn(min_face=60, threads=2) as detector:
+    with Mtcnn(min_face=60, serving=Serving(threads=2)) as detector:
         stage = DetectStage(detector, views=lambda name: views[name])
         together = search(["a", "b", "c", "a"])
         alone = [search([name])[0] for name in ("a", "b", "c", "a")]

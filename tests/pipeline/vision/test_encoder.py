@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from facestream.engines.cards import MODELS
 from facestream.engines.errors import ModelError
+from facestream.engines.options import Serving
 from facestream.engines.registry import EngineOptions, load_engine
 from facestream.pipeline.types import Image
 from facestream.pipeline.vision.align import align_faces
@@ -29,7 +30,7 @@ def encoder() -> Iterator[Encoder]:
 def face() -> Image:
     data = pytest.importorskip("skimage.data")
     image = np.ascontiguousarray(data.astronaut()[:, :, ::-1])
-    with Mtcnn(threads=1) as detector:
+    with Mtcnn(serving=Serving(threads=1)) as detector:
         return align_faces(image, detector.detect(image).landmarks)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from facestream.engines.options import Serving
 from facestream.pipeline.types import Faces, Image
 from facestream.pipeline.vision.mtcnn import Mtcnn
 from facestream.pipeline.vision.networks import Networks
@@ -78,7 +79,7 @@ def test_threads_do_not_disturb_each_other(detector: Mtcnn, astronaut: Image) ->
 
 
 def test_one_thread_finds_the_same_as_all(detector: Mtcnn, astronaut: Image) -> None:
-    with Mtcnn(min_face=20, threads=1) as single:
+    with Mtcnn(min_face=20, serving=Serving(threads=1)) as single:
         assert same(single.detect(astronaut), detector.detect(astronaut))
 
 
@@ -174,8 +175,8 @@ def test_the_quick_look_misses_no_cell(astronaut: Image, shape: tuple[int, int])
     """Cells by bfloat16 first and one by one after, against the whole level in float32."""
     sampler, levels = AreaSampler(astronaut), [Level(0, *shape)]
     odds = log_odds(0.6)
-    quick = Networks(backend="openvino", threads=1, screen=True)
-    whole = Networks(backend="openvino", threads=1, screen=False)
+    quick = Networks(Serving(backend="openvino", threads=1), screen=True)
+    whole = Networks(Serving(backend="openvino", threads=1), screen=False)
     (a,), (b,) = quick.cells(sampler, levels, odds), whole.cells(sampler, levels, odds)
     quick.close()
     whole.close()

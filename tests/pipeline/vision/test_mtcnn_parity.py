@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.engines.options import Serving
 from facestream.pipeline.types import Floats, Image
 from facestream.pipeline.vision.mtcnn import Mode, Mtcnn
 
@@ -73,6 +74,6 @@ def test_finds_what_facenet_pytorch_finds_on_a_public_picture() -> None:
     for mode in ("exact", "fast"):
         for backend in ("openvino", "torch"):
             agreement = Agreement()
-            with Mtcnn(mode=mode, min_face=20, backend=backend) as detector:
+            with Mtcnn(mode=mode, min_face=20, serving=Serving(backend=backend)) as detector:
                 agreement.add(detections, detector.detect(rgb[:, :, ::-1].copy()), EXACT)
             assert agreement == Agreement(wanted=1, found=1, given=1, extra=0), (mode, backend)
