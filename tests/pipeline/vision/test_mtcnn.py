@@ -143,8 +143,7 @@ def test_what_is_no_picture_is_refused(detector: Mtcnn, image: Any, message: str
         ({"factor": 1.0}, "factor"),
         ({"thresholds": (0.6, 0.7)}, "thresholds"),
         ({"thresholds": (0.6, 0.7, 1.0)}, "thresholds"),
-        ({"threads": 0}, "threads"),
-        ({"backend": "cobol"}, "backend"),
+        ({"serving": Serving(backend="cobol")}, "backend"),  # type: ignore[arg-type]
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
