@@ -104,6 +104,7 @@ class EngineOptions:
         max_shapes: how many such shapes are kept; the least recently used goes first.
         image_input: feed uint8 pictures instead of the network's own input.
         shapes: of the only input; backends that build a plan need it.
+        device: ``auto`` takes a CUDA device where the backend finds one.
     """
 
     precision: Precision = "auto"
@@ -112,6 +113,7 @@ class EngineOptions:
     max_shapes: int = 16
     image_input: ImageInput | None = None
     shapes: ShapeRange | None = None
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
