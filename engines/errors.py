@@ -4,6 +4,7 @@
 
     EngineError
     ├── BackendUnavailable     the backend is not installed or cannot serve here; says why
+    │   └── BuildFailed        its builder could not make an engine of the network
     ├── ParityRefused          a faster engine's results differ too much from the reference's
     ├── ModelError             a model file is missing, damaged or has the wrong tensors
     └── InferenceError         a network or index raised while it ran
@@ -18,6 +19,10 @@ class EngineError(Exception):
 
 class BackendUnavailable(EngineError):
     """The asked backend cannot serve on this machine."""
+
+
+class BuildFailed(BackendUnavailable):
+    """A backend's builder refused a network, failed at it, or was stopped."""
 
 
 class ParityRefused(EngineError):

@@ -1,0 +1,250 @@
+"""Plans kept in a folder: found by what they depend on, checked before use, built when missing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from ..checks import check_model_file
+from ..errors import BackendUnavailable, ModelError
+from .build import Plan, Progress, build_plan
+from .files import PART, write_atomically
+from .manifest import Manifest, sha256_of_bytes
+from .recipe import Recipe, key_of, sha256_of
+
+log = logging.getLogger(__name__)
+
+PLAN, MANIFEST = ".plan", ".json"
+_LOCK = "lock"
+
+
+class Build(Protocol):
+    """Builds a plan; see ``build_plan``."""
+
+    def __call__(
+        self, path: Path, recipe: Recipe, *, progress: Progress | None, timings: Path | None
+    ) -> Plan: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """A plan in the store.
+
+    Attributes:
+        path: the plan; its manifest lies beside it.
+        manifest: of it.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    def read(self) -> bytes:
+        """The plan.
+
+        Raises:
+            ModelError: it is gone or is not what its manifest says.
+        """
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot read the plan {self.path}: {error}") from error
+        if len(data) != self.manifest.size:
+            raise ModelError(
+                f"the plan {self.path} has {len(data)} bytes, its manifest says "
+                f"{self.manifest.size}"
+            )
+        if sha256_of_bytes(data) != self.manifest.sha256:
+            raise ModelError(f"the plan {self.path} is damaged: its checksum is another")
+        return data
+
+
+class PlanStore:
+    """The plans in a folder. May be used from several threads and processes.
+
+    Each plan is a file beside its manifest. Writers hold the folder's lock, one at a time:
+    builds side by side would spoil the times that TensorRT measures. The system frees the lock
+    of a process that dies. Readers need no lock: files are there whole or not at all, and a plan
+    without its manifest, or with another's, is none.
+
+    A plan is native code: whoever can write to the folder can run code in this process. The
+    folder is made for its owner alone.
+
+    Args:
+        folder: made when it is first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def plan_for(
+        self,
+        path: Path,
+        recipe: Recipe,
+        *,
+        progress: Progress | None = None,
+        build: Build = build_plan,
+    ) -> StoredPlan:
+        """The checked plan of a network; built, where it must be, by one process at a time.
+
+        Whoever waits for another process that builds it takes what that one built.
+
+        Args:
+            path: the ``.onnx`` network.
+            recipe: what to build from it.
+            progress: told how far a build is, see ``build_plan``.
+            build: builds it.
+
+        Raises:
+            BackendUnavailable: it cannot be built here, or the folder cannot be written.
+            ModelError: the network is missing, damaged, or does not fit the recipe.
+        """
+        check_model_file(path)
+        key = recipe.key(sha256_of(path))
+        found = self.find(key)
+        if found is not None:
+            return found
+        with self._locked():
+            found = self.find(key)  # another process may have built it meanwhile
+            if found is not None:
+                return found
+            log.info("building the plan of %s for %s", path.stem, recipe.target)
+            timings = self.folder / f"timings-{recipe.version}-{_plain(recipe.gpu)}.cache"
+            return self._put(build(path, recipe, progress=progress, timings=timings))
+
+    def find(self, key: str) -> StoredPlan | None:
+        """The plan of a key, its checksum compared; None where there is none that is whole."""
+        for path in self.folder.glob(f"*{MANIFEST}"):
+            if not path.stem.endswith(key):
+                continue
+            try:
+                stored = _load(path)
+                stored.read()
+            except ModelError as error:
+                log.warning("%s; it will be built again", error)
+                continue
+            return stored
+        return None
+
+    def put(self, plan: Plan) -> StoredPlan:
+        """Keep a plan, in place of one of the same key.
+
+        Raises:
+            BackendUnavailable: the folder cannot be written.
+        """
+        with self._locked():
+            return self._put(plan)
+
+    def list(self) -> tuple[list[StoredPlan], list[str]]:
+        """All plans by file name, their checksums not compared, and what is wrong with others."""
+        plans, faults = [], []
+        for path in sorted(self.folder.glob(f"*{MANIFEST}")):
+            try:
+                plans.append(_load(path))
+            except ModelError as error:
+                faults.append(str(error))
+        return plans, faults
+
+    def discard(self, key: str) -> None:
+        """Remove the plan of a key, e.g. one that its flavour refused to load.
+
+        Raises:
+            BackendUnavailable: the folder cannot be written.
+        """
+        if not self.folder.is_dir():
+            return
+        with self._locked():
+            for path in self.folder.iterdir():
+                if path.suffix in (PLAN, MANIFEST) and path.stem.endswith(key):
+                    path.unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Remove what no plan needs: parts of crashed builds, plans without manifests and the
+        other way round. Returns how many bytes that freed.
+
+        Raises:
+            BackendUnavailable: the folder cannot be written.
+        """
+        if not self.folder.is_dir():
+            return 0
+        with self._locked():
+            return self._sweep()
+
+    def _put(self, plan: Plan) -> StoredPlan:
+        """The caller holds the lock."""
+        self._sweep()
+        facts = plan.manifest
+        target, precision = facts.parts.get("target"), facts.parts.get("precision")
+        path = self.folder / f"{facts.network}-{target}-{precision}-{facts.key}{PLAN}"
+        # The manifest is last: until it is there, so is no plan.
+        write_atomically(path, plan.data)
+        text = facts.model_dump_json(indent=2) + "\n"
+        write_atomically(path.with_suffix(MANIFEST), text.encode())
+        return StoredPlan(path, facts)
+
+    def _sweep(self) -> int:
+        """The caller holds the lock: no part is being written."""
+        kept = {stored.path.stem for stored in self.list()[0] if stored.path.is_file()}
+        freed = 0
+        for path in list(self.folder.iterdir()):
+            part = path.name.startswith(PART)
+            lone = path.suffix in (PLAN, MANIFEST) and path.stem not in kept
+            if part or lone:
+                freed += path.stat().st_size
+                path.unlink(missing_ok=True)
+        return freed
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Nobody else writes to the folder for the time of the block."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = FileLock(self.folder / _LOCK)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                log.info("waiting for another process that builds plans in %s", self.folder)
+                lock.acquire()
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        try:
+            yield
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        finally:
+            lock.release()
+
+
+def _load(path: Path) -> StoredPlan:
+    """The plan of a manifest.
+
+    Raises:
+        ModelError: the manifest cannot be read or is not of the plan it is named after.
+    """
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"cannot read the manifest {path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(f"bad manifest {path}: {where}: {first['msg']}") from error
+    if not path.stem.endswith(manifest.key) or key_of(manifest.parts) != manifest.key:
+        raise ModelError(f"the manifest {path} is of another plan")
+    return StoredPlan(path.with_suffix(PLAN), manifest)
+
+
+def _unwritable(folder: Path, error: OSError) -> BackendUnavailable:
+    return BackendUnavailable(
+        f"plans cannot be kept in {folder}: {error}; set runtime.engine_cache to another folder"
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name).strip("-").lower() or "any"

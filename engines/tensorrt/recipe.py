@@ -1,0 +1,188 @@
+"""All that a plan depends on; from it comes the key it is kept under."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ..errors import BackendUnavailable, ModelError
+from ..options import EngineOptions, ImageInput, ShapeRange
+from .flavour import Flavour, FlavourName
+
+PlanPrecision = Literal["float32", "float16", "bfloat16"]
+
+REVISION = 1
+"""Of the code that makes plans: raised whenever the same recipe would give another plan."""
+
+# A profile serves batches down to this part of its largest: kernels tuned for 32 pictures do for
+# 8, not for one.
+_SPAN = 8
+
+# Without shapes from the caller: what a network with a free batch is built for.
+_USUAL, _MOST = 8, 32
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a plan is built from, besides the network.
+
+    Attributes:
+        precision: of the arithmetic; islands stay float32 (see ``casting``).
+        shapes: of the network's own only input, before ``image_input``.
+        target: GPU architecture, e.g. ``sm86``.
+        flavour: what builds and runs the plan.
+        version: of the flavour.
+        gpu: name of the card that kernels were timed on; empty where nothing is timed.
+        image_input: pictures are fed as they come and converted by the plan.
+    """
+
+    precision: PlanPrecision
+    shapes: ShapeRange
+    target: str
+    flavour: FlavourName
+    version: str
+    gpu: str = ""
+    image_input: ImageInput | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(PlanPrecision):
+            raise ValueError(
+                f"no plan in '{self.precision}'; choose {', '.join(get_args(PlanPrecision))}"
+            )
+        if compute_capability(self.target) < (8, 0) and self.precision == "bfloat16":
+            raise BackendUnavailable(f"{self.target} does not compute bfloat16; use float16")
+
+    @property
+    def profiles(self) -> tuple[ShapeRange, ...]:
+        """Ranges a plan is tuned for, ascending; together they cover ``shapes`` without gaps."""
+        return profiles_of(self.shapes)
+
+    def parts(self, onnx_sha256: str) -> dict[str, Any]:
+        """Everything that makes it another plan, ready for JSON."""
+        parts = asdict(self)
+        parts["profiles"] = [asdict(profile) for profile in self.profiles]
+        for profile in parts["profiles"]:
+            del profile["batches"]
+        parts |= {"onnx_sha256": onnx_sha256, "revision": REVISION}
+        plain: dict[str, Any] = json.loads(json.dumps(parts))
+        return plain
+
+    def key(self, onnx_sha256: str) -> str:
+        """Of the plan built from this recipe and this network: 32 hex digits."""
+        return key_of(self.parts(onnx_sha256))
+
+
+def key_of(parts: dict[str, Any]) -> str:
+    """The key of a plan with these ``Recipe.parts``."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def profiles_of(shapes: ShapeRange) -> tuple[ShapeRange, ...]:
+    """A range of shapes divided by batch size, so that none is far from what it is tuned for.
+
+    Each part spans a factor of ``8`` of the batch sizes that come. It is tuned for the usual
+    shape where that lies in it, else for its largest. Shapes that name no batches stay one part.
+    """
+    left = sorted({size for size in shapes.batches if size <= shapes.most[0]})
+    tops = []
+    while left:
+        tops.append(left[-1])
+        left = [size for size in left if size * _SPAN <= left[-1]]
+    tops = [shapes.most[0], *(top for top in tops if top < shapes.most[0])]
+    parts: list[ShapeRange] = []
+    least = shapes.least[0]
+    for top in sorted(tops):
+        if top < least:
+            continue
+        usual = shapes.usual[0] if least <= shapes.usual[0] <= top else top
+        parts.append(
+            ShapeRange(
+                (least, *shapes.least[1:]),
+                (usual, *shapes.usual[1:]),
+                (top, *shapes.most[1:]),
+                tuple(size for size in shapes.batches if least <= size <= top),
+            )
+        )
+        least = top + 1
+    return tuple(parts)
+
+
+def recipe_for(
+    flavour: Flavour,
+    options: EngineOptions,
+    *,
+    target: str,
+    gpu: str = "",
+    inputs: tuple[tuple[int | None, ...], ...] = (),
+) -> Recipe:
+    """The recipe of a network with these options, for one architecture.
+
+    Args:
+        flavour: what builds.
+        options: ``precision`` auto is float16.
+        target: e.g. ``sm86``.
+        gpu: the card's name; kept out of the recipe where the flavour times nothing.
+        inputs: shapes of the network's inputs, needed where the options have no ``shapes``.
+
+    Raises:
+        BackendUnavailable: the flavour cannot build this for that target.
+        ModelError: no shapes were given and the network leaves more than its batch free.
+    """
+    if flavour.targets and target not in flavour.targets:
+        raise BackendUnavailable(
+            f"{flavour.name} {flavour.version} builds nothing for {target}, only for "
+            f"{', '.join(flavour.targets)}; other GPUs need tensorrt"
+        )
+    precision = "float16" if options.precision == "auto" else options.precision
+    if precision == "int8":
+        raise BackendUnavailable("tensorrt plans are float32, float16 or bfloat16, not int8")
+    return Recipe(
+        precision,
+        options.shapes or default_shapes(inputs),
+        target,
+        flavour.name,
+        flavour.version,
+        gpu if flavour.keeps_timings else "",
+        options.image_input,
+    )
+
+
+def default_shapes(inputs: tuple[tuple[int | None, ...], ...]) -> ShapeRange:
+    """Batches of 1 to 32, for a network with one input of which only the batch is free.
+
+    Raises:
+        ModelError: it is another network.
+    """
+    if len(inputs) != 1 or not inputs[0] or None in inputs[0][1:]:
+        raise ModelError(
+            f"a plan needs EngineOptions.shapes for inputs {list(inputs)}: more than the batch "
+            "of one input is free"
+        )
+    batch, *rest = inputs[0]
+    fixed = tuple(n for n in rest if n is not None)
+    if batch is not None:
+        return ShapeRange((batch, *fixed), (batch, *fixed), (batch, *fixed))
+    sizes = tuple(1 << power for power in range(_MOST.bit_length()))
+    return ShapeRange((1, *fixed), (_USUAL, *fixed), (_MOST, *fixed), sizes)
+
+
+def compute_capability(target: str) -> tuple[int, int]:
+    """``(8, 6)`` of ``sm86``, ``(12, 0)`` of ``sm120``.
+
+    Raises:
+        ValueError: not an architecture.
+    """
+    digits = target.removeprefix("sm")
+    if digits == target or not digits.isdecimal() or not 2 <= len(digits) <= 3:
+        raise ValueError(f"no GPU architecture '{target}'; write it as sm86 or sm120")
+    return int(digits[:-1]), int(digits[-1])
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
