@@ -1,68 +1,123 @@
-"""Networks through torch, on the CPU or a CUDA device: the same ONNX files, in float32."""
+"""Networks through torch, on the CPU or a CUDA device: the same ONNX files."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Array, TensorSpec
+from .base import Array, Precision, TensorSpec
 from .checks import check_feeds, check_model_file, image_spec
 from .closing import Closing
-from .errors import BackendUnavailable, InferenceError, ModelError
-from .options import EngineOptions, ImageInput
+from .devices import driver_report
+from .errors import BackendUnavailable, InferenceError
+from .options import Device, EngineOptions, ImageInput
+from .tensorrt.recipe import PlanPrecision
 
 try:
-    import onnx
+    import onnx  # noqa: F401  # tells what is missing here rather than deep in an import
     import torch
 
-    from .torch_ops import OPERATORS, Node
+    from .torch_cuda import Replays, Streams, full_float32
+    from .torch_graph import Graph
 except (ImportError, OSError) as error:
     raise BackendUnavailable(
         f"the torch backend does not load ({error}); install it with: pip install torch onnx"
     ) from error
 
+Tensors = dict[str, torch.Tensor]
 
-def describe() -> str:
-    """Version and device."""
-    device = _device()
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+def describe(device: Device = "auto") -> str:
+    """Version, device and the precision ``auto`` means.
+
+    Raises:
+        BackendUnavailable: torch sees no such device.
+    """
+    found = find_device(device)
+    name = torch.cuda.get_device_name(found) if found.type == "cuda" else "CPU"
     return f"torch {torch.__version__}, {name}, float32"
+
+
+def find_device(wanted: Device = "auto") -> torch.device:
+    """The device of that kind; ``auto`` is the first CUDA device where torch sees one.
+
+    Raises:
+        BackendUnavailable: ``cuda`` is asked for and torch sees none; says why.
+    """
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda:0")
+    if wanted == "auto":
+        return torch.device("cpu")
+    problem = driver_report().problem
+    if problem is None:
+        problem = (
+            f"torch {torch.__version__} is built without CUDA; install a build with it"
+            if torch.version.cuda is None
+            else f"torch {torch.__version__} (CUDA {torch.version.cuda}) does not start on the GPU"
+        )
+    raise BackendUnavailable(f"torch sees no CUDA device: {problem}")
+
+
+def choose_precision(wanted: Precision, device: torch.device) -> PlanPrecision:
+    """The arithmetic to use; ``auto`` is float32, as nothing here judges rounded results.
+
+    Raises:
+        BackendUnavailable: torch does not compute it on this device.
+    """
+    if wanted in ("auto", "float32"):
+        return "float32"
+    if wanted == "float16" and device.type == "cuda":
+        return "float16"
+    if wanted == "bfloat16" and (
+        device.type == "cpu" or torch.cuda.get_device_capability(device) >= (8, 0)
+    ):
+        return "bfloat16"
+    where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    raise BackendUnavailable(
+        f"the torch backend does not compute {wanted} on {where}; "
+        "use precision='auto' or another backend"
+    )
 
 
 class TorchEngine(Closing):
     """A network through torch, on the first CUDA device where there is one, else on the CPU.
 
-    See ``Engine`` for the promises. ``threads`` sets torch's number for the whole process: it
-    has no other. Shapes cost nothing here, so the options on them have no effect.
+    See ``Engine`` for the promises. On the CPU ``threads`` sets torch's number for the whole
+    process: it has no other. On a CUDA device the batch sizes of ``shapes`` are captured as CUDA
+    graphs when the engine is made, and ``static_shapes`` captures others that come often.
 
     Raises:
-        BackendUnavailable: another precision than float32 is asked for.
+        BackendUnavailable: torch has no such device, or does not compute the precision on it.
         ModelError: the file is missing, damaged, or has an operator this backend does not know.
     """
 
     def __init__(self, path: Path, *, options: EngineOptions | None = None) -> None:
         options = options or EngineOptions()
-        if options.precision not in ("auto", "float32"):
-            raise BackendUnavailable(
-                f"the torch backend computes in float32, not {options.precision}; "
-                "use precision='auto' or backend='openvino'"
-            )
+        self._device = find_device(options.device)
+        self._precision = choose_precision(options.precision, self._device)
         check_model_file(path)
         self._path = path
-        self._device = _device()
         self._image = options.image_input
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        self._graph: _Graph | None = _Graph(path, self._device)
-        self._outputs = self._graph.outputs
-        self._inputs = image_spec(self._graph.inputs, self._image)
-        self._own_inputs = self._graph.inputs
+        graph = Graph(path, self._device, self._precision)
+        self._outputs = graph.outputs
+        self._inputs = image_spec(graph.inputs, self._image)
+        self._streams: Streams | None = None
+        self._replays: Replays | None = None
+        if self._device.type == "cuda":
+            launch = partial(self._plain, graph)
+            self._streams = Streams(self._device)
+            self._replays = Replays(launch, self._inputs, self._outputs, options, self._device)
+            self._replays.capture_batches(path.name)
+        self._graph: Graph | None = graph
 
     @property
     def backend(self) -> str:
@@ -75,9 +130,14 @@ class TorchEngine(Closing):
         return "CPU" if self._device.type == "cpu" else str(self._device)
 
     @property
+    def torch_device(self) -> torch.device:
+        """Where ``run_tensors`` wants its tensors."""
+        return self._device
+
+    @property
     def precision(self) -> str:
-        """``float32``."""
-        return "float32"
+        """``float32``, ``float16`` or ``bfloat16``."""
+        return self._precision
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -91,129 +151,91 @@ class TorchEngine(Closing):
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
         """Run the network once; see ``Engine.infer``."""
-        graph = self._graph
-        if graph is None:
-            raise InferenceError(f"the engine of {self._path.name} is closed")
+        graph = self._open_graph()
         check_feeds(self._inputs, feeds)
-        try:
-            with torch.inference_mode(), _full_float32(self._device):
-                tensors = {spec.name: self._tensor(feeds[spec.name]) for spec in self._inputs}
-                results = graph.run(tensors)
-                # Copied: an output may be a view of an input or of a weight.
-                return {
-                    spec.name: np.array(result.cpu().numpy(), np.float32)
-                    for spec, result in zip(self._outputs, results, strict=True)
-                }
-        except (RuntimeError, IndexError, TypeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InferenceError(f"{self._path.name} failed: {reason}") from error
+        stream = nullcontext() if self._streams is None else self._streams.next()
+        with self._failures(), torch.inference_mode(), stream:
+            tensors = {spec.name: self._tensor(feeds[spec.name]) for spec in self._inputs}
+            results = self._run(graph, tensors)
+            # Copied: an output may be a view of an input or of a weight.
+            return {name: np.array(result.cpu().numpy()) for name, result in results.items()}
+
+    def run_tensors(self, feeds: Mapping[str, torch.Tensor]) -> Tensors:
+        """Run the network on tensors that are on its device; nothing leaves it, nothing waits.
+
+        The work is put on the caller's current stream. While that stream is captured for a
+        larger CUDA graph the network becomes part of it.
+
+        Args:
+            feeds: one tensor per input, on ``torch_device``, with the input's dtype and a shape
+                that fits its spec; not checked as ``infer`` does.
+
+        Returns:
+            One float32 tensor per output, on the device; they belong to the caller.
+
+        Raises:
+            InferenceError: a feed is missing or the network failed.
+        """
+        missing = [spec.name for spec in self._inputs if spec.name not in feeds]
+        if missing:
+            raise InferenceError(f"input '{missing[0]}' is not fed; got {', '.join(feeds)}")
+        graph = self._open_graph()
+        with self._failures(), torch.inference_mode():
+            results = self._run(graph, feeds)
+            lent = {tensor.untyped_storage().data_ptr() for tensor in feeds.values()}
+            lent |= graph.storages
+            return {
+                name: tensor.clone() if tensor.untyped_storage().data_ptr() in lent else tensor
+                for name, tensor in results.items()
+            }
 
     def close(self) -> None:
         """Let go of the weights; calls under way still end."""
         self._graph = None
+        if self._replays is not None:
+            self._replays.close()
 
     def __repr__(self) -> str:
-        return f"TorchEngine({self._path.name}, {self.device})"
+        return f"TorchEngine({self._path.name}, {self.device}, {self._precision})"
+
+    def _run(self, graph: Graph, feeds: Mapping[str, torch.Tensor]) -> Tensors:
+        replayed = None if self._replays is None else self._replays.run(feeds)
+        return self._plain(graph, feeds) if replayed is None else replayed
+
+    def _plain(self, graph: Graph, feeds: Mapping[str, torch.Tensor]) -> Tensors:
+        """Launch node by node."""
+        tensors = {spec.name: feeds[spec.name] for spec in self._inputs}
+        if self._image is not None:
+            image = self._image
+            tensors = {name: _from_pictures(value, image) for name, value in tensors.items()}
+        with full_float32(self._device):
+            results = graph.run(tensors)
+        return {
+            spec.name: result.float() for spec, result in zip(self._outputs, results, strict=True)
+        }
+
+    def _open_graph(self) -> Graph:
+        graph = self._graph
+        if graph is None:
+            raise InferenceError(f"the engine of {self._path.name} is closed")
+        return graph
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """torch's errors as ``InferenceError``, in one line."""
+        try:
+            yield
+        except (RuntimeError, IndexError, TypeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InferenceError(f"{self._path.name} failed: {reason}") from error
 
     def _tensor(self, array: Array) -> torch.Tensor:
         # torch shares memory with numpy and warns of arrays it may not write to: those are copied.
-        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
-        return tensor if self._image is None else _from_pictures(tensor, self._image)
-
-
-class _Graph:
-    """The nodes of an ONNX file in order, and its weights on a device."""
-
-    def __init__(self, path: Path, device: torch.device) -> None:
-        try:
-            onnx.checker.check_model(str(path))
-            model = onnx.load(str(path))
-        except (onnx.checker.ValidationError, OSError, ValueError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"cannot read the network {path}: {reason}") from error
-        graph = model.graph
-        opset = max(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
-        nodes = [_node(item, opset, device) for item in graph.node]
-        unknown = sorted({node.kind for node in nodes} - set(OPERATORS))
-        if unknown:
-            raise ModelError(
-                f"{path} has operators the torch backend does not know: {', '.join(unknown)}; "
-                "use backend='openvino'"
-            )
-        self._weights = {item.name: _weight(item, device) for item in graph.initializer}
-        self.inputs = tuple(_spec(i) for i in graph.input if i.name not in self._weights)
-        self.outputs = tuple(_spec(item) for item in graph.output)
-        with torch.inference_mode():
-            self._nodes = self._fold(nodes)
-        self._last = _last_uses(self._nodes, keep=(spec.name for spec in self.outputs))
-
-    def run(self, feeds: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-        """The outputs, in order."""
-        values = dict(feeds)
-        for node, done in zip(self._nodes, self._last, strict=True):
-            values[node.outputs[0]] = self._apply(node, values)
-            for name in done:
-                values.pop(name, None)
-        return [self._value(spec.name, values) for spec in self.outputs]
-
-    def _fold(self, nodes: list[Node]) -> list[Node]:
-        """Compute once what depends on weights alone (such as their conversion to float32)."""
-        rest = []
-        for node in nodes:
-            if all(name in self._weights for name in node.inputs if name):
-                self._weights[node.outputs[0]] = self._apply(node, {})
-            else:
-                rest.append(node)
-        used = {name for node in rest for name in node.inputs}
-        used.update(spec.name for spec in self.outputs)
-        self._weights = {name: value for name, value in self._weights.items() if name in used}
-        return rest
-
-    def _apply(self, node: Node, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        inputs = [self._value(name, values) if name else None for name in node.inputs]
-        return OPERATORS[node.kind](node, inputs)
-
-    def _value(self, name: str, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        value = values.get(name)
-        return self._weights[name] if value is None else value
-
-
-def _last_uses(nodes: list[Node], *, keep: Iterable[str]) -> list[tuple[str, ...]]:
-    """What is not needed any more after each node, so that its memory is free again."""
-    kept = set(keep)
-    uses = []
-    for node in reversed(nodes):
-        done = {name for name in node.inputs if name} - kept
-        kept |= done
-        uses.append(tuple(done))
-    return uses[::-1]
-
-
-def _node(item: Any, opset: int, device: torch.device) -> Node:
-    attributes = {}
-    for attribute in item.attribute:
-        value = onnx.helper.get_attribute_value(attribute)
-        if isinstance(value, bytes):
-            value = value.decode()
-        elif isinstance(value, onnx.TensorProto):
-            value = _weight(value, device)
-        attributes[attribute.name] = value
-    return Node(item.op_type, opset, attributes, tuple(item.input), tuple(item.output))
-
-
-def _weight(item: Any, device: torch.device) -> torch.Tensor:
-    array = np.array(onnx.numpy_helper.to_array(item))
-    tensor = torch.from_numpy(array)
-    # Shapes and axes are read by Python: they stay where that is free.
-    return tensor.to(device) if tensor.is_floating_point() else tensor
-
-
-def _spec(item: Any) -> TensorSpec:
-    kind = item.type.tensor_type
-    shape = tuple(
-        d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in kind.shape.dim
-    )
-    return TensorSpec(item.name, shape, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        if self._device.type == "cpu":
+            return tensor
+        # Pinned memory is copied while the host goes on; torch keeps it until the copy is done.
+        return tensor.pin_memory().to(self._device, non_blocking=True)
 
 
 def _from_pictures(pictures: torch.Tensor, image: ImageInput) -> torch.Tensor:
@@ -222,23 +244,3 @@ def _from_pictures(pictures: torch.Tensor, image: ImageInput) -> torch.Tensor:
     if image.channels != image.network_channels:
         planes = planes.flip(1)
     return ((planes.float() - image.mean) / image.scale).contiguous()
-
-
-def _device() -> torch.device:
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-
-
-_cuda_lock = threading.Lock()
-
-
-@contextmanager
-def _full_float32(device: torch.device) -> Iterator[None]:
-    """Without TF32, which cuDNN's convolutions use by default.
-
-    The setting belongs to the process: calls on a CUDA device take turns.
-    """
-    if device.type == "cpu":
-        yield
-        return
-    with _cuda_lock, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        yield
