@@ -49,7 +49,7 @@ class Manifest(_Strict):
 
     format: Literal[1] = FORMAT
     key: str = Field(pattern=r"^[0-9a-f]{32}$")
-    network: str = Field(pattern=r"^[^/\0]+$")
+    network: str = Field(pattern=r"^[^/]+$")
     parts: dict[str, Any]
     tensors: tuple[TensorFacts, ...]
     profiles: tuple[ProfileFacts, ...]
