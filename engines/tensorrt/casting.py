@@ -5,7 +5,6 @@ TensorRT 11 knows only strongly typed networks: what a plan computes in is what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +196,3 @@ def _bfloat16(values: NDArray[np.float32]) -> NDArray[Any]:
     """Rounded to the nearest, ties to even: the upper half of a float32."""
     bits = values.astype("<f4").view("<u4")
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
-
-
-Pack = Callable[[NDArray[np.float32]], NDArray[Any]]

@@ -52,6 +52,16 @@ def _read_errors(onnx: Any) -> tuple[type[Exception], ...]:
     return (OSError, ValueError, decode, onnx.checker.ValidationError)
 
 
+def input_shapes(model: Any) -> list[tuple[int | None, ...]]:
+    """Of a network's inputs; None where any length may come."""
+    constants = {one.name for one in model.graph.initializer}
+    return [
+        tuple(length.dim_value or None for length in value.type.tensor_type.shape.dim)
+        for value in model.graph.input
+        if value.name not in constants
+    ]
+
+
 def constants_of(graph: Any) -> dict[str, NDArray[Any]]:
     """The initialisers' values by name."""
     to_array = onnx_module().numpy_helper.to_array

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..checks import shape_text
 from ..errors import BackendUnavailable, ModelError
 from ..options import EngineOptions, ImageInput, ShapeRange
 from .flavour import Flavour, FlavourName
+from .graphs import input_shapes, load
 
 PlanPrecision = Literal["float32", "float16", "bfloat16"]
 
@@ -112,25 +114,21 @@ def profiles_of(shapes: ShapeRange) -> tuple[ShapeRange, ...]:
 
 
 def recipe_for(
-    flavour: Flavour,
-    options: EngineOptions,
-    *,
-    target: str,
-    gpu: str = "",
-    inputs: tuple[tuple[int | None, ...], ...] = (),
+    path: Path, options: EngineOptions, *, flavour: Flavour, target: str, gpu: str = ""
 ) -> Recipe:
     """The recipe of a network with these options, for one architecture.
 
     Args:
-        flavour: what builds.
+        path: the ``.onnx`` network; read only where the options have no ``shapes``.
         options: ``precision`` auto is float16.
-        target: e.g. ``sm86``.
-        gpu: the card's name; kept out of the recipe where the flavour times nothing.
-        inputs: shapes of the network's inputs, needed where the options have no ``shapes``.
+        flavour: what builds.
+        target: GPU architecture, e.g. ``sm86``.
+        gpu: the card's name; left out of the recipe where the flavour times nothing.
 
     Raises:
         BackendUnavailable: the flavour cannot build this for that target.
-        ModelError: no shapes were given and the network leaves more than its batch free.
+        ModelError: no shapes were given, and the network leaves more than its batch free or
+            cannot be read.
     """
     if flavour.targets and target not in flavour.targets:
         raise BackendUnavailable(
@@ -142,7 +140,7 @@ def recipe_for(
         raise BackendUnavailable("tensorrt plans are float32, float16 or bfloat16, not int8")
     return Recipe(
         precision,
-        options.shapes or default_shapes(inputs),
+        options.shapes or default_shapes(path),
         target,
         flavour.name,
         flavour.version,
@@ -151,21 +149,22 @@ def recipe_for(
     )
 
 
-def default_shapes(inputs: tuple[tuple[int | None, ...], ...]) -> ShapeRange:
+def default_shapes(path: Path) -> ShapeRange:
     """Batches of 1 to 32, for a network with one input of which only the batch is free.
 
     Raises:
-        ModelError: it is another network.
+        ModelError: it is another network, or none.
     """
-    if len(inputs) != 1 or not inputs[0] or None in inputs[0][1:]:
+    inputs = input_shapes(load(path))
+    shape = inputs[0] if len(inputs) == 1 else ()
+    if not shape or None in shape[1:]:
         raise ModelError(
-            f"a plan needs EngineOptions.shapes for inputs {list(inputs)}: more than the batch "
-            "of one input is free"
+            f"a plan of {path.name} needs EngineOptions.shapes: more than the batch of one input "
+            f"is free ({', '.join(shape_text(one) for one in inputs)})"
         )
-    batch, *rest = inputs[0]
-    fixed = tuple(n for n in rest if n is not None)
-    if batch is not None:
-        return ShapeRange((batch, *fixed), (batch, *fixed), (batch, *fixed))
+    fixed = tuple(length for length in shape[1:] if length is not None)
+    if shape[0] is not None:
+        return ShapeRange((shape[0], *fixed), (shape[0], *fixed), (shape[0], *fixed))
     sizes = tuple(1 << power for power in range(_MOST.bit_length()))
     return ShapeRange((1, *fixed), (_USUAL, *fixed), (_MOST, *fixed), sizes)
 
