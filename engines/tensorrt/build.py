@@ -69,13 +69,15 @@ def build_plan(
     if kept is not None:
         kept.lend(config)
     monitor = _monitor(flavour, config, progress)
+    messages = trt_logger(flavour)
+    messages.problem = ""
     built = builder.build_serialized_network(network, config)
     if built is None:
         if monitor is not None and monitor.stopped:
             raise BuildFailed(f"the build of {path.name} was stopped")
         raise BuildFailed(
             f"{flavour.name} {flavour.version} cannot build {path.name} for {recipe.target} in "
-            f"{recipe.precision}; its messages are in the log (--debug)"
+            f"{recipe.precision}: {messages.problem or 'it gives no reason'}"
         )
     if kept is not None:
         kept.keep(config)

@@ -104,12 +104,10 @@ class _Caster:
         self._types |= {one.name: one.data_type for one in graph.initializer}
         self._results = {value.name for value in graph.output}
         # Under which name a float tensor is there in which type.
-        self._names = {(name, kind): name for name, kind in self._types.items()}
-        for name, kind in self._types.items():
-            if name not in self._constants and kind == self._full:
-                self._names.pop((name, kind))
-        for value in graph.input:
-            self._names[value.name, self._types[value.name]] = value.name
+        there = [*self._constants, *(value.name for value in graph.input)]
+        self._names: dict[tuple[str, int], str] = {
+            (name, self._types[name]): name for name in there
+        }
         self._nodes: list[Any] = []
         self.made: list[Any] = []
 
@@ -189,10 +187,11 @@ def _types_of(names: Any, formal: Any) -> list[tuple[str, str]]:
 
 
 def _float16(values: NDArray[np.float32]) -> NDArray[Any]:
-    return values.astype("<f2")
+    return values.astype(np.dtype("<f2"))
 
 
 def _bfloat16(values: NDArray[np.float32]) -> NDArray[Any]:
     """Rounded to the nearest, ties to even: the upper half of a float32."""
-    bits = values.astype("<f4").view("<u4")
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    bits = values.astype(np.dtype("<f4")).view(np.uint32)
+    rounded: NDArray[Any] = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.dtype("<u2"))
+    return rounded

@@ -79,7 +79,10 @@ def find_flavour(wanted: FlavourName | Literal["auto"] = "auto") -> Flavour:
 
 
 def trt_logger(flavour: Flavour) -> Any:
-    """The ``ILogger`` that hands TensorRT's messages to ``logging``; one for the process."""
+    """The ``ILogger`` that hands TensorRT's messages to ``logging``; one for the process.
+
+    Its ``problem`` is the last error.
+    """
     return _logger(flavour.module)
 
 
@@ -117,9 +120,13 @@ def _logger(module: Any) -> Any:
     class Messages(module.ILogger):  # type: ignore[misc]  # the module has no types
         def __init__(self) -> None:
             super().__init__()
+            self.problem = ""  # the last error, for messages of our own
 
         def log(self, severity: Any, message: str) -> None:
             level = levels.get(severity, logging.ERROR)
+            if level == logging.ERROR:
+                self.problem = message.strip()
+                level = logging.INFO  # whoever asked for what failed says so, with this
             if level:
                 _messages.log(level, "%s", message.strip())
 
