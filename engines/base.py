@@ -85,6 +85,21 @@ class Index(Protocol):
     @property
     def dim(self) -> int: ...
 
+    @property
+    def kind(self) -> str:
+        """How it searches, e.g. ``flat`` or ``gpu``."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it searches, e.g. ``CPU`` or ``cuda:0``."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why so, in words."""
+        ...
+
     def __len__(self) -> int: ...
 
     def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:

@@ -6,20 +6,28 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
-from ..base import Index
+import numpy as np
+
+from ..devices import cuda_devices
 from ..errors import BackendUnavailable
+from .choice import KINDS, Choice, IndexKind, choose_kind, open_index
+from .layered import LayeredIndex
+from .library import load_faiss
 
 __all__ = [
-    "IndexBackend",
+    "KINDS",
+    "Choice",
+    "IndexKind",
     "IndexStatus",
+    "LayeredIndex",
+    "choose_kind",
     "faiss_distributions",
     "faiss_problem",
     "index_status",
     "open_index",
 ]
 
-IndexBackend = Literal["auto", "faiss", "numpy"]
-IndexName = Literal["faiss", "numpy"]
+IndexName = Literal["faiss-gpu", "faiss", "numpy"]
 
 _DISTRIBUTIONS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs")
 
@@ -33,40 +41,39 @@ class IndexStatus:
     detail: str
 
 
-def open_index(dim: int, *, backend: IndexBackend = "auto") -> Index:
-    """An empty index of vectors of length ``dim``.
+def index_status() -> list[IndexStatus]:
+    """All indexes, best first; each proves itself with a real search.
 
-    ``auto`` takes FAISS where it is installed, else numpy: as exact, slower for large galleries.
+    The GPU's is named only where the driver lists a CUDA device.
+    """
+    found = []
+    if cuda_devices():
+        from .gpu import prove_gpu
+
+        try:
+            found.append(IndexStatus("faiss-gpu", True, prove_gpu()))
+        except BackendUnavailable as error:
+            found.append(IndexStatus("faiss-gpu", False, str(error)))
+    try:
+        found.append(IndexStatus("faiss", True, _prove_cpu()))
+    except BackendUnavailable as error:
+        found.append(IndexStatus("faiss", False, str(error)))
+    return [*found, IndexStatus("numpy", True, f"numpy {metadata.version('numpy')}")]
+
+
+def _prove_cpu() -> str:
+    """Version and threads, after a real search.
 
     Raises:
-        BackendUnavailable: FAISS was asked for and is not there.
-        ValueError: no such backend, or ``dim`` is below 1.
+        BackendUnavailable: FAISS does not load or does not find what it was given.
     """
-    from .flat import FlatNumpyIndex
-
-    if backend not in ("auto", "faiss", "numpy"):
-        raise ValueError(f"no index '{backend}'; choose auto, faiss or numpy")
-    if backend == "numpy":
-        return FlatNumpyIndex(dim)
-    from .faiss_cpu import FaissFlatIndex
-
-    try:
-        return FaissFlatIndex(dim)
-    except BackendUnavailable:
-        if backend == "faiss":
-            raise
-        return FlatNumpyIndex(dim)
-
-
-def index_status() -> list[IndexStatus]:
-    """All indexes, best first; FAISS proves itself with a real search."""
-    from .faiss_cpu import describe
-
-    try:
-        faiss = IndexStatus("faiss", True, describe())
-    except BackendUnavailable as error:
-        faiss = IndexStatus("faiss", False, str(error))
-    return [faiss, IndexStatus("numpy", True, f"numpy {metadata.version('numpy')}")]
+    faiss = load_faiss()
+    index = open_index(2, kind="flat")
+    index.add(np.array([7]), np.array([[0.0, 1.0]], np.float32))
+    _, ids = index.search(np.array([[0.0, 1.0]], np.float32), 1)
+    if ids[0, 0] != 7:
+        raise BackendUnavailable(f"faiss {faiss.__version__} gives wrong results; reinstall it")
+    return f"faiss {faiss.__version__}, {faiss.omp_get_max_threads()} threads"
 
 
 def faiss_distributions() -> dict[str, str]:

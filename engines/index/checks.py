@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,19 @@ def check_dim(dim: int) -> None:
 
 
 def check_new(
-    ids: NDArray[np.int64], vectors: NDArray[np.float32], *, dim: int, known: Container[int]
+    ids: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    *,
+    dim: int,
+    known: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Ids N and vectors N×dim that may be added, contiguous and in their types.
+
+    Args:
+        ids: N.
+        vectors: N×dim.
+        dim: length of the vectors.
+        known: tells which of N ids are in the index.
 
     Raises:
         ValueError: see ``Index.add``.
@@ -30,13 +40,14 @@ def check_new(
     vectors = check_vectors("vectors", vectors, dim)
     if len(ids) != len(vectors):
         raise ValueError(f"{len(ids)} ids do not go with {len(vectors)} vectors")
-    seen: set[int] = set()
-    for value in ids.tolist():
-        if value < 0:
-            raise ValueError(f"id {value} is negative; -1 means 'nobody' in search results")
-        if value in known or value in seen:
-            raise ValueError(f"id {value} is already in the index; remove it first")
-        seen.add(value)
+    if (ids < 0).any():
+        negative = int(ids[np.argmax(ids < 0)])
+        raise ValueError(f"id {negative} is negative; -1 means 'nobody' in search results")
+    again = known(ids)
+    again[np.setdiff1d(np.arange(len(ids)), np.unique(ids, return_index=True)[1])] = True
+    if again.any():
+        there = int(ids[np.argmax(again)])
+        raise ValueError(f"id {there} is already in the index; remove it first")
     return ids, vectors
 
 

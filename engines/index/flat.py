@@ -13,6 +13,10 @@ from .checks import check_dim, check_ids, check_k, check_new, check_vectors, pad
 class FlatNumpyIndex:
     """Every query against every vector; equal similarities by ascending id. See ``Index``."""
 
+    kind = "numpy"
+    device = "CPU"
+    reason = "the oracle"
+
     def __init__(self, dim: int) -> None:
         check_dim(dim)
         self._dim = dim
@@ -32,7 +36,7 @@ class FlatNumpyIndex:
         """Add vectors N×D with ids N; see ``Index.add``."""
         with self._lock:
             ids, vectors = check_new(
-                ids, vectors, dim=self._dim, known=frozenset(self._ids.tolist())
+                ids, vectors, dim=self._dim, known=lambda new: np.isin(new, self._ids)
             )
             everything = np.concatenate([self._ids, ids])
             order = np.argsort(everything)

@@ -1,0 +1,150 @@
+"""Which kind of index serves, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..devices import CudaDevice, cuda_devices
+from ..errors import BackendUnavailable
+from .cores import Build, Core, KnnCore, NumpyCore, Vectors
+from .layered import LayeredIndex, Upkeep
+from .library import load_faiss
+
+IndexKind = Literal["auto", "flat", "hnsw", "ivfpq", "gpu", "numpy"]
+CpuKind = Literal["flat", "hnsw", "ivfpq"]
+KINDS: tuple[IndexKind, ...] = ("auto", "flat", "hnsw", "ivfpq", "gpu", "numpy")
+
+# Floats (vectors × D) up to which everything is compared: 4,000,000 × 128.
+FLAT_FLOATS = 4_000_000 * 128
+# Fewer vectors cannot train the codes (8 bits need 39 × 256), and are searched in 0.2 ms anyway.
+LEAST_IVFPQ = 10_000
+LEAST_HNSW = 1_000
+# Share of a GPU's memory that exact search may take; the networks need the rest.
+_GPU_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A kind and why it was chosen, in words."""
+
+    kind: IndexKind
+    reason: str
+
+
+def choose_kind(count: int, dim: int) -> Choice:
+    """How ``count`` vectors are best searched on a CPU.
+
+    Approximation costs certainty where the decision is open-set: it misses neighbours of
+    strangers and runners-up, so it is chosen only where exact search gets too slow.
+    """
+    if count * dim <= FLAT_FLOATS:
+        return Choice("flat", "exact search is fast enough for so many vectors")
+    return Choice("ivfpq", f"exact search of {count:,} vectors takes too long; approximated")
+
+
+def open_index(
+    dim: int, *, kind: IndexKind = "auto", expected: int = 0, strict: bool = False
+) -> LayeredIndex:
+    """An empty index of vectors of length ``dim``.
+
+    ``auto`` takes the GPU where FAISS searches on it, else what ``choose_kind`` says for the CPU,
+    and plain numpy where FAISS is not installed. Any other kind serves or is an error. What
+    serves and why is told by the index (``kind``, ``device``, ``reason``).
+
+    Args:
+        dim: length of the vectors.
+        kind: ``flat`` compares everything on the CPU; ``hnsw`` and ``ivfpq`` approximate;
+            ``gpu`` compares everything on a CUDA device (approximates what does not fit there);
+            ``numpy`` is the plain fallback.
+        expected: about how many vectors it is going to hold.
+        strict: with ``auto``, an error rather than leaving a CUDA device unused.
+
+    Raises:
+        BackendUnavailable: what was asked for cannot serve here; says why.
+        ValueError: no such kind, or ``dim`` is below 1.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"no index '{kind}'; choose {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+    if kind == "numpy":
+        return _numpy(dim, "asked for")
+    if kind == "gpu":
+        return _gpu(dim, expected, "asked for")
+    if kind == "auto":
+        return _auto(dim, expected, "strict" if strict else "fallback")
+    return _cpu(dim, kind, expected, "asked for")
+
+
+def _auto(dim: int, expected: int, gpu: Literal["strict", "fallback"]) -> LayeredIndex:
+    """The GPU, else the CPU with FAISS, else numpy."""
+    refused = ""
+    if cuda_devices():
+        try:
+            return _gpu(dim, expected, "exact, on the GPU")
+        except BackendUnavailable as error:
+            if gpu == "strict":
+                raise
+            refused = f"; not on the GPU: {error}"
+    choice = choose_kind(expected, dim)
+    try:
+        return _cpu(dim, choice.kind, expected, choice.reason + refused)
+    except BackendUnavailable as error:
+        return _numpy(dim, f"{error}{refused}")
+
+
+def _cpu(dim: int, kind: IndexKind, expected: int, reason: str) -> LayeredIndex:
+    load_faiss()
+    if kind == "flat":
+        return LayeredIndex(dim, build=KnnCore, kind="flat", reason=reason)
+    least = LEAST_IVFPQ if kind == "ivfpq" else LEAST_HNSW
+    if expected < least:
+        few = f"{kind} begins at {least:,} vectors, and {expected:,} are searched exactly"
+        return LayeredIndex(dim, build=KnnCore, kind="flat", reason=few)
+    return LayeredIndex(
+        dim,
+        build=_builder(kind),
+        # Building takes minutes: what comes later is searched exactly until the next opening.
+        upkeep=Upkeep(tail_share=None, dead_share=None),
+        kind=kind,
+        reason=reason,
+    )
+
+
+def _numpy(dim: int, reason: str) -> LayeredIndex:
+    return LayeredIndex(dim, build=NumpyCore, kind="numpy", reason=reason)
+
+
+def _gpu(dim: int, expected: int, reason: str) -> LayeredIndex:
+    """An index whose bulk is on the first CUDA device.
+
+    Raises:
+        BackendUnavailable: FAISS cannot search there.
+    """
+    from .gpu import GpuFlatCore, GpuIvfPqCore, prove_gpu
+
+    proof = prove_gpu()
+    build: Callable[[Vectors], Core] = GpuFlatCore
+    device = next(iter(cuda_devices()), None)
+    if device is not None and not _fits(device, expected, dim):
+        build = GpuIvfPqCore
+        reason = f"{expected:,} vectors do not fit on {device.name}: approximated there"
+    return LayeredIndex(
+        dim,
+        build=build,
+        upkeep=Upkeep(tail_share=0.125),
+        kind="gpu",
+        device="cuda:0",
+        reason=f"{reason} ({proof})",
+    )
+
+
+def _fits(device: CudaDevice, count: int, dim: int) -> bool:
+    """True when that many vectors in float16 leave the networks their memory."""
+    return 2 * count * dim <= _GPU_SHARE * device.memory
+
+
+def _builder(kind: IndexKind) -> Build:
+    from .approximate import HnswCore, IvfPqCore
+
+    return HnswCore if kind == "hnsw" else IvfPqCore

@@ -1,0 +1,93 @@
+"""What searches the bulk of an index: made once over all vectors, never changed.
+
+A core knows positions, not ids. Additions, removals and exact similarities are the business of
+``LayeredIndex``, the same for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .library import load_faiss, searching
+
+Vectors = NDArray[np.float32]
+Positions = NDArray[np.int64]
+
+
+class Core(Protocol):
+    """Nearest neighbours by inner product; ``search`` may be called from several threads."""
+
+    @property
+    def exact(self) -> bool:
+        """True when the similarities and the order are those of float32 arithmetic over all."""
+        ...
+
+    @property
+    def deepest(self) -> int | None:
+        """Most neighbours it can be asked for; None for any number."""
+        ...
+
+    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
+        """Similarities and positions M×k, best first; −1 where nothing more was found.
+
+        Raises:
+            InferenceError: it failed.
+        """
+        ...
+
+
+Build = Callable[[Vectors], Core]
+
+
+class KnnCore:
+    """FAISS over the vectors where they lie (a memory-mapped file too): exact, nothing built."""
+
+    exact = True
+    deepest = None
+
+    def __init__(self, vectors: Vectors) -> None:
+        self._vectors = vectors
+
+    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
+        """See ``Core``."""
+        with searching(queries.size * len(self._vectors)) as faiss:
+            found: tuple[Vectors, Positions] = faiss.knn(
+                queries, self._vectors, k, faiss.METRIC_INNER_PRODUCT
+            )
+        return found
+
+
+class NumpyCore:
+    """Plain numpy, where FAISS is not installed: as exact, slower."""
+
+    exact = True
+    deepest = None
+
+    def __init__(self, vectors: Vectors) -> None:
+        self._vectors = vectors
+
+    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
+        """See ``Core``."""
+        scores = queries @ self._vectors.T
+        near = np.argpartition(-scores, min(k, scores.shape[1] - 1), axis=1)[:, :k]
+        similarities = np.take_along_axis(scores, near, axis=1)
+        order = np.argsort(-similarities, axis=1, kind="stable")
+        return (
+            np.take_along_axis(similarities, order, axis=1).astype(np.float32, copy=False),
+            np.take_along_axis(near, order, axis=1).astype(np.int64, copy=False),
+        )
+
+
+def flat_build() -> Build:
+    """The exact core for vectors in memory: FAISS where it is installed, else numpy."""
+    from ..errors import BackendUnavailable
+
+    try:
+        load_faiss()
+    except BackendUnavailable:
+        return NumpyCore
+    return KnnCore
