@@ -46,16 +46,7 @@ class Encoder(Closing):
         self.card, path = _find(model)
         self._max_batch = max_batch
         self._size, self._input = _input_of(self.card)
-        shape = (3, self._size, self._size)
-        options = EngineOptions(
-            image_input=ImageInput(channels="BGR", network_channels="RGB"),
-            shapes=ShapeRange(
-                (1, *shape),
-                (min(8, max_batch), *shape),
-                (max_batch, *shape),
-                tuple(size for size in reversed(_BATCHES) if size <= max_batch),
-            ),
-        )
+        options = encoder_options(self._size, max_batch)
         self._engine = serve(path, serving=serving, options=options)
 
     @property
@@ -114,6 +105,20 @@ class Encoder(Closing):
     def close(self) -> None:
         """Free the network."""
         self._engine.close()
+
+
+def encoder_options(size: int, max_batch: int) -> EngineOptions:
+    """How an encoder is loaded that is fed up to ``max_batch`` crops of ``size``×``size``."""
+    shape = (3, size, size)
+    return EngineOptions(
+        image_input=ImageInput(channels="BGR", network_channels="RGB"),
+        shapes=ShapeRange(
+            (1, *shape),
+            (min(8, max_batch), *shape),
+            (max_batch, *shape),
+            tuple(batch for batch in reversed(_BATCHES) if batch <= max_batch),
+        ),
+    )
 
 
 def _find(model: str | Path | None) -> tuple[ModelCard, Path]:

@@ -12,6 +12,7 @@ nothing on crowds. A first look in int8 was no quicker there than in bfloat16.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from ..types import Floats
 from .proposals import STRIDE, WINDOW, Cells, Level
 from .sampling import AreaSampler, Ints
+from .shapes import SHAPES
 from .sheets import CellMap, cell_map, sheet_of
 
 # How far below the threshold a score (log-odds) in bfloat16 may lie for a second look.
@@ -64,7 +66,8 @@ class Networks:
         self._engines = [self._pnet, self._rnet, self._onet]
         self._pnet_screen: Engine | None = None
         self._rnet_screen: Engine | None = None
-        if screen:
+        # A plan takes whole levels: tiles of odd sizes, in batches and long strips, it does not.
+        if screen and serving.backend != "tensorrt":
             pnet = _load("mtcnn_pnet", serving, auto)
             self._engines.append(pnet)
             if pnet.precision != "float32":
@@ -189,6 +192,7 @@ def _by_level(cells: CellMap, places: Ints, values: Floats) -> list[Cells]:
 
 
 def _load(name: str, serving: Serving, options: EngineOptions) -> Engine:
+    options = replace(options, shapes=SHAPES[name])
     return serve(model_path(name), serving=serving, options=options)
 
 
