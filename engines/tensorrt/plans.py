@@ -221,6 +221,11 @@ class PlanStore:
             lock.release()
 
 
+def open_store(cache: Path) -> PlanStore:
+    """The plans in a folder of engines (``Serving.cache``), where other things may lie too."""
+    return PlanStore(cache / "plans")
+
+
 def _load(path: Path) -> StoredPlan:
     """The plan of a manifest.
 
