@@ -1,0 +1,164 @@
+"""From a stored plan to an engine that can run here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import BackendUnavailable, InferenceError
+from .build import Progress, build_plan
+from .files import write_atomically
+from .flavour import Flavour, trt_logger
+from .manifest import Manifest
+from .plans import PlanStore
+from .recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+KERNELS = ".kernels"
+"""Ends the name of the file with the kernels TensorRT-RTX has compiled for this card."""
+
+
+@dataclass(slots=True)
+class LoadedPlan:
+    """A plan on the GPU: its weights, from which contexts are made.
+
+    Attributes:
+        flavour: what runs it.
+        manifest: of the plan.
+        engine: an ``ICudaEngine``; holds the weights.
+        runtime: what made it, and must outlive it.
+        kernels: TensorRT-RTX's cache of compiled kernels, shared by all contexts.
+        path: of the plan in the store; None where none is kept.
+    """
+
+    flavour: Flavour
+    manifest: Manifest
+    engine: Any
+    runtime: Any
+    kernels: Any = None
+    path: Path | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of device memory a context computes in."""
+        return int(self.engine.device_memory_size_v2)
+
+    def context(self, *, own_graphs: bool) -> Any:
+        """A new ``IExecutionContext`` that is lent its memory by ``set_device_memory``.
+
+        Args:
+            own_graphs: let TensorRT-RTX capture CUDA graphs of the shapes that come; for a
+                context that is not captured as a whole.
+
+        Raises:
+            InferenceError: there is no memory for it.
+        """
+        lent = self.flavour.module.ExecutionContextAllocationStrategy.USER_MANAGED
+        with self._lock:
+            how = lent if self.flavour.name == "tensorrt" else self._config(lent, own_graphs)
+            context = self.engine.create_execution_context(how)
+        if context is None:
+            raise InferenceError(
+                f"{self.flavour.name} makes no execution context for {self.manifest.network}; "
+                "its messages are in the log"
+            )
+        return context
+
+    def keep_kernels(self) -> None:
+        """Write what was compiled beside the plan, so that the next start need not do it."""
+        if self.kernels is None or self.path is None:
+            return
+        data = bytes(self.kernels.serialize())
+        file = self.path.with_suffix(KERNELS)
+        try:
+            if not file.is_file() or file.stat().st_size != len(data):
+                write_atomically(file, data)
+        except OSError as error:
+            log.debug("compiled kernels are not kept: %s", error)
+
+    def _config(self, lent: Any, own_graphs: bool) -> Any:
+        """How TensorRT-RTX, which compiles kernels while it runs, is to go about it."""
+        module = self.flavour.module
+        config = self.engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(lent)
+        # Kernels are compiled for a shape when it first comes, not behind its back later: what
+        # the parity gate saw is what serves.
+        kinds = module.DynamicShapesKernelSpecializationStrategy
+        config.dynamic_shapes_kernel_specialization_strategy = kinds.EAGER
+        graphs = module.CudaGraphStrategy
+        config.cuda_graph_strategy = graphs.WHOLE_GRAPH_CAPTURE if own_graphs else graphs.DISABLED
+        if self.kernels is None:
+            self.kernels = self._kept_kernels(config.create_runtime_cache())
+        config.set_runtime_cache(self.kernels)
+        return config
+
+    def _kept_kernels(self, cache: Any) -> Any:
+        """The cache, filled with what an earlier start compiled, if it still fits."""
+        file = None if self.path is None else self.path.with_suffix(KERNELS)
+        if file is not None and file.is_file() and not cache.deserialize(file.read_bytes()):
+            log.debug("%s does not fit here any more", file)
+        return cache
+
+
+def load_plan(
+    path: Path,
+    recipe: Recipe,
+    flavour: Flavour,
+    *,
+    store: PlanStore | None,
+    progress: Progress | None = None,
+) -> LoadedPlan:
+    """The plan of a network on the GPU, built where it must be.
+
+    A plan that does not load here is removed from the store and built once more.
+
+    Args:
+        path: the ``.onnx`` network.
+        recipe: what the plan is built from.
+        flavour: what builds and runs it.
+        store: where plans are kept; None builds one for this process alone.
+        progress: told how far a build is.
+
+    Raises:
+        BackendUnavailable: it cannot be built here, or what was just built does not load.
+        ModelError: the network is missing, damaged, or does not fit the recipe.
+    """
+    if store is None:
+        plan = build_plan(path, recipe, progress=progress)
+        return _loaded(flavour, plan.manifest, lambda: plan.data, None)
+    stored = store.plan_for(path, recipe, progress=progress)
+    try:
+        return _loaded(flavour, stored.manifest, stored.read, stored.path)
+    except _RefusedError as error:
+        log.warning("the plan %s is refused (%s); it is built again", stored.path, error)
+    store.discard(stored.manifest.key)
+    stored = store.plan_for(path, recipe, progress=progress)
+    return _loaded(flavour, stored.manifest, stored.read, stored.path)
+
+
+class _RefusedError(BackendUnavailable):
+    """The flavour does not load a plan."""
+
+
+def _loaded(
+    flavour: Flavour, manifest: Manifest, read: Callable[[], bytes], path: Path | None
+) -> LoadedPlan:
+    try:
+        runtime = flavour.module.Runtime(trt_logger(flavour))
+        engine = runtime.deserialize_cuda_engine(read())
+    except (RuntimeError, TypeError) as error:  # TypeError: the factory returned nothing
+        raise _RefusedError(f"{flavour.name} {flavour.version} does not start: {error}") from error
+    if engine is None:
+        raise _RefusedError(
+            f"{flavour.name} {flavour.version} does not load the plan of {manifest.network} for "
+            f"{manifest.parts.get('target')}; its messages are in the log"
+        )
+    if engine.num_optimization_profiles != len(manifest.profiles):
+        raise _RefusedError(f"the plan of {manifest.network} has other profiles than its manifest")
+    return LoadedPlan(flavour, manifest, engine, runtime, path=path)
