@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +23,12 @@ from .recipe import Recipe, key_of, sha256_of
 
 log = logging.getLogger(__name__)
 
-PLAN, MANIFEST = ".plan", ".json"
-_LOCK = "lock"
+PLAN, MANIFEST = ".plan", ".manifest"  # the latter is JSON; other things may lie in the folder
+_LOCK = "plans.lock"
+_OF_A_PLAN = re.compile(r"-[0-9a-f]{32}\.[a-z]+$")  # a plan, its manifest, its compiled kernels
+
+# A part of a file may be a process's that needs no lock (compiled kernels): it gets this long.
+_PART_SECONDS = 600.0
 
 
 class Build(Protocol):
@@ -107,7 +113,7 @@ class PlanStore:
         """
         check_model_file(path)
         key = recipe.key(sha256_of(path))
-        found = self.find(key)
+        found = self._find(key, logging.DEBUG)
         if found is not None:
             return found
         with self._locked():
@@ -120,14 +126,15 @@ class PlanStore:
 
     def find(self, key: str) -> StoredPlan | None:
         """The plan of a key, its checksum compared; None where there is none that is whole."""
-        for path in self.folder.glob(f"*{MANIFEST}"):
-            if not path.stem.endswith(key):
-                continue
+        return self._find(key, logging.WARNING)
+
+    def _find(self, key: str, level: int) -> StoredPlan | None:
+        for path in self.folder.glob(f"*-{key}{MANIFEST}"):
             try:
                 stored = _load(path)
                 stored.read()
             except ModelError as error:
-                log.warning("%s; it will be built again", error)
+                log.log(level, "%s; it will be built again", error)
                 continue
             return stored
         return None
@@ -160,9 +167,8 @@ class PlanStore:
         if not self.folder.is_dir():
             return
         with self._locked():
-            for path in self.folder.iterdir():
-                if path.suffix in (PLAN, MANIFEST) and path.stem.endswith(key):
-                    path.unlink(missing_ok=True)
+            for path in list(self.folder.glob(f"*-{key}.*")):
+                path.unlink(missing_ok=True)
 
     def sweep(self) -> int:
         """Remove what no plan needs: parts of crashed builds, plans without manifests and the
@@ -189,14 +195,16 @@ class PlanStore:
         return StoredPlan(path, facts)
 
     def _sweep(self) -> int:
-        """The caller holds the lock: no part is being written."""
+        """The caller holds the lock: no plan is being written."""
         kept = {stored.path.stem for stored in self.list()[0] if stored.path.is_file()}
+        now = time.time()
         freed = 0
         for path in list(self.folder.iterdir()):
-            part = path.name.startswith(PART)
-            lone = path.suffix in (PLAN, MANIFEST) and path.stem not in kept
+            stat = path.stat()
+            part = path.name.startswith(PART) and now - stat.st_mtime > _PART_SECONDS
+            lone = _OF_A_PLAN.search(path.name) is not None and path.stem not in kept
             if part or lone:
-                freed += path.stat().st_size
+                freed += stat.st_size
                 path.unlink(missing_ok=True)
         return freed
 
@@ -219,11 +227,6 @@ class PlanStore:
             raise _unwritable(self.folder, error) from error
         finally:
             lock.release()
-
-
-def open_store(cache: Path) -> PlanStore:
-    """The plans in a folder of engines (``Serving.cache``), where other things may lie too."""
-    return PlanStore(cache / "plans")
 
 
 def _load(path: Path) -> StoredPlan:
