@@ -37,6 +37,7 @@ def make_clip(
     codec: str = "libx264",
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
+    encoder: dict[str, str] | None = None,
     times: Sequence[float] | None = None,
     audio: bool = False,
     rotate: int = 0,
@@ -53,6 +54,7 @@ def make_clip(
         fps: frames a second.
         codec: FFmpeg's name of an encoder.
         pixel_format: e.g. ``yuv444p`` for odd sizes.
+        encoder: options of the encoder, e.g. ``{"bf": "3"}``.
         options: of the container, e.g. ``{"movflags": "faststart"}``.
         times: presentation time of each frame in seconds, for a variable frame rate.
         audio: with a stream of silence as long as the video.
@@ -69,7 +71,7 @@ def make_clip(
         if pixel_ratio is not None:
             stream.codec_context.sample_aspect_ratio = pixel_ratio
         if codec == "libx264":
-            stream.options = {"preset": "ultrafast", "g": "10"}
+            stream.options = {"preset": "ultrafast", "g": "10"} | (encoder or {})
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         sound = container.add_stream("aac", rate=16000, layout="mono") if audio else None

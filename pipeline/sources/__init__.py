@@ -18,6 +18,7 @@ from .camera import CameraSource
 from .credentials import without_credentials
 from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand_sources
 from .file import FileSource
+from .hardware import Decode, DecodedBy, Decoding, FallbackReason, capability, decide
 from .images import ImagesSource
 from .stdin import StdinSource
 from .url import UrlSource
@@ -27,6 +28,10 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "CameraSource",
     "Clock",
+    "Decode",
+    "DecodedBy",
+    "Decoding",
+    "FallbackReason",
     "FileSource",
     "ImagesSource",
     "Kind",
@@ -36,6 +41,8 @@ __all__ = [
     "SourceSpec",
     "StdinSource",
     "UrlSource",
+    "capability",
+    "decide",
     "expand_sources",
     "open_source",
     "without_credentials",

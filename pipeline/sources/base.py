@@ -11,6 +11,7 @@ from typing import Literal, Protocol, Self
 
 from ..types import Frame
 from .decode import Picture
+from .hardware import BY_CPU, Decoding, OnDecoder
 
 Kind = Literal["video", "images", "camera", "url", "stdin"]
 Clock = Literal["container", "opened", "arrival"]
@@ -49,6 +50,9 @@ class SourceOptions:
             cores; 0 takes every core.
         every: of a video's frames only those whose index is a multiple of this are delivered.
             All are decoded; the others are never converted.
+        decoding: who decodes video; see ``decide``.
+        on_decoder: told the source's name, who decodes it, and why the CPU took over if it did;
+            when it is opened and at each change, in the reading thread.
         halt: when it is set, opening (where the source can be asked to) and reading end soon.
     """
 
@@ -58,6 +62,8 @@ class SourceOptions:
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
     decode_threads: int = 2
     every: int = 1
+    decoding: Decoding = BY_CPU
+    on_decoder: OnDecoder | None = field(default=None, compare=False)
     halt: threading.Event | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

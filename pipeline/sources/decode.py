@@ -4,6 +4,10 @@ Measured on two Zen 4 cores, h264 1080p (``street_crowd_1080p.mp4``): decoding a
 of CPU a frame; turning YUV into BGR with one `VideoReformatter` that is kept and one thread adds
 0.4 ms, `VideoFrame.to_ndarray(format="bgr24")` 1.0 ms and `cv2.cvtColor` 1.7 ms. Two frame
 threads give 255 frames a second to BGR, one gives 153.
+
+Hardware gives NV12 (P010 for 10 bits). It is first split into the planes that the CPU would have
+decoded, which loses nothing: the picture is then the CPU's to the bit, where the planes are. It is
+also quicker: 0.86 ms of CPU a 1080p frame (0.62 without the split), and 2.9 ms straight to BGR.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Literal, cast
+from typing import Literal
 
 import av
 import cv2
@@ -26,6 +30,7 @@ from av.video.stream import VideoStream
 
 from ..errors import SourceError
 from ..types import Image
+from .codec import Codec
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +39,8 @@ READ_FAILURES = 50
 # A live stream of which so many packets in a row are refused by the decoder has become another
 # one (its codec or program changed), and has to be opened again: three seconds of 25 frames.
 DECODE_FAILURES = 75
+# What hardware delivers, and the same with the colours in planes of their own.
+_PLANES = {"nv12": "yuv420p", "p010le": "yuv420p10le"}
 _TURNS = {
     90: cv2.ROTATE_90_COUNTERCLOCKWISE,
     180: cv2.ROTATE_180,
@@ -73,25 +80,37 @@ class Converter:
 
     Args:
         ratio: width of a pixel over its height.
+
+    Attributes:
+        rotation: of frames that have none of their own, as `VideoFrame.rotation`.
     """
 
     def __init__(self, ratio: float) -> None:
+        self.rotation = 0
         self._ratio = ratio
         self._reformatter = VideoReformatter()
+        self._splitter = VideoReformatter()
         self._lock = threading.Lock()
 
     def convert(self, frame: VideoFrame) -> Image | None:
         """H×W×3 BGR uint8; None where the frame cannot be converted."""
         width = _square_width(frame.width, self._ratio)
+        rotation = frame.rotation or self.rotation
         try:
             with self._lock:
+                planes = _PLANES.get(frame.format.name)
+                if planes is not None:
+                    frame = self._split(frame, planes)
                 bgr = self._reformatter.reformat(frame, width=width, format="bgr24", threads=1)
         except (av.error.FFmpegError, ValueError) as error:
             log.debug("frame not converted: %s", error)
             return None
         image = np.ascontiguousarray(bgr.to_ndarray(), dtype=np.uint8)
-        turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
+        turn = _TURNS.get(round(rotation / 90) * 90 % 360)
         return image if turn is None else np.asarray(cv2.rotate(image, turn), dtype=np.uint8)
+
+    def _split(self, frame: VideoFrame, planes: str) -> VideoFrame:
+        return self._splitter.reformat(frame, format=planes, threads=1)
 
 
 def reason(error: av.error.FFmpegError) -> str:
@@ -134,6 +153,7 @@ class Decoder:
         latency: ``low`` decodes slices in parallel instead of whole frames: no frame of delay.
         timeless: its times mean nothing; the pictures have none.
         stopped: true when nobody wants more; asked at every packet.
+        codec: of the stream; None: the CPU.
 
     Attributes:
         corrupt: damaged packets and frames; what could not be decoded is skipped.
@@ -150,9 +170,11 @@ class Decoder:
         latency: Literal["normal", "low"] = "normal",
         timeless: bool = False,
         stopped: Callable[[], bool] = lambda: False,
+        codec: Codec | None = None,
     ) -> None:
         stream.thread_type = "AUTO" if latency == "normal" else "SLICE"
         stream.codec_context.thread_count = threads
+        self._codec = codec or Codec(stream)
         self.corrupt = 0
         self.stuck = False
         self.end = 0.0
@@ -171,6 +193,7 @@ class Decoder:
         Raises:
             av.error.FFmpegError: reading broke off (time-out, lost connection); what the decoder
                 still held was delivered before.
+            SourceError: the hardware cannot decode it, and the CPU may not.
         """
         broken: av.error.FFmpegError | None = None
         try:
@@ -212,11 +235,10 @@ class Decoder:
 
     def _decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
         """The frames that this packet completes; None flushes the decoder."""
-        context = self._stream.codec_context
         if packet is not None and packet.is_corrupt:
             self.corrupt += 1  # decoded all the same: often most of the picture is there
         try:
-            return context.decode(cast("Packet[VideoStream] | None", packet))
+            return self._codec.decode(packet)
         except av.error.EOFError:
             return []
         except av.error.FFmpegError as error:
@@ -226,6 +248,7 @@ class Decoder:
             return []
 
     def _pictures(self, frames: Sequence[VideoFrame]) -> Iterator[Picture]:
+        self._converter.rotation = self._codec.rotation
         for frame in frames:
             self._refused = 0
             if frame.is_corrupt:

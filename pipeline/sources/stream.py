@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import av
@@ -15,7 +15,9 @@ from ..errors import SourceError
 from ..types import Frame, Image
 from .base import Clock, SourceInfo, SourceOptions, SourceSpec
 from .clock import FileClock, LiveClock
+from .codec import Codec
 from .decode import Decoder, Picture, fps_of, reason, video_stream
+from .hardware import DecodedBy
 
 # FFmpeg's AVFMT_NOTIMESTAMPS: MJPEG over HTTP, bare H.264.
 _NO_TIMESTAMPS = 0x80
@@ -78,6 +80,9 @@ class StreamSource(Closing):
         self._damaged = 0
         try:
             self._stream = video_stream(container, self.name)
+            self._codec = Codec(
+                self._stream, decoding=options.decoding, name=spec.name, tell=options.on_decoder
+            )
             self._decoder = Decoder(
                 container,
                 self._stream,
@@ -86,6 +91,7 @@ class StreamSource(Closing):
                 latency=latency,
                 stopped=self._ends,
                 timeless=self._timeless(container),
+                codec=self._codec,
             )
             self._pictures = self._decoder.pictures()
             self._first: Picture | None
@@ -103,6 +109,16 @@ class StreamSource(Closing):
     def corrupt(self) -> int:
         """Damaged packets and frames so far."""
         return self._decoder.corrupt + self._damaged
+
+    @property
+    def decoder(self) -> DecodedBy:
+        """What decodes it now."""
+        return self._codec.decoder
+
+    @property
+    def fallbacks(self) -> Sequence[str]:
+        """Why the CPU took over from hardware, each time."""
+        return tuple(self._codec.fallbacks)
 
     @property
     def problems(self) -> list[str]:
