@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InferenceError, ModelError
+from ..errors import IndexFileError, InferenceError
 from .cores import Positions, Vectors
 from .library import load_faiss, searching
 
@@ -136,16 +136,16 @@ def _read(path: Path, count: int, dim: int) -> Any:
     """A structure from a file.
 
     Raises:
-        ModelError: it cannot be read or is not of so many vectors.
+        IndexFileError: it cannot be read or is not of so many vectors.
     """
     faiss = load_faiss()
     try:
         index: Any = faiss.read_index(str(path))
     except RuntimeError as error:
         reason = str(error).splitlines()[0][:200]
-        raise ModelError(f"'{path.name}' cannot be read as an index ({reason})") from error
+        raise IndexFileError(f"'{path.name}' cannot be read as an index ({reason})") from error
     if index.ntotal != count or index.d != dim:
-        raise ModelError(
+        raise IndexFileError(
             f"'{path.name}' is an index of {index.ntotal}×{index.d}, not of {count}×{dim}"
         )
     return index
