@@ -294,10 +294,10 @@ def test_without_a_device_file_nothing_is_started(
     decoding = decide("auto", strict="strict")
     assert (decoding.decoder, decoding.fallback) == ("cpu", False)
     assert not capability("cuda").present
-    with pytest.raises(SourceError, match="--decode cuda cannot serve: .*NVIDIA driver") as caught:
+    with pytest.raises(SourceError, match=r"--decode cuda cannot serve: .*NVIDIA driver") as caught:
         decide("cuda")
     assert caught.value.retry == "never"
-    with pytest.raises(SourceError, match="--decode vaapi cannot serve: .*no /dev/dri"):
+    with pytest.raises(SourceError, match=r"--decode vaapi cannot serve: .*no /dev/dri"):
         decide("vaapi")
 
 
