@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from .base import Engine
+from .base import Engine, Precision
+from .devices import cuda_devices, driver_report
 from .errors import BackendUnavailable
-from .options import Backend, EngineOptions, ImageInput
+from .options import Backend, Device, EngineOptions, ImageInput
 
 __all__ = [
     "Backend",
@@ -19,16 +21,26 @@ __all__ = [
     "EngineOptions",
     "ImageInput",
     "backend_status",
+    "candidates",
     "choose_backend",
     "load_engine",
+    "precisions",
 ]
 
 log = logging.getLogger(__name__)
 
-BackendName = Literal["openvino", "torch"]
+BackendName = Literal["tensorrt", "torch", "openvino"]
+Where = Literal["cuda", "cpu"]
 
-# The order in which "auto" tries them: fastest on a CPU first.
-_ORDER: tuple[BackendName, ...] = ("openvino", "torch")
+# The order in which "auto" tries them: fastest first.
+_ORDER: tuple[tuple[BackendName, Where], ...] = (
+    ("tensorrt", "cuda"),
+    ("torch", "cuda"),
+    ("openvino", "cpu"),
+    ("torch", "cpu"),
+)
+
+_NO_DEVICE = "no CUDA device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,61 +50,141 @@ class BackendStatus:
     name: BackendName
     usable: bool
     detail: str
+    device: Where = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class BackendChoice:
-    """The backend that serves, and why, in one line."""
+    """The backend that serves, the kind of device it is on, and why, in one line."""
 
     name: BackendName
     reason: str
+    device: Where = "cpu"
 
 
 def backend_status() -> list[BackendStatus]:
-    """All backends, best first. Loads each of them, torch too: for ``doctor``, not for a start."""
-    return [_status(name) for name in _ORDER]
+    """All backends, best first, each on the best device it can use here.
+
+    Loads each of them, torch too: for ``doctor``, not for a start.
+    """
+    found: dict[BackendName, BackendStatus] = {}
+    for name, where in _ORDER:
+        if name == "torch" and where == "cuda" and not cuda_devices():
+            continue
+        status = _status(name, where)
+        if name not in found or (status.usable and not found[name].usable):
+            found[name] = status
+    return sorted(found.values(), key=lambda status: _ORDER.index((status.name, status.device)))
 
 
-def choose_backend(backend: Backend = "auto") -> BackendChoice:
+def choose_backend(backend: Backend = "auto", *, device: Device = "auto") -> BackendChoice:
     """The backend that will serve; loads no more of them than it must.
+
+    Args:
+        backend: ``auto`` takes the fastest that works.
+        device: the kind of device it must run on; ``auto`` takes a CUDA device where the backend
+            finds one.
 
     Raises:
         BackendUnavailable: the one asked for, or with ``auto`` none of them, can serve here.
         ValueError: there is no backend of that name.
     """
-    if backend == "auto":
-        missing: list[str] = []
-        for name in _ORDER:
-            status = _status(name)
-            if status.usable:
-                why = f"auto: the first that works here ({status.detail})"
-                return BackendChoice(name, "; ".join([why, *missing]))
-            missing.append(f"{name}: {status.detail}")
-        raise BackendUnavailable("no backend can serve: " + "; ".join(missing))
-    if backend not in _ORDER:
-        raise ValueError(f"no backend '{backend}'; choose auto, {', '.join(_ORDER)}")
-    status = _status(backend)
-    if not status.usable:
-        raise BackendUnavailable(status.detail)
-    return BackendChoice(backend, f"asked for ({status.detail})")
+    missing: list[str] = []
+    for status in candidates(backend, device=device):
+        if status.usable:
+            if backend != "auto":
+                return BackendChoice(status.name, f"asked for ({status.detail})", status.device)
+            why = f"auto: the first that works here ({status.detail})"
+            return BackendChoice(status.name, "; ".join([why, *missing]), status.device)
+        named = status.detail.startswith((status.name, _NO_DEVICE))
+        missing.append(status.detail if named else f"{status.name}: {status.detail}")
+    if backend != "auto":
+        raise BackendUnavailable(missing[-1])
+    raise BackendUnavailable("no backend can serve: " + "; ".join(missing))
+
+
+def candidates(backend: Backend = "auto", *, device: Device = "auto") -> Iterator[BackendStatus]:
+    """The backends that may serve what is asked for, best first; each is looked at in its turn.
+
+    On a machine without a CUDA device ``auto`` loads neither torch nor TensorRT to find that out:
+    both are one unusable entry that says what the driver answers.
+
+    Raises:
+        ValueError: there is no backend of that name.
+        BackendUnavailable: the backend asked for never runs on that kind of device.
+    """
+    names = list(dict.fromkeys(name for name, _ in _ORDER))
+    if backend != "auto" and backend not in names:
+        raise ValueError(f"no backend '{backend}'; choose auto, {', '.join(sorted(names))}")
+    rows = [
+        (name, where)
+        for name, where in _ORDER
+        if backend in ("auto", name) and device in ("auto", where)
+    ]
+    if not rows:
+        only = next(where for name, where in _ORDER if name == backend)
+        raise BackendUnavailable(f"{backend} runs on {only} only, not on {device}")
+    return _looked_at(rows, backend)
+
+
+def _looked_at(rows: list[tuple[BackendName, Where]], backend: Backend) -> Iterator[BackendStatus]:
+    told = False
+    for name, where in rows:
+        no_device = where == "cuda" and not cuda_devices()
+        if no_device and backend == "auto":
+            if not told:
+                told = True
+                yield BackendStatus(name, False, _no_device(), where)
+        elif no_device and name == "torch" and len(rows) > 1:
+            continue  # asked for by name: it serves on the CPU, and that is no fault
+        else:
+            yield _status(name, where)
+
+
+def precisions(name: BackendName, device: Where) -> tuple[Precision, ...]:
+    """What a backend may compute in on a device, fastest first; float32 is always the last.
+
+    Only float32 keeps a network's results as they are: what is before it wants a parity gate.
+
+    Raises:
+        BackendUnavailable: the backend is not usable.
+    """
+    if name == "openvino":
+        from . import openvino
+
+        fast = openvino.choose_precision("auto")
+        return ("bfloat16", "float32") if fast == "bfloat16" else ("float32",)
+    return ("float16", "float32") if device == "cuda" else ("float32",)
 
 
 def load_engine(
-    path: Path, *, backend: Backend = "auto", options: EngineOptions | None = None
+    path: Path,
+    *,
+    backend: Backend = "auto",
+    options: EngineOptions | None = None,
+    cache: Path | None = None,
 ) -> Engine:
     """Load an ONNX network.
 
     Args:
         path: the ``.onnx`` file.
-        backend: which backend; ``auto`` takes the first that works.
-        options: how it should run.
+        backend: which backend; ``auto`` takes the first that works. It takes TensorRT only where
+            ``options.shapes`` says what a plan is to be built for, and waits for the build.
+        options: how it should run, and on which device.
+        cache: folder of built plans; None keeps none.
 
     Raises:
         BackendUnavailable: no such backend on this machine; the message says how to get it.
         ModelError: the file is missing, damaged, or does not fit the options.
     """
-    choice = choose_backend(backend)
+    options = options or EngineOptions()
+    choice = _choice(backend, options)
     log.debug("%s runs on %s, %s", path.name, choice.name, choice.reason)
+    options = replace(options, device=choice.device)
+    if choice.name == "tensorrt":
+        from .tensorrt.engine import TensorRtEngine
+
+        return TensorRtEngine(path, options=options, cache=cache)
     if choice.name == "openvino":
         from .openvino import OpenVinoEngine
 
@@ -102,14 +194,36 @@ def load_engine(
     return TorchEngine(path, options=options)
 
 
-def _status(name: BackendName) -> BackendStatus:
+def _choice(backend: Backend, options: EngineOptions) -> BackendChoice:
+    choice = choose_backend(backend, device=options.device)
+    if backend == "auto" and choice.name == "tensorrt" and options.shapes is None:
+        for status in candidates(backend, device=options.device):
+            if status.usable and status.name != "tensorrt":
+                why = f"auto: without shapes no plan is built ({status.detail})"
+                return BackendChoice(status.name, why, status.device)
+    return choice
+
+
+def _no_device() -> str:
+    return f"{_NO_DEVICE} ({driver_report().problem})"
+
+
+def _status(name: BackendName, where: Where) -> BackendStatus:
     try:
-        if name == "openvino":
-            from . import openvino
-
-            return BackendStatus(name, True, openvino.describe())
-        from . import torch
-
-        return BackendStatus(name, True, torch.describe())
+        return BackendStatus(name, True, _describe(name, where), where)
     except BackendUnavailable as error:
-        return BackendStatus(name, False, str(error))
+        return BackendStatus(name, False, str(error), where)
+
+
+def _describe(name: BackendName, where: Where) -> str:
+    if name == "tensorrt":
+        from .tensorrt import engine
+
+        return engine.describe()
+    if name == "openvino":
+        from . import openvino
+
+        return openvino.describe()
+    from . import torch
+
+    return torch.describe(where)

@@ -184,7 +184,8 @@ def _clip(node: Node, inputs: Inputs) -> Tensor:
 
 
 def _cast(node: Node, inputs: Inputs) -> Tensor:
-    kinds = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool, 10: torch.float16}
+    kinds = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool}
+    kinds |= {10: torch.float16, 16: torch.bfloat16}
     to = node.attributes["to"]
     if to not in kinds:
         raise ModelError(f"Cast to ONNX type {to} is not understood")
