@@ -14,6 +14,7 @@ import typer
 from .bench import bench_app
 from .cameras import cameras_app
 from .demo import demo_app
+from .engines import engines_app
 from .flags import EXAMPLES, Backend, Config, Gallery, MinFace
 from .gallery import gallery_app
 from .gate import guarded
@@ -189,6 +190,7 @@ def config(
 
 
 app.add_typer(gallery_app, name="gallery")
+app.add_typer(engines_app, name="engines")
 app.add_typer(cameras_app)
 app.add_typer(bench_app)
 app.add_typer(demo_app)

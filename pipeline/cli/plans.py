@@ -1,0 +1,336 @@
+"""What the commands of ``facestream engines`` do, but for ``verify``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+from facestream.engines.base import Precision
+from facestream.engines.devices import CudaDevice, driver_report
+from facestream.engines.tensorrt.build import Plan, build_plan
+from facestream.engines.tensorrt.flavour import Flavour, find_flavour
+from facestream.engines.tensorrt.plans import PlanStore, StoredPlan
+from facestream.engines.tensorrt.recipe import Recipe, compute_capability, recipe_for
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..config import Settings, load_settings
+from ..errors import UsageError
+from ..vision.planned import Planned, planned
+from .console import plural, stderr, stdout
+from .staleness import Staleness
+
+log = logging.getLogger(__name__)
+
+Form = Literal["table", "json"]
+Tell = Callable[[str, float], None]
+
+
+def build_plans(
+    networks: Sequence[str],
+    targets: Sequence[str],
+    *,
+    precision: Precision | None,
+    cache: Path | None,
+    config: Path | None,
+) -> int:
+    """Build plans, or find them built; returns the exit status.
+
+    Raises:
+        UsageError: a network or a target does not exist, or there is no GPU and no target.
+        BackendUnavailable: TensorRT is not installed or cannot build one of them.
+    """
+    settings = settings_of(config)
+    chosen = _networks(networks, settings, precision)
+    for target in targets:
+        _check_target(target)
+    flavour, devices = _builder(targets)
+    store = PlanStore(folder_of(cache, settings))
+    jobs = [(one, target, gpu) for target, gpu in devices for one in chosen]
+    started = time.monotonic()
+    built = 0
+
+    def counted(path: Path, recipe: Recipe, **rest: Any) -> Plan:
+        nonlocal built
+        built += 1
+        return build_plan(path, recipe, **rest)
+
+    with _progress() as begin:
+        for one, target, gpu in jobs:
+            recipe = recipe_for(one.path, one.options, flavour=flavour, target=target, gpu=gpu)
+            tell = begin(f"{one.name} {target} {recipe.precision}")
+            stored = store.plan_for(one.path, recipe, progress=tell, build=counted)
+            tell("", 1.0)
+            log.debug("%s: %s", one.name, stored.path)
+    kept = len(jobs) - built
+    stdout().print(
+        f"{plural(built, 'plan')} built in {time.monotonic() - started:.1f} s by {flavour.name} "
+        f"{flavour.version}, {kept} there already, in {store.folder}",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def list_plans(*, cache: Path | None, config: Path | None, form: Form) -> None:
+    """Print which plans there are."""
+    settings = settings_of(config)
+    store = PlanStore(folder_of(cache, settings))
+    plans, faults = store.list()
+    staleness = Staleness(plans_of(settings))
+    if form == "json":
+        rows = [{**_facts(plan), "unused": staleness.reason(plan.manifest)} for plan in plans]
+        print(json.dumps({"folder": str(store.folder), "plans": rows, "faults": faults}, indent=2))
+        return
+    for fault in faults:
+        log.warning("%s", fault)
+    if not plans:
+        stdout().print(
+            f"No plans in {store.folder}: 'facestream engines build' makes them.", soft_wrap=True
+        )
+        return
+    table = _table("Network", "GPU", "Precision", "Batches", "MiB", "Built by", "Age", "Key", "Use")
+    for plan in plans:
+        parts = plan.manifest.parts
+        table.add_row(
+            Text(plan.manifest.network),
+            _text(parts, "target"),
+            _text(parts, "precision"),
+            _batches(plan),
+            f"{plan.manifest.size / 2**20:.1f}",
+            f"{_text(parts, 'flavour')} {_text(parts, 'version')}",
+            _age(plan),
+            plan.manifest.key[:8],
+            Text(staleness.reason(plan.manifest) or "yes"),
+        )
+    stdout().print(table)
+
+
+def show_plans(which: str, *, cache: Path | None, config: Path | None, form: Form) -> None:
+    """Print all there is to know of a plan, or of all plans of a network.
+
+    Raises:
+        UsageError: there is none.
+    """
+    settings = settings_of(config)
+    store = PlanStore(folder_of(cache, settings))
+    plans = select(store, [which])
+    if form == "json":
+        print(json.dumps([_facts(plan) for plan in plans], indent=2))
+        return
+    staleness = Staleness(plans_of(settings))
+    for plan in plans:
+        for part in _portrait(plan, staleness):
+            stdout().print(part, soft_wrap=isinstance(part, str))
+
+
+def clean_plans(
+    which: Sequence[str],
+    *,
+    unused: bool,
+    older: float | None,
+    ask: bool,
+    cache: Path | None,
+    config: Path | None,
+) -> None:
+    """Remove the plans that all of the arguments describe.
+
+    Raises:
+        UsageError: there is none of that name or key.
+        BackendUnavailable: the folder cannot be written.
+    """
+    settings = settings_of(config)
+    store = PlanStore(folder_of(cache, settings))
+    plans = select(store, which) if which else store.list()[0]
+    if unused:
+        staleness = Staleness(plans_of(settings))
+        plans = [plan for plan in plans if staleness.reason(plan.manifest)]
+    if older is not None:
+        latest = datetime.now(UTC) - timedelta(days=older)
+        plans = [plan for plan in plans if _created(plan) <= latest]
+    size = sum(plan.manifest.size for plan in plans) / 2**20
+    words = f"{plural(len(plans), 'plan')} ({size:.1f} MiB) in {store.folder}"
+    if plans and ask and not typer.confirm(f"Remove {words}?", err=True):
+        stdout().print("Nothing was removed.")
+        return
+    for plan in plans:
+        store.discard(plan.manifest.key)
+    rest = store.sweep()
+    stdout().print(
+        f"Removed {words}" + (f" and {rest / 2**20:.1f} MiB of remains" if rest else ""),
+        soft_wrap=True,
+    )
+
+
+def settings_of(config: Path | None) -> Settings:
+    return load_settings(file=config, environment=os.environ)
+
+
+def folder_of(cache: Path | None, settings: Settings) -> Path:
+    """Where the plans lie.
+
+    Raises:
+        UsageError: it is there and is not a folder.
+    """
+    folder = cache or settings.runtime.serving().cache
+    if folder is None or (folder.exists() and not folder.is_dir()):
+        raise UsageError(f"{folder} is not a folder; name another with --cache")
+    return folder
+
+
+def _networks(
+    names: Sequence[str], settings: Settings, precision: Precision | None
+) -> list[Planned]:
+    known = plans_of(settings, precision)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"no network '{unknown[0]}'; there are {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(names or known)]
+
+
+def plans_of(settings: Settings, precision: Precision | None = None) -> dict[str, Planned]:
+    """What plans are built for, by name; ``precision`` is of all of them."""
+    chosen = precision or settings.runtime.precision
+    found = planned(max_batch=settings.encoder.max_batch, precision=chosen)
+    if precision not in (None, "auto"):
+        found = tuple(replace(one, options=replace(one.options, precision=chosen)) for one in found)
+    return {one.name: one for one in found}
+
+
+def _check_target(target: str) -> None:
+    try:
+        compute_capability(target)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _builder(targets: Sequence[str]) -> tuple[Flavour, list[tuple[str, str]]]:
+    """What builds, and for which architectures and cards."""
+    report = driver_report()
+    here: CudaDevice | None = report.devices[0] if report.devices else None
+    if not targets:
+        if here is None:
+            find_flavour()  # without it a target would not help
+            raise UsageError(
+                f"no GPU to build for ({report.problem}); name an architecture, e.g. --target sm86"
+            )
+        return find_flavour(), [(here.architecture, here.name)]
+    if here is not None and set(targets) == {here.architecture}:
+        return find_flavour(), [(here.architecture, here.name)]
+    flavour = find_flavour("tensorrt_rtx")
+    for target in targets:
+        if target not in flavour.targets:
+            raise UsageError(
+                f"{flavour.name} {flavour.version} builds nothing for {target}, only for "
+                f"{', '.join(flavour.targets)}; for others run tensorrt on such a GPU, without "
+                "--target"
+            )
+    return flavour, [(target, "") for target in dict.fromkeys(targets)]
+
+
+def select(store: PlanStore, which: Sequence[str]) -> list[StoredPlan]:
+    """The plans of these networks and keys.
+
+    Raises:
+        UsageError: there is none of one of them.
+    """
+    plans = store.list()[0]
+    found = []
+    for word in which:
+        mine = [
+            plan
+            for plan in plans
+            if plan.manifest.network == word
+            or (len(word) >= 4 and plan.manifest.key.startswith(word.lower()))
+        ]
+        if not mine:
+            raise UsageError(
+                f"no plan '{word}' in {store.folder}; 'facestream engines list' shows them"
+            )
+        found += [plan for plan in mine if plan not in found]
+    return found
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], Tell]]:
+    """A bar for each plan on a terminal; elsewhere the log says what is built."""
+    if not stderr().is_terminal:
+        yield lambda title: lambda phase, share: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=stderr(), transient=True) as progress:
+
+        def begin(title: str) -> Tell:
+            task = progress.add_task(title, total=1.0)
+            return lambda phase, share: progress.update(task, completed=share)
+
+        yield begin
+
+
+def _portrait(plan: StoredPlan, staleness: Staleness) -> list[Table | str]:
+    facts, parts = plan.manifest, plan.manifest.parts
+    card = _table("", "", title=Text(f"{facts.network} · {facts.key}"))
+    card.show_header = False
+    for name, value in (
+        ("File", str(plan.path)),
+        ("Built for", " ".join(filter(None, (_text(parts, "target"), _text(parts, "gpu"))))),
+        ("Precision", _text(parts, "precision")),
+        ("Built by", f"{_text(parts, 'flavour')} {_text(parts, 'version')}"),
+        ("Built", f"{facts.created}, in {facts.build_seconds:.1f} s"),
+        ("Size", f"{facts.size:,} bytes"),
+        ("SHA-256", facts.sha256),
+        ("Network's SHA-256", _text(parts, "onnx_sha256")),
+        ("In use", staleness.reason(facts) or "yes"),
+    ):
+        card.add_row(name, Text(value, overflow="fold"))
+    tensors = _table("Tensor", "Mode", "Shape", "Type")
+    for tensor in facts.tensors:
+        shape = "×".join("N" if length is None else str(length) for length in tensor.shape)
+        tensors.add_row(Text(tensor.name), tensor.mode, shape, tensor.dtype)
+    profiles = _table("Profile", "From", "Tuned for", "To")
+    for number, profile in enumerate(facts.profiles):
+        limits = (profile.least, profile.usual, profile.most)
+        profiles.add_row(str(number), *("×".join(map(str, shape)) for shape in limits))
+    return [card, tensors, profiles]
+
+
+def _facts(plan: StoredPlan) -> dict[str, Any]:
+    return {"path": str(plan.path), **plan.manifest.model_dump(mode="json")}
+
+
+def _text(parts: dict[str, Any], name: str) -> str:
+    return str(parts.get(name, ""))
+
+
+def _batches(plan: StoredPlan) -> str:
+    profiles = plan.manifest.profiles
+    least, most = profiles[0].least[0], profiles[-1].most[0]
+    return str(most) if least == most else f"{least}–{most}"
+
+
+def _created(plan: StoredPlan) -> datetime:
+    return datetime.fromisoformat(plan.manifest.created)
+
+
+def _age(plan: StoredPlan) -> str:
+    seconds = (datetime.now(UTC) - _created(plan)).total_seconds()
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit:.0f} {name}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _table(*columns: str, title: Text | None = None) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
