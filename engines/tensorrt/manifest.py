@@ -52,7 +52,7 @@ class Manifest(_Strict):
     network: str = Field(pattern=r"^[^/]+$")
     parts: dict[str, Any]
     tensors: tuple[TensorFacts, ...]
-    profiles: tuple[ProfileFacts, ...]
+    profiles: tuple[ProfileFacts, ...] = Field(min_length=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(gt=0)
     build_seconds: float = Field(ge=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,13 +22,12 @@ from facestream.engines.tensorrt.flavour import Flavour, find_flavour
 from facestream.engines.tensorrt.plans import PlanStore, StoredPlan
 from facestream.engines.tensorrt.recipe import Recipe, compute_capability, recipe_for
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from ..config import Settings, load_settings
 from ..errors import UsageError
 from ..vision.planned import Planned, planned
 from .console import plural, stderr, stdout
+from .plan_tables import created, facts_of, overview, portrait
 from .staleness import Staleness
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def list_plans(*, cache: Path | None, config: Path | None, form: Form) -> None:
     plans, faults = store.list()
     staleness = Staleness(plans_of(settings))
     if form == "json":
-        rows = [{**_facts(plan), "unused": staleness.reason(plan.manifest)} for plan in plans]
+        rows = [{**facts_of(plan), "unused": staleness.reason(plan.manifest)} for plan in plans]
         print(json.dumps({"folder": str(store.folder), "plans": rows, "faults": faults}, indent=2))
         return
     for fault in faults:
@@ -98,21 +98,7 @@ def list_plans(*, cache: Path | None, config: Path | None, form: Form) -> None:
             f"No plans in {store.folder}: 'facestream engines build' makes them.", soft_wrap=True
         )
         return
-    table = _table("Network", "GPU", "Precision", "Batches", "MiB", "Built by", "Age", "Key", "Use")
-    for plan in plans:
-        parts = plan.manifest.parts
-        table.add_row(
-            Text(plan.manifest.network),
-            _text(parts, "target"),
-            _text(parts, "precision"),
-            _batches(plan),
-            f"{plan.manifest.size / 2**20:.1f}",
-            f"{_text(parts, 'flavour')} {_text(parts, 'version')}",
-            _age(plan),
-            plan.manifest.key[:8],
-            Text(staleness.reason(plan.manifest) or "yes"),
-        )
-    stdout().print(table)
+    stdout().print(overview(plans, staleness))
 
 
 def show_plans(which: str, *, cache: Path | None, config: Path | None, form: Form) -> None:
@@ -125,12 +111,12 @@ def show_plans(which: str, *, cache: Path | None, config: Path | None, form: For
     store = PlanStore(folder_of(cache, settings))
     plans = select(store, [which])
     if form == "json":
-        print(json.dumps([_facts(plan) for plan in plans], indent=2))
+        print(json.dumps([facts_of(plan) for plan in plans], indent=2))
         return
     staleness = Staleness(plans_of(settings))
     for plan in plans:
-        for part in _portrait(plan, staleness):
-            stdout().print(part, soft_wrap=isinstance(part, str))
+        for part in portrait(plan, staleness):
+            stdout().print(part)
 
 
 def clean_plans(
@@ -156,12 +142,15 @@ def clean_plans(
         plans = [plan for plan in plans if staleness.reason(plan.manifest)]
     if older is not None:
         latest = datetime.now(UTC) - timedelta(days=older)
-        plans = [plan for plan in plans if _created(plan) <= latest]
+        plans = [plan for plan in plans if created(plan) <= latest]
     size = sum(plan.manifest.size for plan in plans) / 2**20
     words = f"{plural(len(plans), 'plan')} ({size:.1f} MiB) in {store.folder}"
-    if plans and ask and not typer.confirm(f"Remove {words}?", err=True):
-        stdout().print("Nothing was removed.")
-        return
+    if plans and ask:
+        if not sys.stdin.isatty():
+            raise UsageError("removing plans needs a confirmation, and there is no terminal; --yes")
+        if not typer.confirm(f"Remove {words}?"):
+            stdout().print("Nothing was removed.")
+            return
     for plan in plans:
         store.discard(plan.manifest.key)
     rest = store.sweep()
@@ -274,63 +263,3 @@ def _progress() -> Iterator[Callable[[str], Tell]]:
             return lambda phase, share: progress.update(task, completed=share)
 
         yield begin
-
-
-def _portrait(plan: StoredPlan, staleness: Staleness) -> list[Table | str]:
-    facts, parts = plan.manifest, plan.manifest.parts
-    card = _table("", "", title=Text(f"{facts.network} · {facts.key}"))
-    card.show_header = False
-    for name, value in (
-        ("File", str(plan.path)),
-        ("Built for", " ".join(filter(None, (_text(parts, "target"), _text(parts, "gpu"))))),
-        ("Precision", _text(parts, "precision")),
-        ("Built by", f"{_text(parts, 'flavour')} {_text(parts, 'version')}"),
-        ("Built", f"{facts.created}, in {facts.build_seconds:.1f} s"),
-        ("Size", f"{facts.size:,} bytes"),
-        ("SHA-256", facts.sha256),
-        ("Network's SHA-256", _text(parts, "onnx_sha256")),
-        ("In use", staleness.reason(facts) or "yes"),
-    ):
-        card.add_row(name, Text(value, overflow="fold"))
-    tensors = _table("Tensor", "Mode", "Shape", "Type")
-    for tensor in facts.tensors:
-        shape = "×".join("N" if length is None else str(length) for length in tensor.shape)
-        tensors.add_row(Text(tensor.name), tensor.mode, shape, tensor.dtype)
-    profiles = _table("Profile", "From", "Tuned for", "To")
-    for number, profile in enumerate(facts.profiles):
-        limits = (profile.least, profile.usual, profile.most)
-        profiles.add_row(str(number), *("×".join(map(str, shape)) for shape in limits))
-    return [card, tensors, profiles]
-
-
-def _facts(plan: StoredPlan) -> dict[str, Any]:
-    return {"path": str(plan.path), **plan.manifest.model_dump(mode="json")}
-
-
-def _text(parts: dict[str, Any], name: str) -> str:
-    return str(parts.get(name, ""))
-
-
-def _batches(plan: StoredPlan) -> str:
-    profiles = plan.manifest.profiles
-    least, most = profiles[0].least[0], profiles[-1].most[0]
-    return str(most) if least == most else f"{least}–{most}"
-
-
-def _created(plan: StoredPlan) -> datetime:
-    return datetime.fromisoformat(plan.manifest.created)
-
-
-def _age(plan: StoredPlan) -> str:
-    seconds = (datetime.now(UTC) - _created(plan)).total_seconds()
-    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= unit:
-            return f"{seconds // unit:.0f} {name}"
-    return f"{max(seconds, 0):.0f} s"
-
-
-def _table(*columns: str, title: Text | None = None) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

@@ -1,0 +1,95 @@
+"""Plans as tables and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from facestream.engines.tensorrt.plans import StoredPlan
+from rich.table import Table
+from rich.text import Text
+
+from .staleness import Staleness
+
+
+def overview(plans: Sequence[StoredPlan], staleness: Staleness) -> Table:
+    """A row for each plan."""
+    table = _table("Network", "GPU", "Precision", "Batches", "MiB", "Built by", "Age", "Key", "Use")
+    for plan in plans:
+        parts = plan.manifest.parts
+        table.add_row(
+            Text(plan.manifest.network),
+            _text(parts, "target"),
+            _text(parts, "precision"),
+            _batches(plan),
+            f"{plan.manifest.size / 2**20:.1f}",
+            f"{_text(parts, 'flavour')} {_text(parts, 'version')}",
+            _age(plan),
+            plan.manifest.key[:8],
+            Text(staleness.reason(plan.manifest) or "yes"),
+        )
+    return table
+
+
+def portrait(plan: StoredPlan, staleness: Staleness) -> list[Table]:
+    """All there is to know of a plan: what it is, its tensors, its profiles."""
+    facts, parts = plan.manifest, plan.manifest.parts
+    card = _table("", "", title=Text(f"{facts.network} · {facts.key}"))
+    card.show_header = False
+    for name, value in (
+        ("File", str(plan.path)),
+        ("Built for", " ".join(filter(None, (_text(parts, "target"), _text(parts, "gpu"))))),
+        ("Precision", _text(parts, "precision")),
+        ("Built by", f"{_text(parts, 'flavour')} {_text(parts, 'version')}"),
+        ("Built", f"{facts.created}, in {facts.build_seconds:.1f} s"),
+        ("Size", f"{facts.size:,} bytes"),
+        ("SHA-256", facts.sha256),
+        ("Network's SHA-256", _text(parts, "onnx_sha256")),
+        ("In use", staleness.reason(facts) or "yes"),
+    ):
+        card.add_row(name, Text(value, overflow="fold"))
+    tensors = _table("Tensor", "Mode", "Shape", "Type")
+    for tensor in facts.tensors:
+        shape = "×".join("N" if length is None else str(length) for length in tensor.shape)
+        tensors.add_row(Text(tensor.name), tensor.mode, shape, tensor.dtype)
+    profiles = _table("Profile", "From", "Tuned for", "To")
+    for number, profile in enumerate(facts.profiles):
+        limits = (profile.least, profile.usual, profile.most)
+        profiles.add_row(str(number), *("×".join(map(str, shape)) for shape in limits))
+    return [card, tensors, profiles]
+
+
+def facts_of(plan: StoredPlan) -> dict[str, Any]:
+    """A plan for JSON."""
+    return {"path": str(plan.path), **plan.manifest.model_dump(mode="json")}
+
+
+def _text(parts: dict[str, Any], name: str) -> str:
+    return str(parts.get(name, ""))
+
+
+def _batches(plan: StoredPlan) -> str:
+    profiles = plan.manifest.profiles
+    least, most = profiles[0].least[0], profiles[-1].most[0]
+    return str(most) if least == most else f"{least}–{most}"
+
+
+def created(plan: StoredPlan) -> datetime:
+    """When a plan was built."""
+    return datetime.fromisoformat(plan.manifest.created)
+
+
+def _age(plan: StoredPlan) -> str:
+    seconds = (datetime.now(UTC) - created(plan)).total_seconds()
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit:.0f} {name}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _table(*columns: str, title: Text | None = None) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
