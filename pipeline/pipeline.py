@@ -197,7 +197,11 @@ class Pipeline(Closing):
             on_state=lambda event: _slip(results, event),
         )
         self._states = [*readers.states, *self._missing]
-        detect = DetectStage(self._detector, views=lambda name: view_of(self.settings, name))
+        live = {spec.name for spec in self._specs if is_live(spec)}
+        detect = DetectStage(
+            self._detector,
+            views=lambda name: view_of(self.settings, name, live=name in live),
+        )
         recognise = self._recognise_stage(readers.states, results)
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
         self._tally.start()

@@ -7,7 +7,7 @@ All are frozen: what crosses a thread is not changed afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -135,8 +135,24 @@ class Faces:
             landmarks=np.zeros((0, 5, 2), np.float32),
         )
 
+    @classmethod
+    def join(cls, parts: Sequence[Faces]) -> Faces:
+        """One after the other; none of them embedded."""
+        if not parts:
+            return cls.empty()
+        return cls(
+            boxes=np.concatenate([part.boxes for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            landmarks=np.concatenate([part.landmarks for part in parts]),
+        )
+
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def moved(self, x: float, y: float) -> Faces:
+        """All boxes and landmarks shifted by so many pixels."""
+        shift = np.array([x, y], np.float32)
+        return replace(self, boxes=self.boxes + np.tile(shift, 2), landmarks=self.landmarks + shift)
 
     def take(self, rows: NDArray[np.integer[Any]] | NDArray[np.bool_] | list[int]) -> Faces:
         """These rows, in this order."""

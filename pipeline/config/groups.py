@@ -60,6 +60,12 @@ class TrackingSettings(Group):
 
     detect_every: int = Field(default=1, ge=1, le=1000, strict=True)
     """Look for faces on every N-th frame; in between, a face moves on as it moved."""
+    search: Literal["auto", "whole", "changes"] = "auto"
+    """``changes``: only where the picture changed, and around the faces there, is searched; what
+    stands still is where it was. ``whole``: everything, every time. ``auto``: changes for live
+    sources, the whole for files, whose frames are searched several at a time."""
+    refresh: float = Field(default=2.0, gt=0, le=3600, strict=True)
+    """With ``search = "changes"``: seconds after which the whole picture is searched again."""
     iou: float = Field(default=0.3, gt=0, lt=1, strict=True)
     """Overlap (intersection over union) from which two boxes are the same face."""
     absence_timeout: float = Field(default=1.0, gt=0, le=3600, strict=True)

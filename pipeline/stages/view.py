@@ -28,6 +28,8 @@ class View:
         every: every N-th frame is searched; photos always are.
         min_face: smallest face in pixels of the frame; None leaves it to the detector, which
             then takes its own as pixels of what it is given.
+        refresh: where only what changed is searched, the longest time in seconds between two
+            searches of the whole picture; None: always the whole.
         size: longest side in pixels of the picture that is searched, 0 < size; None: as it is.
         watch: only faces whose centre lies in one of these polygons count; none: all of them.
         mask: faces whose centre lies in one of these polygons never count.
@@ -35,6 +37,7 @@ class View:
 
     every: int = 1
     min_face: int | None = None
+    refresh: float | None = None
     size: int | None = None
     watch: tuple[Polygon, ...] = ()
     mask: tuple[Polygon, ...] = ()
@@ -166,19 +169,26 @@ def inside(points: NDArray[np.floating], polygon: NDArray[np.floating]) -> NDArr
     return np.array(found, np.bool_)
 
 
-def view_of(settings: Settings, source: str) -> View:
+def view_of(settings: Settings, source: str, *, live: bool = False) -> View:
     """How a source is searched, after the settings.
 
     Args:
         settings: all of them.
-        source: name of a camera, or of any other source, which is searched whole.
+        source: name of a camera, or of any other source, which has no areas of its own.
+        live: whether ``tracking.search = "auto"`` means what changed.
     """
     camera = settings.cameras.get(source)
     merged = settings.for_source(source)
+    tracking = merged.tracking
+    search = tracking.search
+    if search == "auto":
+        search = "changes" if live else "whole"
+    refresh = tracking.refresh if search == "changes" else None
     if camera is None:
-        return View(every=merged.tracking.detect_every)
+        return View(every=tracking.detect_every, refresh=refresh)
     return View(
-        every=merged.tracking.detect_every,
+        every=tracking.detect_every,
+        refresh=refresh,
         min_face=merged.detector.min_face,
         size=camera.detect_size,
         watch=camera.watch,

@@ -63,8 +63,9 @@ def _grid(rows: int, columns: int, height: int, width: int) -> _Grid:
     return _Grid(corners, (bottom - top)[:, None], (right - left)[None, :])
 
 
-# One for each size that cameras are searched at: making one takes 2.5 ms of a 720p frame's 15.
-@lru_cache(maxsize=16)  # 24 bytes a pixel of a sheet: 4.5 MB at 720p
+# One for each size that is searched, up to 16 for a camera's (see stages/changes.py): making one
+# takes 2.5 ms of a 720p frame's 15.
+@lru_cache(maxsize=48)  # 24 bytes a pixel of a sheet: 4.5 MB at 720p
 def _sheet_grid(rows: int, columns: int, sheet: Sheet) -> _Grid:
     """The grids of a sheet's levels in one. Empty places look at nothing."""
     shape = (sheet.height, sheet.width)

@@ -66,7 +66,7 @@ def sheet_of(levels: Sequence[Level], *, least: int) -> Sheet:
     return _sheet(tuple((level.height, level.width) for level in levels), least)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _sheet(sizes: tuple[tuple[int, int], ...], least: int) -> Sheet:
     slots = [(_even(height), _even(width)) for height, width in sizes]
     widths = {total for i in range(len(slots)) for total in _sums(slots, i)}
@@ -110,7 +110,7 @@ def _even(length: int) -> int:
     return length + length % STRIDE
 
 
-@lru_cache(maxsize=32)  # under a byte a pixel of a sheet
+@lru_cache(maxsize=64)  # under a byte a pixel of a sheet
 def cell_map(sheet: Sheet) -> CellMap:
     """The map of a sheet's cells."""
     shape = (sheet.height // STRIDE - _BORDER, sheet.width // STRIDE - _BORDER)

@@ -21,6 +21,8 @@ RIGHT = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))
 class Recorder:
     """Finds one face of 10 pixels in the middle of each picture, and notes what it was asked."""
 
+    min_face = 40
+
     def __init__(self) -> None:
         self.calls: list[tuple[list[tuple[int, int]], list[int | None] | None]] = []
 
