@@ -170,7 +170,14 @@ def clean(
     """Remove plans: all of them, or those that all of the options describe."""
     from .plans import clean_plans
 
-    clean_plans(which or [], unused=unused, older=older, ask=not yes, cache=cache, config=config)
+    clean_plans(
+        which or [],
+        use="unused" if unused else "any",
+        older=older,
+        ask="never" if yes else "always",
+        cache=cache,
+        config=config,
+    )
 
 
 @engines_app.command(

@@ -122,9 +122,9 @@ def show_plans(which: str, *, cache: Path | None, config: Path | None, form: For
 def clean_plans(
     which: Sequence[str],
     *,
-    unused: bool,
+    use: Literal["any", "unused"],
     older: float | None,
-    ask: bool,
+    ask: Literal["always", "never"],
     cache: Path | None,
     config: Path | None,
 ) -> None:
@@ -137,7 +137,7 @@ def clean_plans(
     settings = settings_of(config)
     store = PlanStore(folder_of(cache, settings))
     plans = select(store, which) if which else store.list()[0]
-    if unused:
+    if use == "unused":
         staleness = Staleness(plans_of(settings))
         plans = [plan for plan in plans if staleness.reason(plan.manifest)]
     if older is not None:
@@ -145,9 +145,11 @@ def clean_plans(
         plans = [plan for plan in plans if created(plan) <= latest]
     size = sum(plan.manifest.size for plan in plans) / 2**20
     words = f"{plural(len(plans), 'plan')} ({size:.1f} MiB) in {store.folder}"
-    if plans and ask:
+    if plans and ask == "always":
         if not sys.stdin.isatty():
-            raise UsageError("removing plans needs a confirmation, and there is no terminal; --yes")
+            raise UsageError(
+                "removing plans needs a confirmation, and there is no terminal; give --yes"
+            )
         if not typer.confirm(f"Remove {words}?"):
             stdout().print("Nothing was removed.")
             return
