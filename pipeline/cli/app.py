@@ -7,15 +7,16 @@ but some input was unreadable or truncated, 130 interrupted (the files are compl
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from .bench import bench_app
 from .cameras import cameras_app
 from .demo import demo_app
+from .devices import NETWORKS, with_devices
 from .engines import engines_app
-from .flags import EXAMPLES, Backend, Config, Gallery, MinFace
+from .flags import EXAMPLES, Config, Gallery, MinFace
 from .gallery import gallery_app
 from .gate import guarded
 from .run_command import RUN_EPILOG, run
@@ -72,6 +73,7 @@ app.command(epilog=RUN_EPILOG)(run)
         "facestream identify *.jpg --json --gallery friends.db"
     )
 )
+@with_devices(*NETWORKS, "index")
 def identify(
     images: Annotated[
         list[Path],
@@ -84,16 +86,14 @@ def identify(
     ] = False,
     gallery: Gallery = None,
     min_face: MinFace = None,
-    backend: Backend = None,
     config: Config = None,
+    *,
+    devices: dict[str, Any],
 ) -> None:
     """Say who is in pictures: faces, names, similarities, boxes."""
     from .identify import identify_images
 
-    flags = {
-        "detector.min_face": min_face,
-        "runtime.backend": None if backend is None else backend.value,
-    }
+    flags = devices | {"detector.min_face": min_face}
     form: Literal["json", "table"] = "json" if as_json else "table"
     raise typer.Exit(
         identify_images(images, gallery=gallery, form=form, config=config, flags=flags)
@@ -110,6 +110,7 @@ def identify(
         "sigma (N), logvar (N×D); unreadable and unreadable_reason; model"
     )
 )
+@with_devices(*NETWORKS)
 def embed(
     paths: Annotated[
         list[str],
@@ -129,16 +130,14 @@ def embed(
         ),
     ] = False,
     min_face: MinFace = None,
-    backend: Backend = None,
     config: Config = None,
+    *,
+    devices: dict[str, Any],
 ) -> None:
     """Turn the faces in pictures into embeddings, for many pictures at once."""
     from .embed import embed_paths
 
-    flags = {
-        "detector.min_face": min_face,
-        "runtime.backend": None if backend is None else backend.value,
-    }
+    flags = devices | {"detector.min_face": min_face}
     keep: Literal["largest", "all"] = "largest" if largest else "all"
     raise typer.Exit(embed_paths(paths, out=out, keep=keep, config=config, flags=flags))
 

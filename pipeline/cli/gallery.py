@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+from .devices import NETWORKS, with_devices
 
 EXAMPLES = "[bold]Examples[/bold]"
 STATUS = (
@@ -54,6 +56,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The person.", show_de
         f"{REASONS}\n\n{STATUS}"
     )
 )
+@with_devices(*NETWORKS)
 def add(
     name: Name,
     photos: Annotated[
@@ -64,11 +67,13 @@ def add(
     ],
     gallery: GalleryPath = None,
     as_json: Json = False,
+    *,
+    devices: dict[str, Any],
 ) -> None:
     """Add photos of a person; the gallery and the person are made when they are new."""
     from .people import add_photos
 
-    raise typer.Exit(add_photos(gallery, name, photos, form=_form(as_json)))
+    raise typer.Exit(add_photos(gallery, name, photos, form=_form(as_json), flags=devices))
 
 
 @gallery_app.command(
@@ -80,6 +85,7 @@ def add(
         f"{REASONS}\n\n{STATUS}"
     ),
 )
+@with_devices(*NETWORKS)
 def import_(
     folder: Annotated[
         Path,
@@ -91,11 +97,13 @@ def import_(
     ],
     gallery: GalleryPath = None,
     as_json: Json = False,
+    *,
+    devices: dict[str, Any],
 ) -> None:
     """Add many people: a folder for each, named like the person. Can be run again."""
     from .people import import_people
 
-    raise typer.Exit(import_people(gallery, folder, form=_form(as_json)))
+    raise typer.Exit(import_people(gallery, folder, form=_form(as_json), flags=devices))
 
 
 @gallery_app.command(
@@ -169,11 +177,12 @@ def export(
 
 
 @gallery_app.command("re-embed", epilog=f"{EXAMPLES}\n\nfacestream gallery re-embed -g friends.db")
-def re_embed(gallery: GalleryPath = None) -> None:
+@with_devices(*NETWORKS)
+def re_embed(gallery: GalleryPath = None, *, devices: dict[str, Any]) -> None:
     """Embed the kept faces again, after an upgrade that brought another model."""
     from .people import re_embed_gallery
 
-    re_embed_gallery(gallery)
+    re_embed_gallery(gallery, flags=devices)
 
 
 def _form(as_json: bool) -> Literal["table", "json"]:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +36,14 @@ Step = tuple[str, PhotoResult]
 LOG_SECONDS = 5.0
 
 
-def add_photos(gallery: Path | None, name: str, photos: Sequence[Path], *, form: Form) -> int:
+def add_photos(
+    gallery: Path | None,
+    name: str,
+    photos: Sequence[Path],
+    *,
+    form: Form,
+    flags: Mapping[str, Any] | None = None,
+) -> int:
     """Add a person's photos and report; returns the exit status.
 
     Raises:
@@ -46,13 +53,15 @@ def add_photos(gallery: Path | None, name: str, photos: Sequence[Path], *, form:
     files, notes = expand_photos(photos)
     if not files:
         raise UsageError("; ".join(notes) + "; give picture files or a folder of them")
-    with _opened(gallery, create="if_missing") as people:
+    with _opened(gallery, create="if_missing", flags=flags) as people:
         steps = ((name, result) for result in people.iter_add(name, files))
         done, ended = _followed(steps, total=len(files), title="adding photos")
         return _report(people, done, notes=notes, refused=(), ended=ended, form=form)
 
 
-def import_people(gallery: Path | None, folder: Path, *, form: Form) -> int:
+def import_people(
+    gallery: Path | None, folder: Path, *, form: Form, flags: Mapping[str, Any] | None = None
+) -> int:
     """Import a folder and report; returns the exit status.
 
     Raises:
@@ -65,7 +74,7 @@ def import_people(gallery: Path | None, folder: Path, *, form: Form) -> int:
     else:
         plan = plan_import(folder)
         total = plan.photos
-    with _opened(gallery, create="if_missing") as people:
+    with _opened(gallery, create="if_missing", flags=flags) as people:
         steps = people.iter_restore(folder) if restoring else people.iter_import(plan)
         done, ended = _followed(steps, total=total, title="importing photos")
         return _report(people, done, notes=plan.notes, refused=plan.refused, ended=ended, form=form)
@@ -170,13 +179,16 @@ def export_gallery(gallery: Path | None, folder: Path) -> None:
     )
 
 
-def re_embed_gallery(gallery: Path | None) -> None:
+def re_embed_gallery(gallery: Path | None, *, flags: Mapping[str, Any] | None = None) -> None:
     """Embed all kept faces with the shipped model.
 
     Raises:
         UsageError: the gallery cannot be used.
     """
-    with _opened(gallery, create="never") as people, _bar("embedding faces", None) as advance:
+    with (
+        _opened(gallery, create="never", flags=flags) as people,
+        _bar("embedding faces", None) as advance,
+    ):
         before = people.model_id
         count = people.re_embed(progress=advance)
         after = people.model_id
@@ -187,8 +199,10 @@ def re_embed_gallery(gallery: Path | None) -> None:
 
 
 @contextmanager
-def _opened(gallery: Path | None, *, create: Create) -> Iterator[Gallery]:
-    settings = load_settings(environment=os.environ)
+def _opened(
+    gallery: Path | None, *, create: Create, flags: Mapping[str, Any] | None = None
+) -> Iterator[Gallery]:
+    settings = load_settings(environment=os.environ, flags=flags)
     reader = VisionReader(serving=settings.runtime.serving())
     with Gallery(gallery, create=create, reader=reader) as opened:
         yield opened

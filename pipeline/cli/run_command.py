@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .flags import EXAMPLES, Backend, Config, Gallery, MinFace
+from .devices import ALL, with_devices
+from .flags import EXAMPLES, Config, Gallery, MinFace
 
 RUN_EPILOG = (
     f"{EXAMPLES}\n\n"
@@ -78,7 +79,7 @@ EventsOf = Annotated[
         "--events-of",
         metavar="TYPES",
         help="Only these types of events: appeared, identified, updated, left, source_state; "
-        "e.g. left,identified. [all]",
+        "e.g. left,identified. \\[all]",
         rich_help_panel=FILES,
     ),
 ]
@@ -132,7 +133,7 @@ Show = Annotated[
 ]
 TransportFlag = Annotated[
     Transport | None,
-    typer.Option("--transport", help="How RTSP streams travel. [tcp]", rich_help_panel=LIVE),
+    typer.Option("--transport", help="How RTSP streams travel. \\[tcp]", rich_help_panel=LIVE),
 ]
 DetectEvery = Annotated[
     int | None,
@@ -147,6 +148,7 @@ Verbose = Annotated[
 ]
 
 
+@with_devices(*ALL)
 def run(
     sources: Sources = None,
     gallery: Gallery = None,
@@ -163,10 +165,11 @@ def run(
     transport: TransportFlag = None,
     detect_every: DetectEvery = None,
     min_face: MinFace = None,
-    backend: Backend = None,
     max_frames: MaxFrames = None,
     config: Config = None,
     verbose: Verbose = False,
+    *,
+    devices: dict[str, Any],
 ) -> None:
     """Watch videos, cameras or pictures and say who was seen, when, and how sure."""
     if show:
@@ -175,10 +178,9 @@ def run(
     from .outputs import Request
     from .run import run_sources
 
-    flags = {
+    flags = devices | {
         "tracking.detect_every": detect_every,
         "detector.min_face": min_face,
-        "runtime.backend": None if backend is None else backend.value,
         "runtime.max_frames": max_frames,
         "live.transport": None if transport is None else transport.value,
         "events.types": None if events_of is None else _types(events_of),
