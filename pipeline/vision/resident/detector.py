@@ -1,0 +1,299 @@
+"""The detector that stays on the device."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from facestream.engines.closing import Closing
+from facestream.engines.options import Serving
+from torch import Tensor
+
+from ...types import Faces, Floats, Image
+from ..cascade import Search
+from .align import align_faces
+from .capacity import Lengths, Planner
+from .cascade import FOUND_COLUMNS, Bounds, Found, Grid, search
+from .geometry import geometry
+from .networks import EngineNetworks
+from .recordings import Recordings
+from .table import summed
+from .transfer import Transfer
+
+# Kept for so many sizes of picture, the least recently used going first.
+_SIZES = 16
+
+# What a picture takes on the device while it is searched, in bytes for each of its pixels (its
+# table, twice) and for each pixel of its levels (sampled, and P-Net's first maps).
+_PIXEL_BYTES = 32
+_LEVEL_BYTES = 200
+
+# What a candidate takes: 24 neighbours and their boxes.
+_CELL_BYTES = 2048
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Pictures that are searched alike."""
+
+    height: int
+    width: int
+    min_face: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a detector did: batches searched, and how many of them again with longer lists."""
+
+    batches: int = 0
+    repeated: int = 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch under way: its frames on the device, and what is copied back."""
+
+    size: Size
+    lengths: Lengths
+    frames: Tensor
+    faces: Tensor
+    needed: Tensor
+    done: torch.cuda.Event | None
+
+
+class ResidentDetector(Closing):
+    """MTCNN in exact mode without leaving the device. May be used from several threads.
+
+    Pictures of one size are searched together; the host waits once a batch, for the results, and
+    puts the next batch on the device before it waits for the last.
+
+    Args:
+        serving: what is to run the networks: a backend that takes tensors.
+        search: what to look for.
+        memory: how much of the device's memory a batch may take, in bytes, roughly; a picture
+            that takes more is searched alone.
+
+    Raises:
+        BackendUnavailable: the backend cannot serve here.
+        ModelError: a network's file is missing or damaged.
+    """
+
+    def __init__(self, serving: Serving, search: Search, *, memory: int = 2 << 30) -> None:
+        self._search = search
+        self._bounds = Bounds.of(search.thresholds)
+        self._memory = memory
+        self._networks = EngineNetworks(serving)
+        self._device = self._networks.device
+        self._transfer = Transfer(self._device)
+        self._grids: OrderedDict[Size, Grid | None] = OrderedDict()
+        self._planners: OrderedDict[tuple[Size, int], Planner] = OrderedDict()
+        self._recordings = Recordings(self._device)
+        self._lock = threading.RLock()
+        self.counts = Counts()
+
+    @property
+    def backend(self) -> str:
+        """Backend that serves."""
+        return self._networks.backend
+
+    @property
+    def device(self) -> str:
+        """Device it runs on, e.g. ``cuda:0``."""
+        return str(self._device)
+
+    def detect_batch(
+        self, images: Sequence[Image], min_faces: Sequence[int] | None = None
+    ) -> list[Faces]:
+        """The faces of each picture, by descending score.
+
+        Args:
+            images: H×W×3 BGR uint8 each, of any sizes.
+            min_faces: smallest faces to find in each; None: as the detector was made.
+        """
+        return [faces for faces, _ in self._detect(images, min_faces, None)]
+
+    def detect_and_align(
+        self, images: Sequence[Image], *, size: int = 112, margin: int = 0
+    ) -> list[tuple[Faces, Image]]:
+        """The faces of each picture and, N×S×S×3 uint8, their crops; see ``align_faces``."""
+        return self._detect(images, None, (size, margin))
+
+    def detect_tensor(self, frames: Tensor) -> list[Faces]:
+        """The faces of frames that are on the device already, B×H×W×3 uint8.
+
+        What fills them must be on the current stream.
+        """
+        height, width = frames.shape[1:3]
+        size = Size(height, width, self._search.min_face)
+        self._transfer.lend(frames)
+        with self._lock, self._transfer.working():
+            parts = [
+                self._launch(size, frames[rows.start : rows.stop])
+                for rows in self._parts(size, len(frames))
+            ]
+            found = [faces for part in parts for faces in self._collect(part)]
+        return found or [_no_faces() for _ in range(len(frames))]
+
+    def close(self) -> None:
+        """Free the networks and what is kept on the device."""
+        with self._lock:
+            self._recordings.close()
+            self._grids.clear()
+            self._planners.clear()
+            self._networks.close()
+
+    def _detect(
+        self,
+        images: Sequence[Image],
+        min_faces: Sequence[int] | None,
+        crop: tuple[int, int] | None,
+    ) -> list[tuple[Faces, Image]]:
+        """Faces and, where a size and a margin are given, crops of each picture."""
+        least = [self._search.min_face] * len(images) if min_faces is None else min_faces
+        groups: dict[Size, list[int]] = {}
+        for index, (image, min_face) in enumerate(zip(images, least, strict=True)):
+            groups.setdefault(Size(image.shape[0], image.shape[1], min_face), []).append(index)
+        results = [_nothing(crop) for _ in images]
+        with self._lock, self._transfer.working():
+            parts = (
+                (members[rows.start : rows.stop], size)
+                for size, members in groups.items()
+                for rows in self._parts(size, len(members))
+            )
+            launched = ((members, self._upload(size, members, images)) for members, size in parts)
+            # One part ahead: the host fills the next one's frames while the device searches.
+            for members, batch in _ahead(launched):
+                found = self._collect(batch)
+                crops = [_nothing(crop)[1]] * len(found)
+                if crop is not None:
+                    crops = self._align(batch.frames, found, crop)
+                for index, pair in zip(members, zip(found, crops, strict=True), strict=True):
+                    results[index] = pair
+        return results
+
+    def _upload(self, size: Size, members: list[int], images: Sequence[Image]) -> _Batch:
+        """Frames to the device, and their search."""
+        return self._launch(size, self._transfer.upload([images[index] for index in members]))
+
+    def _launch(self, size: Size, frames: Tensor) -> _Batch:
+        """Put a search on the stream; nothing here waits for the device."""
+        grid = self._grid(size)
+        assert grid is not None  # _parts gives none of such a size
+        lengths = self._planner(size, len(frames)).lengths
+
+        def launch(frames: Tensor) -> Found:
+            return search(frames, grid, self._networks, self._bounds, lengths)
+
+        found = self._recordings.run((size, len(frames), lengths), launch, frames)
+        faces, needed = (self._transfer.to_host(tensor) for tensor in found)
+        return _Batch(size, lengths, frames, faces, needed, self._transfer.mark())
+
+    def _collect(self, batch: _Batch) -> list[Faces]:
+        """Wait for a batch; search it again where its lists were too short."""
+        count = len(batch.frames)
+        self.counts = replace(self.counts, batches=self.counts.batches + 1)
+        while True:
+            if batch.done is not None:
+                batch.done.synchronize()
+            needed = Lengths._make(batch.needed.tolist())
+            self._planner(batch.size, count).learn(needed)
+            if batch.lengths.hold(needed):
+                return _faces(batch.faces.numpy(), count)
+            self.counts = replace(self.counts, repeated=self.counts.repeated + 1)
+            if count > 1 and needed.cells * _CELL_BYTES > self._memory:
+                singles = (self._launch(batch.size, frame[None]) for frame in batch.frames)
+                return [faces for single in singles for faces in self._collect(single)]
+            batch = self._launch(batch.size, batch.frames)
+
+    def _align(self, frames: Tensor, found: list[Faces], crop: tuple[int, int]) -> list[Image]:
+        """The crops of the faces that were found in frames on the device."""
+        size, margin = crop
+        total = [len(faces) for faces in found]
+        owners = torch.from_numpy(np.repeat(np.arange(len(found)), total))
+        landmarks = torch.from_numpy(np.concatenate([faces.landmarks for faces in found]))
+        owners, landmarks = map(self._transfer.to_device, (owners, landmarks))
+        crops = align_faces(summed(frames), owners, landmarks, size=size, margin=margin)
+        host, done = self._transfer.to_host(crops), self._transfer.mark()
+        if done is not None:
+            done.synchronize()
+        return np.split(host.numpy(), np.cumsum(total)[:-1])
+
+    def _parts(self, size: Size, count: int) -> Iterator[range]:
+        """Pictures in batches of 1, 2, 4, …: few numbers, each of which may be recorded."""
+        grid = self._grid(size)
+        if grid is None:
+            return
+        bytes_each = size.height * size.width * _PIXEL_BYTES + grid.geometry.pixels * _LEVEL_BYTES
+        most = max(self._memory // bytes_each, 1)
+        start = 0
+        while start < count:
+            part = 1 << (min(count - start, most).bit_length() - 1)
+            yield range(start, start + part)
+            start += part
+
+    def _grid(self, size: Size) -> Grid | None:
+        """The tables of a size; None where it is smaller than a face."""
+
+        def make() -> Grid | None:
+            found = geometry(
+                size.height, size.width, min_face=size.min_face, factor=self._search.factor
+            )
+            return None if found is None else Grid(found, self._device)
+
+        return _kept(self._grids, size, make, _SIZES)
+
+    def _planner(self, size: Size, count: int) -> Planner:
+        return _kept(self._planners, (size, count), lambda: Planner(count), 8 * _SIZES)
+
+
+def _ahead(batches: Iterator[tuple[list[int], _Batch]]) -> Iterator[tuple[list[int], _Batch]]:
+    """The same, each taken one before it is given."""
+    before: tuple[list[int], _Batch] | None = None
+    for batch in batches:
+        if before is not None:
+            yield before
+        before = batch
+    if before is not None:
+        yield before
+
+
+def _faces(found: Floats, count: int) -> list[Faces]:
+    """Rows of ``Found.faces``, in order of pictures, as the faces of each."""
+    found = found[found[:, 1] > 0]
+    bounds = np.searchsorted(found[:, 0], np.arange(1, count))
+    return [
+        Faces(boxes=part[:, 3:7].copy(), scores=part[:, 2].copy(), landmarks=_points(part))
+        for part in np.split(found, bounds)
+    ]
+
+
+def _points(part: Floats) -> Floats:
+    return part[:, 7:17].reshape(-1, 5, 2).copy()
+
+
+def _no_faces() -> Faces:
+    return _faces(np.zeros((0, FOUND_COLUMNS), np.float32), 1)[0]
+
+
+def _nothing(crop: tuple[int, int] | None) -> tuple[Faces, Image]:
+    """What is found in a picture that is smaller than a face."""
+    side = 0 if crop is None else crop[0] + 2 * crop[1]
+    return _no_faces(), np.zeros((0, side, side, 3), np.uint8)
+
+
+def _kept(store: OrderedDict[Key, Value], key: Key, make: Callable[[], Value], most: int) -> Value:
+    """A value that is made once and goes when ``most`` others were used since."""
+    if key not in store:
+        store[key] = make()
+        while len(store) > most:
+            store.popitem(last=False)
+    store.move_to_end(key)
+    return store[key]

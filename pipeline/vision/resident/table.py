@@ -1,0 +1,91 @@
+"""Area resampling on the device, from summed-area tables: ``sampling.AreaSampler`` in torch.
+
+A table is two cumulative sums in whole numbers, exact however they are added up; an average is
+four look-ups and two divisions in float32, those that torch's "area" interpolation makes. So
+levels and crops of any window come out to the bit as on the CPU, which neither matrix products
+(rounded in another order) nor ``adaptive_avg_pool2d`` (one window for a whole batch) would give
+for crops. One table serves all levels of the pyramid, all crops and the alignment.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def summed(frames: Tensor) -> Tensor:
+    """Summed-area tables of pictures.
+
+    Only differences of a table are used: they survive the overflow of its 32 bits.
+
+    Args:
+        frames: B×H×W×3 uint8.
+
+    Returns:
+        B×3×(H+1)×(W+1) int32.
+    """
+    planes = F.pad(frames.permute(0, 3, 1, 2), (1, 0, 1, 0))
+    return planes.cumsum(3, dtype=torch.int32).cumsum_(2)
+
+
+def levels(table: Tensor, corners: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
+    """All levels of all pictures, as B×3×P float32, 0..255; see ``Geometry``."""
+    flat = table.flatten(2)
+    sums = flat.index_select(2, corners[0])
+    sums -= flat.index_select(2, corners[1])
+    sums -= flat.index_select(2, corners[2])
+    sums += flat.index_select(2, corners[3])
+    return sums.float().div_(heights).div_(widths)
+
+
+def crops(table: Tensor, frames: Tensor, windows: Tensor, side: int) -> Tensor:
+    """Parts of pictures at one size, as N×3×side×side float32, 0..255.
+
+    Args:
+        table: of all pictures.
+        frames: N int64, the picture of each part.
+        windows: N×4 int64, x1, y1 and one past x2, y2, inside the picture and not empty.
+        side: height and width to bring them to.
+    """
+    left, right = _edges(windows[:, 0], windows[:, 2], side)
+    top, bottom = _edges(windows[:, 1], windows[:, 3], side)
+    sums = sums_between(
+        table, frames, (top[:, :, None], left[:, None, :]), (bottom[:, :, None], right[:, None, :])
+    )
+    heights = (bottom - top).float()[:, None, :, None]
+    widths = (right - left).float()[:, None, None, :]
+    return sums.float().div_(heights).div_(widths)
+
+
+def sums_between(
+    table: Tensor, frames: Tensor, first: tuple[Tensor, Tensor], last: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Sums of pixels in rectangles, as N×3×h×w int32.
+
+    Args:
+        table: of all pictures.
+        frames: N int64, the picture of each rectangle.
+        first: rows and columns where the rectangles begin, each broadcast to N×h×w.
+        last: one past where they end.
+    """
+    channels, height, width = table.shape[1:]
+    planes = frames[:, None] * channels + torch.arange(channels, device=table.device)
+    start = (planes * (height * width))[:, :, None, None]
+    # Rows first: they are few, and the sum with the columns is the large one.
+    above, below = ((row * width)[:, None] + start for row in (first[0], last[0]))
+    left, right = first[1][:, None], last[1][:, None]
+    sums = table.take(below + right)
+    sums -= table.take(above + right)
+    sums -= table.take(below + left)
+    sums += table.take(above + left)
+    return sums
+
+
+def _edges(start: Tensor, stop: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """First and one past the last of what each cell averages, N×cells; see ``cell_edges``."""
+    size = (stop - start)[:, None]
+    index = torch.arange(cells, device=start.device)
+    first = torch.div(index * size, cells, rounding_mode="floor")
+    last = torch.div((index + 1) * size + (cells - 1), cells, rounding_mode="floor")
+    return first + start[:, None], last + start[:, None]
