@@ -55,7 +55,7 @@ def slow_detector(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_camera_gets_its_share_and_frames_do_not_grow_old(
     cameras: list[tuple[str, str]], quick: Settings
 ) -> None:
-    settings = quick.with_values({"tracking.detect_every": 1})
+    settings = quick.with_values({"tracking.detect_every": 1, "tracking.search": "whole"})
     with LiveRun(cameras, settings=settings) as run:
         for name in RATES:
             run.seen.wait_frames(name)
