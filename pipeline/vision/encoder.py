@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from facestream.engines.base import Engine
 from facestream.engines.cards import MODELS, ModelCard, load_card, read_card, verify
 from facestream.engines.closing import Closing
 from facestream.engines.errors import ModelError
@@ -66,6 +67,11 @@ class Encoder(Closing):
     def backend(self) -> str:
         """Backend that serves."""
         return self._engine.backend
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """What runs it, by the network's name; what it says may change while it runs."""
+        return {self.card.name: self._engine}
 
     @property
     def precision(self) -> str:

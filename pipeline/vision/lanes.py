@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from facestream.engines.base import Engine
 from facestream.engines.options import Serving
 
 from .networks import Networks
@@ -68,6 +69,11 @@ class Lanes:
         self._pool: ThreadPoolExecutor | None = None
         if self.parts > 1:
             self._pool = ThreadPoolExecutor(self.parts, thread_name_prefix="mtcnn")
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """The engines by name, of one lane: all lanes have the same."""
+        return self._all[0].engines
 
     @contextmanager
     def lane(self) -> Iterator[Networks]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from facestream.engines.base import Engine
 from facestream.engines.closing import Closing
 from facestream.engines.options import Serving
 from facestream.engines.registry import choose_backend
@@ -61,6 +62,11 @@ class Mtcnn(Closing):
     def min_face(self) -> int:
         """Side of the smallest faces to find, in pixels."""
         return self._search.min_face
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """What runs its networks, by the network's name; what it says may change while it runs."""
+        return self._lanes.engines
 
     def detect(self, image: Image) -> Faces:
         """The faces of a picture, by descending score.

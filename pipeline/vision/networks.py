@@ -117,6 +117,15 @@ class Networks:
         """Backend that serves."""
         return self._pnet.backend
 
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """The engines by name; those that only screen are named so."""
+        found = {"mtcnn_pnet": self._pnet, "mtcnn_rnet": self._rnet, "mtcnn_onet": self._onet}
+        if self._pnet_screen is not None and self._rnet_screen is not None:
+            found["mtcnn_pnet_screen"] = self._pnet_screen
+            found["mtcnn_rnet_screen"] = self._rnet_screen
+        return found
+
     def _values(self, sheet: Floats, rows: Ints, columns: Ints, lack: NDArray[np.uint8]) -> Floats:
         """P-Net's values N×5 in float32 at these cells, from nothing but what they see.
 
