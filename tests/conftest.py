@@ -23,13 +23,58 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What a marker asks for must be there."""
+    if item.get_closest_marker("tensorrt"):
+        _need(_tensorrt_problem(runs=item.get_closest_marker("gpu") is not None))
+    elif item.get_closest_marker("gpu"):
+        _need(_driver_problem())
+
+
 @pytest.fixture(scope="session")
 def cuda() -> None:
     """A CUDA device; skips without one, or fails where REQUIRE_GPU=1 says there is one."""
-    import torch
+    _need(_driver_problem())
 
-    if torch.cuda.is_available():
+
+@pytest.fixture(scope="session")
+def torch_cuda() -> None:
+    """A CUDA device that torch can use; skips or fails as ``cuda`` does."""
+    from facestream.engines.errors import BackendUnavailable
+    from facestream.engines.torch import find_device
+
+    try:
+        find_device("cuda")
+    except BackendUnavailable as error:
+        _need(str(error))
+
+
+def _need(problem: str | None) -> None:
+    """Skip where something is missing; with REQUIRE_GPU=1 that is a failure."""
+    if problem is None:
         return
     if os.environ.get("REQUIRE_GPU") == "1":
-        pytest.fail("REQUIRE_GPU=1, but torch sees no CUDA device")
-    pytest.skip("needs a CUDA device, and torch sees none")
+        pytest.fail(f"REQUIRE_GPU=1, but {problem}", pytrace=False)
+    pytest.skip(problem)
+
+
+def _driver_problem() -> str | None:
+    from facestream.engines.devices import driver_report
+
+    return driver_report().problem
+
+
+def _tensorrt_problem(*, runs: bool) -> str | None:
+    """Why plans cannot be built here, or, for tests on a GPU, cannot be run."""
+    from facestream.engines.errors import BackendUnavailable
+    from facestream.engines.tensorrt.flavour import find_flavour
+    from facestream.engines.tensorrt.needs import check_needs
+
+    try:
+        if runs:
+            check_needs()
+        else:
+            find_flavour()
+    except BackendUnavailable as error:
+        return str(error)
+    return None

@@ -136,7 +136,7 @@ def test_bfloat16_keeps_the_direction_of_embeddings() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", NETWORKS)
-def test_torch_on_cuda(cuda: None, name: str) -> None:
+def test_torch_on_cuda(torch_cuda: None, name: str) -> None:
     path = model_path(name)
     with load_engine(path, backend="torch") as engine:
         assert engine.device.startswith("cuda")
