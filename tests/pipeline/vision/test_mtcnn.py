@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from facestream.engines.options import Serving
 from facestream.pipeline.types import Faces, Image
+from facestream.pipeline.vision import cascade
 from facestream.pipeline.vision.mtcnn import Mtcnn
 from facestream.pipeline.vision.networks import Networks
 from facestream.pipeline.vision.proposals import Cells, Level, log_odds, probability, pyramid
 from facestream.pipeline.vision.sampling import AreaSampler
+
+from tests.faces import portrait
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +201,16 @@ def test_each_picture_can_have_its_own_smallest_face(astronaut: Image) -> None:
             forty.detect_batch([astronaut] * 2, min_face=[20])
         with pytest.raises(ValueError, match="min_face must be at least 12 pixels, not 3"):
             forty.detect_batch([astronaut], min_face=3)
+
+
+def test_of_too_many_proposals_the_best_are_looked_at(
+    detector: Mtcnn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("skimage")
+    image = portrait()
+    whole = detector.detect(image)
+    assert len(whole) == 1
+    monkeypatch.setattr(cascade, "MOST_PROPOSALS", 3)
+    few = detector.detect(image)
+    assert "the best 3 are looked at" in caplog.text
+    np.testing.assert_allclose(few.boxes, whole.boxes, atol=4)
