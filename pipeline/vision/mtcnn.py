@@ -2,26 +2,30 @@
 
 One cascade with facenet-pytorch's published weights and resampling, and one result: its
 detections. ``exact`` computes everything in float32. ``fast`` leaves out, after a quick look in
-bfloat16 where the CPU has it, what float32 would drop (see ``networks``).
+bfloat16 where the CPU has it, what float32 would drop (see ``networks``). On a CUDA device the
+whole search runs there through torch, exact in either mode (see ``resident``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from facestream.engines.base import Engine
 from facestream.engines.closing import Closing
 from facestream.engines.options import Serving
-from facestream.engines.registry import choose_backend
+from facestream.engines.registry import BackendChoice, candidates, choose_backend
 
 from ..types import Faces, Image
 from .cascade import Search, find_faces
 from .lanes import Lanes, alone
 from .networks import Networks
+from .requests import MinFaces, check_image, make_search, searches
 from .sampling import AreaSampler
+
+if TYPE_CHECKING:
+    from .resident.detector import ResidentDetector
 
 Mode = Literal["fast", "exact"]
 
@@ -51,12 +55,19 @@ class Mtcnn(Closing):
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         serving: Serving = Serving(),
     ) -> None:
-        self._search = _search(min_face, factor, thresholds)
+        self._search = make_search(min_face, factor, thresholds)
         if mode not in ("fast", "exact"):
             raise ValueError(f"mode must be 'fast' or 'exact', not {mode!r}")
         self.mode: Mode = mode
-        self.backend = choose_backend(serving.backend).name
-        self._lanes = Lanes(replace(serving, backend=self.backend), screen=mode == "fast")
+        choice = _choose(serving)
+        self.backend = choice.name
+        serving = replace(serving, backend=choice.name, device=choice.device)
+        self._lanes: Lanes | None = None
+        self._resident: ResidentDetector | None = None
+        if choice.name == "torch" and choice.device == "cuda":
+            self._resident = _on_device(self._search, serving)
+        else:
+            self._lanes = Lanes(serving, screen=mode == "fast")
 
     @property
     def min_face(self) -> int:
@@ -66,7 +77,9 @@ class Mtcnn(Closing):
     @property
     def engines(self) -> dict[str, Engine]:
         """What runs its networks, by the network's name; what it says may change while it runs."""
-        return self._lanes.engines
+        if self._resident is not None:
+            return self._resident.engines
+        return self._own_lanes.engines
 
     def detect(self, image: Image) -> Faces:
         """The faces of a picture, by descending score.
@@ -80,12 +93,9 @@ class Mtcnn(Closing):
         Raises:
             ValueError: the image is not H×W×3 uint8.
         """
-        _check(image)
-        return find_faces(AreaSampler(image), self._search, self._lanes)
+        return self.detect_batch([image])[0]
 
-    def detect_batch(
-        self, images: Sequence[Image], *, min_face: int | Sequence[int | None] | None = None
-    ) -> list[Faces]:
+    def detect_batch(self, images: Sequence[Image], *, min_face: MinFaces = None) -> list[Faces]:
         """The faces of each picture, several pictures at a time; see ``detect``.
 
         Args:
@@ -97,28 +107,27 @@ class Mtcnn(Closing):
             ValueError: an image is not H×W×3 uint8, a ``min_face`` is below 12, or there are
                 more or fewer of them than images.
         """
+        if self._resident is not None:
+            return self._resident.detect_batch(images, min_face=min_face)
         for image in images:
-            _check(image)
-        jobs = list(zip(images, self._searches(min_face, len(images)), strict=True))
+            check_image(image)
+        jobs = list(zip(images, searches(self._search, min_face, len(images)), strict=True))
         if len(jobs) == 1:
             image, search = jobs[0]
-            return [find_faces(AreaSampler(image), search, self._lanes)]
-        return self._lanes.each(_detect_alone, jobs)
+            return [find_faces(AreaSampler(image), search, self._own_lanes)]
+        return self._own_lanes.each(_detect_alone, jobs)
 
     def close(self) -> None:
         """Free the networks."""
-        self._lanes.close()
+        if self._resident is not None:
+            self._resident.close()
+        if self._lanes is not None:
+            self._lanes.close()
 
-    def _searches(self, min_face: int | Sequence[int | None] | None, count: int) -> list[Search]:
-        sizes = [min_face] * count if min_face is None or isinstance(min_face, int) else min_face
-        if len(sizes) != count:
-            raise ValueError(f"min_face has {len(sizes)} sizes for {count} images")
-        return [
-            self._search
-            if size is None
-            else _search(size, self._search.factor, self._search.thresholds)
-            for size in sizes
-        ]
+    @property
+    def _own_lanes(self) -> Lanes:
+        assert self._lanes is not None  # there where the resident detector is not
+        return self._lanes
 
 
 def _detect_alone(networks: Networks, job: tuple[Image, Search]) -> Faces:
@@ -126,21 +135,26 @@ def _detect_alone(networks: Networks, job: tuple[Image, Search]) -> Faces:
     return find_faces(AreaSampler(image), search, alone(networks))
 
 
-def _search(min_face: int, factor: float, thresholds: tuple[float, float, float]) -> Search:
-    if min_face < 12:
-        raise ValueError(f"min_face must be at least 12 pixels, not {min_face}")
-    if not 0.1 <= factor <= 0.95:
-        raise ValueError(f"factor must be from 0.1 to 0.95, not {factor}")
-    if len(thresholds) != 3 or not all(0 < value < 1 for value in thresholds):
-        raise ValueError(f"thresholds must be three numbers between 0 and 1, not {thresholds}")
-    return Search(min_face, factor, thresholds)
+def _choose(serving: Serving) -> BackendChoice:
+    """What runs the search: ``auto`` passes over TensorRT, for which the search has no shapes.
+
+    P-Net meets every level of every size of picture, and a plan is built for a range of shapes.
+    """
+    choice = choose_backend(serving.backend, device=serving.device)
+    if serving.backend != "auto" or choice.name != "tensorrt":
+        return choice
+    for status in candidates(device=serving.device):
+        if status.usable and status.name != "tensorrt":
+            return BackendChoice(status.name, f"auto: {status.detail}", status.device)
+    return choice
 
 
-def _check(image: Image) -> None:
-    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
-        shape = getattr(image, "shape", type(image).__name__)
-        raise ValueError(f"image must be H×W×3, not {shape}; see vision.images.to_bgr")
-    if image.dtype != np.uint8:
-        raise ValueError(f"image must be uint8, not {image.dtype}; see vision.images.to_bgr")
-    if image.size == 0:
-        raise ValueError(f"image has no pixels: {image.shape}")
+def _on_device(search: Search, serving: Serving) -> ResidentDetector:
+    from .resident.detector import ResidentDetector  # torch is imported where it is wanted
+
+    return ResidentDetector(
+        min_face=search.min_face,
+        factor=search.factor,
+        thresholds=search.thresholds,
+        serving=serving,
+    )

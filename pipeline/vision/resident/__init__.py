@@ -1,5 +1,10 @@
 """MTCNN that stays on the device: from uploaded frames to boxes, with one copy back.
 
-Import ``detector`` from here only where torch is wanted: it is the one thing of ``pipeline`` that
-needs it.
+Importing this imports torch: ``vision.mtcnn`` does so only where torch serves on a CUDA device.
 """
+
+from __future__ import annotations
+
+from .detector import ResidentDetector
+
+__all__ = ["ResidentDetector"]

@@ -10,17 +10,20 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from facestream.engines.base import Engine
 from facestream.engines.closing import Closing
 from facestream.engines.options import Serving
 from torch import Tensor
 
-from ...types import Faces, Floats, Image
+from ...types import Faces, Image
 from ..cascade import Search
+from ..requests import MinFaces, check_image, make_search, searches
 from .align import align_faces
 from .capacity import Lengths, Planner
-from .cascade import FOUND_COLUMNS, Bounds, Found, Grid, search
+from .cascade import Bounds, Found, Grid, search
 from .geometry import geometry
 from .networks import EngineNetworks
+from .results import no_faces, nothing, split_faces
 from .recordings import Recordings
 from .table import summed
 from .transfer import Transfer
@@ -76,19 +79,30 @@ class ResidentDetector(Closing):
     puts the next batch on the device before it waits for the last.
 
     Args:
+        min_face: side of the smallest faces to find, in pixels, at least 12.
+        factor: from one size of face to the next in the search, 0.1 to 0.95.
+        thresholds: probabilities that P-, R- and O-Net must give a face.
         serving: what is to run the networks: a backend that takes tensors.
-        search: what to look for.
         memory: how much of the device's memory a batch may take, in bytes, roughly; a picture
             that takes more is searched alone.
 
     Raises:
+        ValueError: an argument is out of its range.
         BackendUnavailable: the backend cannot serve here.
         ModelError: a network's file is missing or damaged.
     """
 
-    def __init__(self, serving: Serving, search: Search, *, memory: int = 2 << 30) -> None:
-        self._search = search
-        self._bounds = Bounds.of(search.thresholds)
+    def __init__(
+        self,
+        *,
+        min_face: int = 40,
+        factor: float = 0.709,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+        serving: Serving = Serving(backend="torch"),
+        memory: int = 2 << 30,
+    ) -> None:
+        self._search = make_search(min_face, factor, thresholds)
+        self._bounds = Bounds.of(thresholds)
         self._memory = memory
         self._networks = EngineNetworks(serving)
         self._device = self._networks.device
@@ -109,22 +123,41 @@ class ResidentDetector(Closing):
         """Device it runs on, e.g. ``cuda:0``."""
         return str(self._device)
 
-    def detect_batch(
-        self, images: Sequence[Image], min_faces: Sequence[int] | None = None
-    ) -> list[Faces]:
+    @property
+    def min_face(self) -> int:
+        """Side of the smallest faces to find, in pixels."""
+        return self._search.min_face
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """What runs the networks, by the network's name."""
+        return self._networks.engines
+
+    def detect(self, image: Image) -> Faces:
+        """The faces of a picture; see ``detect_batch``."""
+        return self.detect_batch([image])[0]
+
+    def detect_batch(self, images: Sequence[Image], *, min_face: MinFaces = None) -> list[Faces]:
         """The faces of each picture, by descending score.
 
         Args:
             images: H×W×3 BGR uint8 each, of any sizes.
-            min_faces: smallest faces to find in each; None: as the detector was made.
+            min_face: smallest faces to find in all of them, or in each; None: as the detector
+                was made.
+
+        Raises:
+            ValueError: an image is not H×W×3 uint8, a ``min_face`` is below 12, or there are
+                more or fewer of them than images.
         """
-        return [faces for faces, _ in self._detect(images, min_faces, None)]
+        wanted = searches(self._search, min_face, len(images))
+        return [faces for faces, _ in self._detect(images, wanted, None)]
 
     def detect_and_align(
         self, images: Sequence[Image], *, size: int = 112, margin: int = 0
     ) -> list[tuple[Faces, Image]]:
         """The faces of each picture and, N×S×S×3 uint8, their crops; see ``align_faces``."""
-        return self._detect(images, None, (size, margin))
+        wanted = [self._search] * len(images)
+        return self._detect(images, wanted, (size, margin))
 
     def detect_tensor(self, frames: Tensor) -> list[Faces]:
         """The faces of frames that are on the device already, B×H×W×3 uint8.
@@ -140,7 +173,7 @@ class ResidentDetector(Closing):
                 for rows in self._parts(size, len(frames))
             ]
             found = [faces for part in parts for faces in self._collect(part)]
-        return found or [_no_faces() for _ in range(len(frames))]
+        return found or [no_faces() for _ in range(len(frames))]
 
     def close(self) -> None:
         """Free the networks and what is kept on the device."""
@@ -153,15 +186,15 @@ class ResidentDetector(Closing):
     def _detect(
         self,
         images: Sequence[Image],
-        min_faces: Sequence[int] | None,
+        wanted: Sequence[Search],
         crop: tuple[int, int] | None,
     ) -> list[tuple[Faces, Image]]:
         """Faces and, where a size and a margin are given, crops of each picture."""
-        least = [self._search.min_face] * len(images) if min_faces is None else min_faces
         groups: dict[Size, list[int]] = {}
-        for index, (image, min_face) in enumerate(zip(images, least, strict=True)):
-            groups.setdefault(Size(image.shape[0], image.shape[1], min_face), []).append(index)
-        results = [_nothing(crop) for _ in images]
+        for index, (image, job) in enumerate(zip(images, wanted, strict=True)):
+            check_image(image)
+            groups.setdefault(Size(image.shape[0], image.shape[1], job.min_face), []).append(index)
+        results = [nothing(crop) for _ in images]
         with self._lock, self._transfer.working():
             parts = (
                 (members[rows.start : rows.stop], size)
@@ -172,7 +205,7 @@ class ResidentDetector(Closing):
             # One part ahead: the host fills the next one's frames while the device searches.
             for members, batch in _ahead(launched):
                 found = self._collect(batch)
-                crops = [_nothing(crop)[1]] * len(found)
+                crops = [nothing(crop)[1]] * len(found)
                 if crop is not None:
                     crops = self._align(batch.frames, found, crop)
                 for index, pair in zip(members, zip(found, crops, strict=True), strict=True):
@@ -206,7 +239,7 @@ class ResidentDetector(Closing):
             needed = Lengths._make(batch.needed.tolist())
             self._planner(batch.size, count).learn(needed)
             if batch.lengths.hold(needed):
-                return _faces(batch.faces.numpy(), count)
+                return split_faces(batch.faces.numpy(), count)
             self.counts = replace(self.counts, repeated=self.counts.repeated + 1)
             if count > 1 and needed.cells * _CELL_BYTES > self._memory:
                 singles = (self._launch(batch.size, frame[None]) for frame in batch.frames)
@@ -263,30 +296,6 @@ def _ahead(batches: Iterator[tuple[list[int], _Batch]]) -> Iterator[tuple[list[i
         before = batch
     if before is not None:
         yield before
-
-
-def _faces(found: Floats, count: int) -> list[Faces]:
-    """Rows of ``Found.faces``, in order of pictures, as the faces of each."""
-    found = found[found[:, 1] > 0]
-    bounds = np.searchsorted(found[:, 0], np.arange(1, count))
-    return [
-        Faces(boxes=part[:, 3:7].copy(), scores=part[:, 2].copy(), landmarks=_points(part))
-        for part in np.split(found, bounds)
-    ]
-
-
-def _points(part: Floats) -> Floats:
-    return part[:, 7:17].reshape(-1, 5, 2).copy()
-
-
-def _no_faces() -> Faces:
-    return _faces(np.zeros((0, FOUND_COLUMNS), np.float32), 1)[0]
-
-
-def _nothing(crop: tuple[int, int] | None) -> tuple[Faces, Image]:
-    """What is found in a picture that is smaller than a face."""
-    side = 0 if crop is None else crop[0] + 2 * crop[1]
-    return _no_faces(), np.zeros((0, side, side, 3), np.uint8)
 
 
 def _kept(store: OrderedDict[Key, Value], key: Key, make: Callable[[], Value], most: int) -> Value:

@@ -45,7 +45,7 @@ class EngineNetworks(Closing):
         # networks``.
         options = EngineOptions(precision="float32", device=serving.device)
         serving = replace(serving, precision="float32")
-        self._engines: list[Engine] = []
+        self.engines: dict[str, Engine] = {}
         try:
             self._pnet = self._load("mtcnn_pnet", serving, options)
             self._rnet = self._load("mtcnn_rnet", serving, options)
@@ -54,7 +54,7 @@ class EngineNetworks(Closing):
             self.close()
             raise
         self.device = self._pnet.torch_device
-        self.backend = self._engines[0].backend
+        self.backend = self.engines["mtcnn_pnet"].backend
 
     def pnet(self, pictures: Tensor) -> Tensor:
         """Maps B×5×h×w of pictures B×3×H×W."""
@@ -70,12 +70,12 @@ class EngineNetworks(Closing):
 
     def close(self) -> None:
         """Free the networks."""
-        for engine in self._engines:
+        for engine in self.engines.values():
             engine.close()
 
     def _load(self, name: str, serving: Serving, options: EngineOptions) -> OnTensors:
         engine = serve(model_path(name), serving=serving, options=options)
-        self._engines.append(engine)
+        self.engines[name] = engine
         if not isinstance(engine, OnTensors):
             raise BackendUnavailable(
                 f"{name} on {engine.backend} does not take tensors of a device; use backend='torch'"
