@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from facestream.pipeline.bench.contenders import Task
-from facestream.pipeline.bench.runner import compare, machine
+from facestream.pipeline.bench.machine import describe as machine
+from facestream.pipeline.bench.runner import compare
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table

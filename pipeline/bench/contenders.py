@@ -17,6 +17,8 @@ import av
 import numpy as np
 
 from ..types import Image
+from .energy import Meters
+from .nvml import Nvml
 
 YUNET, SFACE = "face_detection_yunet_2023mar.onnx", "face_recognition_sface_2021dec.onnx"
 
@@ -33,6 +35,7 @@ class Task:
         looks: facestream's ``encoder.looks``.
         detect_every: search every N-th frame.
         asked_at: when the process was asked for, seconds since the epoch.
+        more: further files, looked at at the same time; ``max_frames`` holds for each.
     """
 
     video: Path
@@ -42,17 +45,41 @@ class Task:
     looks: str = "budget"
     detect_every: int = 1
     asked_at: float = 0.0
+    more: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What came of it: ``seconds`` for ``frames`` with ``faces`` found, after ``load_seconds``."""
+    """What came of it: ``seconds`` for ``frames`` with ``faces`` found, after ``load_seconds``.
+
+    Attributes:
+        joules: spent in these seconds, by counter (``energy``); empty without a counter.
+        gpu_memory_mb: held on the first GPU; None without one.
+    """
 
     frames: int
     faces: int
     seconds: float
     load_seconds: float
     detail: dict[str, Any] = field(default_factory=dict)
+    joules: dict[str, float] = field(default_factory=dict)
+    gpu_memory_mb: float | None = None
+
+
+class _Costs:
+    """What is spent beside time: energy from ``begin`` to ``take``, GPU memory from the start."""
+
+    def __init__(self) -> None:
+        self._meters, self._nvml = Meters(), Nvml()
+        self._memory, self._joules = self._nvml.used_memory_mb(), self._meters.read()
+
+    def begin(self) -> None:
+        self._joules = self._meters.read()
+
+    def take(self) -> dict[str, Any]:
+        now = self._nvml.used_memory_mb()
+        held = None if now is None or self._memory is None else now - self._memory
+        return {"joules": self._meters.since(self._joules), "gpu_memory_mb": held}
 
 
 def contenders() -> dict[str, Callable[[Task], Timing]]:
@@ -87,8 +114,23 @@ def frames_of(task: Task) -> Iterator[Image]:
 
 
 def searched_frames(task: Task) -> Iterator[Image | None]:
-    """Every frame is decoded; those that are not searched are None and never converted."""
-    with av.open(str(task.video)) as container:
+    """Every frame is decoded; those that are not searched are None and never converted.
+
+    Of several files in turn: a frame of each.
+    """
+    open_ones = [_frames(video, task) for video in (task.video, *task.more)]
+    while open_ones:
+        for frames in list(open_ones):
+            try:
+                image = next(frames)
+            except StopIteration:
+                open_ones.remove(frames)
+            else:
+                yield image
+
+
+def _frames(video: Path, task: Task) -> Iterator[Image | None]:
+    with av.open(str(video)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for number, frame in enumerate(container.decode(stream)):
@@ -114,11 +156,15 @@ def facestream(task: Task) -> Timing:
         }
     )
     start = time.perf_counter()
-    with Pipeline([task.video], settings=settings, frames="searched") as pipeline:
+    costs = _Costs()
+    videos = [task.video, *task.more]
+    with Pipeline(videos, settings=settings, frames="searched") as pipeline:
         pipeline.warm_up(next(frames_of(task)))
+        costs.begin()
         loaded = time.perf_counter()
         report = pipeline.run()
         seconds = time.perf_counter() - loaded
+        spent = costs.take()
     detail = {
         "embedded": report.embedded,
         "stages": {name: stage.seconds for name, stage in report.stages.items()},
@@ -127,7 +173,7 @@ def facestream(task: Task) -> Timing:
         "first_result_seconds": report.first_result_seconds,
         "backends": report.backends,
     }
-    return Timing(report.frames, report.faces, seconds, loaded - start, detail)
+    return Timing(report.frames, report.faces, seconds, loaded - start, detail, **spent)
 
 
 def facestream_start(task: Task) -> Timing:
@@ -195,6 +241,8 @@ def facenet_pytorch(task: Task) -> Timing:
 
 
 def _timed(task: Task, look: Callable[[Image], int], load_seconds: float) -> Timing:
+    costs = _Costs()
     start = time.perf_counter()
     counts = [0 if image is None else look(image) for image in searched_frames(task)]
-    return Timing(len(counts), sum(counts), time.perf_counter() - start, load_seconds)
+    seconds = time.perf_counter() - start
+    return Timing(len(counts), sum(counts), seconds, load_seconds, **costs.take())

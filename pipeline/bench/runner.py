@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from .contenders import Task
+from .launch import python
+from .machine import describe
 
 Progress = Callable[[str], None]
+Run = dict[str, Any]
 
 
 class ContenderFailed(RuntimeError):
@@ -53,26 +51,42 @@ def compare(
     Raises:
         ContenderFailed: a contender's process failed.
     """
-    runs: list[dict[str, Any]] = []
-    for task in tasks:
-        for turn in range(rounds):
-            for name in names:
-                on_progress(f"{task.video.name}: {name}, round {turn + 1} of {rounds}")
-                limit = (frame_limits or {}).get(name)
-                own = task if limit is None else replace(task, max_frames=_least(task, limit))
-                runs.append({"round": turn, **measure(name, own)})
+    runs = [
+        run
+        for task in tasks
+        for run in in_turn(
+            names, task, rounds=rounds, frame_limits=frame_limits, on_progress=on_progress
+        )
+    ]
     starts = [measure("facestream-start", tasks[0])["seconds"] for _ in range(rounds)]
     return {
-        "machine": machine(),
+        "machine": describe(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "rounds": rounds,
         "start_to_first_result_seconds": statistics.median(starts),
-        "summary": [_summary(task, names, runs) for task in tasks],
+        "summary": [summary(task, names, runs) for task in tasks],
         "runs": runs,
     }
 
 
-def measure(name: str, task: Task) -> dict[str, Any]:
+def in_turn(
+    names: Sequence[str],
+    task: Task,
+    *,
+    rounds: int,
+    frame_limits: dict[str, int] | None = None,
+    on_progress: Progress = lambda text: None,
+) -> Iterator[Run]:
+    """The runs of one task as they are done; see ``compare``."""
+    for turn in range(rounds):
+        for name in names:
+            on_progress(f"{task.video.name}: {name}, round {turn + 1} of {rounds}")
+            limit = (frame_limits or {}).get(name)
+            own = task if limit is None else replace(task, max_frames=_least(task, limit))
+            yield {"round": turn, **measure(name, own)}
+
+
+def measure(name: str, task: Task) -> Run:
     """One contender over one video in a process of its own.
 
     Raises:
@@ -81,7 +95,7 @@ def measure(name: str, task: Task) -> dict[str, Any]:
     asked = replace(task, asked_at=time.time())
     request = json.dumps({"name": name, "task": asdict(asked)}, default=str)
     ran = subprocess.run(
-        [sys.executable, "-m", "facestream.pipeline.bench.worker"],
+        python("facestream.pipeline.bench.worker"),
         input=request,
         capture_output=True,
         text=True,
@@ -90,55 +104,16 @@ def measure(name: str, task: Task) -> dict[str, Any]:
     if ran.returncode != 0:
         lines = ran.stderr.strip().splitlines() or [f"exit status {ran.returncode}"]
         raise ContenderFailed(f"{name} on {task.video}: {lines[-1]}")
-    result: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    result: Run = json.loads(ran.stdout.splitlines()[-1])
     return result
-
-
-def machine() -> dict[str, Any]:
-    """Where this was measured, free of names and paths."""
-    cpu = platform.processor() or platform.machine()
-    features: list[str] = []
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        fields = dict(
-            line.split(":", 1) for line in info.read_text().splitlines() if line.count(":") >= 1
-        )
-        fields = {key.strip(): value.strip() for key, value in fields.items()}
-        cpu = fields.get("model name", cpu)
-        wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-        features = [flag for flag in wanted if flag in fields.get("flags", "").split()]
-    return {
-        "cpu": cpu,
-        "cpu_features": features,
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-    }
-
-
-_PACKAGES = (
-    "openvino",
-    "opencv-python-headless",
-    "av",
-    "numpy",
-    "faiss-cpu",
-    "torch",
-    "facenet-pytorch",
-)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _least(task: Task, limit: int) -> int:
     return limit if task.max_frames is None else min(task.max_frames, limit)
 
 
-def _summary(task: Task, names: Sequence[str], runs: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(task: Task, names: Sequence[str], runs: Sequence[Run]) -> dict[str, Any]:
+    """Medians over a video's runs, as many of each contender."""
     mine = [run for run in runs if run["video"] == task.video.name]
     by_name = {name: [run for run in mine if run["name"] == name] for name in names}
     reference = by_name[names[0]]

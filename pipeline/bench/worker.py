@@ -16,6 +16,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     wanted = dict(request["task"])
     wanted["video"] = Path(wanted["video"])
     wanted["zoo"] = None if wanted["zoo"] is None else Path(wanted["zoo"])
+    wanted["more"] = tuple(Path(video) for video in wanted.get("more", ()))
     task = Task(**wanted)
     timing = contenders()[request["name"]](task)
     return {
@@ -27,6 +28,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "fps": timing.frames / timing.seconds,
         "load_seconds": timing.load_seconds,
         "peak_memory_mb": peak_memory_bytes() / 2**20,
+        "gpu_memory_mb": timing.gpu_memory_mb,
+        "joules": timing.joules,
         "detail": timing.detail,
     }
 
