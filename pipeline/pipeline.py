@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,9 @@ from .networks import load_models
 from .reader import SourceState
 from .readers import Readers, Wanted, expanded
 from .report import Progress, Report
+from .running import Running, RunningMetrics
 from .sinks.base import Sink
-from .sources import SourceSpec
+from .sources import BY_CPU, Decoding, SourceOptions, SourceSpec, decide
 from .stage import Batching, run_stage
 from .stages.detect import DetectStage
 from .stages.recognise import RecogniseStage
@@ -122,8 +124,11 @@ class Pipeline(Closing):
             raise
 
     def _load(self, gallery: Gallery | str | Path | None) -> None:
-        """Load the networks and open the gallery."""
-        models = self._resources.enter_context(load_models(self.settings))
+        """Load the networks, try the decoders meanwhile, and open the gallery."""
+        with ThreadPoolExecutor(1) as pool:
+            deciding = pool.submit(self._decide)
+            models = self._resources.enter_context(load_models(self.settings))
+            self._decoding = deciding.result()
         self._detector, self.encoder = models.detector, models.encoder
         if isinstance(gallery, (str, Path)):
             gallery = self._resources.enter_context(Gallery(gallery, create="never"))
@@ -131,6 +136,19 @@ class Pipeline(Closing):
         if gallery is not None:
             gallery.require_model(self.encoder.model_id)
         self._matcher = open_matcher(gallery, self.encoder.card, self.settings.recognition)
+        self.running = Running(
+            {**self._detector.engines, **self.encoder.engines},
+            decoding=self._decoding,
+            serving=self.settings.runtime.serving(),
+        )
+        self._on_decoder = RunningMetrics(self.metrics, self.running).decoder
+
+    def _decide(self) -> Decoding | None:
+        """What is to decode; None where there is no video."""
+        if all(spec.kind == "images" for spec in self._specs):
+            return None
+        runtime = self.settings.runtime
+        return decide(runtime.decode, strict="strict" if runtime.strict_device else "lenient")
 
     def close(self) -> None:
         """Stop what runs and free the networks; may be repeated."""
@@ -194,6 +212,7 @@ class Pipeline(Closing):
             self.metrics,
             settings=self.settings,
             wanted=self._wanted,
+            options=SourceOptions(decoding=self._decoding or BY_CPU, on_decoder=self._on_decoder),
             on_state=lambda event: _slip(results, event),
         )
         self._states = [*readers.states, *self._missing]

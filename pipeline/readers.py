@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
@@ -17,7 +18,7 @@ from .inbox import Inbox
 from .live import LiveReader, is_live
 from .metrics import Metrics
 from .reader import Reader, SourceState
-from .sources import SourceOptions, SourceSpec, expand_sources
+from .sources import DEFAULTS, SourceOptions, SourceSpec, expand_sources
 from .supervisor import Supervisor
 from .types import Exposure, Frame
 
@@ -71,6 +72,7 @@ class Readers:
         metrics: counts the frames.
         settings: of the run; a camera's own settings are asked for by its name.
         wanted: which frames are delivered.
+        options: how sources are read; what the settings and ``wanted`` say is set here.
         on_state: gets each change of a live source's state, in that source's thread.
     """
 
@@ -82,6 +84,7 @@ class Readers:
         *,
         settings: Settings,
         wanted: Wanted,
+        options: SourceOptions = DEFAULTS,
         on_state: Callable[[SourceStateEvent], None],
     ) -> None:
         self._inbox = inbox
@@ -95,7 +98,7 @@ class Readers:
                 inbox,
                 metrics,
                 lane_frames=settings.runtime.inbox_frames,
-                options=_options(settings, wanted),
+                options=_options(settings, wanted, options),
             )
             self._readers["read"] = reader
             by_spec.update(zip(map(id, files), reader.states, strict=True))
@@ -107,7 +110,7 @@ class Readers:
                 spec,
                 inbox,
                 metrics,
-                options=_options(own, wanted),
+                options=_options(own, wanted, options),
                 live=own.live,
                 on_state=on_state,
                 schedule=None if camera is None else camera.times,
@@ -140,9 +143,10 @@ class Readers:
                 self._inbox.seal()
 
 
-def _options(settings: Settings, wanted: Wanted) -> SourceOptions:
+def _options(settings: Settings, wanted: Wanted, options: SourceOptions) -> SourceOptions:
     # The time-outs and the transport of live sources are added by their reader.
-    return SourceOptions(
+    return replace(
+        options,
         max_frames=settings.runtime.max_frames,
         every=settings.tracking.detect_every if wanted == "searched" else 1,
     )

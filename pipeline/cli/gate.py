@@ -8,7 +8,7 @@ import sys
 import traceback
 
 import typer
-from facestream.engines.errors import EngineError
+from facestream.engines.errors import BackendUnavailable, EngineError, ParityRefused
 
 from ..errors import FacestreamError, UsageError
 from .console import logging_restored
@@ -26,9 +26,9 @@ _PARSER_ERRORS = tuple(
 def guarded(app: typer.Typer, arguments: list[str] | None) -> int:
     """Run the command line.
 
-    A mistake of the user is one line and status 2; a failing stage or engine is one line and
-    status 1, with the traceback under ``--debug``. Anything else is a bug and keeps its
-    traceback.
+    A mistake of the user, or asking for what cannot serve here, is one line and status 2; a
+    failing stage or engine is one line and status 1, with the traceback under ``--debug``.
+    Anything else is a bug and keeps its traceback.
     """
     with logging_restored():
         return _run(app, arguments)
@@ -40,7 +40,7 @@ def _run(app: typer.Typer, arguments: list[str] | None) -> int:
         sys.stdout.flush()
     except _PARSER_ERRORS as error:
         return _parser_error(error)
-    except UsageError as error:
+    except (UsageError, BackendUnavailable, ParityRefused) as error:
         return _complain(str(error), WRONG_USAGE)
     except (FacestreamError, EngineError) as error:
         return _complain(str(error), FAILED)

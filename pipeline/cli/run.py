@@ -63,6 +63,7 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
                 frames=outputs.needs,
             )
         )
+        log.info("%s", pipeline.running.line())
         if request.metrics is not None:
             stack.enter_context(_serve_metrics(pipeline, request.metrics))
         if outputs.show is not None:

@@ -105,6 +105,34 @@ SOURCE_RESTARTS = Family(
     "facestream_source_restarts_total", "counter", "Times a source was opened again.", ("source",)
 )
 
+# What runs where
+
+ENGINE_INFO = Family(
+    "facestream_engine_info",
+    "gauge",
+    "1 for what runs a network now, 0 for what ran it before.",
+    ("network", "backend", "device", "precision"),
+)
+INDEX_INFO = Family(
+    "facestream_index_info",
+    "gauge",
+    "1 for what searches the gallery now, 0 for what searched it before.",
+    ("kind", "device"),
+)
+DECODER_INFO = Family(
+    "facestream_decoder_info",
+    "gauge",
+    "1 for what decodes a source now, 0 for what decoded it before.",
+    ("source", "decoder"),
+)
+FALLBACKS = Family(
+    "facestream_fallbacks_total",
+    "counter",
+    "Times a part (networks, index, decode) ran elsewhere than it might have, by the class of "
+    "the reason.",
+    ("part", "reason"),
+)
+
 # Stages and queues
 
 STAGE_SECONDS = Family(

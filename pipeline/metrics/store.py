@@ -102,6 +102,7 @@ class Metrics:
         self._tallies: dict[tuple[Family, Labels], _Tally] = {}
         self._queues: list[Callable[[], QueueStats]] = []
         self._lanes: list[Callable[[], Sequence[LaneStats]]] = []
+        self._refreshing: list[Callable[[], None]] = []
         self._started = time.monotonic()
 
     def add(self, family: Family, amount: float = 1, /, **labels: str) -> None:
@@ -161,6 +162,11 @@ class Metrics:
         with self._lock:
             self._lanes.append(lanes)
 
+    def refresh_with(self, refresh: Callable[[], None]) -> None:
+        """Call this before each snapshot; it sets the values of what changes without a word."""
+        with self._lock:
+            self._refreshing.append(refresh)
+
     def queues(self) -> list[QueueStats]:
         """The watched queues, now."""
         with self._lock:
@@ -202,6 +208,10 @@ class Metrics:
 
     def snapshot(self) -> list[Sample]:
         """Every value, grouped by family."""
+        with self._lock:
+            refreshing = list(self._refreshing)
+        for refresh in refreshing:
+            refresh()
         with self._lock:
             samples = [
                 Sample(f, labels, v)

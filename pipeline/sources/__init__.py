@@ -18,12 +18,14 @@ from .camera import CameraSource
 from .credentials import without_credentials
 from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand_sources
 from .file import FileSource
-from .hardware import Decode, DecodedBy, Decoding, FallbackReason, capability, decide
+from .hardware import BY_CPU, Decode, DecodedBy, Decoding, FallbackReason, capability, decide
 from .images import ImagesSource
 from .stdin import StdinSource
 from .url import UrlSource
 
 __all__ = [
+    "BY_CPU",
+    "DEFAULTS",
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "CameraSource",

@@ -1,0 +1,173 @@
+"""What is told of what runs: true now, also after an engine or a decoder was exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from facestream.engines.base import Engine
+from facestream.engines.devices import CudaDevice, DriverReport
+from facestream.engines.options import Serving
+from facestream.pipeline import running as running_module
+from facestream.pipeline.config import load_settings
+from facestream.pipeline.errors import SourceError
+from facestream.pipeline.metrics import (
+    DECODER_INFO,
+    ENGINE_INFO,
+    FALLBACKS,
+    INDEX_INFO,
+    Metrics,
+)
+from facestream.pipeline.metrics.families import Family
+from facestream.pipeline.pipeline import Pipeline
+from facestream.pipeline.running import Running, RunningMetrics
+from facestream.pipeline.sources import BY_CPU, Decoding
+
+from tests.media import make_clip
+
+GPU = CudaDevice(0, "NVIDIA GeForce RTX 3060", (8, 6), 12 << 30)
+
+
+@dataclass
+class Stand:
+    """As much of an engine as is asked here."""
+
+    backend: str = "openvino"
+    device: str = "CPU"
+    precision: str = "float32"
+
+
+def engines(**stands: Stand) -> dict[str, Engine]:
+    return cast("dict[str, Engine]", stands)
+
+
+@dataclass
+class Found:
+    kind: str = "flat"
+    device: str = "CPU"
+    reason: str = ""
+
+
+def told(metrics: Metrics, family: Family) -> dict[tuple[str, ...], float]:
+    return {
+        tuple(value for _, value in sample.labels): cast("float", sample.value)
+        for sample in metrics.snapshot()
+        if sample.family is family
+    }
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Says what the driver says."""
+
+    def says(report: DriverReport) -> None:
+        monkeypatch.setattr(running_module, "driver_report", lambda: report)
+
+    says(DriverReport(problem="no NVIDIA driver: libcuda.so.1 is not there"))
+    return says
+
+
+def test_one_line_says_what_runs_and_why(driver: Any) -> None:
+    line = Running(
+        engines(mtcnn_pnet=Stand(), mtcnn_rnet=Stand(), vae_encoder=Stand(precision="bfloat16")),
+        index=lambda: Found(reason="few photos"),
+        decoding=Decoding("cpu", "no hardware decoder"),
+    ).line()
+    assert line == (
+        "networks: openvino on CPU, detector float32, encoder bfloat16 (no NVIDIA driver: "
+        "libcuda.so.1 is not there); index: flat on CPU (few photos); "
+        "decode: cpu (no hardware decoder)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stands", "said"),
+    [
+        ({"vae_encoder": Stand()}, "networks: openvino on CPU, float32"),
+        (
+            {
+                "mtcnn_pnet": Stand("torch", "cuda:0", "float16"),
+                "vae_encoder": Stand("tensorrt", "cuda:0", "float16"),
+            },
+            "networks: torch on cuda:0, detector float16 and tensorrt on cuda:0, encoder float16",
+        ),
+        (
+            {"mtcnn_pnet": Stand(), "mtcnn_pnet_screen": Stand(precision="bfloat16")},
+            "networks: openvino on CPU, float32",
+        ),
+    ],
+)
+def test_what_runs_alike_is_told_once(driver: Any, stands: Mapping[str, Stand], said: str) -> None:
+    driver(DriverReport((GPU,), (13, 0)))
+    assert Running(engines(**stands)).line() == said
+
+
+def test_what_was_asked_for_needs_no_other_reason(driver: Any) -> None:
+    running = Running(engines(vae_encoder=Stand()), serving=Serving(backend="openvino"))
+    assert running.line() == "networks: openvino on CPU, float32 (asked for)"
+
+
+def test_metrics_follow_what_is_exchanged(driver: Any) -> None:
+    metrics, engine, index = Metrics(), Stand(), Found()
+    running = Running(engines(vae_encoder=engine), index=lambda: index)
+    keeper = RunningMetrics(metrics, running)
+    assert told(metrics, ENGINE_INFO) == {("vae_encoder", "openvino", "CPU", "float32"): 1}
+    assert told(metrics, INDEX_INFO) == {("flat", "CPU"): 1}
+    engine.backend, engine.device, engine.precision = "tensorrt", "cuda:0", "float16"
+    index.kind, index.device = "gpu", "cuda:0"
+    assert told(metrics, ENGINE_INFO) == {
+        ("vae_encoder", "openvino", "CPU", "float32"): 0,
+        ("vae_encoder", "tensorrt", "cuda:0", "float16"): 1,
+    }
+    assert told(metrics, INDEX_INFO) == {("flat", "CPU"): 0, ("gpu", "cuda:0"): 1}
+    keeper.decoder("door", "cuda", None)
+    keeper.decoder("door", "cpu", "failed")
+    keeper.decoder("door", "cuda", None)
+    assert told(metrics, DECODER_INFO) == {("door", "cpu"): 0, ("door", "cuda"): 1}
+    assert told(metrics, FALLBACKS) == {("decode", "failed"): 1}
+
+
+def test_a_gpu_that_goes_unused_is_counted(driver: Any) -> None:
+    driver(DriverReport((GPU,), (13, 0)))
+    stands = engines(vae_encoder=Stand())
+    for serving, decoding, counted in (
+        (Serving(), Decoding("cpu", "a driver hangs", fallback=True), {"networks", "decode"}),
+        (Serving(device="cpu"), BY_CPU, set()),
+        (Serving(backend="openvino"), None, set()),
+    ):
+        metrics = Metrics()
+        RunningMetrics(metrics, Running(stands, decoding=decoding, serving=serving))
+        assert {part for part, _ in told(metrics, FALLBACKS)} == counted
+
+
+def test_a_pipeline_tells_what_runs(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=6)
+    settings = load_settings(flags={"runtime.decode": "cpu", "runtime.device": "cpu"})
+    with Pipeline([clip], settings=settings) as pipeline:
+        assert "decode: cpu (asked for)" in pipeline.running.line()
+        pipeline.run()
+        networks = {labels[0] for labels in told(pipeline.metrics, ENGINE_INFO)}
+        assert networks >= {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet", "vae_encoder"}
+        assert told(pipeline.metrics, DECODER_INFO) == {(str(clip), "cpu"): 1}
+        assert told(pipeline.metrics, FALLBACKS) == {}
+
+
+def test_hardware_that_is_not_there_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=2)
+    settings = load_settings(flags={"runtime.decode": "vaapi"})
+    if Path("/dev/dri").exists():
+        pytest.skip("there is a VA-API device")
+    with pytest.raises(SourceError, match="--decode vaapi cannot serve"):
+        Pipeline([clip], settings=settings)
+
+
+def test_pictures_need_no_decoder(tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((40, 40, 3), np.uint8))
+    with Pipeline([tmp_path]) as pipeline:
+        assert "decode" not in pipeline.running.line()
