@@ -114,12 +114,14 @@ class LayeredIndex:
         state = self._state
         return state.bulk.live + state.tail.live
 
-    def adopt(self, ids: Ids, vectors: Vectors) -> None:
-        """Make these the bulk of an empty index without copying them; they must stay as they are.
+    def adopt(self, ids: Ids, vectors: Vectors, *, dead: NDArray[np.bool_] | None = None) -> None:
+        """Make these the bulk of an empty index without copying them.
 
         Args:
             ids: N, none twice and none negative.
-            vectors: N×D, finite; may be memory-mapped.
+            vectors: N×D, finite; may be memory-mapped. They stay as they are; one that becomes
+                zero is as good as removed.
+            dead: N; True for those that count as removed from the start.
 
         Raises:
             ValueError: the index is not empty, or the shapes do not fit.
@@ -129,7 +131,10 @@ class LayeredIndex:
         with self._lock:
             if len(self):
                 raise ValueError("only an empty index can adopt vectors")
-            self._state = replace(self._state, bulk=self._bulk(ids, vectors))
+            bulk = self._bulk(ids, vectors)
+            if dead is not None and dead.any():
+                bulk = bulk.without(np.flatnonzero(dead))
+            self._state = replace(self._state, bulk=bulk)
 
     def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Add vectors N×D with ids N; see ``Index.add``."""

@@ -195,6 +195,8 @@ class RowFile:
         """The file, open for writing, without its tag until all else is on the disk."""
         file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
+            if _Header.unpacked(os.pread(file, _PAGE, 0)) != self._header:
+                raise IndexFileError(f"'{self.path.name}' was changed by another process")
             os.pwrite(file, replace(self._header, tag="").packed(), 0)
             os.fsync(file)
             yield file
@@ -202,6 +204,8 @@ class RowFile:
             self._header = replace(self._header, tag=tag, count=count)
             os.pwrite(file, self._header.packed(), 0)
             os.fsync(file)
+        except ValueError as error:
+            raise IndexFileError(f"'{self.path.name}' cannot be changed: {error}") from error
         finally:
             os.close(file)
 
@@ -303,4 +307,4 @@ def _bytes(array: NDArray[np.generic]) -> memoryview:
     """The bytes of an array, not copied where it is contiguous."""
     if array.size == 0:
         return memoryview(b"")
-    return memoryview(np.ascontiguousarray(array)).cast("B")
+    return np.ascontiguousarray(array).data.cast("B")

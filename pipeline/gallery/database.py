@@ -22,6 +22,8 @@ from ..errors import GalleryCorrupt, GalleryError
 from .names import printable
 
 Create = Literal["if_missing", "never"]
+# ``none`` fails at once when another process is writing.
+Patience = Literal["usual", "none"]
 
 # "FSTG" in the file's header tells a gallery from any other SQLite file.
 APPLICATION_ID = 0x46535447
@@ -58,9 +60,9 @@ def open_database(path: Path, *, create: Create) -> Engine:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def writing(engine: Engine, *, patience: Patience = "usual") -> Iterator[Connection]:
     """A transaction that has the write lock from its start, so that it cannot deadlock."""
-    connect = engine.connect().execution_options(facestream_write=True)
+    connect = engine.connect().execution_options(facestream_write=patience)
     with connect as connection, connection.begin():
         yield connection
 
@@ -150,7 +152,9 @@ def _engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        write = connection.get_execution_options().get("facestream_write", False)
+        write: Patience | None = connection.get_execution_options().get("facestream_write")
+        seconds = 0.0 if write == "none" else BUSY_SECONDS
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine

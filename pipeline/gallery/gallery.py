@@ -13,11 +13,13 @@ from ..errors import GalleryError
 from ..types import Floats, Image
 from ..vision.cohort import Cohort
 from . import enrol, reembed, transfer
+from .changes import Head
 from .database import Create
 from .decision import Matches
 from .enrol import ImportPlan, ImportReport, plan_import
 from .faces import expand_photos
-from .index import TemplateIndex
+from .index import USUAL, IndexInfo, Searching, TemplateIndex
+from .loading import load_index
 from .names import printable
 from .reader import FaceReader, VisionReader
 from .records import Person, Photo, PhotoResult
@@ -34,6 +36,7 @@ class Gallery(Closing):
         path: the file; None is ``default_gallery_path()``.
         create: ``if_missing`` makes a new gallery, ``never`` refuses.
         reader: finds and embeds faces; None loads the shipped networks when they are needed.
+        searching: what is to search it, and whether anything else may.
 
     Raises:
         GalleryCorrupt: the file is not a gallery, or is damaged.
@@ -46,14 +49,16 @@ class Gallery(Closing):
         *,
         create: Create = "if_missing",
         reader: FaceReader | None = None,
+        searching: Searching = USUAL,
     ) -> None:
         self.path = (default_gallery_path() if path is None else Path(path)).expanduser().absolute()
         if path is None and create == "if_missing":
             _make_folder(self.path.parent)
         self._store = Store(self.path, create=create)
         self._reader: FaceReader = VisionReader() if reader is None else reader
+        self._searching = searching
         self._index: TemplateIndex | None = None
-        self._generation = -1  # of the file, when the index was built
+        self._head = Head(-1, "")  # the file's state in the index
         self._seen = 0  # of this object's changes
         self._lock = threading.Lock()
 
@@ -228,8 +233,8 @@ class Gallery(Closing):
     def search(self, mu: Floats, k: int = 5, *, cohort: Cohort | None = None) -> Matches:
         """The k most similar people of each face, from memory.
 
-        The index is built at the first search, and again after changes made by this object;
-        ``refresh`` picks up those of other processes.
+        The index is loaded at the first search, and brought up to date after changes made by
+        this object; ``refresh`` picks up those of other processes.
 
         Args:
             mu: N×D embeddings of the gallery's model (see ``require_model``).
@@ -238,12 +243,18 @@ class Gallery(Closing):
 
         Raises:
             ValueError: the shape does not fit.
+            BackendUnavailable: what is to search cannot serve here.
+            InferenceError: it failed.
         """
         return self._current().search(mu, k, cohort=cohort)
 
     def templates(self) -> int:
         """How many photos a face is compared with by ``search``."""
         return len(self._current())
+
+    def index_info(self) -> IndexInfo:
+        """What really searches."""
+        return self._current().info
 
     def _current(self) -> TemplateIndex:
         index = self._index
@@ -255,20 +266,38 @@ class Gallery(Closing):
         return index
 
     def refresh(self) -> bool:
-        """Build the index anew if the gallery changed, here or in another process.
+        """Bring the index up to date if the gallery changed, here or in another process.
+
+        A few changes cost milliseconds, whatever the gallery's size; searches go on meanwhile.
 
         Returns:
             True when it did.
+
+        Raises:
+            BackendUnavailable: what is to search cannot serve here.
         """
         with self._lock:
             # Before the file is read: a change in between is seen at the next search.
-            self._seen = self._store.changes
-            if self._index is not None and self._store.generation() == self._generation:
-                return False
-            snapshot = self._store.snapshot()
-            self._index = TemplateIndex(snapshot)
-            self._generation = snapshot.generation
-            return True
+            seen = self._store.changes
+            head = self._store.head()
+            if self._index is None or head != self._head:
+                self._head = self._updated()
+                self._seen = seen
+                return True
+            self._seen = seen
+            return False
+
+    def _updated(self) -> Head:
+        """Make or update the index; returns the state it has then."""
+        index = self._index
+        if index is not None:
+            delta = self._store.delta(
+                since=self._head, after=index.last_photo, model_id=index.model_id
+            )
+            if delta is not None and index.update(delta):
+                return delta.added.head
+        self._index, head = load_index(self._store, self._searching)
+        return head
 
 
 def _make_folder(folder: Path) -> None:

@@ -6,50 +6,163 @@ Each photo is a template of its own; a person is as similar as the most similar 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from facestream.engines.base import Index
-from facestream.engines.index import open_index
+from facestream.engines.index import IndexKind, LayeredIndex, open_index
 from numpy.typing import NDArray
 
 from ..types import Floats
 from ..vision.cohort import Cohort
+from .changes import Head
 from .decision import Matches
-from .store import Snapshot
+from .templates import Delta, Templates
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Searching:
+    """How a gallery is to be searched.
+
+    Attributes:
+        kind: see ``open_index``.
+        strictness: ``strict``: with ``auto``, an error rather than leaving a GPU unused.
+    """
+
+    kind: IndexKind = "auto"
+    strictness: Literal["fallback", "strict"] = "fallback"
+
+
+USUAL = Searching()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """What really searches.
+
+    Attributes:
+        kind: ``flat``, ``hnsw``, ``ivfpq``, ``gpu`` or ``numpy``; ``none`` while nobody is there.
+        device: e.g. ``CPU`` or ``cuda:0``.
+        reason: why, in words.
+    """
+
+    kind: str
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """Whose the photos are; photos that were removed stay listed. Never changed."""
+
+    photo_ids: Ids
+    person_ids: Ids
 
 
 class TemplateIndex:
-    """The index of one snapshot of a gallery; never changed, so threads may share it.
+    """The index of a gallery. Threads may search it while one brings it up to date.
 
     Args:
-        snapshot: what is searched.
+        templates: what is searched.
+        searching: how.
+        unit: the templates' embeddings of length 1, where they are known already (they may be
+            memory-mapped and are not copied); photos without a direction then have negative
+            person ids, and photos that were erased have 0.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._names = snapshot.names
-        self._photo_ids = snapshot.photo_ids
-        self._person_ids = snapshot.person_ids
-        self._people = int(np.unique(snapshot.person_ids).size)
-        self._index: Index | None = None
-        # The engines promise nothing about a search during a search.
-        self._lock = threading.Lock()
+    def __init__(
+        self,
+        templates: Templates,
+        *,
+        searching: Searching = USUAL,
+        unit: Floats | None = None,
+    ) -> None:
+        self.head: Head = templates.head
+        self.model_id = templates.model_id
+        self._names = templates.names
+        person_ids = templates.person_ids
+        if unit is None:
+            unit, usable = normalised(templates.mu)
+            person_ids = np.where(usable, person_ids, -person_ids)
+        self._table = _Table(templates.photo_ids, person_ids)
+        self._last_photo = int(templates.photo_ids.max(initial=-1))
+        people = np.unique(np.abs(person_ids))
+        self._people = int(np.count_nonzero(people))
+        self._last_person = int(people.max(initial=0))
+        self._index: LayeredIndex | None = None
         # The templates' mean similarity to a cohort (its vectors' checksum), NaN until needed.
         self._means: dict[str, Floats] = {}
-        self._unit = snapshot.mu
-        if len(snapshot.photo_ids):
-            unit, usable = _normalised(snapshot.mu)
-            self._unit = unit
-            self._index = open_index(snapshot.mu.shape[1])
-            self._index.add(snapshot.photo_ids[usable], unit[usable])
+        self._means_lock = threading.Lock()
+        if len(person_ids):
+            self._index = open_index(
+                unit.shape[1],
+                kind=searching.kind,
+                expected=len(person_ids),
+                strict=searching.strictness == "strict",
+            )
+            self._index.adopt(templates.photo_ids, unit, dead=person_ids <= 0)
 
     @property
     def dim(self) -> int | None:
         """Length of the embeddings; None when there are none."""
         return None if self._index is None else self._index.dim
 
+    @property
+    def last_photo(self) -> int:
+        """The largest photo id there ever was; −1 without any."""
+        return self._last_photo
+
+    @property
+    def info(self) -> IndexInfo:
+        """What searches."""
+        if self._index is None:
+            return IndexInfo("none", "CPU", "the gallery is empty")
+        return IndexInfo(self._index.kind, self._index.device, self._index.reason)
+
     def __len__(self) -> int:
         """How many templates there are."""
         return 0 if self._index is None else len(self._index)
+
+    def update(self, delta: Delta) -> bool:
+        """Take in what changed; for one thread at a time.
+
+        Returns:
+            False, with nothing changed, when the index must be made anew.
+
+        Raises:
+            InferenceError: the index failed; make it anew.
+        """
+        new = delta.added
+        if self._index is None or (len(new.mu) and new.mu.shape[1] != self._index.dim):
+            return False
+        self._names.update(new.names)  # before the index can find the new ones
+        if len(new.photo_ids):
+            self._take_in(self._index, new)
+        if delta.removed:
+            removed = np.array(sorted(delta.removed), np.int64)
+            table = self._table
+            gone = np.isin(np.abs(table.person_ids), removed)
+            self._people -= int(np.unique(np.abs(table.person_ids[gone])).size)
+            self._index.remove(table.photo_ids[gone])
+        self.head = new.head
+        return True
+
+    def _take_in(self, index: LayeredIndex, new: Templates) -> None:
+        """Add photos, whose ids are above all others."""
+        table = self._table
+        unit, usable = normalised(new.mu)
+        # Before the index can find them.
+        self._table = _Table(
+            np.concatenate([table.photo_ids, new.photo_ids]),
+            np.concatenate([table.person_ids, np.where(usable, new.person_ids, -new.person_ids)]),
+        )
+        index.add(new.photo_ids[usable], unit[usable])
+        people = np.unique(new.person_ids)
+        self._people += int(np.count_nonzero(people > self._last_person))
+        self._last_person = max(self._last_person, int(people.max()))
+        self._last_photo = max(self._last_photo, int(new.photo_ids.max()))
 
     def search(self, mu: Floats, k: int, *, cohort: Cohort | None = None) -> Matches:
         """The k most similar people of each face.
@@ -61,6 +174,7 @@ class TemplateIndex:
 
         Raises:
             ValueError: the shape does not fit or k is below 1.
+            InferenceError: the index failed.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
@@ -68,71 +182,88 @@ class TemplateIndex:
             raise ValueError(f"embeddings must be N×{self.dim or 'D'}, not {mu.shape}")
         similarities = np.full((len(mu), k), -np.inf, np.float32)
         people = np.full((len(mu), k), -1, np.int64)
-        if self._index is not None and len(mu):
-            unit, usable = _normalised(mu)
+        index = self._index
+        if index is not None and len(index) and len(mu):
+            unit, usable = normalised(mu)
             rows = np.flatnonzero(usable)
             # Several photos of one person can fill the first places: ask for more until there
             # are k people for each face, or all photos were seen.
-            depth = min(len(self._index), 4 * k)
+            total = len(index)
+            depth = min(total, 4 * k)
             while len(rows):
-                scores, people_of = self._photos(unit[rows], depth, cohort)
+                scores, people_of = self._photos(index, unit[rows], depth, cohort)
                 short = []
                 for row, score, person in zip(rows, scores, people_of, strict=True):
                     best, first = np.unique(person, return_index=True)
-                    order = np.sort(first)[:k]
+                    order = np.sort(first[best >= 0])[:k]
                     similarities[row, : len(order)] = score[order]
                     people[row, : len(order)] = person[order]
-                    if len(best) < min(k, self._people):
+                    if len(order) < min(k, self._people):
                         short.append(row)
-                if depth == len(self._index):
+                if depth == total:
                     break
                 rows = np.array(short, np.int64)
-                depth = min(len(self._index), 4 * depth)
+                depth = min(total, 4 * depth)
+        known = self._names
         names = tuple(
-            tuple(None if person < 0 else self._names[int(person)] for person in row)
-            for row in people
+            tuple(None if person < 0 else known[int(person)] for person in row) for row in people
         )
         return Matches(similarities, people, names)
 
     def _photos(
-        self, unit: Floats, depth: int, cohort: Cohort | None
-    ) -> tuple[Floats, NDArray[np.int64]]:
-        """Similarities and people of the ``depth`` nearest photos (by cosine), best first."""
-        index = self._index
-        if index is None:
-            raise ValueError("an empty index has no photos")
-        with self._lock:
-            scores, ids = index.search(unit, depth)
-        rows = np.searchsorted(self._photo_ids, ids)
+        self, index: LayeredIndex, unit: Floats, depth: int, cohort: Cohort | None
+    ) -> tuple[Floats, Ids]:
+        """Similarities and people of the ``depth`` nearest photos (by cosine), best first.
+
+        −inf and −1 where there are fewer, because some were removed meanwhile.
+        """
+        scores, ids = index.search(unit, depth)
+        # After the search: what it found is listed.
+        table = self._table
+        rows = np.searchsorted(table.photo_ids, ids)
+        rows = np.where(ids < 0, 0, rows)
+        there = ids >= 0
         if cohort is not None:
             probe = cohort.means(unit)[:, None]
-            scores = cohort.normalised(scores, probe, self._template_means(rows, cohort))
+            means = self._template_means(index, table, rows, cohort)
+            there &= ~np.isnan(means)  # removed between the search and now
+            scores = cohort.normalised(scores, probe, np.where(there, means, 0))
+            scores = np.where(there, scores, np.float32(-np.inf))
             order = np.argsort(-scores, axis=1, kind="stable")
             scores = np.take_along_axis(scores, order, axis=1)
             rows = np.take_along_axis(rows, order, axis=1)
-        return scores, self._person_ids[rows]
+            there = np.take_along_axis(there, order, axis=1)
+        return scores, np.where(there, table.person_ids[rows], -1)
 
-    def _template_means(self, rows: NDArray[np.int64], cohort: Cohort) -> Floats:
-        """Mean similarity of these templates to the cohort; each is computed once."""
-        means = self._means.get(cohort.card.sha256)
-        if means is None:
-            means = self._means.setdefault(
-                cohort.card.sha256, np.full(len(self._unit), np.nan, np.float32)
-            )
-        wanted = np.unique(rows)
-        missing = wanted[np.isnan(means[wanted])]
-        if len(missing):
-            # Two threads may compute the same ones: they get the same numbers.
-            means[missing] = cohort.means(self._unit[missing])
-        found: Floats = means[rows]
-        return found
+    def _template_means(
+        self, index: LayeredIndex, table: _Table, rows: Ids, cohort: Cohort
+    ) -> Floats:
+        """Mean similarity of these templates to the cohort; each is computed once.
+
+        NaN for those that were removed before it was computed.
+        """
+        with self._means_lock:
+            means = self._means.get(cohort.card.sha256, np.zeros(0, np.float32))
+            if len(means) < len(table.photo_ids):
+                room = max(len(table.photo_ids), len(means) + len(means) // 4)
+                more = np.full(room - len(means), np.nan, np.float32)
+                means = self._means[cohort.card.sha256] = np.concatenate([means, more])
+            wanted = np.unique(rows)
+            missing = wanted[np.isnan(means[wanted])]
+            if len(missing):
+                unit, there = index.vectors(table.photo_ids[missing])
+                means[missing[there]] = cohort.means(unit[there])
+            found: Floats = means[rows]
+            return found
 
 
-def _normalised(mu: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Rows of length 1, and which of them have a direction at all."""
+def normalised(mu: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Rows of length 1, and which of them have a direction at all; the others are zero."""
     mu = np.ascontiguousarray(mu, np.float32)
     length = np.linalg.norm(mu, axis=1, keepdims=True)
     usable = np.isfinite(length[:, 0]) & (length[:, 0] > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         unit: Floats = (mu / length).astype(np.float32, copy=False)
+    if not usable.all():
+        unit[~usable] = 0
     return unit, usable

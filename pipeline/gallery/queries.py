@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import cv2
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ..errors import PersonNotFound
@@ -13,8 +13,6 @@ from ..types import Image
 from .names import name_key, printable, suggestions
 from .records import Person, Photo
 from .schema import MetaRow, PersonRow, PhotoRow
-
-NAMES = select(PersonRow.id, PersonRow.name)
 
 
 def model_id(session: Session) -> str | None:
@@ -27,20 +25,6 @@ def model_id(session: Session) -> str | None:
 def set_model(session: Session, model_id: str) -> None:
     """Use this model from now on."""
     session.merge(MetaRow(key="model_id", value=model_id))
-
-
-def generation(session: Session) -> int:
-    """How many changes there were."""
-    return int(session.scalars(select(MetaRow.value).where(MetaRow.key == "generation")).one())
-
-
-def bump(session: Session) -> None:
-    """Count a change, so that other processes see that their index is old."""
-    session.execute(
-        update(MetaRow)
-        .where(MetaRow.key == "generation")
-        .values(value=text("CAST(CAST(value AS INTEGER) + 1 AS TEXT)"))
-    )
 
 
 def people(session: Session, person_id: int | None = None) -> Iterator[Person]:

@@ -22,28 +22,29 @@ from sqlalchemy.orm import Session
 
 from ..errors import GalleryCorrupt, ModelMismatch, PersonExists
 from ..types import Floats, Image
-from . import queries
+from . import changes, queries
+from .cache import TemplateCache
+from .changes import Head
 from .database import Create, open_database, translated, writing
 from .names import name_key, normalise_name, printable
 from .records import Embedded, Face, Person, Photo
 from .schema import EmbeddingRow, PersonRow, PhotoRow
+from .templates import Delta, Templates, read_delta, read_names, read_rows, read_templates
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """All embeddings of the model in use, at one moment.
+    """All embeddings of the model in use with their uncertainty, at one moment.
 
     Attributes:
-        generation: counts the gallery's changes.
         model_id: None when nothing was ever added.
         names: person id to name.
-        photo_ids: N int64.
+        photo_ids: N int64, ascending.
         person_ids: N int64.
         mu: N×D float32, not normalised.
         logvar: N×D float32.
     """
 
-    generation: int
     model_id: str | None
     names: dict[int, str]
     photo_ids: NDArray[np.int64]
@@ -57,6 +58,7 @@ class Store:
 
     Attributes:
         changes: counts the writes through this object, also those that changed nothing.
+        cache: the file beside it that large galleries are searched from.
 
     Args:
         path: absolute path.
@@ -69,6 +71,7 @@ class Store:
     def __init__(self, path: Path, *, create: Create) -> None:
         self.path = path
         self.changes = 0
+        self.cache = TemplateCache(path)
         self._engine = open_database(path, create=create)
 
     def close(self) -> None:
@@ -91,6 +94,21 @@ class Store:
             session.flush()
         self.changes += 1
 
+    @contextmanager
+    def locked(self) -> Iterator[Session]:
+        """A transaction that keeps other writers away; it changes nothing people would see.
+
+        Raises:
+            GalleryError: another process is writing: this does not wait.
+        """
+        with (
+            translated(self.path),
+            writing(self._engine, patience="none") as connection,
+            Session(connection) as session,
+        ):
+            yield session
+            session.flush()
+
     # --- reading ---------------------------------------------------------------------------
 
     def model_id(self) -> str | None:
@@ -98,10 +116,10 @@ class Store:
         with self._read() as session:
             return queries.model_id(session)
 
-    def generation(self) -> int:
-        """Counts the changes, of all processes."""
+    def head(self) -> Head:
+        """The state of the gallery: it differs after each change, of all processes."""
         with self._read() as session:
-            return queries.generation(session)
+            return changes.head(session)
 
     def people(self) -> list[Person]:
         """Everybody, by name."""
@@ -143,42 +161,42 @@ class Store:
             )
 
     def snapshot(self) -> Snapshot:
-        """All that an index is built from, read in one transaction.
+        """All embeddings, read in one transaction.
 
         Raises:
             GalleryCorrupt: embeddings of different lengths.
         """
         with self._read() as session:
             model_id = queries.model_id(session)
-            generation = queries.generation(session)
-            names = {row.id: row.name for row in session.execute(queries.NAMES)}
-            rows = session.execute(
-                select(
-                    EmbeddingRow.photo_id,
-                    PhotoRow.person_id,
-                    EmbeddingRow.mu,
-                    EmbeddingRow.logvar,
-                )
-                .join(PhotoRow, PhotoRow.id == EmbeddingRow.photo_id)
-                .where(EmbeddingRow.model_id == (model_id or ""))
-                .order_by(EmbeddingRow.photo_id)
-            ).all()
-        lengths = {len(row.mu) for row in rows} | {len(row.logvar) for row in rows}
-        if len(lengths) > 1:
-            raise GalleryCorrupt(
-                f"the gallery '{printable(str(self.path))}' holds embeddings of different "
-                "lengths; run 'facestream gallery re-embed'"
+            photo_ids, person_ids, (mu, logvar) = read_rows(
+                session, self.path, model_id, columns=("mu", "logvar")
             )
-        dim = lengths.pop() if lengths else 0
-        return Snapshot(
-            generation=generation,
-            model_id=model_id,
-            names=names,
-            photo_ids=np.array([row.photo_id for row in rows], np.int64),
-            person_ids=np.array([row.person_id for row in rows], np.int64),
-            mu=np.array([row.mu for row in rows], np.float32).reshape(len(rows), dim),
-            logvar=np.array([row.logvar for row in rows], np.float32).reshape(len(rows), dim),
-        )
+            names = read_names(session)
+        return Snapshot(model_id, names, photo_ids, person_ids, mu, logvar)
+
+    def templates(self) -> Templates:
+        """All that an index is built from, read in one transaction.
+
+        Raises:
+            GalleryCorrupt: embeddings of different lengths.
+        """
+        with self._read() as session:
+            return read_templates(session, self.path)
+
+    def delta(self, *, since: Head, after: int, model_id: str | None) -> Delta | None:
+        """What changed since a state; see ``read_delta``."""
+        with self._read() as session:
+            return read_delta(session, self.path, since=since, after=after, model_id=model_id)
+
+    def happened(self, state: Head) -> bool:
+        """True when this is an earlier state of this gallery, or its state now."""
+        with self._read() as session:
+            return changes.since(session, state) is not None
+
+    def names(self) -> dict[int, str]:
+        """Everybody's name by id."""
+        with self._read() as session:
+            return read_names(session)
 
     # --- writing ---------------------------------------------------------------------------
 
@@ -230,7 +248,7 @@ class Store:
                     created_at=now,
                 )
             )
-            queries.bump(session)
+            changes.bump(session, "added", person.id)
             session.flush()
             return next(queries.people(session, person.id)), photo.id
 
@@ -239,11 +257,24 @@ class Store:
 
         Raises:
             PersonNotFound: nobody has that name.
+            GalleryError: the bytes in the file beside the gallery cannot be overwritten.
         """
         with self._write() as session:
             person = next(queries.people(session, queries.find(session, name).id))
+            photos = list(
+                session.scalars(select(PhotoRow.id).where(PhotoRow.person_id == person.id))
+            )
             session.execute(delete(PersonRow).where(PersonRow.id == person.id))
-            queries.bump(session)
+            before = changes.head(session)
+            after = changes.bump(session, "removed", person.id)
+            session.flush()
+            # Before the commit: who is gone from the gallery is gone from the copy.
+            self.cache.erase(
+                np.array(photos, np.int64),
+                before=before,
+                after=after,
+                happened=lambda state: changes.since(session, state) is not None,
+            )
             return person
 
     def rename(self, old: str, new: str) -> Person:
@@ -264,7 +295,7 @@ class Store:
                     "remove one of the two first"
                 )
             person.name, person.name_key = new, name_key(new)
-            queries.bump(session)
+            changes.bump(session, "renamed", person.id)
             session.flush()
             return next(queries.people(session, person.id))
 
@@ -316,7 +347,9 @@ class Store:
                 return False
             session.execute(delete(EmbeddingRow).where(EmbeddingRow.model_id != model_id))
             queries.set_model(session, model_id)
-            queries.bump(session)
+            changes.bump(session, "model")
+            session.flush()
+            self.cache.drop()
             return True
 
     def require_model(self, model_id: str) -> None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from facestream.engines.cards import load_card
+from facestream.pipeline.gallery.changes import Head
 from facestream.pipeline.gallery.index import TemplateIndex
-from facestream.pipeline.gallery.store import Snapshot
+from facestream.pipeline.gallery.templates import Templates
 from facestream.pipeline.types import Floats
 from facestream.pipeline.vision.cohort import Cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-def snapshot(mu: Floats, people: list[int]) -> Snapshot:
-    return Snapshot(
-        generation=0,
+def snapshot(mu: Floats, people: list[int]) -> Templates:
+    return Templates(
+        head=Head(0, ""),
         model_id="m",
         names={person: f"P{person}" for person in people},
         photo_ids=np.arange(10, 10 + 2 * len(mu), 2, dtype=np.int64),
         person_ids=np.array(people, np.int64),
         mu=mu,
-        logvar=np.zeros_like(mu),
     )
 
 
