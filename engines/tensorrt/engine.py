@@ -296,7 +296,11 @@ class TensorRtEngine(Closing):
                 return self._idle.pop()
         lane = Lane(plan, self._inputs, self._outputs, self._counts)
         if self._buckets:
-            lane.make_room((self._buckets[-1], *self._rest()))
+            try:
+                lane.make_room((self._buckets[-1], *self._rest()))
+            except BaseException:
+                _drop(lane)
+                raise
         return lane
 
 

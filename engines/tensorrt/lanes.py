@@ -78,8 +78,12 @@ class Lane(Closing):
         self._counts = counts
         self._device = Arena("device")
         self._pinned = Arena("pinned")
-        self._stream = Stream()
         self._elsewhere = Event()
+        try:
+            self._stream = Stream()
+        except InferenceError:
+            self._elsewhere.close()
+            raise
         self._frozen: OrderedDict[Shape, _Bound] = OrderedDict()
         self._loose: Any = None
         self._running: dict[str, Shape] | None = None

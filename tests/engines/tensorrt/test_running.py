@@ -1,0 +1,343 @@
+"""How plans are run, over the fakes: order of calls, batches, threads, faults, memory.
+
+None of it executes on a GPU; ``test_gpu.py`` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from facestream.engines.base import Array, Engine
+from facestream.engines.cuda import runtime
+from facestream.engines.devices import CudaDevice
+from facestream.engines.errors import BackendUnavailable, InferenceError
+from facestream.engines.options import EngineOptions, ShapeRange
+from facestream.engines.tensorrt import engine as engine_module
+from facestream.engines.tensorrt.engine import TensorRtEngine
+from facestream.engines.tensorrt.flavour import Flavour
+from facestream.engines.tensorrt.loading import LoadedPlan
+from facestream.engines.tensorrt.manifest import Manifest, ProfileFacts, TensorFacts
+
+from .fakes import Code, FakeCuda, FakeTensorRt
+
+BATCHES = (1, 2, 4, 8, 16)
+SHAPES = ShapeRange((1, 3, 4, 4), (4, 3, 4, 4), (16, 3, 4, 4), BATCHES)
+OPTIONS = EngineOptions(precision="float32", shapes=SHAPES)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
+    """The fake runtime; at the end nothing of it may be held any more."""
+    fake = FakeCuda()
+    monkeypatch.setattr(runtime, "runtime", lambda: fake)
+    for module in ("streams",):
+        monkeypatch.setattr(f"facestream.engines.cuda.{module}.runtime", lambda: fake)
+    yield fake
+    assert fake.memory == {}
+    assert fake.graphs == 0
+    assert fake.events == 0
+    assert all(stream.number == 0 for stream in fake.streams.values())
+
+
+@pytest.fixture
+def tensorrt(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRt:
+    """The fake TensorRT, with a plan of two profiles already loaded."""
+    profiles = [(1, 2), (3, 16)]
+    fake = FakeTensorRt(cuda, profiles)
+    flavour = Flavour("tensorrt", "11.0.0.0", fake)
+    device = CudaDevice(0, "Fake 3060", (8, 6), 12 << 30)
+    manifest = Manifest(
+        key="0" * 32,
+        network="fake",
+        parts={},
+        tensors=(
+            TensorFacts(name="x", mode="input", shape=(None, 3, 4, 4), dtype="float32"),
+            TensorFacts(name="y", mode="output", shape=(None, 2), dtype="float32"),
+        ),
+        profiles=tuple(
+            ProfileFacts(least=(a, 3, 4, 4), usual=(b, 3, 4, 4), most=(b, 3, 4, 4))
+            for a, b in profiles
+        ),
+        sha256="0" * 64,
+        size=1,
+        build_seconds=0,
+        created="2026-01-01T00:00:00Z",
+    )
+    monkeypatch.setattr(engine_module, "check_needs", lambda: (flavour, device))
+    monkeypatch.setattr(
+        engine_module, "load_plan", lambda *_, **__: LoadedPlan(flavour, manifest, fake, None)
+    )
+    return fake
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "fake.onnx"
+    file.write_bytes(b"the fakes read nothing")
+    return file
+
+
+def rows(count: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal((count, 3, 4, 4)).astype(np.float32)
+
+
+def expected(feed: Array) -> Array:
+    flat = feed.reshape(len(feed), -1)
+    return np.stack([flat.sum(1), flat.max(1)], 1)
+
+
+def check(engine: TensorRtEngine, count: int, seed: int = 0) -> None:
+    feed = rows(count, seed)
+    found = engine.infer({"x": feed})["y"]
+    np.testing.assert_allclose(found, expected(feed), rtol=1e-5)
+    assert found.shape == (count, 2)
+
+
+def test_it_is_an_engine(tensorrt: FakeTensorRt, path: Path) -> None:
+    with TensorRtEngine(path, options=OPTIONS) as engine:
+        assert isinstance(engine, Engine)
+        assert (engine.backend, engine.device, engine.precision) == (
+            "tensorrt",
+            "cuda:0",
+            "float32",
+        )
+        assert engine.inputs[0].shape == (None, 3, 4, 4)
+        assert repr(engine) == "TensorRtEngine(fake.onnx, sm86, float32)"
+
+
+def test_any_batch_is_run_in_the_sizes_that_have_graphs(
+    cuda: FakeCuda, tensorrt: FakeTensorRt, path: Path
+) -> None:
+    with TensorRtEngine(path, options=OPTIONS) as engine:
+        assert engine.graphs.captured == len(BATCHES)
+        for count in (*range(1, 20), 33, 100):
+            check(engine, count, seed=count)
+        for count in (2 * size for size in BATCHES):  # both lanes meet every size
+            for _ in range(4):
+                check(engine, count)
+                check(engine, count // 2)
+        captured = engine.graphs.captured
+        for count in (1, 5, 17, 100):
+            cuda.calls.clear()
+            check(engine, count)
+            assert "cudaMemcpyAsync" not in cuda.calls  # all copies are in the graphs
+            assert not {"cudaMalloc", "cudaMallocHost"} & set(cuda.calls)
+        assert engine.graphs.captured == captured
+        assert engine.graphs.failed == 0
+
+
+def test_parts_of_a_batch_overlap(cuda: FakeCuda, tensorrt: FakeTensorRt, path: Path) -> None:
+    """A part is put on one lane while the one before runs on the other."""
+    with TensorRtEngine(path, options=OPTIONS) as engine:
+        check(engine, 48)
+        cuda.calls.clear()
+        check(engine, 48)
+        order = [
+            name.removeprefix("cuda")
+            for name in cuda.calls
+            if name in ("cudaGraphLaunch", "cudaStreamSynchronize")
+        ]
+        launch, wait = "GraphLaunch", "StreamSynchronize"
+        assert order == [launch, launch, wait, launch, wait, wait]
+
+
+def test_outputs_belong_to_the_caller(tensorrt: FakeTensorRt, path: Path) -> None:
+    with TensorRtEngine(path, options=OPTIONS) as engine:
+        for count in (4, 3, 40):
+            first = engine.infer({"x": rows(count, 1)})["y"]
+            kept = first.copy()
+            engine.infer({"x": rows(count, 2)})
+            np.testing.assert_array_equal(first, kept)
+            assert first.flags.writeable
+
+
+def test_rows_that_are_not_contiguous(tensorrt: FakeTensorRt, path: Path) -> None:
+    feed = rows(12)[::-2, ::-1]
+    with TensorRtEngine(path, options=OPTIONS) as engine:
+        found = engine.infer({"x": feed})["y"]
+    np.testing.assert_allclose(found, expected(np.ascontiguousarray(feed)), rtol=1e-5)
+
+
+def test_callers_side_by_side_have_lanes_of_their_own(tensorrt: FakeTensorRt, path: Path) -> None:
+    with TensorRtEngine(path, options=OPTIONS) as engine, ThreadPoolExecutor(4) as pool:
+        together = threading.Barrier(4)
+
+        def call(seed: int) -> None:
+            if seed < 4:
+                together.wait()
+            check(engine, 1 + seed % 20, seed)
+
+        for done in [pool.submit(call, seed) for seed in range(80)]:
+            done.result()
+
+
+def test_memory_stays_as_it_is_after_the_first_calls(
+    cuda: FakeCuda, tensorrt: FakeTensorRt, path: Path
+) -> None:
+    with TensorRtEngine(path, options=OPTIONS) as engine:
+        for count in range(1, 40):
+            check(engine, count)
+        held, contexts = len(cuda.memory), tensorrt.contexts
+        for count in range(1, 40):
+            check(engine, count, seed=count)
+        assert (len(cuda.memory), tensorrt.contexts) == (held, contexts)
+
+
+def test_without_batches_there_are_no_graphs(tensorrt: FakeTensorRt, path: Path) -> None:
+    shapes = ShapeRange(SHAPES.least, SHAPES.usual, SHAPES.most)
+    options = EngineOptions(precision="float32", shapes=shapes)
+    with TensorRtEngine(path, options=options) as engine:
+        for count in (2, 16, 1, 7):  # over both profiles and back
+            check(engine, count)
+        assert engine.graphs.captured == 0
+        with pytest.raises(InferenceError, match=r"takes shapes from \(1, 3, 4, 4\) to"):
+            engine.infer({"x": rows(17)})
+        check(engine, 16)
+
+
+def test_with_static_shapes_what_comes_often_gets_a_graph(
+    tensorrt: FakeTensorRt, path: Path
+) -> None:
+    shapes = ShapeRange(SHAPES.least, SHAPES.usual, SHAPES.most)
+    options = EngineOptions(precision="float32", shapes=shapes, static_shapes=True, max_shapes=2)
+    with TensorRtEngine(path, options=options) as engine:
+        for count in (3, 5, 16, 3):
+            for seed in range(40):
+                check(engine, count, seed)
+        assert engine.graphs.captured == 4  # the first was the least recently used
+        check(engine, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("cudaStreamEndCapture", Code.cudaErrorStreamCaptureInvalidated),
+        ("cudaGraphInstantiateWithFlags", Code.cudaErrorMemoryAllocation),
+        ("cudaGraphLaunch", Code.cudaErrorIllegalAddress),
+    ],
+)
+def test_what_cannot_be_captured_is_launched_plainly(
+    cuda: FakeCuda,
+    tensorrt: FakeTensorRt,
+    path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    code: Code,
+) -> None:
+    cuda.fail(name, code)
+    with caplog.at_level(logging.WARNING), TensorRtEngine(path, options=OPTIONS) as engine:
+        assert (engine.graphs.captured, engine.graphs.failed) == (0, len(BATCHES))
+        for count in (1, 5, 40):
+            check(engine, count)
+    assert [record.message for record in caplog.records] == [
+        f"fake runs without CUDA graphs: {code.name}: text of {code.value} ({name})"
+    ]
+
+
+def test_a_capture_that_holds_nothing_is_noticed(
+    cuda: FakeCuda, tensorrt: FakeTensorRt, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cuda.loses_captures = True
+    with TensorRtEngine(path, options=OPTIONS) as engine:
+        assert engine.graphs.failed == len(BATCHES)
+        check(engine, 9)
+    assert "the capture of a CUDA graph holds no work" in caplog.text
+
+
+def test_a_fault_of_the_device_is_told_with_cudas_own_name(
+    cuda: FakeCuda, tensorrt: FakeTensorRt, path: Path
+) -> None:
+    with TensorRtEngine(path, options=OPTIONS) as engine:
+        check(engine, 3)
+        cuda.fail("cudaGraphLaunch", Code.cudaErrorIllegalAddress)
+        with pytest.raises(InferenceError, match=r"^cudaErrorIllegalAddress: text of 700"):
+            engine.infer({"x": rows(3)})
+        del cuda.fails["cudaGraphLaunch"]
+        check(engine, 3)  # on a new lane
+
+
+@pytest.mark.parametrize("after", range(3))
+@pytest.mark.parametrize("name", ["cudaMalloc", "cudaMallocHost", "cudaStreamCreateWithFlags"])
+def test_no_memory_at_the_start(
+    cuda: FakeCuda, tensorrt: FakeTensorRt, path: Path, name: str, after: int
+) -> None:
+    """The message is CUDA's, and what was taken before is given back."""
+    cuda.fail(name, Code.cudaErrorMemoryAllocation, after=0 if name.startswith("cudaS") else after)
+    if name == "cudaMallocHost" and after == 2:
+        TensorRtEngine(path, options=OPTIONS).close()  # an input and an output: two are enough
+        return
+    with pytest.raises(InferenceError, match="cudaErrorMemoryAllocation"):
+        TensorRtEngine(path, options=OPTIONS)
+
+
+def test_closing_lets_calls_under_way_end(tensorrt: FakeTensorRt, path: Path) -> None:
+    engine = TensorRtEngine(path, options=OPTIONS)
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(np.ndarray[tuple[int, ...], np.dtype[np.float32]]):
+        def __getitem__(self, key: Any) -> Any:
+            inside.set()
+            assert go_on.wait(30)
+            return np.asarray(self)[key]
+
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(engine.infer, {"x": rows(3).view(Slow)})
+        assert inside.wait(30)
+        engine.close()
+        engine.close()
+        go_on.set()
+        np.testing.assert_allclose(under_way.result(30)["y"], expected(rows(3)), rtol=1e-5)
+    with pytest.raises(InferenceError, match=r"the engine of fake\.onnx is closed"):
+        engine.infer({"x": rows(1)})
+
+
+def test_on_the_callers_device_memory(cuda: FakeCuda, tensorrt: FakeTensorRt, path: Path) -> None:
+    with TensorRtEngine(path, options=OPTIONS) as engine:
+        stream = cuda.do_cudaStreamCreateWithFlags(1)
+        feed = rows(5)
+        assert engine.output_shapes({"x": feed.shape}) == {"y": (5, 2)}
+        x, y = cuda.do_cudaMalloc(feed.nbytes), cuda.do_cudaMalloc(5 * 2 * 4)
+        np.ctypeslib.as_array(cuda.memory[x]).view(np.float32)[...] = feed.ravel()
+        engine.infer_device({"x": x, "y": y}, {"x": feed.shape}, int(stream))
+        assert stream.work  # nobody waited
+        check(engine, 4)
+        cuda.do_cudaStreamSynchronize(stream)
+        found = np.ctypeslib.as_array(cuda.memory[y]).view(np.float32).reshape(5, 2).copy()
+        np.testing.assert_allclose(found, expected(feed), rtol=1e-5)
+
+        with pytest.raises(InferenceError, match="tensor 'y' has no address"):
+            engine.infer_device({"x": x}, {"x": feed.shape}, int(stream))
+        with pytest.raises(InferenceError, match="input 'x' has no shape"):
+            engine.infer_device({"x": x, "y": y}, {}, int(stream))
+        stream.captured = []
+        with pytest.raises(InferenceError, match="cannot be captured"):
+            engine.infer_device({"x": x, "y": y}, {"x": feed.shape}, int(stream))
+        stream.captured = None
+        cuda.do_cudaFree(x)
+        cuda.do_cudaFree(y)
+        cuda.do_cudaStreamDestroy(stream)
+
+
+def test_wrong_feeds(tensorrt: FakeTensorRt, path: Path) -> None:
+    with TensorRtEngine(path, options=OPTIONS) as engine:
+        with pytest.raises(InferenceError, match="input 'x' must be float32, not float64"):
+            engine.infer({"x": rows(1).astype(np.float64)})
+        with pytest.raises(InferenceError, match="input 'x' must be N×3×4×4 and not empty"):
+            engine.infer({"x": rows(0)})
+        check(engine, 1)
+
+
+def test_without_a_gpu_the_reason_comes_first(path: Path) -> None:
+    from facestream.engines.devices import driver_report
+
+    if driver_report().devices:
+        pytest.skip("there is a GPU")
+    with pytest.raises(BackendUnavailable, match=r"^tensorrt cannot run here: no NVIDIA driver"):
+        TensorRtEngine(path, options=OPTIONS)
