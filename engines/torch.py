@@ -22,7 +22,7 @@ try:
     import onnx  # noqa: F401  # tells what is missing here rather than deep in an import
     import torch
 
-    from .torch_cuda import Replays, Streams, full_float32
+    from .torch_cuda import GraphCounts, Replays, Streams, full_float32
     from .torch_graph import Graph
 except (ImportError, OSError) as error:
     raise BackendUnavailable(
@@ -148,6 +148,11 @@ class TorchEngine(Closing):
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What ``infer`` gives."""
         return self._outputs
+
+    @property
+    def graphs(self) -> GraphCounts:
+        """CUDA graphs there are now, and captures that failed."""
+        return GraphCounts() if self._replays is None else self._replays.counts
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
         """Run the network once; see ``Engine.infer``."""

@@ -90,8 +90,8 @@ class _Captured:
 class GraphCounts:
     """How many CUDA graphs there are, and how many captures failed."""
 
-    captured: int
-    failed: int
+    captured: int = 0
+    failed: int = 0
 
 
 @dataclass
