@@ -64,7 +64,7 @@ class HnswCore:
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
         """See ``Core``."""
-        with searching(0):
+        with searching():
             found: tuple[Vectors, Positions] = self._index.search(queries, k)
         return found
 
@@ -96,7 +96,7 @@ class IvfPqCore:
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
         """See ``Core``."""
-        with searching(0):
+        with searching():
             found: tuple[Vectors, Positions] = self._index.search(queries, k)
         return found
 

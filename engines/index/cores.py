@@ -7,6 +7,8 @@ A core knows positions, not ids. Additions, removals and exact similarities are 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -43,8 +45,16 @@ class Core(Protocol):
 Build = Callable[[Vectors], Core]
 
 
+# Products (queries × vectors × D) that are worth a thread of their own: about 50 ms of work.
+_THREAD_WORTH = 2_000_000_000
+
+
 class KnnCore:
-    """FAISS over the vectors where they lie (a memory-mapped file too): exact, nothing built."""
+    """FAISS over the vectors where they lie (a memory-mapped file too): exact, nothing built.
+
+    A large search is divided among as many threads as FAISS may use, each with a range of the
+    vectors.
+    """
 
     exact = True
     deepest = None
@@ -54,11 +64,28 @@ class KnnCore:
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
         """See ``Core``."""
-        with searching(queries.size * len(self._vectors)) as faiss:
-            found: tuple[Vectors, Positions] = faiss.knn(
-                queries, self._vectors, k, faiss.METRIC_INNER_PRODUCT
+        count = len(self._vectors)
+        threads = min(
+            load_faiss().omp_get_max_threads(),
+            queries.size * count // _THREAD_WORTH,
+            count // max(k, 1),
+        )
+        if threads < 2:
+            return self._range(queries, k, 0, count)
+        edges = np.linspace(0, count, threads + 1).astype(int).tolist()
+        with ThreadPoolExecutor(threads, "facestream-knn") as pool:
+            found = list(pool.map(lambda edge: self._range(queries, k, *edge), pairwise(edges)))
+        similarities, at = (np.concatenate(both, axis=1) for both in zip(*found, strict=True))
+        best = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(similarities, best, axis=1), np.take_along_axis(at, best, axis=1)
+
+    def _range(self, queries: Vectors, k: int, start: int, end: int) -> tuple[Vectors, Positions]:
+        """The nearest among some of the vectors, on this thread."""
+        with searching() as faiss:
+            similarities, at = faiss.knn(
+                queries, self._vectors[start:end], k, faiss.METRIC_INNER_PRODUCT
             )
-        return found
+        return similarities, at + start
 
 
 class NumpyCore:
