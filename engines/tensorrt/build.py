@@ -18,6 +18,7 @@ from .flavour import Flavour, find_flavour, trt_logger
 from .manifest import Manifest, ProfileFacts, TensorFacts, sha256_of_bytes
 from .recipe import Recipe, compute_capability, sha256_of
 from .timings import Timings
+from .turing import dense_for
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def build_plan(
         )
     started = time.perf_counter()
     checksum = sha256_of(path)
-    model = prepare(path, recipe.precision, recipe.image_input)
+    model = prepare(path, recipe.precision, recipe.image_input, dense=dense_for(recipe))
     builder = _builder(flavour)
     network, parser = _parse(flavour, builder, model, path)
     profiles = _fed_profiles(recipe)

@@ -17,30 +17,41 @@ from .graphs import constants_of, fold_constants, load, onnx_module
 from .islands import float32_islands
 from .pictures import feed_pictures
 from .recipe import PlanPrecision
+from .turing import Dense, dense_to_convolutions
 
 # The first operator set in which convolution and pooling know bfloat16.
 _BFLOAT16_OPSET = 22
 
 
-def prepare(path: Path, precision: PlanPrecision, image_input: ImageInput | None) -> bytes:
+def prepare(
+    path: Path,
+    precision: PlanPrecision,
+    image_input: ImageInput | None,
+    *,
+    dense: Dense = "product",
+) -> bytes:
     """The ONNX network as a plan is built from it; its outer tensors stay as they are.
 
     Args:
         path: the ``.onnx`` file.
         precision: of the arithmetic but for the islands, see ``islands``.
         image_input: put in front of the network, so that it takes pictures.
+        dense: how dense layers in float32 are written, see ``turing``.
 
     Raises:
         BackendUnavailable: ``onnx`` is not installed, and the network needs a change.
         ModelError: the network is damaged or has what cannot be cast.
     """
-    if precision == "float32" and image_input is None:
+    if precision == "float32" and image_input is None and dense == "product":
         return path.read_bytes()
     model = load(path)
     if image_input is not None:
         feed_pictures(model, image_input)
     if precision != "float32":
         model = cast_network(model, precision)
+    if dense == "convolution":
+        fold_constants(model.graph)
+        dense_to_convolutions(model)
     onnx = onnx_module()
     try:
         onnx.checker.check_model(model, full_check=True)

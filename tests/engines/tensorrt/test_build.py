@@ -98,6 +98,17 @@ def test_all_networks_are_built(rtx: Flavour, name: str, target: str, precision:
 
 
 @pytest.mark.tensorrt
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_turing_gets_no_float32_products(rtx: Flavour, precision: Any) -> None:
+    """TensorRT-RTX compiles none for SM75; the head of sigma and R-Net's heads have some."""
+    for name in ("mtcnn_rnet", "vae_encoder"):
+        one = network(name)
+        options = replace(one.options, precision=precision)
+        recipe = recipe_for(one.path, options, flavour=rtx, target="sm75")
+        check_plan(rtx, build_plan(one.path, recipe), recipe, name)
+
+
+@pytest.mark.tensorrt
 def test_bfloat16_is_built(rtx: Flavour) -> None:
     one = network("vae_encoder")
     options = replace(one.options, precision="bfloat16")

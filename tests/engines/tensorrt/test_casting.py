@@ -216,6 +216,25 @@ def test_exact_float32_needs_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
         prepare(path, "float16", None)
 
 
+@pytest.mark.parametrize("name", ["mtcnn_rnet", "vae_encoder"])
+def test_dense_layers_as_convolutions_give_the_same(name: str) -> None:
+    """What TensorRT-RTX needs on Turing."""
+    path = model_path(name)
+    model = prepare(path, "float32", None, dense="convolution")
+    assert "Gemm" not in {node.op_type for node in onnx.load_model_from_string(model).graph.node}
+    (fed,) = load(path).graph.input
+    shape = [length.dim_value or 2 for length in fed.type.tensor_type.shape.dim]
+    planes = np.random.default_rng(5).random(shape, np.float32) * 255
+    exact, other = run(path, **{fed.name: planes}), run(model, **{fed.name: planes})
+    for output, values in exact.items():
+        np.testing.assert_allclose(other[output], values, rtol=1e-3, atol=1e-4)
+
+
+def test_other_dense_layers_are_left_alone(network: Path) -> None:
+    model = prepare(network, "float32", None, dense="convolution")  # its Gemm has alpha 0.5
+    assert "Gemm" in {node.op_type for node in onnx.load_model_from_string(model).graph.node}
+
+
 def test_what_cannot_be_cast_is_refused(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(model_path("mtcnn_rnet").read_bytes()[:-200])
