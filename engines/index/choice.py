@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..devices import CudaDevice, cuda_devices
 from ..errors import BackendUnavailable
+from ..options import Device
 from .cores import Build, Core, KnnCore, NumpyCore, Vectors
 from .layered import LayeredIndex, Upkeep
 from .library import load_faiss
@@ -40,12 +41,17 @@ def choose_kind(count: int, dim: int) -> Choice:
     strangers and runners-up, so it is chosen only where exact search gets too slow.
     """
     if count * dim <= FLAT_FLOATS:
-        return Choice("flat", "exact search is fast enough for so many vectors")
+        return Choice("flat", f"{count:,} vectors are searched exactly")
     return Choice("ivfpq", f"exact search of {count:,} vectors takes too long; approximated")
 
 
 def open_index(
-    dim: int, *, kind: IndexKind = "auto", expected: int = 0, strict: bool = False
+    dim: int,
+    *,
+    kind: IndexKind = "auto",
+    expected: int = 0,
+    device: Device = "auto",
+    strict: bool = False,
 ) -> LayeredIndex:
     """An empty index of vectors of length ``dim``.
 
@@ -59,6 +65,7 @@ def open_index(
             ``gpu`` compares everything on a CUDA device (approximates what does not fit there);
             ``numpy`` is the plain fallback.
         expected: about how many vectors it is going to hold.
+        device: ``cpu`` keeps ``auto`` off the GPU.
         strict: with ``auto``, an error rather than leaving a CUDA device unused.
 
     Raises:
@@ -72,14 +79,16 @@ def open_index(
     if kind == "gpu":
         return _gpu(dim, expected, "asked for")
     if kind == "auto":
+        if device == "cpu":
+            return _auto(dim, expected, "never")
         return _auto(dim, expected, "strict" if strict else "fallback")
     return _cpu(dim, kind, expected, "asked for")
 
 
-def _auto(dim: int, expected: int, gpu: Literal["strict", "fallback"]) -> LayeredIndex:
+def _auto(dim: int, expected: int, gpu: Literal["strict", "fallback", "never"]) -> LayeredIndex:
     """The GPU, else the CPU with FAISS, else numpy."""
     refused = ""
-    if cuda_devices():
+    if gpu != "never" and cuda_devices():
         try:
             return _gpu(dim, expected, "exact, on the GPU")
         except BackendUnavailable as error:

@@ -253,8 +253,8 @@ class Gallery(Closing):
         return len(self._current())
 
     def index_info(self) -> IndexInfo:
-        """What really searches."""
-        return self._current().info
+        """What really searches; loads the index only where nothing was searched yet."""
+        return (self._index or self._current()).info
 
     def _current(self) -> TemplateIndex:
         index = self._index

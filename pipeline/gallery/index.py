@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 from facestream.engines.index import IndexKind, LayeredIndex, open_index
+from facestream.engines.options import Device
 from numpy.typing import NDArray
 
 from ..types import Floats
@@ -29,10 +30,12 @@ class Searching:
     Attributes:
         kind: see ``open_index``.
         strictness: ``strict``: with ``auto``, an error rather than leaving a GPU unused.
+        device: ``cpu`` keeps ``auto`` off the GPU.
     """
 
     kind: IndexKind = "auto"
     strictness: Literal["fallback", "strict"] = "fallback"
+    device: Device = "auto"
 
 
 USUAL = Searching()
@@ -100,6 +103,7 @@ class TemplateIndex:
                 unit.shape[1],
                 kind=searching.kind,
                 expected=len(person_ids),
+                device=searching.device,
                 strict=searching.strictness == "strict",
             )
             self._index.adopt(templates.photo_ids, unit, dead=person_ids <= 0)
