@@ -17,7 +17,7 @@ from .base import TensorSpec
 from .errors import ModelError
 from .tensorrt.casting import prepare
 from .tensorrt.recipe import PlanPrecision
-from .torch_ops import OPERATORS, Node
+from .torch_ops import OPERATORS, READ_BY_PYTHON, Node
 
 
 class Graph:
@@ -39,7 +39,11 @@ class Graph:
                 f"{path} has operators the torch backend does not know: {', '.join(unknown)}; "
                 "use backend='openvino'"
             )
-        self._weights = {item.name: _weight(item, device) for item in graph.initializer}
+        read = _read_by_python(nodes)
+        self._weights = {
+            item.name: _weight(item, torch.device("cpu") if item.name in read else device)
+            for item in graph.initializer
+        }
         self.inputs = tuple(_spec(i) for i in graph.input if i.name not in self._weights)
         self.outputs = tuple(_spec(item) for item in graph.output)
         with torch.inference_mode():
@@ -59,7 +63,7 @@ class Graph:
         """The outputs, in order."""
         values = {name: self._laid_out(value) for name, value in feeds.items()}
         for node, done in zip(self._nodes, self._last, strict=True):
-            values[node.outputs[0]] = self._apply(node, values)
+            values.update(self._apply(node, values))
             for name in done:
                 values.pop(name, None)
         return [self._value(spec.name, values).contiguous() for spec in self.outputs]
@@ -73,7 +77,7 @@ class Graph:
         rest = []
         for node in nodes:
             if all(name in self._weights for name in node.inputs if name):
-                self._weights[node.outputs[0]] = self._apply(node, {})
+                self._weights.update(self._apply(node, {}))
             else:
                 rest.append(node)
         used = {name for node in rest for name in node.inputs}
@@ -81,9 +85,12 @@ class Graph:
         self._weights = {name: value for name, value in self._weights.items() if name in used}
         return rest
 
-    def _apply(self, node: Node, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def _apply(self, node: Node, values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What a node computes, by name."""
         inputs = [self._value(name, values) if name else None for name in node.inputs]
-        return OPERATORS[node.kind](node, inputs)
+        result = OPERATORS[node.kind](node, inputs)
+        several = result if isinstance(result, tuple) else (result,)
+        return dict(zip(node.outputs, several, strict=False))
 
     def _value(self, name: str, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
         value = values.get(name)
@@ -118,6 +125,16 @@ def _node(item: Any, opset: int, device: torch.device) -> Node:
             value = _weight(value, device)
         attributes[attribute.name] = value
     return Node(item.op_type, opset, attributes, tuple(item.input), tuple(item.output))
+
+
+def _read_by_python(nodes: list[Node]) -> set[str]:
+    """Names of what is read on the host: fetching it from a device would wait for the device."""
+    return {
+        node.inputs[position]
+        for node in nodes
+        for position in READ_BY_PYTHON.get(node.kind, ())
+        if position < len(node.inputs)
+    }
 
 
 def _weight(item: Any, device: torch.device) -> torch.Tensor:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import ModelError
+from .torch_shapes import cut, depth_to_space, resize, split
 
 Inputs = Sequence[Any]  # Tensor, or None where an optional input is left out
 
@@ -32,7 +33,7 @@ class Node:
         opset: version of the operator set the graph was written for.
         attributes: as in the file, strings decoded.
         inputs: names; empty where an optional input is left out.
-        outputs: names; only the first is computed.
+        outputs: names; an operator computes the first, or all as a tuple.
     """
 
     kind: str
@@ -46,7 +47,7 @@ class Node:
         return self.attributes.get(name, default)
 
 
-Operator = Callable[[Node, Inputs], Tensor]
+Operator = Callable[[Node, Inputs], Tensor | tuple[Tensor, ...]]
 
 
 def _conv(node: Node, inputs: Inputs) -> Tensor:
@@ -265,6 +266,7 @@ OPERATORS: dict[str, Operator] = {
     "Concat": _concat,
     "Constant": _constant,
     "Conv": _conv,
+    "DepthToSpace": depth_to_space,
     "Div": _binary(torch.div),
     "Dropout": _unary(lambda x: x),
     "Exp": _unary(torch.exp),
@@ -288,9 +290,12 @@ OPERATORS: dict[str, Operator] = {
     "ReduceSum": _reduce(torch.sum),
     "Relu": _unary(torch.relu),
     "Reshape": _reshape,
+    "Resize": resize,
     "Sigmoid": _unary(torch.sigmoid),
+    "Slice": cut,
     "Softmax": _softmax,
     "Softplus": _unary(F.softplus),
+    "Split": split,
     "Sqrt": _unary(torch.sqrt),
     "Squeeze": _squeeze,
     "Sub": _binary(torch.sub),
@@ -298,3 +303,6 @@ OPERATORS: dict[str, Operator] = {
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
+
+# Floating-point inputs that Python reads: they stay on the host, as integers do.
+READ_BY_PYTHON: dict[str, tuple[int, ...]] = {"Resize": (1, 2)}

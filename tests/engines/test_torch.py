@@ -10,8 +10,9 @@ import pytest
 import torch
 from facestream.engines.base import Array
 from facestream.engines.cards import model_path
-from facestream.engines.errors import BackendUnavailable, InferenceError
+from facestream.engines.errors import BackendUnavailable, InferenceError, ModelError
 from facestream.engines.options import EngineOptions, ImageInput
+from facestream.engines.registry import load_engine
 from facestream.engines.torch import TorchEngine, choose_precision, describe, find_device
 from onnx import TensorProto, helper
 
@@ -169,3 +170,83 @@ def test_weights_kept_in_bfloat16(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             one.infer(feed)["classes"], two.infer(feed)["classes"], atol=1e-3
         )
+
+
+@pytest.mark.parametrize("name", ["vae_decoder", "vae_appearance"])
+def test_the_decoders_operators(name: str) -> None:
+    """Resizing, pixel shuffle, slices and splits, against OpenVINO."""
+    options = EngineOptions(precision="float32", device="cpu")
+    with (
+        TorchEngine(model_path(name), options=options) as ours,
+        load_engine(model_path(name), backend="openvino", options=options) as theirs,
+    ):
+        feeds = {
+            spec.name: noise(tuple(length or 2 for length in spec.shape)) for spec in ours.inputs
+        }
+        expected = theirs.infer(feeds)
+        for output, array in ours.infer(feeds).items():
+            np.testing.assert_allclose(array, expected[output], atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=2, mode="DCR"),
+        helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=2, mode="CRD"),
+        helper.make_node("Slice", ["x", "one_two", "minus_one", "two_three"], ["y"]),
+        helper.make_node("Slice", ["x", "zero", "large", "three", "two"], ["y"]),
+        helper.make_node("Split", ["x", "two_six"], ["a", "y"], axis=1),
+        helper.make_node("Split", ["x"], ["a", "b", "y"], axis=1, num_outputs=3),
+    ],
+    ids=lambda node: node.op_type,
+)
+def test_operators_that_move_values(tmp_path: Path, node: onnx.NodeProto) -> None:
+    constants = {
+        "zero": [0],
+        "two": [2],
+        "three": [3],
+        "large": [2**60],
+        "one_two": [1, 2],
+        "minus_one": [-1, -1],
+        "two_three": [2, 3],
+        "two_six": [2, 6],
+    }
+    used = [name for name in node.input if name in constants]
+    graph = helper.make_graph(
+        [node],
+        "moves",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 8, "h", "w"))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n", "c", "u", "v"))],
+        [
+            helper.make_tensor(name, TensorProto.INT64, (len(constants[name]),), constants[name])
+            for name in used
+        ],
+    )
+    path = tmp_path / "moves.onnx"
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), str(path))
+    feed = {"x": noise((2, 8, 6, 5))}
+    with (
+        TorchEngine(path, options=CPU) as ours,
+        load_engine(path, backend="openvino", options=CPU) as theirs,
+    ):
+        np.testing.assert_array_equal(ours.infer(feed)["y"], theirs.infer(feed)["y"])
+
+
+def test_a_resize_that_is_not_understood(tmp_path: Path) -> None:
+    node = helper.make_node("Resize", ["x", "", "scales"], ["y"], mode="cubic")
+    graph = helper.make_graph(
+        [node],
+        "cubic",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, 4, 4))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 3, 8, 8))],
+        [helper.make_tensor("scales", TensorProto.FLOAT, (4,), [1, 1, 2, 2])],
+    )
+    path = tmp_path / "cubic.onnx"
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), str(path))
+    with (
+        TorchEngine(path, options=CPU) as engine,
+        pytest.raises(ModelError, match="not cubic half_pixel"),
+    ):
+        engine.infer({"x": noise((1, 3, 4, 4))})
