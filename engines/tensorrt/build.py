@@ -73,6 +73,8 @@ def build_plan(
     messages = trt_logger(flavour)
     messages.problem = ""
     built = builder.build_serialized_network(network, config)
+    if monitor is not None and monitor.raised is not None:
+        raise monitor.raised
     if built is None:
         if monitor is not None and monitor.stopped:
             raise BuildFailed(f"the build of {path.name} was stopped")
@@ -221,6 +223,7 @@ def _monitor(flavour: Flavour, config: Any, progress: Progress | None) -> Any:
             self._steps: dict[str, int] = {}
             self._lock = threading.Lock()
             self.stopped = False
+            self.raised: BaseException | None = None
 
         def phase_start(self, name: str, parent: str | None, steps: int) -> None:
             if not parent:
@@ -242,7 +245,12 @@ def _monitor(flavour: Flavour, config: Any, progress: Progress | None) -> Any:
                 self._tell(name, 1.0)
 
         def _tell(self, name: str, share: float) -> None:
-            if tell(name, share) is False:
+            try:
+                if tell(name, share) is False:
+                    self.stopped = True
+            # TensorRT's own frames, which are between, would swallow it: also a Ctrl-C.
+            except BaseException as error:  # noqa: BLE001  # raised again after the build
+                self.raised = error
                 self.stopped = True
 
     monitor = Monitor()

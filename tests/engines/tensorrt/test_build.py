@@ -146,6 +146,15 @@ def test_progress_is_told_and_can_stop_a_build(rnet: Path, real_recipe: Recipe) 
 
 
 @pytest.mark.tensorrt
+def test_what_progress_raises_is_not_lost(rnet: Path, real_recipe: Recipe) -> None:
+    def interrupted(phase: str, share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(rnet, real_recipe, progress=interrupted)
+
+
+@pytest.mark.tensorrt
 def test_what_the_builder_refuses_says_why(
     real_recipe: Recipe, rnet: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
