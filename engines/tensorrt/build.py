@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +13,12 @@ from ..errors import BackendUnavailable, BuildFailed, ModelError
 from .casting import prepare
 from .flavour import Flavour, find_flavour, trt_logger
 from .manifest import Manifest, ProfileFacts, TensorFacts, sha256_of_bytes
+from .monitor import Progress, watch
 from .recipe import Recipe, compute_capability, sha256_of
 from .timings import Timings
 from .turing import dense_for
 
-log = logging.getLogger(__name__)
-
-Progress = Callable[[str, float], bool | None]
-"""Told the phase and the share of it that is done, 0..1, from TensorRT's own threads; returning
-False stops the build."""
+__all__ = ["Plan", "Progress", "build_plan"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,44 +56,47 @@ def build_plan(
     checksum = sha256_of(path)
     model = prepare(path, recipe.precision, recipe.image_input, dense=dense_for(recipe))
     builder = _builder(flavour)
-    network, parser = _parse(flavour, builder, model, path)
-    profiles = _fed_profiles(recipe)
+    # The weights lie in the parser until the plan is made.
+    network, _parser = _parse(flavour, builder, model, path)
     config = _config(flavour, builder, recipe)
+    profiles = _fed_profiles(recipe)
     _add_profiles(builder, config, network, profiles, path)
     kept = Timings(timings) if timings is not None and flavour.keeps_timings else None
     if kept is not None:
         kept.lend(config)
-    monitor = _monitor(flavour, config, progress)
+    monitor = watch(flavour, config, progress)
     messages = trt_logger(flavour)
     messages.problem = ""
     built = builder.build_serialized_network(network, config)
-    if monitor is not None and monitor.raised is not None:
-        raise monitor.raised
-    if built is None:
-        if monitor is not None and monitor.stopped:
-            raise BuildFailed(f"the build of {path.name} was stopped")
-        raise BuildFailed(
-            f"{flavour.name} {flavour.version} cannot build {path.name} for {recipe.target} in "
-            f"{recipe.precision}: {messages.problem or 'it gives no reason'}"
-        )
+    if built is None or (monitor is not None and monitor.raised is not None):
+        raise _failure(path, recipe, monitor, messages.problem)
     if kept is not None:
         kept.keep(config)
     data = bytes(built)
-    del parser  # the network's weights point into it until the build is over
-    parts = recipe.parts(checksum)
-    return Plan(
-        data,
-        Manifest(
-            key=recipe.key(checksum),
-            network=path.stem,
-            parts=parts,
-            tensors=_tensors(flavour, network),
-            profiles=profiles,
-            sha256=sha256_of_bytes(data),
-            size=len(data),
-            build_seconds=round(time.perf_counter() - started, 3),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
+    facts = Manifest(
+        key=recipe.key(checksum),
+        network=path.stem,
+        parts=recipe.parts(checksum),
+        tensors=_tensors(flavour, network),
+        profiles=profiles,
+        sha256=sha256_of_bytes(data),
+        size=len(data),
+        build_seconds=round(time.perf_counter() - started, 3),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return Plan(data, facts)
+
+
+def _failure(path: Path, recipe: Recipe, monitor: Any, problem: str) -> BaseException:
+    """Why there is no plan."""
+    if monitor is not None and monitor.raised is not None:
+        raised: BaseException = monitor.raised
+        return raised
+    if monitor is not None and monitor.stopped:
+        return BuildFailed(f"the build of {path.name} was stopped")
+    return BuildFailed(
+        f"{recipe.flavour} {recipe.version} cannot build {path.name} for {recipe.target} in "
+        f"{recipe.precision}: {problem or 'it gives no reason'}"
     )
 
 
@@ -209,53 +206,6 @@ def _tensors(flavour: Flavour, network: Any) -> tuple[TensorFacts, ...]:
         )
         for tensor in [*inputs, *outputs]
     )
-
-
-def _monitor(flavour: Flavour, config: Any, progress: Progress | None) -> Any:
-    """TensorRT's progress to ``progress``; the outermost phase alone."""
-    if progress is None or not hasattr(flavour.module, "IProgressMonitor"):
-        return None
-    tell = progress
-
-    class Monitor(flavour.module.IProgressMonitor):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self._steps: dict[str, int] = {}
-            self._lock = threading.Lock()
-            self.stopped = False
-            self.raised: BaseException | None = None
-
-        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
-            if not parent:
-                with self._lock:
-                    self._steps[name] = steps
-                self._tell(name, 0.0)
-
-        def step_complete(self, name: str, step: int) -> bool:
-            with self._lock:
-                steps = self._steps.get(name)
-            if steps:
-                self._tell(name, min((step + 1) / steps, 1.0))
-            return not self.stopped
-
-        def phase_finish(self, name: str) -> None:
-            with self._lock:
-                known = self._steps.pop(name, None)
-            if known is not None:
-                self._tell(name, 1.0)
-
-        def _tell(self, name: str, share: float) -> None:
-            try:
-                if tell(name, share) is False:
-                    self.stopped = True
-            # TensorRT's own frames, which are between, would swallow it: also a Ctrl-C.
-            except BaseException as error:  # noqa: BLE001  # raised again after the build
-                self.raised = error
-                self.stopped = True
-
-    monitor = Monitor()
-    config.progress_monitor = monitor
-    return monitor
 
 
 def _text(shape: tuple[int, ...]) -> str:
