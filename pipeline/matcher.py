@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from facestream.engines.cards import ModelCard
 
-from .config import RecognitionSettings, Settings
+from .config import RecognitionSettings, RuntimeSettings, Settings
 from .gallery import Gallery
 from .gallery.decision import Thresholds
+from .gallery.index import Searching
 from .stages.looks import LookPolicy
 from .stages.matching import GallerySearch, Matcher
 from .stages.naming import NamingRules
@@ -32,6 +35,12 @@ def open_matcher(
     cohort = load_cohort(card.id) if recognition.normalise == "cohort" else None
     searcher = None if gallery is None else GallerySearch(gallery, card.id, cohort)
     return Matcher(searcher, _thresholds(card, recognition, cohort))
+
+
+def searching_of(runtime: RuntimeSettings) -> Searching:
+    """How the settings want a gallery to be searched."""
+    strictness: Literal["fallback", "strict"] = "strict" if runtime.strict_device else "fallback"
+    return Searching(runtime.index, strictness, runtime.device)
 
 
 def rules_of(settings: Settings, card: ModelCard) -> TrackingRules:

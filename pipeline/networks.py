@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from facestream.engines.base import Engine
+
 from .config import Settings
 from .vision.encoder import Encoder
 from .vision.mtcnn import Mtcnn
@@ -18,6 +20,11 @@ class Models:
 
     detector: Mtcnn
     encoder: Encoder
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """What runs them, by the network's name."""
+        return {**self.detector.engines, **self.encoder.engines}
 
 
 @contextmanager

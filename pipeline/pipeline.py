@@ -24,7 +24,7 @@ from .events import Event
 from .gallery import Gallery
 from .inbox import Inbox
 from .live import is_live
-from .matcher import open_matcher, rules_of
+from .matcher import open_matcher, rules_of, searching_of
 from .memory import Trimmer, share_one_heap
 from .metrics import Metrics
 from .networks import load_models
@@ -131,13 +131,17 @@ class Pipeline(Closing):
             self._decoding = deciding.result()
         self._detector, self.encoder = models.detector, models.encoder
         if isinstance(gallery, (str, Path)):
-            gallery = self._resources.enter_context(Gallery(gallery, create="never"))
+            searching = searching_of(self.settings.runtime)
+            gallery = self._resources.enter_context(
+                Gallery(gallery, create="never", searching=searching)
+            )
         self.gallery = gallery
         if gallery is not None:
             gallery.require_model(self.encoder.model_id)
         self._matcher = open_matcher(gallery, self.encoder.card, self.settings.recognition)
         self.running = Running(
-            {**self._detector.engines, **self.encoder.engines},
+            models.engines,
+            index=None if gallery is None else gallery.index_info,
             decoding=self._decoding,
             serving=self.settings.runtime.serving(),
         )

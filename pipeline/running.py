@@ -8,24 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from facestream.engines.base import Engine
 from facestream.engines.devices import driver_report
 from facestream.engines.options import Serving
 
+from .gallery.index import IndexInfo
 from .metrics import DECODER_INFO, ENGINE_INFO, FALLBACKS, INDEX_INFO, Metrics
 from .metrics.families import Family
 from .sources import DecodedBy, Decoding, FallbackReason
-
-
-@dataclass(frozen=True, slots=True)
-class IndexState:
-    """What searches the gallery: kind, device, and why."""
-
-    kind: str
-    device: str
-    reason: str = ""
 
 
 class Running:
@@ -42,7 +33,7 @@ class Running:
         self,
         engines: Mapping[str, Engine],
         *,
-        index: Callable[[], IndexState] | None = None,
+        index: Callable[[], IndexInfo] | None = None,
         decoding: Decoding | None = None,
         serving: Serving = Serving(),
     ) -> None:
@@ -101,6 +92,14 @@ class Running:
             index = self._index()
             yield INDEX_INFO, "", {"kind": index.kind, "device": index.device}
 
+    def stayed(self) -> set[str]:
+        """Networks whose better engine could not be built or was refused."""
+        return {
+            name
+            for name, engine in self._engines.items()
+            if getattr(engine, "state", None) == "stayed"
+        }
+
     @property
     def decode_fallback(self) -> bool:
         """The CPU decodes although there is hardware that should."""
@@ -127,6 +126,7 @@ class RunningMetrics:
         self._metrics = metrics
         self._running = running
         self._lock = threading.Lock()
+        self._stayed: set[str] = set()
         self._ones: dict[tuple[Family, str], Mapping[str, str]] = {}
         metrics.refresh_with(self.refresh)
         if running.network_fallback:
@@ -138,6 +138,9 @@ class RunningMetrics:
         """Ask again what runs."""
         for family, key, labels in self._running.facts():
             self._one(family, key, labels)
+        for network in self._running.stayed() - self._stayed:
+            self._stayed.add(network)
+            self._metrics.add(FALLBACKS, part="networks", reason="failed")
 
     def decoder(self, source: str, decoder: DecodedBy, fallback: FallbackReason | None) -> None:
         """See ``SourceOptions.on_decoder``."""

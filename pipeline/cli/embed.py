@@ -22,6 +22,7 @@ from .gate import BAD_INPUT, INTERRUPTED
 from .harvest import Harvest, Keep
 from .pictures import in_batches, list_pictures, nothing_readable, read_ahead
 from .progress import LOG_SECONDS
+from .run import what_runs
 from .signals import stopping_on_signals
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def embed_paths(
     files = list_pictures(paths)
     began = time.monotonic()
     with load_models(settings) as models:
+        running = what_runs(models, settings)
         harvest = Harvest(models.detector, models.encoder, keep)
         stopped = Event()
         with (
@@ -64,6 +66,7 @@ def embed_paths(
         if len(harvest.unreadable) == len(files):
             raise SourceError(nothing_readable([why for _, why in harvest.unreadable]))
         harvest.save(out)
+    log.info("%s", running)
     _summarise(harvest, out, total=len(files), seconds=time.monotonic() - began)
     if stopped.is_set() and harvest.pictures < len(files):
         return INTERRUPTED

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from facestream.engines.base import Precision
 
 from .flags import EXAMPLES, Config
+
+if TYPE_CHECKING:
+    from facestream.engines.base import Precision
 
 ABOUT = (
     "A plan is a network compiled by TensorRT for one GPU architecture, version and precision. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,10 +15,10 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from ..config import load_settings
+from ..config import Settings, load_settings
 from ..errors import ImageError, SourceError
 from ..gallery import Gallery
-from ..matcher import open_matcher
+from ..matcher import open_matcher, searching_of
 from ..networks import Models, load_models
 from ..stages.matching import Look, Matcher
 from ..types import Faces, Identity, Image
@@ -26,9 +27,10 @@ from ..vision.uncertainty import sigma
 from .console import stderr, stdout
 from .gate import BAD_INPUT
 from .pictures import list_pictures, nothing_readable, read_ahead
-from .run import announce_gallery, chosen_gallery
+from .run import announce_gallery, chosen_gallery, what_runs
 
 Form = Literal["table", "json"]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,16 +82,18 @@ def identify_images(
     files = list_pictures(images)
     known = chosen_gallery(gallery)
     with ExitStack() as stack:
-        people = None if known is None else stack.enter_context(Gallery(known, create="never"))
+        people = None if known is None else stack.enter_context(_people(known, settings))
         models = stack.enter_context(load_models(settings))
         if people is not None:
             people.require_model(models.encoder.model_id)
+        running = what_runs(models, settings, people)
         matcher = open_matcher(people, models.encoder.card, settings.recognition)
         named = list(_named(files, models, matcher))
     problems = [one.problem for one in named if one.problem is not None]
     if len(problems) == len(named):
         raise SourceError(nothing_readable(problems))
     announce_gallery(gallery, known)
+    log.info("%s", running)
     if form == "json":
         # An array with a picture a line: for programs as for people.
         lines = [json.dumps(one.to_dict(), ensure_ascii=False) for one in named]
@@ -99,6 +103,10 @@ def identify_images(
     for problem in problems:
         stderr().print(f"facestream: {problem}", soft_wrap=True, markup=False)
     return BAD_INPUT if problems else 0
+
+
+def _people(path: Path, settings: Settings) -> Gallery:
+    return Gallery(path, create="never", searching=searching_of(settings.runtime))
 
 
 def _named(files: Sequence[str], models: Models, matcher: Matcher) -> Iterator[Named]:

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ..addresses import Address
 from ..config import Settings, default_gallery_path, load_settings
 from ..errors import OutputError, SourceError, UsageError
+from ..gallery import Gallery
 from ..metrics import BUILD_INFO, OUTPUT_DROPPED
+from ..networks import Models
 from ..pipeline import Pipeline
 from ..readers import expanded
 from ..report import Report
+from ..running import Running
+from .announce import RunningSink
 from .console import muted, plural, stderr, stdout
 from .gate import BAD_INPUT, INTERRUPTED
 from .outputs import Outputs, Request, open_outputs
@@ -49,7 +53,7 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
         )
     specs, _ = expanded(sources, settings)
     gallery = chosen_gallery(request.gallery)
-    outputs = open_outputs(request, settings, specs)
+    outputs, running = open_outputs(request, settings, specs), RunningSink()
     with ExitStack() as stack:
         for sink in outputs.sinks:
             # The pipeline closes them after a run; this is for one that never begins.
@@ -59,11 +63,12 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
                 sources,
                 gallery=gallery,
                 settings=settings,
-                sinks=outputs.sinks,
+                sinks=[running, *outputs.sinks],
                 frames=outputs.needs,
             )
         )
-        log.info("%s", pipeline.running.line())
+        pipeline.running.line()  # what cannot serve says so now, not at the first face
+        running.line = pipeline.running.line
         if request.metrics is not None:
             stack.enter_context(_serve_metrics(pipeline, request.metrics))
         if outputs.show is not None:
@@ -113,6 +118,16 @@ def announce_gallery(given: Path | None, used: Path | None) -> None:
         log.info("no gallery, everybody is unknown: 'facestream gallery add NAME PHOTO' makes one")
     elif given is None:
         log.info("used the gallery %s", used)
+
+
+def what_runs(models: Models, settings: Settings, gallery: Gallery | None = None) -> str:
+    """What runs the networks and the search, and why; in one line, to be told at the end.
+
+    Raises:
+        BackendUnavailable: what is to search cannot serve here.
+    """
+    index = None if gallery is None else gallery.index_info
+    return Running(models.engines, index=index, serving=settings.runtime.serving()).line()
 
 
 def write_report(path: Path, report: Report, settings: Settings, roll: RollSink) -> None:

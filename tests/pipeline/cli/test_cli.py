@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from facestream.engines.errors import BackendUnavailable
+from facestream.engines.errors import BackendUnavailable, InferenceError
 from facestream.pipeline.cli import gate
 from facestream.pipeline.cli.app import app
 from facestream.pipeline.config import Settings, environment_names, load_settings
@@ -90,7 +90,8 @@ def failing(error: BaseException) -> typer.Typer:
     ("error", "status", "line"),
     [
         (OutputError("cannot write x\nor y"), 2, "facestream: cannot write x or y"),
-        (BackendUnavailable("no torch here"), 1, "facestream: no torch here"),
+        (BackendUnavailable("no torch here"), 2, "facestream: no torch here"),
+        (InferenceError("out of memory"), 1, "facestream: out of memory"),
         (
             StageFailed("detect", RuntimeError("boom")),
             1,
