@@ -142,7 +142,7 @@ def _matmul(node: Any, inner: Sequence[Shape], out: Shape) -> int:
 
 
 def _pool(node: Any, inner: Sequence[Shape], out: Shape) -> int:
-    kernel = next((tuple(a.ints) for a in node.attribute if a.name == "kernel_shape"), (1,))
+    kernel: Shape = next((tuple(a.ints) for a in node.attribute if a.name == "kernel_shape"), (1,))
     return math.prod(kernel) * math.prod(out)
 
 

@@ -49,7 +49,7 @@ def describe(*, meters: Meters | None = None) -> dict[str, Any]:
         "cpu_features": [flag for flag in _FEATURES if flag in flags],
         "cores": cores,
         "memory_gib": round(_kilobytes("MemTotal") / 2**20, 1),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": platform.python_version(),
         "gpus": Nvml().describe(),
         "packages": {name: found for name in PACKAGES if (found := package(name)) is not None},

@@ -22,7 +22,7 @@ class Wanted:
         quick: fewer and smaller cases.
         peers: ``with`` measures other libraries too, those that are missing are named.
         zoo: folder of OpenCV Zoo's YuNet and SFace.
-        only: cases must have these values, e.g. ``{"size": ("720p",)}``; several are alternatives.
+        only: values that a case may have, e.g. ``{"size": ("720p", "480p")}``.
         contenders: only those whose name contains one of these words; empty takes all.
     """
 
@@ -37,8 +37,10 @@ class Wanted:
     contenders: tuple[str, ...] = ()
 
     def takes(self, key: Mapping[str, Scalar]) -> bool:
-        """Whether ``only`` lets a case through."""
-        return all(str(key.get(name)) in values for name, values in self.only.items())
+        """Whether ``only`` lets a case through; it says nothing of cases without its keys."""
+        return all(
+            name not in key or str(key[name]) in values for name, values in self.only.items()
+        )
 
     def takes_contender(self, name: str) -> bool:
         """Whether ``contenders`` lets one through."""

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-import json
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from ..bench.results import Results
+    from ..bench.suite import Wanted
+    from ..bench.suites.e2e import VideoOptions
+
 bench_app = typer.Typer()
+
+
+# What tells cases apart, in all suites.
+_KEYS = (
+    *("size", "min_face", "faces", "sources", "batch"),
+    *("templates", "part", "threads", "work"),
+)
+
+
+class SuiteChoice(StrEnum):
+    """What ``--suite`` takes."""
+
+    DETECT = "detect"
+    EMBED = "embed"
+    SEARCH = "search"
+    E2E = "e2e"
+    SCALE = "scale"
+    ROOFLINE = "roofline"
+    ALL = "all"
 
 
 @bench_app.command(
@@ -16,24 +40,59 @@ bench_app = typer.Typer()
         "[bold]Examples[/bold]\n\n"
         "facestream bench\n\n"
         "facestream bench street.mp4 --rounds 3 --json bench.json\n\n"
-        "facestream bench street.mp4 --peers --zoo opencv_zoo_models/\n\n"
-        "Each contender runs in a fresh process, round after round; medians are shown. Peers: "
-        "OpenCV's YuNet + SFace (--zoo names the folder of their ONNX files) and "
-        "facenet-pytorch (the 'bench' extra; its encoder with random weights, cost only)."
+        "facestream bench --suite detect --suite embed --quick --zoo opencv_zoo_models/\n\n"
+        "facestream bench --suite all --json new.json --plot plots/ --markdown bench.md\n\n"
+        "facestream bench --suite detect --json new.json --compare old.json\n\n"
+        "facestream bench --from new.json --compare old.json\n\n"
+        "[bold]Suites[/bold] detect: pictures a second; embed: faces a second; search: queries a "
+        "second; e2e: whole videos; scale: by threads, batches and sources; roofline: share of "
+        "this machine's measured peaks. Without --suite the given videos, or the clip of "
+        "'facestream demo', are measured from file to embedding.\n\n"
+        "Contenders take turns, each in a process of its own; medians are shown. Peers: "
+        "facenet-pytorch and ONNX Runtime (pip install 'facestream\\[bench]'), OpenCV's YuNet and "
+        "SFace (--zoo names the folder of their ONNX files), numpy, FAISS as it comes. The file's "
+        "format: docs/benchmarks.md. Ctrl-C ends the bench and keeps what was measured."
     ),
 )
 def bench(
     videos: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[VIDEO...]", help="Video files; none renders the clip of 'facestream demo'."
+            metavar="[VIDEO...]",
+            help="Video files for detect and e2e, instead of rendered pictures and clips.",
         ),
     ] = None,
-    peers: Annotated[bool, typer.Option("--peers", help="Measure the peers too.")] = False,
+    suite: Annotated[
+        list[SuiteChoice] | None, typer.Option("--suite", help="What is measured; repeat for more.")
+    ] = None,
+    peers: Annotated[
+        bool | None,
+        typer.Option(
+            "--peers/--no-peers", help="Measure the peers too; the default with --suite or --zoo."
+        ),
+    ] = None,
     zoo: Annotated[
         Path | None, typer.Option("--zoo", metavar="DIR", help="OpenCV Zoo's YuNet and SFace.")
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Times each is measured.")] = 3,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", min=1, help="Times each is measured; 3, with --quick 2."),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds", min=0.01, help="A round's least length; 1, with --quick 0.3. Not of e2e."
+        ),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer, smaller cases.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="KEY=VALUE", help="Only cases like this, e.g. size=720p."),
+    ] = None,
+    contender: Annotated[
+        list[str] | None,
+        typer.Option("--contender", metavar="WORD", help="Only contenders with this in the name."),
+    ] = None,
     max_frames: Annotated[
         int | None, typer.Option("--max-frames", metavar="N", min=2, help="Frames of each video.")
     ] = None,
@@ -41,7 +100,9 @@ def bench(
         int,
         typer.Option("--peer-frames", metavar="N", min=2, help="Frames for facenet-pytorch."),
     ] = 24,
-    min_face: Annotated[int, typer.Option("--min-face", metavar="PX", min=12)] = 40,
+    min_face: Annotated[
+        int, typer.Option("--min-face", metavar="PX", min=12, help="Smallest face in videos.")
+    ] = 40,
     every: Annotated[
         int,
         typer.Option("--detect-every", metavar="N", min=1, help="All search every N-th frame."),
@@ -49,88 +110,151 @@ def bench(
     as_json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="DIR", help="Draw each suite, as PNG and SVG."),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--compare", metavar="OLD.json", help="Show what changed since then."),
+    ] = None,
+    measured: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Show this file instead of measuring."),
+    ] = None,
 ) -> None:
-    """Measure facestream on videos, beside its peers where they are installed."""
-    from ..bench.contenders import Task, missing
-    from ..bench.runner import ContenderFailed, compare
-    from ..errors import FacestreamError
-    from ..sinks.files import check_writable
-    from .console import stderr, stdout
+    """Measure facestream on this machine, beside its peers where they are installed."""
+    from tempfile import TemporaryDirectory
 
-    if as_json is not None:
-        check_writable(as_json)
-    chosen = _videos(videos or [])
-    names = ["facestream", "facestream-every"]
-    for peer in ("yunet+sface", "facenet-pytorch") if peers or zoo else ():
-        reason = missing(peer, Task(chosen[0], zoo=zoo))
-        if reason is None:
-            names.append(peer)
-        else:
-            stderr().print(f"{peer} is left out: {reason}", markup=False, highlight=False)
-    tasks = [Task(video, max_frames, min_face, zoo, detect_every=every) for video in chosen]
-    console = stderr()
-    with console.status("measuring") as status:
-        try:
-            result = compare(
-                names,
-                tasks,
-                rounds=rounds,
-                frame_limits={"facenet-pytorch": peer_frames},
-                on_progress=status.update,
-            )
-        except ContenderFailed as error:
-            raise FacestreamError(str(error)) from error
-    _show(stdout(), result)
-    if as_json is not None:
-        as_json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    from ..bench.results import load_results
+    from ..bench.suites.e2e import VideoOptions
+    from .bench_report import Reports
+
+    reports = Reports(as_json, plot, markdown, against)
+    if measured is not None:
+        reports.write(load_results(measured))
+        return
+    with TemporaryDirectory(prefix="facestream-bench-") as folder:
+        wanted = _wanted(
+            Path(folder),
+            videos=videos or [],
+            rounds=rounds,
+            seconds=seconds,
+            quick=quick,
+            peers=bool(suite or zoo) if peers is None else peers,
+            zoo=zoo,
+            only=only or [],
+            contenders=contender or [],
+        )
+        options = VideoOptions(max_frames, min_face, peer_frames, every, matrix=bool(suite))
+        _measure(suite or [], wanted, options, reports)
 
 
-def _videos(given: list[Path]) -> list[Path]:
-    from tempfile import mkdtemp
+def _wanted(folder: Path, *, only: list[str], **given: Any) -> Wanted:
+    """What is asked for, checked.
 
-    from ..errors import SourceError
-    from .demo_clip import write_clip
+    Raises:
+        UsageError: a video or the folder of the zoo is missing, or ``--only`` cannot be read.
+    """
+    from ..bench.suite import Wanted
+    from ..errors import SourceError, UsageError
 
-    for path in given:
+    for path in given["videos"]:
         if not path.is_file():
             raise SourceError(f"{path} is not a file; name a video")
-    if given:
-        return given
-    clip = Path(mkdtemp(prefix="facestream-bench-")) / "demo.mp4"
+    if given["zoo"] is not None and not given["zoo"].is_dir():
+        raise UsageError(f"{given['zoo']} is not a folder; --zoo names that of YuNet and SFace")
+    values: dict[str, tuple[str, ...]] = {}
+    for text in only:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"--only takes KEY=VALUE, e.g. size=720p, not '{text}'")
+        if name not in _KEYS:
+            raise UsageError(f"no case has '{name}'; --only takes {', '.join(_KEYS)}")
+        values[name] = (*values.get(name, ()), value)
+    quick = given["quick"]
+    return Wanted(
+        folder,
+        videos=tuple(given["videos"]),
+        rounds=given["rounds"] or (2 if quick else 3),
+        seconds=given["seconds"] or (0.3 if quick else 1.0),
+        quick=quick,
+        peers=given["peers"],
+        zoo=given["zoo"],
+        only=values,
+        contenders=tuple(given["contenders"]),
+    )
+
+
+def _measure(
+    suites: list[SuiteChoice], wanted: Wanted, options: VideoOptions, reports: Any
+) -> None:
+    """Measure, and report what was measured, also when it was interrupted."""
+    from dataclasses import replace
+
+    from ..bench.machine import describe
+    from ..bench.results import Results
+    from ..bench.run import run_suites
+    from ..bench.suites import SUITES, SuiteName
+    from .bench_report import Bar, warn_of
+
+    chosen: list[SuiteName] = [
+        name for name in SUITES if name in suites or SuiteChoice.ALL in suites
+    ] or ["e2e"]
+    if not suites and not wanted.videos:
+        wanted = replace(wanted, videos=(_demo_clip(wanted.folder),))
+    results = Results(describe(), _arguments(chosen, wanted, options))
+    warn_of(results)
+    try:
+        with Bar() as bar:
+            run_suites(chosen, wanted, results, bar, videos=options)
+    except KeyboardInterrupt:
+        if results.rows:
+            reports.write(results)
+        raise
+    except BaseException:
+        reports.save(results)
+        raise
+    _complain_of_nothing(results)
+    reports.write(results)
+
+
+def _complain_of_nothing(results: Results) -> None:
+    """
+    Raises:
+        UsageError: no case was left.
+    """
+    from ..errors import UsageError
+
+    if not results.rows:
+        told = "; ".join(map(str, results.missing)) or "no case fits --only and --contender"
+        raise UsageError(f"nothing was measured: {told}")
+
+
+def _arguments(suites: list[Any], wanted: Wanted, options: VideoOptions) -> dict[str, Any]:
+    """How this was asked for; names of files without their folders."""
+    from dataclasses import asdict
+
+    return {
+        "suites": list(suites),
+        "videos": [video.name for video in wanted.videos],
+        "rounds": wanted.rounds,
+        "seconds": wanted.seconds,
+        "quick": wanted.quick,
+        "peers": wanted.peers,
+        "zoo": wanted.zoo is not None,
+        "only": {name: list(values) for name, values in wanted.only.items()},
+        "contenders": list(wanted.contenders),
+        "e2e": asdict(options),
+    }
+
+
+def _demo_clip(folder: Path) -> Path:
+    from .demo_clip import write_clip
+
+    clip = folder / "demo.mp4"
     write_clip(clip)
-    return [clip]
-
-
-def _show(console: Any, result: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    machine = result["machine"]
-    console.print(
-        f"{machine['cpu']}, {machine['cores']} cores; medians of {result['rounds']} rounds; "
-        f"start to first result {result['start_to_first_result_seconds']:.2f} s",
-        highlight=False,
-    )
-    for row in result["summary"]:
-        table = Table("", "fps", "faces/frame", "memory MB", "load s", "times faster")
-        table.title = f"{row['video']}, smallest face {row['min_face']} px"
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for name, figures in row["contenders"].items():
-            low, high = figures["ratio_range"]
-            table.add_row(
-                name,
-                f"{figures['fps']:.1f}",
-                f"{figures['faces_per_frame']:.1f}",
-                f"{figures['peak_memory_mb']:.0f}",
-                f"{figures['load_seconds']:.1f}",
-                f"{figures['speed_ratio']:.2f} ({low:.2f}–{high:.2f})",
-            )
-        console.print(table)
-    last = next(run for run in reversed(result["runs"]) if run["name"] == "facestream")
-    stages = ", ".join(f"{name} {s:.2f} s" for name, s in last["detail"]["stages"].items())
-    console.print(
-        f"facestream on {last['video']}: {last['seconds']:.2f} s for {last['frames']} frames; "
-        f"in the stages: {stages}; the queue that limits: "
-        f"{last['detail']['limiting_queue'] or 'none, decoding is the slowest'}",
-        highlight=False,
-    )
+    return clip
