@@ -115,8 +115,10 @@ class TorchEngine(Closing):
         if self._device.type == "cuda":
             launch = partial(self._plain, graph)
             self._streams = Streams(self._device)
-            self._replays = Replays(launch, self._inputs, self._outputs, options, self._device)
-            self._replays.capture_batches(path.name)
+            self._replays = Replays(
+                launch, self._inputs, self._outputs, options, self._device, path.name
+            )
+            self._replays.capture_batches()
         self._graph: Graph | None = graph
 
     @property
@@ -152,7 +154,8 @@ class TorchEngine(Closing):
     @property
     def graphs(self) -> GraphCounts:
         """CUDA graphs there are now, and captures that failed."""
-        return GraphCounts() if self._replays is None else self._replays.counts
+        replays = self._replays
+        return GraphCounts() if replays is None else replays.counts
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
         """Run the network once; see ``Engine.infer``."""
@@ -197,14 +200,16 @@ class TorchEngine(Closing):
     def close(self) -> None:
         """Let go of the weights; calls under way still end."""
         self._graph = None
-        if self._replays is not None:
-            self._replays.close()
+        replays, self._replays = self._replays, None
+        if replays is not None:
+            replays.close()
 
     def __repr__(self) -> str:
         return f"TorchEngine({self._path.name}, {self.device}, {self._precision})"
 
     def _run(self, graph: Graph, feeds: Mapping[str, torch.Tensor]) -> Tensors:
-        replayed = None if self._replays is None else self._replays.run(feeds)
+        replays = self._replays
+        replayed = None if replays is None else replays.run(feeds)
         return self._plain(graph, feeds) if replayed is None else replayed
 
     def _plain(self, graph: Graph, feeds: Mapping[str, torch.Tensor]) -> Tensors:

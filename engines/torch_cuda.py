@@ -107,6 +107,7 @@ class Replays:
     outputs: tuple[TensorSpec, ...]
     options: EngineOptions
     device: torch.device
+    name: str = "the network"
     _graphs: OrderedDict[Shapes, _Captured] = field(default_factory=OrderedDict)
     _seen: OrderedDict[Shapes, int] = field(default_factory=OrderedDict)
     _failed: set[Shapes] = field(default_factory=set)
@@ -116,7 +117,6 @@ class Replays:
         self._stream = new_stream(self.device)
         self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._pool: Any = torch.cuda.graph_pool_handle()
-        self._name = ""
         self._buckets: tuple[int, ...] = ()
 
     @property
@@ -125,9 +125,8 @@ class Replays:
         with self._lock:
             return GraphCounts(len(self._graphs), len(self._failed))
 
-    def capture_batches(self, name: str) -> None:
+    def capture_batches(self) -> None:
         """Capture the batch sizes that come, where nothing else of the shape is free."""
-        self._name = name
         rest = self._rest()
         shapes = self.options.shapes
         if rest is None or shapes is None:
@@ -210,7 +209,7 @@ class Replays:
                 torch.cuda.set_stream(before)  # torch.cuda.graph leaves its own when it fails
                 if not self._failed:
                     reason = (str(error).splitlines() or ["no reason given"])[0]
-                    log.warning("%s runs without CUDA graphs: %s", self._name, reason)
+                    log.warning("%s runs without CUDA graphs: %s", self.name, reason)
                 self._failed.add(key)
                 return None
         self._graphs[key] = captured

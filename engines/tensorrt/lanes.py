@@ -235,6 +235,7 @@ class Lane(Closing):
         except ValueError as error:
             raise InferenceError(str(error)) from error
         if profile != context.active_optimization_profile:
+            self._elsewhere.hold_up(self._stream.raw)  # it may still be running with the other
             _accept(
                 context.set_optimization_profile_async(profile, self._stream.handle), "the profile"
             )
