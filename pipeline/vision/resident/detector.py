@@ -23,8 +23,8 @@ from .capacity import Lengths, Planner
 from .cascade import Bounds, Found, Grid, search
 from .geometry import geometry
 from .networks import EngineNetworks
-from .results import no_faces, nothing, split_faces
 from .recordings import Recordings
+from .results import no_faces, nothing, split_faces
 from .table import summed
 from .transfer import Transfer
 
