@@ -140,7 +140,7 @@ class Replays:
         """The outputs, or None where plain launches are to be used."""
         if torch.cuda.is_current_stream_capturing():
             return None
-        with self._lock:
+        with self._lock, torch.inference_mode():
             if self._buckets:
                 return self._in_parts(feeds)
             captured = self._of_shape(feeds)
