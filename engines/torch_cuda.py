@@ -178,6 +178,7 @@ class Replays:
         captured = self._graphs.get(key)
         if captured is None and key not in self._failed and self._count(key) >= _OFTEN:
             captured = self._capture(feeds)
+            self._seen.pop(key, None)  # one that goes has to come often again
             while len(self._graphs) > self.options.max_shapes:
                 self._done.synchronize()
                 self._graphs.popitem(last=False)

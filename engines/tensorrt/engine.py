@@ -227,6 +227,8 @@ class TensorRtEngine(Closing):
         known = shape[0] in self._buckets and shape[1:] == self._rest()
         if known or (self._options.static_shapes and self._count(shape) >= _OFTEN):
             lane.freeze(shape, keep=self._kept())
+            with self._lock:
+                self._seen.pop(shape, None)  # one that goes has to come often again
 
     def _count(self, shape: Shape) -> int:
         """How often this shape came lately."""
