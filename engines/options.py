@@ -75,7 +75,7 @@ class ShapeRange:
     Attributes:
         least: e.g. ``(1, 3, 112, 112)``; of the network's own input, before ``image_input``.
         usual: what a plan is tuned for.
-        most: a larger one is refused.
+        most: a larger one is refused; a larger batch may be divided.
         batches: the batch sizes that come, ascending; each may get a CUDA graph of its own.
     """
 
