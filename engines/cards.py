@@ -196,8 +196,7 @@ def verify(card: ModelCard, folder: Path) -> Path:
     """
     path = folder / card.file
     try:
-        stat = path.stat()
-        found = _sha256(path, stat.st_size, stat.st_mtime_ns)
+        found = checksum(path)
     except FileNotFoundError:
         raise ModelError(
             f"no model file at {path}; reinstall facestream or give another path"
@@ -210,6 +209,16 @@ def verify(card: ModelCard, folder: Path) -> Path:
             f"its card says {card.sha256[:12]}…; reinstall facestream"
         )
     return path
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file in hex, read once per process as long as it is not changed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
 
 @cache

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol, cast
 
-from .base import Engine
-from .errors import ParityRefused
-from .options import EngineOptions, Serving
-from .parity import Gate
-from .registry import load_engine
+from .base import Engine, Precision
+from .cards import checksum
+from .checks import check_model_file
+from .devices import cuda_devices
+from .errors import BackendUnavailable, EngineError, ModelError, ParityRefused
+from .options import Device, EngineOptions, Serving
+from .parity import Gate, Verdict
+from .registry import BackendStatus, candidates, load_engine, precisions
+from .switching import SwitchingEngine
+from .verdicts import VerdictStore
+
+log = logging.getLogger(__name__)
+
+# Each line is told once per process: the lanes of a detector load the same networks.
+_told: set[str] = set()
+_telling = threading.Lock()
 
 
 def serve(
@@ -17,24 +32,217 @@ def serve(
 ) -> Engine:
     """The engine that serves a network as ``serving`` asks.
 
+    With a gate and precision ``auto`` the backend's fastest arithmetic is tried first, and the
+    next where the gate refuses it, with one warning that has the figures. float32 on a CPU is the
+    reference's arithmetic and needs no gate. Backend ``auto`` takes the next backend where one
+    fails; one line says what it chose and why, and the engine's ``reason`` why nothing before it
+    serves. While a plan is built the next backend serves (``SwitchingEngine``), unless
+    ``serving`` waits, is strict, or asks for TensorRT by name.
+
     Args:
         path: the ``.onnx`` file.
         serving: which backend and device, and what may happen when it cannot.
         options: of the network; its ``precision`` holds unless it is ``auto``.
-        gate: what an engine must pass before it serves; None for what is exact.
+        gate: what an engine must pass before it serves; None for what is not rounded, or where
+            rounding does no harm.
 
     Raises:
         BackendUnavailable: nothing that was asked for can serve here.
-        ParityRefused: the one that was asked for does not pass the gate.
+        ParityRefused: what was asked for does not pass the gate; the message has the figures.
         ModelError: the file is missing, damaged, or does not fit the options.
     """
+    check_model_file(path)
     options = options or EngineOptions()
-    precision = serving.precision if options.precision == "auto" else options.precision
-    options = replace(options, precision=precision, threads=options.threads or serving.threads)
-    engine = load_engine(path, backend=serving.backend, options=options)
-    if gate is not None:
-        verdict = gate.judge(engine)
-        if not verdict.passed:
+    options = replace(options, threads=options.threads or serving.threads)
+    return _Job(path, serving, options, gate).serve()
+
+
+@dataclass(slots=True)
+class _Job:
+    """One network to be served; ``missed`` are the reasons why nothing better serves it."""
+
+    path: Path
+    serving: Serving
+    options: EngineOptions
+    gate: Gate | None
+    missed: list[str] = field(default_factory=list)
+
+    def serve(self) -> Engine:
+        wanted = candidates(self.serving.backend, device=self._device)
+        engine = self._first(wanted)
+        check_strict(self.serving, engine.device, "; ".join(self.missed))
+        return engine
+
+    @property
+    def _device(self) -> Device:
+        return self.options.device if self.options.device != "auto" else self.serving.device
+
+    def _first(self, wanted: Iterator[BackendStatus]) -> Engine:
+        """The first that can serve and passes."""
+        failed: EngineError | None = None
+        for status in wanted:
+            if not status.usable:
+                self.missed.append(status.detail)
+                continue
+            if self._has_no_shapes(status):
+                continue
+            try:
+                if self._has_to_build(status):
+                    return self._switching(status, wanted)
+                return self._chosen(*self._on(status), status)
+            except EngineError as error:
+                if isinstance(error, ModelError) and status.device == "cpu":
+                    raise
+                # What was refused says more than what could not be tried.
+                failed = failed if isinstance(failed, ParityRefused) else error
+                self.missed.append(str(error))
+                if self.serving.backend == "auto" and status.device == "cuda":
+                    _tell(logging.WARNING, f"{status.name} does not serve {self._name}: {error}")
+        if failed is not None:
+            raise failed
+        raise BackendUnavailable(
+            f"nothing can serve {self._name}: " + "; ".join(dict.fromkeys(self.missed))
+        )
+
+    @property
+    def _name(self) -> str:
+        return self.path.stem
+
+    def _on(self, status: BackendStatus) -> tuple[Engine, Verdict | None]:
+        """An engine of this backend that passes, in the fastest arithmetic that does.
+
+        Raises:
+            ParityRefused: there is none.
+        """
+        refusal = ""
+        for precision in self._precisions(status):
+            engine = self._load(status, precision)
+            verdict = self._judged(engine, status)
+            if verdict is None or verdict.passed:
+                if refusal:
+                    _tell(logging.WARNING, f"{refusal}; {engine.precision} serves")
+                    self.missed.append(refusal)
+                return engine, verdict
+            refusal = (
+                f"{self._name} in {engine.precision} on {engine.backend} ({engine.device}) is "
+                f"refused by the parity gate: {'; '.join(verdict.refused)}"
+            )
             engine.close()
-            raise ParityRefused(f"{path.name}: {'; '.join(verdict.refused)}")
-    return engine
+        raise ParityRefused(refusal)
+
+    def _precisions(self, status: BackendStatus) -> tuple[Precision, ...]:
+        asked = self.options.precision
+        if asked == "auto" and (self.gate is not None or self.serving.precision == "float32"):
+            asked = self.serving.precision
+        if asked != "auto" or self.gate is None:
+            return (asked,)
+        return precisions(status.name, status.device)
+
+    def _load(self, status: BackendStatus, precision: Precision) -> Engine:
+        options = replace(self.options, precision=precision, device=status.device)
+        return load_engine(
+            self.path, backend=status.name, options=options, cache=self.serving.cache
+        )
+
+    def _judged(self, engine: Engine, status: BackendStatus) -> Verdict | None:
+        """The gate's verdict; None where none is needed. Closes the engine if it fails."""
+        if self.gate is None or (engine.precision == "float32" and status.device == "cpu"):
+            return None
+        store = VerdictStore(self.serving.cache)
+        try:
+            return store.judged(
+                engine, self.gate, network=checksum(self.path), machine=status.detail
+            )
+        except BaseException:
+            engine.close()
+            raise
+
+    def _has_no_shapes(self, status: BackendStatus) -> bool:
+        """With ``auto`` plans are built only for shapes that are known."""
+        return (
+            status.name == "tensorrt"
+            and self.serving.backend == "auto"
+            and self.options.shapes is None
+        )
+
+    def _has_to_build(self, status: BackendStatus) -> bool:
+        """A plan has to be built first, and another backend may serve meanwhile."""
+        if status.name != "tensorrt" or self.serving.backend != "auto":
+            return False
+        if self.serving.building == "wait" or self.serving.strict:
+            return False
+        from .tensorrt.needs import check_needs
+        from .tensorrt.plans import PlanStore
+        from .tensorrt.recipe import recipe_for
+
+        if self.serving.cache is None:
+            return True
+        flavour, device = check_needs()
+        options = replace(self.options, precision=self._precisions(status)[0])
+        recipe = recipe_for(
+            self.path, options, flavour=flavour, target=device.architecture, gpu=device.name
+        )
+        return PlanStore(self.serving.cache).find(recipe.key(checksum(self.path))) is None
+
+    def _switching(self, status: BackendStatus, rest: Iterator[BackendStatus]) -> Engine:
+        try:
+            fallback = self._first(rest)
+        except EngineError as error:
+            # Nothing to serve from meanwhile: the build is waited for.
+            log.debug("no fallback for %s: %s", self._name, error)
+            return self._chosen(*self._on(status), status)
+        _tell(logging.INFO, f"{self._name}: {status.name} is being built ({status.detail})")
+        return SwitchingEngine(fallback, lambda: self._on(status)[0], name=self._name)
+
+    def _chosen(self, engine: Engine, verdict: Verdict | None, status: BackendStatus) -> Engine:
+        missed = "; ".join(dict.fromkeys(self.missed))
+        cast(_Reasoned, engine).reason = missed
+        how = "asked for" if self.serving.backend != "auto" else missed or "the fastest here"
+        passed = f"; parity gate: {figures_text(verdict)}" if verdict is not None else ""
+        _tell(
+            logging.INFO,
+            f"{self._name} runs on {engine.backend} ({status.detail}), {engine.device}, "
+            f"{engine.precision}: {how}{passed}",
+        )
+        return engine
+
+
+class _Reasoned(Protocol):
+    """Every engine may be told why nothing better serves in its place."""
+
+    reason: str
+
+
+def check_strict(serving: Serving, device: str, why: str) -> None:
+    """Whoever is strict does not leave a CUDA device of this machine unused.
+
+    Args:
+        serving: what was asked for.
+        device: that was chosen, e.g. ``CPU``.
+        why: nothing better can serve.
+
+    Raises:
+        BackendUnavailable: it is left unused although nobody asked for a CPU.
+    """
+    spoken = serving.device == "cpu" or serving.backend == "openvino"
+    if not serving.strict or spoken or "cuda" in device.lower():
+        return
+    found = cuda_devices()
+    if found:
+        raise BackendUnavailable(
+            f"{found[0]} would be left unused ({why or 'nothing here serves on it'}); "
+            "install what is missing, or ask for the CPU"
+        )
+
+
+def figures_text(verdict: Verdict) -> str:
+    """``cosine_min 0.99968, sigma_rank 0.9991``."""
+    return ", ".join(f"{name} {value:.6g}" for name, value in verdict.figures.items())
+
+
+def _tell(level: int, text: str) -> None:
+    with _telling:
+        if text in _told:
+            return
+        _told.add(text)
+    log.log(level, "%s", text)
