@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +19,18 @@ from rich.text import Text
 
 from ..errors import FacestreamError
 from .console import stdout
+from .equipment import decoders, devices, engine_cache
+from .findings import Finding
 from .gate import FAILED
-from .proofs import prove_detection, prove_inference, prove_models, prove_search, prove_video
+from .proofs import (
+    prove_choice,
+    prove_detection,
+    prove_inference,
+    prove_models,
+    prove_search,
+    prove_video,
+)
 from .versions import facestream_version, version_of
-
-State = Literal["ok", "note", "failed"]
 
 PACKAGES = (
     "numpy",
@@ -38,25 +45,10 @@ PACKAGES = (
     "pydantic",
     "torch",
     "tensorrt",
+    "tensorrt-rtx-cu13",
+    "cuda-bindings",
 )
 CPU_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        area: e.g. ``backend``.
-        name: what was looked at.
-        state: ``failed`` means that facestream cannot do its work.
-        detail: version, reason or measurement.
-    """
-
-    area: str
-    name: str
-    state: State
-    detail: str
 
 
 def diagnose(form: Literal["table", "json"]) -> int:
@@ -76,10 +68,14 @@ def diagnose(form: Literal["table", "json"]) -> int:
 def _findings() -> Iterator[Finding]:
     yield from _versions()
     yield from _machine()
+    yield from devices()
     yield from _backends()
     yield from _indexes()
+    yield from decoders()
+    yield engine_cache()
     for name, prove in (
         ("models", prove_models),
+        ("choice", prove_choice),
         ("inference", prove_inference),
         ("detection", prove_detection),
         ("search", prove_search),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 
 import cv2
@@ -12,7 +13,11 @@ from facestream.engines.errors import InferenceError, ModelError
 from facestream.engines.index import open_index
 from facestream.engines.index.flat import FlatNumpyIndex
 
+from ..config import load_settings
 from ..errors import UsageError
+from ..networks import load_models
+from ..running import Running
+from ..sources import decide
 from ..types import Floats, Image
 from ..vision.encoder import Encoder
 from ..vision.mtcnn import Mtcnn
@@ -26,6 +31,15 @@ def prove_models() -> str:
     """Every model's file has its card's checksum."""
     found = [(card.id, model_path(card.name), card.sha256[:8]) for card in list_cards()]
     return ", ".join(f"{path.name} ({sha}…)" for _, path, sha in found)
+
+
+def prove_choice() -> str:
+    """What runs with the settings as they are, and why, as a run says it."""
+    settings = load_settings(environment=os.environ)
+    runtime = settings.runtime
+    decoding = decide(runtime.decode, strict="strict" if runtime.strict_device else "lenient")
+    with load_models(settings) as models:
+        return Running(models.engines, decoding=decoding, serving=runtime.serving()).line()
 
 
 def prove_inference() -> str:

@@ -166,12 +166,17 @@ def test_doctor_proves_that_all_is_well(run: Run) -> None:
     assert status == 0
     assert {name for area, name in findings if area == "proof"} == {
         "models",
+        "choice",
         "inference",
         "detection",
         "search",
         "video",
     }
     assert findings["backend", "chosen"]["detail"].startswith("openvino")
+    assert {name for area, name in findings if area == "decoder"} == {"cuda", "vaapi", "chosen"}
+    assert ("engines", "cache") in findings
+    assert any(area == "device" for area, _ in findings)
+    assert "; decode: " in findings["proof", "choice"]["detail"]
 
 
 def test_doctor_says_what_failed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
