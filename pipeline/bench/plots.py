@@ -122,6 +122,9 @@ def _scale(figure: Any, rows: Sequence[Row]) -> None:
 
 def _roofline(figure: Any, rows: Sequence[Row]) -> None:
     axes = figure.subplots()
+    if not any("intensity" in row.checks or peaks(rows, row.contender) for row in rows):
+        axes.set(title="neither peaks nor networks were measured")
+        return
     intensities = np.logspace(-1, 3.2, 100)
     for number, name in enumerate(dict.fromkeys(row.contender for row in rows)):
         colour, label, most = f"C{number}", name, peaks(rows, name)

@@ -116,7 +116,8 @@ def take_turns(suite: Suite, wanted: Wanted, results: Results, watch: Watch) -> 
     """
     names, lacking = suite.contenders(wanted)
     names = [name for name in names if wanted.takes_contender(name)]
-    cases, beyond = suite.cases(wanted)
+    # Rendering pictures for nobody takes its time.
+    cases, beyond = suite.cases(wanted) if names else ([], [])
     cases = [case for case in cases if wanted.takes(case.key)]
     for item in (*lacking, *beyond):
         results.leave_out(item)
