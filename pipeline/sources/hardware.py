@@ -145,6 +145,8 @@ class Decoding:
         """
         if self.capability is None:
             raise ValueError("decoding by the CPU has no device")
+        # FFmpeg makes a CUDA context for each decoder. It would share the process's own one, but
+        # refuses where torch or TensorRT made that first: it wants other flags of it.
         accelerator = HWAccel(
             self.capability.kind, device=self.capability.device, allow_software_fallback=False
         )
