@@ -66,9 +66,12 @@ def build_plan(
         kept.lend(config)
     monitor = watch(flavour, config, progress)
     messages = trt_logger(flavour)
-    messages.problem = ""
+    messages.begin()
     built = builder.build_serialized_network(network, config)
-    if built is None or (monitor is not None and monitor.raised is not None):
+    raised = messages.raised or (monitor and monitor.raised)
+    if raised is not None:
+        raise raised
+    if built is None:
         raise _failure(path, recipe, monitor, messages.problem)
     if kept is not None:
         kept.keep(config)
@@ -87,11 +90,8 @@ def build_plan(
     return Plan(data, facts)
 
 
-def _failure(path: Path, recipe: Recipe, monitor: Any, problem: str) -> BaseException:
+def _failure(path: Path, recipe: Recipe, monitor: Any, problem: str) -> BuildFailed:
     """Why there is no plan."""
-    if monitor is not None and monitor.raised is not None:
-        raised: BaseException = monitor.raised
-        return raised
     if monitor is not None and monitor.stopped:
         return BuildFailed(f"the build of {path.name} was stopped")
     return BuildFailed(

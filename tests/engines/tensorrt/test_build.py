@@ -154,6 +154,29 @@ def test_what_progress_raises_is_not_lost(rnet: Path, real_recipe: Recipe) -> No
         build_plan(rnet, real_recipe, progress=interrupted)
 
 
+class _Interrupting(logging.Handler):
+    """As if Ctrl-C were pressed while a message is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.tensorrt
+def test_what_is_raised_while_tensorrt_logs_is_not_lost(rnet: Path, real_recipe: Recipe) -> None:
+    messages = logging.getLogger("facestream.engines.tensorrt.flavour.messages")
+    handler = _Interrupting(logging.DEBUG)
+    messages.addHandler(handler)
+    before = messages.level
+    messages.setLevel(logging.DEBUG)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build_plan(rnet, real_recipe)
+    finally:
+        messages.setLevel(before)
+        messages.removeHandler(handler)
+    assert build_plan(rnet, real_recipe).data
+
+
 @pytest.mark.tensorrt
 def test_what_the_builder_refuses_says_why(
     real_recipe: Recipe, rnet: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
