@@ -35,7 +35,7 @@ def serve(
     With a gate and precision ``auto`` the backend's fastest arithmetic is tried first, and the
     next where the gate refuses it, with one warning that has the figures. float32 on a CPU is the
     reference's arithmetic and needs no gate. Backend ``auto`` takes the next backend where one
-    fails; one line says what it chose and why, and the engine's ``reason`` why nothing before it
+    fails; the log says what it chose and why, and the engine's ``reason`` why nothing before it
     serves. While a plan is built the next backend serves (``SwitchingEngine``), unless
     ``serving`` waits, is strict, or asks for TensorRT by name.
 
@@ -199,8 +199,9 @@ class _Job:
         cast(_Reasoned, engine).reason = missed
         how = "asked for" if self.serving.backend != "auto" else missed or "the fastest here"
         passed = f"; parity gate: {figures_text(verdict)}" if verdict is not None else ""
+        # The program says in one line what serves all its networks.
         _tell(
-            logging.INFO,
+            logging.DEBUG,
             f"{self._name} runs on {engine.backend} ({status.detail}), {engine.device}, "
             f"{engine.precision}: {how}{passed}",
         )
