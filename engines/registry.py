@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,6 +164,7 @@ def load_engine(
     backend: Backend = "auto",
     options: EngineOptions | None = None,
     cache: Path | None = None,
+    stop: threading.Event | None = None,
 ) -> Engine:
     """Load an ONNX network.
 
@@ -172,9 +174,11 @@ def load_engine(
             ``options.shapes`` says what a plan is to be built for, and waits for the build.
         options: how it should run, and on which device.
         cache: folder of built plans; None keeps none.
+        stop: breaks off the build of a plan once it is set.
 
     Raises:
         BackendUnavailable: no such backend on this machine; the message says how to get it.
+        BuildFailed: a plan cannot be built, or the build was broken off.
         ModelError: the file is missing, damaged, or does not fit the options.
     """
     options = options or EngineOptions()
@@ -184,7 +188,8 @@ def load_engine(
     if choice.name == "tensorrt":
         from .tensorrt.engine import TensorRtEngine
 
-        return TensorRtEngine(path, options=options, cache=cache)
+        progress = None if stop is None else lambda phase, share: not stop.is_set()
+        return TensorRtEngine(path, options=options, cache=cache, progress=progress)
     if choice.name == "openvino":
         from .openvino import OpenVinoEngine
 

@@ -98,6 +98,9 @@ class TorchEngine(Closing):
         ModelError: the file is missing, damaged, or has an operator this backend does not know.
     """
 
+    reason: str = ""
+    """Why nothing better serves in its place; told by whoever chose it."""
+
     def __init__(self, path: Path, *, options: EngineOptions | None = None) -> None:
         options = options or EngineOptions()
         self._device = find_device(options.device)

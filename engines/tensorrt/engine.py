@@ -64,6 +64,9 @@ class TensorRtEngine(Closing):
         InferenceError: the plan cannot be run, e.g. for want of memory.
     """
 
+    reason: str = ""
+    """Why nothing better serves in its place; told by whoever chose it."""
+
     def __init__(
         self,
         path: Path,

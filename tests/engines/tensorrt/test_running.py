@@ -19,6 +19,7 @@ from facestream.engines.cuda import runtime
 from facestream.engines.devices import CudaDevice
 from facestream.engines.errors import BackendUnavailable, InferenceError
 from facestream.engines.options import EngineOptions, ShapeRange
+from facestream.engines.registry import load_engine
 from facestream.engines.tensorrt import engine as engine_module
 from facestream.engines.tensorrt.engine import TensorRtEngine
 from facestream.engines.tensorrt.flavour import Flavour
@@ -341,3 +342,21 @@ def test_without_a_gpu_the_reason_comes_first(path: Path) -> None:
         pytest.skip("there is a GPU")
     with pytest.raises(BackendUnavailable, match=r"^tensorrt cannot run here: no NVIDIA driver"):
         TensorRtEngine(path, options=OPTIONS)
+
+
+def test_the_build_can_be_broken_off(
+    tensorrt: FakeTensorRt, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    load = engine_module.load_plan
+
+    def load_plan(*arguments: Any, progress: Any, **more: Any) -> LoadedPlan:
+        assert progress("Building", 0.5) is True
+        stop.set()
+        assert progress("Building", 0.6) is False
+        return load(*arguments, progress=progress, **more)
+
+    monkeypatch.setattr(engine_module, "load_plan", load_plan)
+    monkeypatch.setattr("facestream.engines.registry.cuda_devices", lambda: [object()])
+    with load_engine(path, backend="tensorrt", options=OPTIONS, stop=stop) as engine:
+        assert engine.backend == "tensorrt"
