@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,18 +65,10 @@ def build_plan(
     kept = Timings(timings) if timings is not None and flavour.keeps_timings else None
     if kept is not None:
         kept.lend(config)
-    monitor = watch(flavour, config, progress)
-    messages = trt_logger(flavour)
-    messages.begin()
-    built = builder.build_serialized_network(network, config)
-    raised = messages.raised or (monitor and monitor.raised)
-    if raised is not None:
-        raise raised
-    if built is None:
-        raise _failure(path, recipe, monitor, messages.problem)
+    what = f"{path.name} for {recipe.target} in {recipe.precision}"
+    data = _serialized(flavour, builder, network, config, what, progress)
     if kept is not None:
         kept.keep(config)
-    data = bytes(built)
     facts = Manifest(
         key=recipe.key(checksum),
         network=path.stem,
@@ -90,14 +83,32 @@ def build_plan(
     return Plan(data, facts)
 
 
-def _failure(path: Path, recipe: Recipe, monitor: Any, problem: str) -> BuildFailed:
-    """Why there is no plan."""
-    if monitor is not None and monitor.stopped:
-        return BuildFailed(f"the build of {path.name} was stopped")
-    return BuildFailed(
-        f"{recipe.flavour} {recipe.version} cannot build {path.name} for {recipe.target} in "
-        f"{recipe.precision}: {problem or 'it gives no reason'}"
-    )
+def _serialized(
+    flavour: Flavour, builder: Any, network: Any, config: Any, what: str, progress: Progress | None
+) -> bytes:
+    """The plan.
+
+    It is made in a thread of its own: TensorRT calls back into Python from the thread it was
+    called in and swallows what that raises, so in the main one a Ctrl-C would get lost.
+    """
+    messages = trt_logger(flavour)
+    messages.problem = ""
+    monitor = watch(flavour, config, progress)
+    with ThreadPoolExecutor(1, thread_name_prefix="tensorrt-build") as thread:
+        building = thread.submit(builder.build_serialized_network, network, config)
+        try:
+            built = building.result()
+        except BaseException:
+            monitor.stopped = True
+            raise
+    if monitor.raised is not None:
+        raise monitor.raised
+    if monitor.stopped:
+        raise BuildFailed(f"the build of {what} was stopped")
+    if built is None:
+        problem = messages.problem or "it gives no reason"
+        raise BuildFailed(f"{flavour.name} {flavour.version} cannot build {what}: {problem}")
+    return bytes(built)
 
 
 def _builder(flavour: Flavour) -> Any:

@@ -81,8 +81,7 @@ def find_flavour(wanted: FlavourName | Literal["auto"] = "auto") -> Flavour:
 def trt_logger(flavour: Flavour) -> Any:
     """The ``ILogger`` that hands TensorRT's messages to ``logging``; one for the process.
 
-    Its ``problem`` is the last error since ``begin()``, and ``raised`` what was raised while it
-    logged.
+    Its ``problem`` is the last error.
     """
     return _logger(flavour.module)
 
@@ -122,20 +121,8 @@ def _logger(module: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.problem = ""  # the last error, for messages of our own
-            self.raised: BaseException | None = None
 
         def log(self, severity: Any, message: str) -> None:
-            try:
-                self._log(severity, message)
-            # A Ctrl-C comes in the midst of this as often as not; TensorRT would swallow it.
-            except BaseException as error:  # noqa: BLE001  # kept for whoever called TensorRT
-                self.raised = error
-
-        def begin(self) -> None:
-            """Forget what was."""
-            self.problem, self.raised = "", None
-
-        def _log(self, severity: Any, message: str) -> None:
             level = levels.get(severity, logging.ERROR)
             if level == logging.ERROR:
                 self.problem = message.strip()

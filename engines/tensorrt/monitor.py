@@ -17,12 +17,9 @@ def watch(flavour: Flavour, config: Any, progress: Progress | None) -> Any:
     """Tell ``progress`` of the outermost phase of the build that is begun with ``config``.
 
     Returns:
-        None where there is nothing to tell, else an object that is to live as long as the build:
-        ``stopped`` says that ``progress`` wanted no more, ``raised`` holds what it raised.
+        An object that is to live as long as the build: the build ends soon after ``stopped`` is
+        set, as it is when ``progress`` wants no more; ``raised`` holds what ``progress`` raised.
     """
-    if progress is None or not hasattr(flavour.module, "IProgressMonitor"):
-        return None
-    tell = progress
 
     class Monitor(flavour.module.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -52,10 +49,12 @@ def watch(flavour: Flavour, config: Any, progress: Progress | None) -> Any:
                 self._tell(name, 1.0)
 
         def _tell(self, name: str, share: float) -> None:
+            if progress is None:
+                return
             try:
-                if tell(name, share) is False:
+                if progress(name, share) is False:
                     self.stopped = True
-            # TensorRT's own frames, which are between, would swallow it: also a Ctrl-C.
+            # TensorRT's own frames, which are between, would swallow it.
             except BaseException as error:  # noqa: BLE001  # raised again after the build
                 self.raised = error
                 self.stopped = True
