@@ -13,6 +13,7 @@ from facestream.engines.options import EngineOptions, ImageInput, Serving, Shape
 from facestream.engines.serving import serve
 
 from ..types import Floats, Image
+from .parity.encoder import EncoderGate
 
 DEFAULT_MODEL = "vae_encoder"
 
@@ -32,6 +33,7 @@ class Encoder(Closing):
     Raises:
         ValueError: ``max_batch`` is out of its range.
         BackendUnavailable: the backend cannot serve here.
+        ParityRefused: the precision or backend asked for differs too much from float32.
         ModelError: the network is missing, damaged or not an encoder.
     """
 
@@ -48,7 +50,7 @@ class Encoder(Closing):
         self._max_batch = max_batch
         self._size, self._input = _input_of(self.card)
         options = encoder_options(self._size, max_batch)
-        self._engine = serve(path, serving=serving, options=options)
+        self._engine = serve(path, serving=serving, options=options, gate=EncoderGate(path))
 
     @property
     def model_id(self) -> str:

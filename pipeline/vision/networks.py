@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 from facestream.engines.base import Engine
@@ -49,6 +49,9 @@ _TILE = (_TILE_CELLS - 1) * STRIDE + WINDOW
 _STRIP = 8
 
 
+Network = Literal["mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"]
+
+
 class Networks:
     """P-, R- and O-Net.
 
@@ -74,6 +77,15 @@ class Networks:
                 self._pnet_screen = pnet
                 self._rnet_screen = _load("mtcnn_rnet", serving, auto)
                 self._engines.append(self._rnet_screen)
+
+    @classmethod
+    def of(cls, pnet: Engine, rnet: Engine, onet: Engine) -> Self:
+        """Networks of these engines, exact and without a first look; ``close`` closes them too."""
+        networks = cls.__new__(cls)
+        networks._pnet, networks._rnet, networks._onet = pnet, rnet, onet
+        networks._engines = [pnet, rnet, onet]
+        networks._pnet_screen = networks._rnet_screen = None
+        return networks
 
     def cells(self, sampler: AreaSampler, levels: Sequence[Level], threshold: float) -> list[Cells]:
         """P-Net: the cells of each level that score at least ``threshold`` (log-odds)."""
@@ -200,9 +212,13 @@ def _by_level(cells: CellMap, places: Ints, values: Floats) -> list[Cells]:
     ]
 
 
-def _load(name: str, serving: Serving, options: EngineOptions) -> Engine:
+def _load(name: Network, serving: Serving, options: EngineOptions) -> Engine:
+    from .parity.detector import NetworkGate  # which puts networks in their place in a cascade
+
     options = replace(options, shapes=SHAPES[name])
-    return serve(model_path(name), serving=serving, options=options)
+    # What only screens is looked at again in float32: it may be rounded.
+    gate = NetworkGate(name) if options.precision == "float32" else None
+    return serve(model_path(name), serving=serving, options=options, gate=gate)
 
 
 def _filled(count: int) -> int:
