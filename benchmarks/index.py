@@ -33,6 +33,7 @@ from facestream.engines.index.cores import Core, KnnCore, Positions, Vectors
 from facestream.engines.index.layered import LayeredIndex, Upkeep
 from facestream.engines.index.library import load_faiss, searching
 from facestream.engines.index.rowfile import read_rows, write_rows
+from facestream.engines.index.structures import save_structure
 from facestream.pipeline.bench.machine import describe
 from facestream.pipeline.bench.vectors import cohort
 
@@ -62,9 +63,9 @@ class ScalarCore:
             found: tuple[Vectors, Positions] = self._index.search(queries, k)
         return found
 
-    def save(self, path: Path) -> None:
-        """Write it, to see how large it is."""
-        load_faiss().write_index(self._index, str(path))
+    def size(self) -> int:
+        """Bytes beside the float32 vectors."""
+        return int(self._index.code_size * self._index.ntotal)
 
 
 KINDS: dict[str, Callable[[Vectors], Core]] = {
@@ -180,11 +181,13 @@ def measure(
 
 def _bytes(core: Core) -> int:
     """Of what it keeps beside the float32 vectors, on disk."""
-    if not isinstance(core, HnswCore | IvfPqCore | ScalarCore):
+    if isinstance(core, ScalarCore):
+        return core.size()
+    if not isinstance(core, HnswCore | IvfPqCore):
         return 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x")
-        core.save(path)
+        save_structure(core, path, tag="", count=0)
         return path.stat().st_size
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..devices import CudaDevice, cuda_devices
-from ..errors import BackendUnavailable
+from ..errors import BackendUnavailable, InferenceError
 from ..options import Device
 from .cores import Build, Core, KnnCore, NumpyCore, Vectors
 from .layered import LayeredIndex, Upkeep
 from .library import load_faiss
+from .parts import Ids
 
 IndexKind = Literal["auto", "flat", "hnsw", "ivfpq", "gpu", "numpy"]
 CpuKind = Literal["flat", "hnsw", "ivfpq"]
@@ -32,6 +36,34 @@ class Choice:
 
     kind: IndexKind
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to search; see ``open_index``.
+
+    Attributes:
+        kind: of index.
+        strictness: ``strict``: with ``auto``, an error rather than leaving a GPU unused.
+        device: ``cpu`` keeps ``auto`` off the GPU.
+    """
+
+    kind: IndexKind = "auto"
+    strictness: Literal["fallback", "strict"] = "fallback"
+    device: Device = "auto"
+
+
+ANY = Wish()
+
+
+class Kept(Protocol):
+    """Where the structures of approximate kinds are kept."""
+
+    def adopt(
+        self, index: LayeredIndex, ids: Ids, vectors: Vectors, dead: NDArray[np.bool_] | None
+    ) -> None:
+        """Give the vectors to an empty index of kind ``hnsw`` or ``ivfpq``."""
+        ...
 
 
 def choose_kind(count: int, dim: int) -> Choice:
@@ -83,6 +115,45 @@ def open_index(
             return _auto(dim, expected, "never")
         return _auto(dim, expected, "strict" if strict else "fallback")
     return _cpu(dim, kind, expected, "asked for")
+
+
+def index_over(
+    ids: Ids,
+    vectors: Vectors,
+    *,
+    dead: NDArray[np.bool_] | None = None,
+    wish: Wish = ANY,
+    kept: Kept | None = None,
+) -> LayeredIndex:
+    """An index over vectors that are there already; they are not copied.
+
+    Args:
+        ids: N, none twice and none negative.
+        vectors: N×D, of length 1; may be memory-mapped.
+        dead: N; True for those that count as removed.
+        wish: what is to search them.
+        kept: where the structure of an approximate kind is kept.
+
+    Raises:
+        BackendUnavailable: what was asked for cannot serve here; says why.
+        InferenceError: it cannot take so many; ``auto`` falls back to the CPU, unless it is strict.
+    """
+    count, dim = vectors.shape
+    index = open_index(
+        dim, kind=wish.kind, expected=count, device=wish.device, strict=wish.strictness == "strict"
+    )
+    if kept is not None and index.kind in ("hnsw", "ivfpq"):
+        kept.adopt(index, ids, vectors, dead)
+        return index
+    try:
+        index.adopt(ids, vectors, dead=dead)
+    except InferenceError as error:
+        if index.kind != "gpu" or wish.kind != "auto" or wish.strictness == "strict":
+            raise
+        choice = choose_kind(count, dim)
+        index = _cpu(dim, choice.kind, count, f"{choice.reason}; not on the GPU: {error}")
+        index.adopt(ids, vectors, dead=dead)
+    return index
 
 
 def _auto(dim: int, expected: int, gpu: Literal["strict", "fallback", "never"]) -> LayeredIndex:

@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import BackendUnavailable, InferenceError
 from .approximate import PROBES, subvectors
 from .cores import Positions, Vectors
-from .library import load_faiss
+from .library import load_faiss, told
 
 GpuStorage = Literal["float16", "float32"]
 
@@ -74,7 +74,9 @@ class _GpuCore:
             try:
                 found: tuple[Vectors, Positions] = self._index.search(queries, k)
             except RuntimeError as error:
-                raise InferenceError(f"the faiss search on the GPU failed: {error}") from error
+                raise InferenceError(
+                    f"the faiss search on the GPU failed: {told(error)}"
+                ) from error
         return found
 
     def _fill(self, vectors: Vectors) -> None:
@@ -151,7 +153,7 @@ class GpuIvfPqCore(_GpuCore):
 def _no_room(vectors: Vectors, error: RuntimeError) -> InferenceError:
     return InferenceError(
         f"{len(vectors)} vectors of {vectors.shape[1]} cannot be put on the GPU "
-        f"({str(error).splitlines()[0][:200]}); use the index 'flat'"
+        f"({told(error)}); use the index 'flat'"
     )
 
 
@@ -188,9 +190,10 @@ def prove_gpu(device: int = 0) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BackendUnavailable(f"the probe of faiss on cuda:{device} failed: {error}") from error
     if ran.returncode != 0:
-        told = (ran.stderr.strip().splitlines() or [f"it ended with {ran.returncode}"])[-1]
+        last = (ran.stderr.strip().splitlines() or [f"it ended with {ran.returncode}"])[-1]
         raise BackendUnavailable(
-            f"faiss {faiss.__version__} cannot search on cuda:{device} ({told[:300]}); "
+            f"faiss {faiss.__version__} cannot search on cuda:{device} "
+            f"({last.rpartition(' Error: ')[2][:200]}); "
             "pip install 'faiss-gpu>=1.15', which has kernels for it"
         )
     return f"faiss {ran.stdout.strip()} on cuda:{device}"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_dim, check_ids, check_k, check_new, check_vectors
-from .cores import Build, Vectors, flat_build
+from .cores import Build, Core, Vectors, flat_build
 from .growing import Growing
 from .parts import Ids, Part
 
@@ -114,7 +114,14 @@ class LayeredIndex:
         state = self._state
         return state.bulk.live + state.tail.live
 
-    def adopt(self, ids: Ids, vectors: Vectors, *, dead: NDArray[np.bool_] | None = None) -> None:
+    def adopt(
+        self,
+        ids: Ids,
+        vectors: Vectors,
+        *,
+        dead: NDArray[np.bool_] | None = None,
+        core: Core | None = None,
+    ) -> None:
         """Make these the bulk of an empty index without copying them.
 
         Args:
@@ -122,6 +129,7 @@ class LayeredIndex:
             vectors: N×D, finite; may be memory-mapped. They stay as they are; one that becomes
                 zero is as good as removed.
             dead: N; True for those that count as removed from the start.
+            core: searches them; None makes it.
 
         Raises:
             ValueError: the index is not empty, or the shapes do not fit.
@@ -131,7 +139,10 @@ class LayeredIndex:
         with self._lock:
             if len(self):
                 raise ValueError("only an empty index can adopt vectors")
-            bulk = self._bulk(ids, vectors)
+            if core is None:
+                bulk = self._bulk(ids, vectors)
+            else:
+                bulk = Part.of(ids, vectors, core, self._exactly)
             if dead is not None and dead.any():
                 bulk = bulk.without(np.flatnonzero(dead))
             self._state = replace(self._state, bulk=bulk)

@@ -10,7 +10,10 @@ the gallery's log of changes; one that is damaged, cut off in a change, of anoth
 another model is overwritten and made anew. Who is removed from the gallery is overwritten here
 before the removal is committed, so the copy never has anybody whom the gallery has not.
 
-All changes of the file are made by who holds the gallery's write lock.
+What an approximate index built over the file (minutes of work for a million photos) is kept in
+``GALLERY.templates.ivfpq`` or ``….hnsw``, under the same rules.
+
+All changes of these files are made by who holds the gallery's write lock.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from typing import Any
 import numpy as np
 from facestream.engines.errors import IndexFileError
 from facestream.engines.index.rowfile import RowFile, read_rows, write_rows
+from facestream.engines.index.structures import StructureKind, erase_structure
 from numpy.typing import NDArray
 
 from ..errors import GalleryError
@@ -42,6 +46,8 @@ CACHED = 50_000
 # Room for additions: a share of the photos, so that the file is seldom made anew.
 _ROOM = 0.05
 _ZEROS = bytes(2**20)
+# Of which there may be a file.
+KINDS: tuple[StructureKind, ...] = ("hnsw", "ivfpq")
 
 Ids = NDArray[np.int64]
 
@@ -128,12 +134,27 @@ class TemplateCache:
             then = Tag(after, tag.model_id)
             if tag.head != before:
                 then = Tag(tag.head, tag.model_id, after)
+            at = np.flatnonzero(np.isin(rows.ids, photo_ids))
             rows.erase(photo_ids, tag=then.packed())
+            self._erase_structures(at)
         except FileNotFoundError:
             return
         except (IndexFileError, OSError) as error:
             log.info("'%s' is dropped: %s", printable(str(self.path)), error)
             self.drop()
+
+    def structure(self, kind: StructureKind) -> Path:
+        """Where what an index of this kind built over the file is kept."""
+        return self.path.with_name(f"{self.path.name}.{kind}")
+
+    def _erase_structures(self, positions: Ids) -> None:
+        for kind in KINDS:
+            try:
+                erase_structure(self.structure(kind), positions)
+            except FileNotFoundError:
+                continue
+            except (IndexFileError, OSError):
+                self._shred(self.structure(kind))
 
     def append(
         self, rows: RowFile, photo_ids: Ids, person_ids: Ids, unit: Floats, *, tag: Tag
@@ -178,6 +199,7 @@ class TemplateCache:
 
         Raises:
             OSError: it cannot be put there.
+            GalleryError: what is replaced cannot be overwritten.
         """
         try:
             old = read_rows(self.path, checked="header")
@@ -189,6 +211,9 @@ class TemplateCache:
         except IndexFileError:
             self._shred(self.path)
         part.replace(self.path)
+        # Rows are elsewhere now.
+        for kind in KINDS:
+            self._shred(self.structure(kind))
         self._drop_parts()
 
     def drop(self) -> None:
@@ -198,6 +223,8 @@ class TemplateCache:
             GalleryError: that is not possible.
         """
         self._shred(self.path)
+        for kind in KINDS:
+            self._shred(self.structure(kind))
         self._drop_parts()
 
     def _drop_parts(self) -> None:

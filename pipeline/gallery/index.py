@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Literal
+from typing import TypeAlias
 
 import numpy as np
-from facestream.engines.index import IndexKind, LayeredIndex, open_index
-from facestream.engines.options import Device
+from facestream.engines.index import LayeredIndex
+from facestream.engines.index.choice import ANY, Kept, Wish, index_over
 from numpy.typing import NDArray
 
 from ..types import Floats
@@ -22,23 +22,9 @@ from .templates import Delta, Templates
 
 Ids = NDArray[np.int64]
 
-
-@dataclass(frozen=True, slots=True)
-class Searching:
-    """How a gallery is to be searched.
-
-    Attributes:
-        kind: see ``open_index``.
-        strictness: ``strict``: with ``auto``, an error rather than leaving a GPU unused.
-        device: ``cpu`` keeps ``auto`` off the GPU.
-    """
-
-    kind: IndexKind = "auto"
-    strictness: Literal["fallback", "strict"] = "fallback"
-    device: Device = "auto"
-
-
-USUAL = Searching()
+# How a gallery is to be searched.
+Searching: TypeAlias = Wish
+USUAL = ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +59,11 @@ class TemplateIndex:
         unit: the templates' embeddings of length 1, where they are known already (they may be
             memory-mapped and are not copied); photos without a direction then have negative
             person ids, and photos that were erased have 0.
+        kept: where what an approximate kind builds over ``unit`` is kept.
+
+    Raises:
+        BackendUnavailable: what was asked for cannot serve here.
+        InferenceError: it cannot take so many.
     """
 
     def __init__(
@@ -81,6 +72,7 @@ class TemplateIndex:
         *,
         searching: Searching = USUAL,
         unit: Floats | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.head: Head = templates.head
         self.model_id = templates.model_id
@@ -99,14 +91,9 @@ class TemplateIndex:
         self._means: dict[str, Floats] = {}
         self._means_lock = threading.Lock()
         if len(person_ids):
-            self._index = open_index(
-                unit.shape[1],
-                kind=searching.kind,
-                expected=len(person_ids),
-                device=searching.device,
-                strict=searching.strictness == "strict",
+            self._index = index_over(
+                templates.photo_ids, unit, dead=person_ids <= 0, wish=searching, kept=kept
             )
-            self._index.adopt(templates.photo_ids, unit, dead=person_ids <= 0)
 
     @property
     def dim(self) -> int | None:

@@ -18,6 +18,7 @@ from .changes import Head
 from .index import Ids, Searching, TemplateIndex, normalised
 from .names import printable
 from .store import Store
+from .structures import KeptStructure
 from .templates import Delta, Templates
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,9 @@ def _from_cache(store: Store, searching: Searching) -> TemplateIndex | None:
         person_ids=labels,
         mu=np.zeros((0, rows.dim), np.float32),
     )
-    index = TemplateIndex(kept, searching=searching, unit=rows.vectors)
+    index = TemplateIndex(
+        kept, searching=searching, unit=rows.vectors, kept=KeptStructure(store, rows)
+    )
     if not index.update(delta):
         return None
     _catch_up(store, rows, tag, delta)
@@ -81,8 +84,9 @@ def _from_gallery(store: Store, searching: Searching) -> TemplateIndex:
     rows = _kept(store, templates, person_ids, unit)
     if rows is not None:
         unit = rows.vectors  # of the file: the memory of those that were read is given back
+    kept = None if rows is None else KeptStructure(store, rows)
     slim = replace(templates, person_ids=person_ids, mu=templates.mu[:0])
-    return TemplateIndex(slim, searching=searching, unit=unit)
+    return TemplateIndex(slim, searching=searching, unit=unit, kept=kept)
 
 
 def _kept(store: Store, templates: Templates, person_ids: Ids, unit: Floats) -> RowFile | None:

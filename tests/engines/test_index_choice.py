@@ -1,0 +1,112 @@
+"""What is chosen where, and what is told when it cannot serve. No GPU is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from facestream.engines.devices import CudaDevice
+from facestream.engines.errors import BackendUnavailable, InferenceError
+from facestream.engines.index import LayeredIndex, choice, gpu, index_status, open_index
+from facestream.engines.index.choice import Wish, index_over
+from facestream.engines.index.cores import KnnCore, Vectors
+from facestream.engines.index.library import load_faiss, told
+
+CARD = CudaDevice(0, "NVIDIA GeForce RTX 3060", (8, 6), 12 * 2**30)
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine with a GPU, and faiss-cpu installed."""
+    if hasattr(load_faiss(), "StandardGpuResources"):
+        pytest.skip("faiss-gpu is installed here")
+    for module in (choice, __import__("facestream.engines.index", fromlist=["index"])):
+        monkeypatch.setattr(module, "cuda_devices", lambda: [CARD])
+    gpu.prove_gpu.cache_clear()
+    yield
+    gpu.prove_gpu.cache_clear()
+
+
+def unit(count: int) -> Vectors:
+    vectors = np.random.default_rng(0).standard_normal((count, 16)).astype(np.float32)
+    lengths: Vectors = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / lengths
+
+
+@pytest.mark.usefixtures("card")
+class TestAGpuThatFaissCannotUse:
+    def test_auto_falls_back_and_says_why(self) -> None:
+        index = open_index(16)
+        assert (index.kind, index.device) == ("flat", "CPU")
+        assert "not on the GPU" in index.reason
+        assert "pip uninstall faiss-cpu, then pip install faiss-gpu" in index.reason
+
+    def test_asked_for_it_fails(self) -> None:
+        with pytest.raises(BackendUnavailable, match="is the CPU's") as caught:
+            open_index(16, kind="gpu")
+        assert "\n" not in str(caught.value)
+
+    def test_strict_fails(self) -> None:
+        with pytest.raises(BackendUnavailable, match="is the CPU's"):
+            open_index(16, strict=True)
+        assert open_index(16, strict=True, kind="flat").kind == "flat"
+
+    def test_on_the_cpu_nobody_asks_for_it(self) -> None:
+        index = open_index(16, device="cpu", strict=True)
+        assert "GPU" not in index.reason
+
+    def test_the_status_has_it(self) -> None:
+        first = index_status()[0]
+        assert (first.name, first.usable) == ("faiss-gpu", False)
+
+
+def test_a_wheel_that_fails_at_the_first_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe runs in a process of its own: here the installed FAISS, which has no GPU code."""
+    if hasattr(load_faiss(), "StandardGpuResources"):
+        pytest.skip("faiss-gpu is installed here")
+    fake = SimpleNamespace(
+        StandardGpuResources=object, get_num_gpus=lambda: 1, __version__="1.15.1"
+    )
+    monkeypatch.setattr(gpu, "load_faiss", lambda: fake)
+    gpu.prove_gpu.cache_clear()
+    with pytest.raises(BackendUnavailable, match="cannot search on cuda:0") as caught:
+        gpu.prove_gpu()
+    assert "StandardGpuResources" in str(caught.value)
+    assert "faiss-gpu>=1.15" in str(caught.value)
+    with pytest.raises(BackendUnavailable, match="faiss sees 1 GPUs"):
+        gpu.prove_gpu(3)
+
+
+def test_a_gpu_without_room_falls_back_only_in_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(vectors: Vectors) -> KnnCore:
+        raise InferenceError("out of memory")
+
+    def opened(dim: int, expected: int, reason: str) -> LayeredIndex:
+        return LayeredIndex(dim, build=full, kind="gpu", device="cuda:0", reason=reason)
+
+    monkeypatch.setattr(choice, "cuda_devices", lambda: [CARD])
+    monkeypatch.setattr(choice, "_gpu", opened)
+    vectors, ids = unit(50), np.arange(50)
+    index = index_over(ids, vectors)
+    assert (index.kind, index.device) == ("flat", "CPU")
+    assert "out of memory" in index.reason
+    assert index.search(vectors[:2], 1)[1].ravel().tolist() == [0, 1]
+    for wish in (Wish("gpu"), Wish("auto", "strict")):
+        with pytest.raises(InferenceError, match="out of memory"):
+            index_over(ids, vectors, wish=wish)
+
+
+def test_what_does_not_fit_on_the_card_is_approximated_there() -> None:
+    assert choice._fits(CARD, 20_000_000, 128)
+    assert not choice._fits(CARD, 30_000_000, 128)
+
+
+def test_faiss_tells_its_reason_in_a_line() -> None:
+    error = RuntimeError(
+        "Error in void faiss::x(int) at /project/faiss/x.cpp:65: Error: 'a < b' failed: no room\nat"
+    )
+    assert told(error) == "'a < b' failed: no room"
+    assert told(RuntimeError("")) == "no reason given"
+    assert told(RuntimeError("plain")) == "plain"
