@@ -59,13 +59,17 @@ def serve(
 
 @dataclass(slots=True)
 class _Job:
-    """One network to be served; ``missed`` are the reasons why nothing better serves it."""
+    """One network to be served.
+
+    ``missed`` are the reasons why nothing better serves it; ``stop`` breaks off what is built.
+    """
 
     path: Path
     serving: Serving
     options: EngineOptions
     gate: Gate | None
     missed: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def serve(self) -> Engine:
         wanted = candidates(self.serving.backend, device=self._device)
@@ -141,7 +145,11 @@ class _Job:
     def _load(self, status: BackendStatus, precision: Precision) -> Engine:
         options = replace(self.options, precision=precision, device=status.device)
         return load_engine(
-            self.path, backend=status.name, options=options, cache=self.serving.cache
+            self.path,
+            backend=status.name,
+            options=options,
+            cache=self.serving.cache,
+            stop=self.stop,
         )
 
     def _judged(self, engine: Engine, status: BackendStatus) -> Verdict | None:
@@ -192,7 +200,9 @@ class _Job:
             log.debug("no fallback for %s: %s", self._name, error)
             return self._chosen(*self._on(status), status)
         _tell(logging.INFO, f"{self._name}: {status.name} is being built ({status.detail})")
-        return SwitchingEngine(fallback, lambda: self._on(status)[0], name=self._name)
+        return SwitchingEngine(
+            fallback, lambda: self._on(status)[0], name=self._name, stop=self.stop
+        )
 
     def _chosen(self, engine: Engine, verdict: Verdict | None, status: BackendStatus) -> Engine:
         missed = "; ".join(dict.fromkeys(self.missed))
