@@ -17,7 +17,7 @@ import types
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
     import torch
 
     order = scores.sort(stable=True, descending=True)[1]
-    x1, y1, x2, y2 = boxes[order].numpy().T.copy()
+    x1, y1, x2, y2 = boxes[order].cpu().numpy().T.copy()
     areas = (x2 - x1) * (y2 - y1)
     alive = np.arange(len(order))
     keep = []
@@ -40,7 +40,7 @@ def nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
         overlap = inter / (areas[i] + areas[alive] - inter)
         # float32 against double, as the C++ kernel compares.
         alive = alive[~(overlap.astype(np.float64) > iou_threshold)]
-    return order[torch.as_tensor(np.asarray(keep, np.int64))]
+    return order[torch.as_tensor(np.asarray(keep, np.int64), device=order.device)]
 
 
 def batched_nms(boxes: Any, scores: Any, idxs: Any, iou_threshold: float) -> Any:
@@ -48,7 +48,7 @@ def batched_nms(boxes: Any, scores: Any, idxs: Any, iou_threshold: float) -> Any
     import torch
 
     if boxes.numel() == 0:
-        return torch.empty((0,), dtype=torch.int64)
+        return torch.empty((0,), dtype=torch.int64, device=boxes.device)
     if boxes.numel() > 4000:
         kept = torch.zeros_like(scores, dtype=torch.bool)
         for index in torch.unique(idxs):
@@ -115,11 +115,11 @@ def facenet_pytorch() -> types.ModuleType:
         return importlib.import_module("facenet_pytorch")
 
 
-def facenet_mtcnn(*, min_face: int) -> Any:
+def facenet_mtcnn(*, min_face: int, device: Literal["cpu", "cuda"] = "cpu") -> Any:
     """facenet-pytorch's MTCNN that keeps all faces, with its defaults otherwise."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return facenet_pytorch().MTCNN(keep_all=True, min_face_size=min_face, device="cpu")
+        return facenet_pytorch().MTCNN(keep_all=True, min_face_size=min_face, device=device)
 
 
 def facenet_detect(mtcnn: Any, rgb: np.ndarray) -> tuple[Any, Any, Any]:

@@ -6,9 +6,12 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
+from facestream.engines.devices import driver_report
+
 from .results import Missing
 
 FACENET = "facenet-pytorch"
+FACENET_CUDA = "facenet-pytorch cuda"
 EXTRA = "pip install 'facestream[bench]'"
 ZOO = (
     "download them from https://github.com/opencv/opencv_zoo (models/face_detection_yunet and "
@@ -27,6 +30,14 @@ def lacks_modules(suite: str, name: str, modules: Sequence[str], install: str) -
 def lacks_facenet(suite: str) -> Missing | None:
     """Why facenet-pytorch cannot run, or None."""
     return lacks_modules(suite, FACENET, ("torch", "facenet_pytorch"), EXTRA)
+
+
+def lacks_cuda(suite: str, name: str) -> Missing | None:
+    """Why nothing can run on a CUDA device, or None."""
+    report = driver_report()
+    if report.devices:
+        return None
+    return Missing(suite, name, report.problem or "no CUDA device", "needs an NVIDIA GPU")
 
 
 def lacks_zoo(suite: str, zoo: Path | None, files: Sequence[str], name: str) -> Missing | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from facestream.engines.options import Serving
 from numpy.typing import NDArray
 
 from ...types import Floats, Image
 from ..contenders import YUNET
-from ..peers import FACENET, lacks_facenet, lacks_zoo
+from ..peers import FACENET, FACENET_CUDA, lacks_cuda, lacks_facenet, lacks_modules, lacks_zoo
 from ..pictures import CROWD, SIZES, frames, render
 from ..results import Missing, Row, Scalar
 from ..suite import Case, Prepared, Wanted
@@ -36,17 +37,16 @@ class DetectSuite:
     def contenders(self, wanted: Wanted) -> tuple[list[str], list[Missing]]:
         """Ours, and the peers that are here."""
         names, lacking = [FAST, EXACT], []
-        reason = _lacks_resident()
-        if reason is None:
-            names.append(RESIDENT)
-        else:
-            lacking.append(Missing(self.name, RESIDENT, reason, "needs a CUDA device and torch"))
-        for name, missing in (
-            (FACENET, lacks_facenet(self.name)),
-            (YUNET_NAME, lacks_zoo(self.name, wanted.zoo, (YUNET,), YUNET_NAME)),
-        ):
-            if not wanted.peers:
-                continue
+        facenet = lacks_facenet(self.name)
+        others: list[tuple[str, Missing | None]] = [(RESIDENT, _lacks_resident())]
+        if wanted.peers:
+            others += [
+                (FACENET, facenet),
+                (YUNET_NAME, lacks_zoo(self.name, wanted.zoo, (YUNET,), YUNET_NAME)),
+            ]
+            if lacks_cuda(self.name, FACENET_CUDA) is None and facenet is None:
+                others.append((FACENET_CUDA, None))
+        for name, missing in others:
             if missing is None:
                 names.append(name)
             else:
@@ -169,33 +169,37 @@ def _saved(folder: Path, size: str, kind: str, what: Path | int) -> Path:
 def _detector(
     contender: str, min_face: int, given: Mapping[str, Any]
 ) -> tuple[Detect, dict[str, Any], Callable[[], None]]:
-    if contender == FACENET:
-        return _facenet(min_face), {"backend": "torch", "device": "CPU"}, lambda: None
+    if contender in (FACENET, FACENET_CUDA):
+        device: Literal["cpu", "cuda"] = "cuda" if contender == FACENET_CUDA else "cpu"
+        return _facenet(min_face, device), {"backend": "torch", "device": device}, lambda: None
     if contender == YUNET_NAME:
-        return _yunet(Path(given["zoo"])), {"backend": "opencv dnn", "device": "CPU"}, lambda: None
+        return _yunet(Path(given["zoo"])), {"backend": "opencv dnn", "device": "cpu"}, lambda: None
     if contender == RESIDENT:
         return _resident(min_face)
     from ...vision.mtcnn import Mtcnn
 
-    detector = Mtcnn(mode="fast" if contender == FAST else "exact", min_face=min_face)
+    # Where there is a GPU, the default would be the resident detector.
+    detector = Mtcnn(
+        mode="fast" if contender == FAST else "exact",
+        min_face=min_face,
+        serving=Serving(device="cpu"),
+    )
 
     def detect(images: list[Image]) -> list[Floats]:
         if len(images) == 1:
             return [detector.detect(images[0]).boxes]
         return [found.boxes for found in detector.detect_batch(images)]
 
-    return detect, {"backend": detector.backend}, detector.close
+    return detect, {"backend": detector.backend, "device": "cpu"}, detector.close
 
 
-def _facenet(min_face: int) -> Detect:
+def _facenet(min_face: int, device: Literal["cpu", "cuda"]) -> Detect:
     from ..facenet import facenet_mtcnn
 
-    mtcnn = facenet_mtcnn(min_face=min_face)
+    mtcnn = facenet_mtcnn(min_face=min_face, device=device)
 
     def detect(images: list[Image]) -> list[Floats]:
         batch = np.stack([image[..., ::-1] for image in images])
-        import warnings
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             boxes, _ = mtcnn.detect(batch)
@@ -224,13 +228,10 @@ def _yunet(zoo: Path) -> Detect:
     return detect
 
 
-def _lacks_resident() -> str | None:
+def _lacks_resident() -> Missing | None:
     """Why the detector that stays on the GPU cannot run here."""
-    from ..nvml import Nvml
-
-    if importlib.util.find_spec("facestream.pipeline.vision.resident") is None:
-        return "this version has none"
-    return None if len(Nvml()) else "no NVIDIA driver is here"
+    torch = lacks_modules("detect", RESIDENT, ("torch", "onnx"), "pip install 'facestream[gpu]'")
+    return torch or lacks_cuda("detect", RESIDENT)
 
 
 def _resident(min_face: int) -> tuple[Detect, dict[str, Any], Callable[[], None]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from facestream.engines.base import Precision
@@ -14,8 +15,16 @@ from facestream.engines.options import Backend, Serving
 
 from ...types import Floats, Image
 from ..contenders import SFACE
-from ..nvml import Nvml
-from ..peers import EXTRA, FACENET, lacks_facenet, lacks_modules, lacks_zoo
+from ..flops import count_work
+from ..peers import (
+    EXTRA,
+    FACENET,
+    FACENET_CUDA,
+    lacks_cuda,
+    lacks_facenet,
+    lacks_modules,
+    lacks_zoo,
+)
 from ..pictures import crops
 from ..results import Missing, Row, Scalar
 from ..suite import Case, Prepared, Wanted
@@ -25,18 +34,10 @@ BATCHES = (1, 8, 32, 128)
 Embed = Callable[[Image], Floats]
 
 # The first is what all are compared with. What cannot serve here says why when it is asked.
-_CPU = (
-    "openvino float32",
-    "openvino bfloat16",
-    "openvino int8",
-    "torch float32",
-)
+_CPU = ("openvino float32", "openvino bfloat16", "openvino int8", "torch float32")
 _GPU = (
-    "tensorrt float16",
-    "tensorrt bfloat16",
-    "tensorrt float32",
-    "torch float16",
-    "torch bfloat16",
+    *("tensorrt float16 cuda", "tensorrt bfloat16 cuda", "tensorrt float32 cuda"),
+    *("torch float16 cuda", "torch bfloat16 cuda", "torch float32 cuda"),
 )
 
 
@@ -47,14 +48,14 @@ class EmbedSuite:
 
     def contenders(self, wanted: Wanted) -> tuple[list[str], list[Missing]]:
         """Every backend in every precision it may serve in, and the peers that are here."""
-        names, lacking = [f"facestream {name}" for name in _CPU], []
-        if len(Nvml()):
-            names += [f"facestream {name}" for name in _GPU]
-        else:
-            lacking += [
-                Missing(self.name, f"facestream {name}", "no NVIDIA driver is here")
-                for name in _GPU
-            ]
+        names: list[str] = [f"facestream {name}" for name in _CPU]
+        lacking: list[Missing] = []
+        for name in (f"facestream {name}" for name in _GPU):
+            missing = lacks_cuda(self.name, name)
+            if missing is None:
+                names.append(name)
+            else:
+                lacking.append(missing)
         absent = lacks_modules(self.name, "facestream torch float32", ("torch", "onnx"), EXTRA)
         if absent is not None:
             names.remove("facestream torch float32")
@@ -63,6 +64,7 @@ class EmbedSuite:
             (RUNTIME, lacks_modules(self.name, RUNTIME, ("onnxruntime",), EXTRA)),
             (SFACE_NAME, lacks_zoo(self.name, wanted.zoo, (SFACE,), SFACE_NAME)),
             (FACENET, lacks_facenet(self.name)),
+            (FACENET_CUDA, lacks_facenet(self.name) or lacks_cuda(self.name, FACENET_CUDA)),
         ):
             if not wanted.peers:
                 continue
@@ -115,7 +117,7 @@ class EmbedSuite:
         checks: dict[str, dict[str, Scalar]] = {}
         for name, found in answers.items():
             own = np.asarray(found, np.float64)
-            if name in (SFACE_NAME, FACENET):
+            if name in _OTHER_NETWORK:
                 checks[name] = {"network": _OTHER_NETWORK[name]}
             elif reference is not None:
                 true = np.asarray(answers[reference], np.float64)
@@ -134,10 +136,8 @@ class EmbedSuite:
         return list(rows)
 
 
-_OTHER_NETWORK = {
-    SFACE_NAME: "SFace, 128-d, 0.574 GMAC by its own ONNX",
-    FACENET: "InceptionResnetV1 with random weights: cost only, on the same crops at 160×160",
-}
+_INCEPTION = "InceptionResnetV1 with random weights: cost only, on the same crops at 160×160"
+_OTHER_NETWORK = {SFACE_NAME: "SFace", FACENET: _INCEPTION, FACENET_CUDA: _INCEPTION}
 
 
 def _encoder(
@@ -146,14 +146,17 @@ def _encoder(
     if contender == RUNTIME:
         return (*_onnxruntime(), lambda: None)
     if contender == SFACE_NAME:
-        return _sface(Path(given["zoo"]) / SFACE), {"backend": "opencv dnn"}, lambda: None
-    if contender == FACENET:
-        return _inception(), {"backend": "torch", "device": "CPU"}, lambda: None
+        path = Path(given["zoo"]) / SFACE
+        detail = {"backend": "opencv dnn", "device": "cpu", **_cost(path)}
+        return _sface(path), detail, lambda: None
+    if contender in (FACENET, FACENET_CUDA):
+        device: Literal["cpu", "cuda"] = "cuda" if contender == FACENET_CUDA else "cpu"
+        return _inception(device), {"backend": "torch", "device": device}, lambda: None
     return _ours(contender, batch)
 
 
 def _ours(contender: str, batch: int) -> tuple[Embed, dict[str, Any], Callable[[], None]]:
-    """``facestream BACKEND PRECISION``: nothing else may serve in its place.
+    """``facestream BACKEND PRECISION [cuda]``: nothing else may serve in its place.
 
     Raises:
         BackendUnavailable: it would.
@@ -162,11 +165,12 @@ def _ours(contender: str, batch: int) -> tuple[Embed, dict[str, Any], Callable[[
 
     from ...vision.encoder import Encoder
 
-    _, backend, precision = contender.split()
+    _, backend, precision, *rest = contender.split()
     if precision not in get_args(Precision):
         raise ValueError(f"no precision '{precision}'")
     serving = Serving(
         backend=cast(Backend, backend),
+        device="cuda" if rest else "cpu",
         precision=cast(Precision, precision),
         building="wait",
         strict=True,
@@ -176,8 +180,29 @@ def _ours(contender: str, batch: int) -> tuple[Embed, dict[str, Any], Callable[[
         served = f"{encoder.backend} {encoder.precision}"
         encoder.close()
         raise BackendUnavailable(f"{served} would serve instead")
-    detail = {"backend": encoder.backend, "precision": encoder.precision}
+    (engine,) = encoder.engines.values()
+    detail = {"backend": engine.backend, "device": engine.device, "precision": engine.precision}
+    detail.update(_cost(MODELS / encoder.card.file))
     return lambda faces: encoder.embed(faces)[0], detail, encoder.close
+
+
+def _cost(path: Path) -> dict[str, Any]:
+    """GFLOP a face, counted in the ONNX; nothing without the module that reads it."""
+    if importlib.util.find_spec("onnx") is None:
+        return {}
+    try:
+        return {
+            "gflop": round(count_work(path, {_input_name(path): (1, 3, 112, 112)}).flops / 1e9, 4)
+        }
+    except ValueError as error:
+        return {"gflop": str(error)}
+
+
+def _input_name(path: Path) -> str:
+    onnx: Any = importlib.import_module("onnx")
+    graph = onnx.load(str(path), load_external_data=False).graph
+    weights = {item.name for item in graph.initializer}
+    return next(str(item.name) for item in graph.input if item.name not in weights)
 
 
 def _onnxruntime() -> tuple[Embed, dict[str, Any]]:
@@ -198,7 +223,8 @@ def _onnxruntime() -> tuple[Embed, dict[str, Any]]:
         mu = session.run(["mu"], {name: np.ascontiguousarray(planes)})[0]
         return np.asarray(mu, np.float32)
 
-    return embed, {"backend": "onnxruntime", "device": session.get_providers()[0]}
+    detail = {"backend": "onnxruntime", "device": session.get_providers()[0]}
+    return embed, {**detail, **_cost(MODELS / card.file)}
 
 
 def _sface(path: Path) -> Embed:
@@ -215,18 +241,19 @@ def _sface(path: Path) -> Embed:
     return embed
 
 
-def _inception() -> Embed:
+def _inception(device: Literal["cpu", "cuda"]) -> Embed:
     import torch
 
     from ..facenet import facenet_pytorch
 
-    network = facenet_pytorch().InceptionResnetV1(pretrained=None).eval()
+    network = facenet_pytorch().InceptionResnetV1(pretrained=None).eval().to(device)
 
     def embed(faces: Image) -> Floats:
         planes = torch.from_numpy(np.ascontiguousarray(faces[..., ::-1].transpose(0, 3, 1, 2)))
-        large = torch.nn.functional.interpolate(planes.float(), (160, 160), mode="bilinear")
+        planes = planes.to(device).float()
+        large = torch.nn.functional.interpolate(planes, (160, 160), mode="bilinear")
         with torch.inference_mode():
-            return np.asarray(network((large - 127.5) / 128).numpy(), np.float32)
+            return np.asarray(network((large - 127.5) / 128).cpu().numpy(), np.float32)
 
     return embed
 

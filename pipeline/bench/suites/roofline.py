@@ -14,13 +14,12 @@ from typing import Any, cast
 import numpy as np
 from facestream.engines.base import Engine, Precision
 from facestream.engines.cards import MODELS, load_card
-from facestream.engines.options import Backend, EngineOptions
+from facestream.engines.options import Backend, Device, EngineOptions
 from facestream.engines.registry import load_engine
 
 from ..flops import Shape, Work, count_work
-from ..nvml import Nvml
 from ..peaks import Step, copy_cuda_memory, copy_memory, openvino_matmul, torch_matmul
-from ..peers import EXTRA, lacks_modules
+from ..peers import EXTRA, lacks_cuda, lacks_modules
 from ..pictures import SIZES, crops, render
 from ..results import Missing, Row, Scalar
 from ..suite import Case, Prepared, Wanted
@@ -48,9 +47,10 @@ class RooflineSuite:
     def contenders(self, wanted: Wanted) -> tuple[list[str], list[Missing]]:
         """Backends in their precisions; for int8 only the peak is measured."""
         names = ["openvino float32", "openvino bfloat16", "openvino int8"]
-        if len(Nvml()):
+        no_gpu = lacks_cuda(self.name, "torch on CUDA")
+        if no_gpu is None:
             return [*names, "torch float32", "torch float16", "torch bfloat16", "torch int8"], []
-        return names, [Missing(self.name, "torch on CUDA", "no NVIDIA driver is here")]
+        return names, [no_gpu]
 
     def cases(self, wanted: Wanted) -> tuple[list[Case], list[Missing]]:
         """Peaks first, then the networks."""
@@ -140,7 +140,8 @@ def _network(backend: str, precision: str, name: str, batch: int) -> Prepared:
     shape = next(shape for shape in _NETWORKS[name] if shape[0] == batch)
     path = MODELS / card.file
     work = count_work(path, {card.inputs[0].name: shape})
-    options = EngineOptions(precision=cast(Precision, precision))
+    device: Device = "cpu" if backend == "openvino" else "cuda"
+    options = EngineOptions(precision=cast(Precision, precision), device=device)
     engine = load_engine(path, backend=cast(Backend, backend), options=options)
     feeds = {card.inputs[0].name: _input(shape)}
     step = _running(engine, feeds, work)

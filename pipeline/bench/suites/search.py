@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from ...types import Floats
 from ..machine import available_bytes
-from ..nvml import Nvml
-from ..peers import lacks_modules
+from ..peers import lacks_cuda, lacks_modules
 from ..results import Missing, Row, Scalar
 from ..suite import Case, Prepared, Wanted
 from ..vectors import cohort, nearest, probes, room_for, write_gallery
@@ -46,10 +45,11 @@ class SearchSuite:
         if absent is not None:
             lacking += [Missing(self.name, name, absent.reason, absent.install) for name in names]
             names = ["facestream numpy"]
-        if len(Nvml()):
+        no_gpu = lacks_cuda(self.name, "facestream gpu")
+        if no_gpu is None:
             names.append("facestream gpu")
         else:
-            lacking.append(Missing(self.name, "facestream gpu", "no NVIDIA driver is here"))
+            lacking.append(no_gpu)
         if wanted.peers:
             names.append(NUMPY)
             if absent is None:

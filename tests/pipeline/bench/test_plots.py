@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import cv2
 import pytest
 from facestream.pipeline.bench.plots import check_matplotlib, write_plots
+from facestream.pipeline.bench.results import Scalar
 from facestream.pipeline.bench.suites import SUITES
 from facestream.pipeline.errors import UsageError
 
@@ -30,7 +31,8 @@ def test_every_suite_is_drawn(tmp_path: Path) -> None:
 
 def test_a_roofline_without_its_peaks_still_shows_the_networks(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    for number, checks in enumerate(({"intensity": 50.0}, {"gflop": 1.0})):
+    found: tuple[dict[str, Scalar], ...] = ({"intensity": 50.0}, {"gflop": 1.0})
+    for number, checks in enumerate(found):
         lonely = row("roofline", "openvino float32", work="vae_encoder", batch=8, checks=checks)
         folder = tmp_path / str(number)
         folder.mkdir()
