@@ -136,9 +136,10 @@ def _detect_alone(networks: Networks, job: tuple[Image, Search]) -> Faces:
 
 
 def _choose(serving: Serving) -> BackendChoice:
-    """What runs the search: ``auto`` passes over TensorRT, for which the search has no shapes.
+    """What runs the search: ``auto`` passes over TensorRT.
 
-    P-Net meets every level of every size of picture, and a plan is built for a range of shapes.
+    torch keeps the whole search on the device; between plans every level and every stage would
+    come back to the host.
     """
     choice = choose_backend(serving.backend, device=serving.device)
     if serving.backend != "auto" or choice.name != "tensorrt":

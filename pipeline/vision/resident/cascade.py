@@ -15,12 +15,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..cascade import ONET_SIDE, OUTPUT_OVERLAP, REFINE_OVERLAP, RNET_SIDE
+from ..cascade import MOST_PROPOSALS, ONET_SIDE, OUTPUT_OVERLAP, REFINE_OVERLAP, RNET_SIDE
 from ..proposals import LEVEL_OVERLAP, PYRAMID_OVERLAP, log_odds
 from . import table as tables
 from .capacity import Lengths
 from .geometry import Geometry
-from .slots import Slots, chosen, chosen_by, most_in_a_frame, ranked
+from .slots import Slots, chosen, chosen_by, most_in_a_frame, place_in_frame, ranked
 from .suppress import rounded, suppress_near, suppress_ranked
 
 # Crops seen at a time: what they need stays small, however many there are.
@@ -164,6 +164,8 @@ def _propose(
     result = _Boxes(boxes[index], frames[index], used)
     if grid.geometry.crossing:
         result = _suppress(result, PYRAMID_OVERLAP, count, needs)
+    best = place_in_frame(result.frames, result.used, count) < MOST_PROPOSALS
+    result = result._replace(used=result.used & best)
     # frames * (5 * cells): the offsets are the maps' channels 1 to 4.
     first = frames[index] * (5 * cells) + places[index]
     steps = torch.arange(1, 5, device=maps.device) * cells

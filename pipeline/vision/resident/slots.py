@@ -64,3 +64,17 @@ def most_in_a_frame(frames: Tensor, used: Tensor, count: int) -> Tensor:
     """The largest number of used slots that one of ``count`` pictures has."""
     totals = torch.zeros(count, dtype=torch.int64, device=frames.device)
     return totals.scatter_add_(0, frames, used.long()).max()
+
+
+def place_in_frame(frames: Tensor, used: Tensor, count: int) -> Tensor:
+    """How many used slots of its picture come before each, N.
+
+    Args:
+        frames: N int64, the picture of each, in the order of ``ranked``.
+        used: N bool.
+        count: of pictures.
+    """
+    before = used.cumsum(0) - used.long()
+    # Where a picture's slots begin, what came before is least.
+    least = before.new_full((count,), len(before))
+    return before - least.scatter_reduce_(0, frames, before, "amin")[frames]

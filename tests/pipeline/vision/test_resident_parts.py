@@ -15,6 +15,7 @@ from facestream.pipeline.vision.proposals import Cells, Proposals, pyramid
 from facestream.pipeline.vision.sampling import AreaSampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
@@ -28,6 +29,7 @@ from facestream.pipeline.vision.resident.geometry import (  # noqa: E402
 from facestream.pipeline.vision.resident.slots import (  # noqa: E402
     chosen,
     most_in_a_frame,
+    place_in_frame,
     ranked,
 )
 from facestream.pipeline.vision.resident.suppress import suppress_ranked  # noqa: E402
@@ -123,8 +125,8 @@ def test_white_stays_white_where_a_table_overflows(device: Any) -> None:
 def test_a_geometry_is_its_pyramid(height: int, width: int, min_face: int, factor: float) -> None:
     levels = pyramid(height, width, min_face=min_face, factor=factor)
     found = geometry.__wrapped__(height, width, min_face=min_face, factor=factor)
-    if not levels:
-        assert found is None
+    assert (found is None) == (not levels)
+    if found is None:
         return
     assert [(b.height, b.width) for b in found.blocks] == [(v.height, v.width) for v in levels]
     taken = np.zeros(found.cells, np.int64)
@@ -204,6 +206,10 @@ def test_ranked_is_a_stable_sort_of_each_picture(seed: int, count: int) -> None:
         )
         assert order[: len(wanted)] == wanted
         assert sorted(order) == list(range(count))
+        places = place_in_frame(torch.from_numpy(frames)[order], torch.from_numpy(used)[order], 3)
+        in_order = frames[wanted].tolist()
+        for index, frame in enumerate(in_order):
+            assert int(places[index]) == in_order[:index].count(frame)
     most = most_in_a_frame(torch.from_numpy(frames), torch.from_numpy(used), 3)
     assert int(most) == np.bincount(frames[used], minlength=3).max()
 
@@ -211,11 +217,11 @@ def test_ranked_is_a_stable_sort_of_each_picture(seed: int, count: int) -> None:
 # Suppression
 
 
-def some_boxes(seed: int, count: int) -> tuple[Floats, Floats, Any]:
+def some_boxes(seed: int, count: int) -> tuple[Floats, Floats, NDArray[np.int64]]:
     rng = np.random.default_rng(seed)
     corner = rng.integers(0, 40, (count, 2))
     rows = np.concatenate([corner, corner + rng.integers(0, 30, (count, 2))], axis=1)
-    scores = rng.integers(0, 8, count).astype(np.float32) / 7
+    scores = (rng.integers(0, 8, count) / 7).astype(np.float32)
     return rows.astype(np.float32), scores, rng.integers(0, 3, count)
 
 
