@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -348,7 +348,7 @@ def test_the_build_can_be_broken_off(
     tensorrt: FakeTensorRt, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = threading.Event()
-    load: Any = vars(engine_module)["load_plan"]
+    load: Callable[..., LoadedPlan] = vars(engine_module)["load_plan"]
 
     def load_plan(*arguments: Any, progress: Any, **more: Any) -> LoadedPlan:
         assert progress("Building", 0.5) is True
