@@ -177,6 +177,46 @@ def test_the_real_binding_without_a_driver() -> None:
 
 
 @needs_binding
+@pytest.mark.parametrize("as_address", [True, False])
+def test_the_real_binding_takes_arguments_as_they_are_given(as_address: bool) -> None:
+    """Without a driver it fails, but not for their types: streams as objects and as addresses."""
+    if driver_report().devices:
+        pytest.skip("there is a GPU, which would be handed made-up addresses")
+    module = runtime.runtime()
+    stream = 5 if as_address else module.cudaStream_t(5)
+    event, graph, executable = (
+        module.cudaEvent_t(6),
+        module.cudaGraph_t(7),
+        module.cudaGraphExec_t(8),
+    )
+    up = runtime.kind("cudaMemcpyKind", "cudaMemcpyHostToDevice")
+    mode = runtime.kind("cudaStreamCaptureMode", "cudaStreamCaptureModeThreadLocal")
+    calls: dict[str, tuple[object, ...]] = {
+        "cudaMallocHost": (256,),
+        "cudaFree": (256,),
+        "cudaFreeHost": (256,),
+        "cudaMemcpyAsync": (256, 512, 16, up, stream),
+        "cudaStreamSynchronize": (stream,),
+        "cudaStreamBeginCapture": (stream, mode),
+        "cudaStreamEndCapture": (stream,),
+        "cudaStreamDestroy": (stream,),
+        "cudaStreamWaitEvent": (stream, event, 0),
+        "cudaEventCreateWithFlags": (module.cudaEventDisableTiming,),
+        "cudaEventRecord": (event, stream),
+        "cudaEventSynchronize": (event,),
+        "cudaEventDestroy": (event,),
+        "cudaGraphGetNodes": (graph, 0),
+        "cudaGraphInstantiateWithFlags": (graph, 0),
+        "cudaGraphLaunch": (executable, stream),
+        "cudaGraphDestroy": (graph,),
+        "cudaGraphExecDestroy": (executable,),
+    }
+    for name, arguments in calls.items():
+        with pytest.raises(InferenceError, match=rf"^cudaError\w+: .* \({name}\)$"):
+            runtime.call(name, *arguments)
+
+
+@needs_binding
 def test_the_fake_has_the_names_of_the_real_one() -> None:
     module = runtime.runtime()
     names = {name.removeprefix("do_") for name in dir(FakeCuda) if name.startswith("do_cuda")}
