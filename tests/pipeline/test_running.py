@@ -14,6 +14,7 @@ from facestream.engines.options import Serving
 from facestream.pipeline import running as running_module
 from facestream.pipeline.config import load_settings
 from facestream.pipeline.errors import SourceError
+from facestream.pipeline.gallery.index import IndexInfo
 from facestream.pipeline.metrics import (
     DECODER_INFO,
     ENGINE_INFO,
@@ -44,13 +45,6 @@ def engines(**stands: Stand) -> dict[str, Engine]:
     return cast("dict[str, Engine]", stands)
 
 
-@dataclass
-class Found:
-    kind: str = "flat"
-    device: str = "CPU"
-    reason: str = ""
-
-
 def told(metrics: Metrics, family: Family) -> dict[tuple[str, ...], float]:
     return {
         tuple(value for _, value in sample.labels): cast("float", sample.value)
@@ -73,7 +67,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_one_line_says_what_runs_and_why(driver: Any) -> None:
     line = Running(
         engines(mtcnn_pnet=Stand(), mtcnn_rnet=Stand(), vae_encoder=Stand(precision="bfloat16")),
-        index=lambda: Found(reason="few photos"),
+        index=lambda: IndexInfo("flat", "CPU", "few photos"),
         decoding=Decoding("cpu", "no hardware decoder"),
     ).line()
     assert line == (
@@ -111,13 +105,14 @@ def test_what_was_asked_for_needs_no_other_reason(driver: Any) -> None:
 
 
 def test_metrics_follow_what_is_exchanged(driver: Any) -> None:
-    metrics, engine, index = Metrics(), Stand(), Found()
+    metrics, engine = Metrics(), Stand()
+    index = IndexInfo("flat", "CPU", "")
     running = Running(engines(vae_encoder=engine), index=lambda: index)
     keeper = RunningMetrics(metrics, running)
     assert told(metrics, ENGINE_INFO) == {("vae_encoder", "openvino", "CPU", "float32"): 1}
     assert told(metrics, INDEX_INFO) == {("flat", "CPU"): 1}
     engine.backend, engine.device, engine.precision = "tensorrt", "cuda:0", "float16"
-    index.kind, index.device = "gpu", "cuda:0"
+    index = IndexInfo("gpu", "cuda:0", "")
     assert told(metrics, ENGINE_INFO) == {
         ("vae_encoder", "openvino", "CPU", "float32"): 0,
         ("vae_encoder", "tensorrt", "cuda:0", "float16"): 1,
@@ -128,6 +123,23 @@ def test_metrics_follow_what_is_exchanged(driver: Any) -> None:
     keeper.decoder("door", "cuda", None)
     assert told(metrics, DECODER_INFO) == {("door", "cpu"): 0, ("door", "cuda"): 1}
     assert told(metrics, FALLBACKS) == {("decode", "failed"): 1}
+
+
+def test_an_engine_that_could_not_be_built_is_counted_once(driver: Any) -> None:
+    @dataclass
+    class Switching(Stand):
+        state: str = "building"
+        reason: str = "a better engine is being built"
+
+    engine, metrics = Switching(), Metrics()
+    running = Running(engines(vae_encoder=engine))
+    RunningMetrics(metrics, running)
+    assert told(metrics, FALLBACKS) == {}
+    assert "(a better engine is being built)" in running.line()
+    engine.state, engine.reason = "stayed", "refused by the parity gate"
+    for _ in range(2):
+        assert told(metrics, FALLBACKS) == {("networks", "failed"): 1}
+    assert "(refused by the parity gate)" in running.line()
 
 
 def test_a_gpu_that_goes_unused_is_counted(driver: Any) -> None:
