@@ -43,14 +43,13 @@ def _check_runtime(*, has_device: bool) -> None:
     runtime()
     if not has_device:
         return
-    try:
-        needs = int(call("cudaRuntimeGetVersion")) // 1000
-        call("cudaGetDeviceCount")
-    except InferenceError as error:
-        raise BackendUnavailable(f"the CUDA runtime does not start: {error}") from error
-    has = driver_report().version
+    needs, has = int(call("cudaRuntimeGetVersion")) // 1000, driver_report().version
     if has is not None and needs > has[0]:  # within a major version any runtime will do
         raise BackendUnavailable(
             f"cuda-bindings is for CUDA {needs}, the driver for CUDA {has[0]}.{has[1]}: "
-            f"pip install 'cuda-bindings<{has[0] + 1}'"
+            f"pip install 'cuda-bindings<{has[0] + 1}', or a newer driver"
         )
+    try:
+        call("cudaGetDeviceCount")
+    except InferenceError as error:
+        raise BackendUnavailable(f"the CUDA runtime does not start: {error}") from error
