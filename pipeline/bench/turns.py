@@ -116,6 +116,8 @@ def take_turns(suite: Suite, wanted: Wanted, results: Results, watch: Watch) -> 
     """
     names, lacking = suite.contenders(wanted)
     names = [name for name in names if wanted.takes_contender(name)]
+    watch.expect(1)
+    watch.doing(f"{suite.name}: pictures and galleries are made")
     # Rendering pictures for nobody takes its time.
     cases, beyond = suite.cases(wanted) if names else ([], [])
     cases = [case for case in cases if wanted.takes(case.key)]

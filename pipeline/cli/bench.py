@@ -199,7 +199,7 @@ def _measure(
     from ..bench.results import Results
     from ..bench.run import run_suites
     from ..bench.suites import SUITES, SuiteName
-    from .bench_report import Bar, warn_of
+    from .bench_report import Bar, interrupted_by_sigterm, warn_of
 
     chosen: list[SuiteName] = [
         name for name in SUITES if name in suites or SuiteChoice.ALL in suites
@@ -209,7 +209,7 @@ def _measure(
     results = Results(describe(), _arguments(chosen, wanted, options))
     warn_of(results)
     try:
-        with Bar() as bar:
+        with interrupted_by_sigterm(), Bar() as bar:
             run_suites(chosen, wanted, results, bar, videos=options)
     except KeyboardInterrupt:
         if results.rows:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -64,14 +66,18 @@ def test_whole_videos_by_faces_a_frame(tmp_path: Path) -> None:
     assert row.checks["faces_per_frame"] == 1.0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_keeps_what_was_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "b.json"
 
     def doing(bar: bench_report.Bar, text: str) -> None:
         if "batch 8" in text:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
 
     monkeypatch.setattr(bench_report.Bar, "doing", doing)
     asked = ["--contender", "exact", "--json", str(out)]
