@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -187,16 +187,32 @@ def clean(
         f"{EXAMPLES}\n\n"
         "facestream engines verify\n\n"
         "facestream engines verify vae_encoder --json\n\n"
-        "Checksums are compared everywhere. Where the plans can run, each network is compared "
-        "with its float32 reference on real faces, and the figures are printed.\n\n"
-        "Exit status: 0 all good, 1 a plan is damaged or was refused."
+        "facestream engines verify --checksums\n\n"
+        "The plans' checksums are compared. Then every network is run on everything that can run "
+        "it here, and compared with its float32 reference on real faces; plans for other GPUs "
+        "are not executed, and said to be so. With names or keys only those plans are looked "
+        "at.\n\n"
+        "Exit status: 0 all good, 1 a plan is damaged or an engine was refused."
     )
 )
 def verify(
-    which: Which = None, cache: Cache = None, as_json: Json = False, config: Config = None
+    which: Which = None,
+    checksums: Annotated[
+        bool, typer.Option("--checksums", help="Compare checksums alone; run nothing.")
+    ] = False,
+    cache: Cache = None,
+    as_json: Json = False,
+    config: Config = None,
 ) -> None:
-    """Compare plans with their checksums and, where a GPU is, with the float32 reference."""
+    """Compare plans with their checksums, and what runs here with the float32 reference."""
     from .verify import verify_plans
 
-    form: Literal["table", "json"] = "json" if as_json else "table"
-    raise typer.Exit(verify_plans(which or [], cache=cache, config=config, form=form))
+    raise typer.Exit(
+        verify_plans(
+            which or [],
+            run="nothing" if checksums else "all",
+            cache=cache,
+            config=config,
+            form="json" if as_json else "table",
+        )
+    )

@@ -6,13 +6,17 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from facestream.engines.devices import DriverReport
-from facestream.engines.errors import BackendUnavailable
+from facestream.engines.base import Engine
+from facestream.engines.devices import CudaDevice, DriverReport
+from facestream.engines.errors import BackendUnavailable, InferenceError
+from facestream.engines.options import EngineOptions
+from facestream.engines.registry import load_engine
 from facestream.engines.tensorrt.flavour import find_flavour
 from facestream.engines.tensorrt.plans import MANIFEST, PlanStore
 from facestream.pipeline.cli import main
@@ -119,20 +123,34 @@ def test_an_empty_folder_says_how_to_fill_it(run: Run, tmp_path: Path) -> None:
     status, out, _ = run("engines", "list", "--cache", tmp_path / "none")
     assert status == 0
     assert "'facestream engines build' makes them" in out
-    assert run("engines", "verify", "--cache", tmp_path / "none")[0] == 0
+    assert run("engines", "verify", "--checksums", "--cache", tmp_path / "none")[0] == 0
     assert run("engines", "clean", "--yes", "--cache", tmp_path / "none")[0] == 0
     assert not (tmp_path / "none").exists()
 
 
 @needs_rtx
-def test_verify_says_that_nothing_was_executed(run: Run, built: Path) -> None:
-    status, out, _ = run("engines", "verify", "--cache", built)
+def test_verify_executes_what_runs_here_and_says_that_plans_were_not(
+    run: Run, built: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[runtime]\nbackend = "openvino"\n')
+    status, out, _ = run("engines", "verify", "--cache", built, "--config", settings)
     assert status == 0
     assert out.count("not executed: no GPU here (no NVIDIA driver)") == 5
     assert "5 plans: 0 executed, 0 damaged or refused" in out
+    assert "cosine_min 0.999" in out
+    assert "sigma_rank" in out
+    assert "iou_median" in out
+
+
+@needs_rtx
+def test_verify_of_one_plan_runs_nothing_else(run: Run, built: Path) -> None:
     status, out, _ = run("engines", "verify", "vae_encoder", "--cache", built, "--json")
-    (plan,) = json.loads(out)["plans"]
-    assert (plan["state"], plan["figures"]) == ("ok", {})
+    assert status == 0
+    content = json.loads(out)
+    (plan,) = content["plans"]
+    assert (plan["state"], plan["figures"], content["engines"]) == ("ok", {}, [])
+    assert "not executed" in plan["detail"]
 
 
 @needs_rtx
@@ -142,7 +160,7 @@ def test_verify_finds_damage_and_build_repairs_it(run: Run, cache: Path) -> None
     content[len(content) // 2] ^= 1
     plans["mtcnn_rnet"].write_bytes(content)
     plans["mtcnn_pnet"].with_suffix(MANIFEST).write_text("{")
-    status, out, _ = run("engines", "verify", "--cache", cache, "--json")
+    status, out, _ = run("engines", "verify", "--checksums", "--cache", cache, "--json")
     assert status == 1
     states = [(plan["network"], plan["state"]) for plan in json.loads(out)["plans"]]
     assert ("mtcnn_rnet", "damaged") in states
@@ -150,7 +168,7 @@ def test_verify_finds_damage_and_build_repairs_it(run: Run, cache: Path) -> None
     assert run("engines", "verify", "mtcnn_onet", "--cache", cache)[0] == 0
     status, out, _ = run("engines", "build", "--target", "sm86", "--cache", cache)
     assert out.startswith("2 plans built")
-    assert run("engines", "verify", "--cache", cache)[0] == 0
+    assert run("engines", "verify", "--checksums", "--cache", cache)[0] == 0
 
 
 @needs_rtx
@@ -283,3 +301,34 @@ def rewrite(cache: Path, network: str, *, version: str) -> None:
     stored.path.rename(path)
     stored.path.with_suffix(MANIFEST).unlink()
     path.with_suffix(MANIFEST).write_text(manifest.model_dump_json())
+
+
+@needs_rtx
+def test_verify_of_a_plan_that_can_run_goes_through_its_gate(
+    run: Run, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The GPU is played: OpenVINO runs in the plan's place, then nothing does."""
+    device = CudaDevice(0, "NVIDIA RTX A2000", (8, 6), 12 << 30)
+    verify = "facestream.pipeline.cli.verify"
+    monkeypatch.setattr(f"{verify}.driver_report", lambda: DriverReport((device,), (13, 0)))
+    asked: list[tuple[str, str, Path]] = []
+
+    def load(path: Path, *, backend: str, options: EngineOptions, cache: Path) -> Engine:
+        asked.append((backend, options.precision, cache))
+        return load_engine(path, backend="openvino", options=replace(options, precision="float32"))
+
+    monkeypatch.setattr(f"{verify}.load_engine", load)
+    status, out, _ = run("engines", "verify", "vae_encoder", "--cache", built)
+    assert status == 0
+    assert "checksum right, executed" in out
+    assert "1 plan: 1 executed, 0 damaged or refused" in out
+    assert asked == [("tensorrt", "float16", built)]
+
+    def fail(*_: object, **__: object) -> Engine:
+        raise InferenceError("no memory for it")
+
+    monkeypatch.setattr(f"{verify}.load_engine", fail)
+    status, out, _ = run("engines", "verify", "mtcnn_rnet", "--cache", built)
+    assert status == 1
+    assert "no memory for it" in out
+    assert "1 plan: 0 executed, 1 damaged or refused" in out
