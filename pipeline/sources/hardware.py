@@ -1,6 +1,6 @@
 """Which hardware decodes video here: looked for, tried with real clips, and then believed.
 
-NVDEC (``cuda``) and VA-API through PyAV. PyAV's own wheels (15 to 18 were looked at) hold ``cuda``
+NVDEC (``cuda``) and VA-API through PyAV. PyAV's own wheels (17 and 18 were looked at) hold ``cuda``
 but not ``vaapi``; that needs a PyAV built against the system's FFmpeg. PyNvVideoCodec was left out:
 it decodes by the same NVDEC, brings a demuxer without our time-outs and credentials, and what it
 could add, pictures that stay on the GPU, PyAV gives too (``HWAccel(is_hw_owned=True)``).
@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 
 # A first CUDA context takes seconds on a machine with many devices.
 PROOF_SECONDS = 30.0
-# From this version on the depth of reordering can be handed to another decoder.
-LEAST_PYAV = 17
 _ORDER: tuple[Hardware, ...] = ("cuda", "vaapi")
 _NAMES = {"cuda": "NVDEC", "vaapi": "VA-API"}
 _PROGRAM = Path(__file__).with_name("prove_decoder.py")
@@ -245,9 +243,6 @@ def _look(kind: Hardware) -> Capability:
             "system's FFmpeg (pip install --no-binary av av)"
         )
         return Capability(kind, present=False, problem=why)
-    if int(av.__version__.split(".")[0]) < LEAST_PYAV:
-        why = f"hardware decoding needs PyAV {LEAST_PYAV}, this is {av.__version__}"
-        return Capability(kind, present=True, problem=why)
     if kind == "cuda":
         return prove(kind, None)
     # Of several render nodes any may be the one that decodes.

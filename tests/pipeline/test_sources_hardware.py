@@ -21,8 +21,18 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from facestream.pipeline.errors import SourceError
-from facestream.pipeline.sources import SourceOptions, decide, hardware, open_source, prove_decoder
+from facestream.pipeline.sources import (
+    SourceOptions,
+    SourceSpec,
+    StdinSource,
+    decide,
+    hardware,
+    open_source,
+    prove_decoder,
+)
 from facestream.pipeline.sources import codec as codec_module
+from facestream.pipeline.sources.codec import Codec
+from facestream.pipeline.sources.decode import Decoder
 from facestream.pipeline.sources.hardware import Capability, Decoding, capability, prove
 from facestream.pipeline.types import Frame
 
@@ -257,6 +267,37 @@ def test_a_size_that_the_device_does_not_take_midway(tmp_path: Path) -> None:
         got = list(source)
     assert_same(got, want)
     assert {frame.image.shape for frame in got} == {(120, 160, 3), (240, 320, 3)}
+
+
+def test_a_pipe_that_cannot_be_read_again(clip: Path) -> None:
+    """What the hardware could not decode is decoded from memory, not read once more."""
+    want, _ = read(clip, hardware.BY_CPU)
+    with clip.open("rb") as file:
+        source = StdinSource(
+            SourceSpec("stdin", "-", "stdin"),
+            SourceOptions(decoding=simulated(lost(17))),
+            descriptor=file.fileno(),
+        )
+        with source:
+            got = [frame.image for frame in source]
+    assert source.fallbacks == ("failed",)
+    assert len(got) == len(want)
+    assert all(np.array_equal(a, b.image) for a, b in zip(got, want, strict=True))
+
+
+@pytest.mark.parametrize("packet", [0, 6, 12])
+def test_a_live_stream_goes_on(clip: Path, packet: int) -> None:
+    """Low latency, no delay of frames; the connection stays."""
+    with av.open(str(clip), mode="r") as container:
+        stream = container.streams.video[0]
+        codec = Codec(stream, decoding=simulated(lost(packet)), name="door")
+        decoder = Decoder(container, stream, threads=1, latency="low", codec=codec)
+        pictures = list(decoder.pictures())
+    assert len(pictures) == 40
+    times = [picture.time for picture in pictures]
+    assert times == sorted(times, key=lambda time: time or 0.0)
+    assert (codec.decoder, len(codec.fallbacks), decoder.corrupt) == ("cpu", 1, 0)
+    assert not decoder.stuck
 
 
 # What is chosen
