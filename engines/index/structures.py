@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import zlib
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +32,7 @@ _CHUNK = 2**22
 
 
 def save_structure(core: HnswCore | IvfPqCore, path: Path, *, tag: str, count: int) -> None:
-    """Write what the core built, readable by the owner alone; atomic.
+    """Write what the core built; atomic. A new file is readable by its owner alone.
 
     Args:
         core: whose.
@@ -106,6 +107,8 @@ def _write(index: Any, path: Path, page: dict[str, Any]) -> None:
             file.write(text.ljust(_PAGE))
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, part)
         part.replace(path)
     except RuntimeError as error:
         raise OSError(f"'{path.name}' cannot be written: {told(error)}") from error

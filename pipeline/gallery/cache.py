@@ -3,7 +3,8 @@
 Reading a million embeddings from SQLite takes seconds when the file is in memory and minutes when
 it is not, because the photos lie between them. So galleries of ``CACHED`` photos or more have a
 copy of their normalised embeddings in ``GALLERY.templates``: biometric data like the gallery
-itself, readable by its owner alone, and never more than a copy: it may be deleted at any time.
+itself, for the eyes of those who may read the gallery, and never more than a copy: it may be
+deleted at any time.
 
 It says of which state of the gallery it is a copy. A copy that is behind is brought up to date by
 the gallery's log of changes; one that is damaged, cut off in a change, of another gallery or of
@@ -97,6 +98,7 @@ class TemplateCache:
     """
 
     def __init__(self, gallery: Path) -> None:
+        self._gallery = gallery
         self.path = gallery.with_name(gallery.name + SUFFIX)
 
     def read(self) -> tuple[RowFile, Tag] | None:
@@ -143,6 +145,21 @@ class TemplateCache:
             log.info("'%s' is dropped: %s", printable(str(self.path)), error)
             self.drop()
 
+    def share(self, path: Path) -> None:
+        """Let those read and write a file who may read and write the gallery, nobody else.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        whose = self._gallery.stat()
+        mode = whose.st_mode & 0o666
+        if path.stat().st_gid != whose.st_gid:
+            try:
+                os.chown(path, -1, whose.st_gid)
+            except PermissionError:
+                mode &= 0o600  # the group is another one
+        path.chmod(mode)
+
     def structure(self, kind: StructureKind) -> Path:
         """Where what an index of this kind built over the file is kept."""
         return self.path.with_name(f"{self.path.name}.{kind}")
@@ -184,6 +201,7 @@ class TemplateCache:
         try:
             room = max(1000, int(_ROOM * len(photo_ids)))
             write_rows(part, photo_ids, person_ids, unit, tag=tag.packed(), room=room)
+            self.share(part)
         except BaseException:
             part.unlink(missing_ok=True)
             raise

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from facestream.engines.closing import Closing
+from facestream.engines.errors import InferenceError
 
 from ..config import default_gallery_path
 from ..errors import GalleryError
@@ -24,6 +26,8 @@ from .names import printable
 from .reader import FaceReader, VisionReader
 from .records import Person, Photo, PhotoResult
 from .store import Store
+
+log = logging.getLogger(__name__)
 
 
 class Gallery(Closing):
@@ -294,8 +298,11 @@ class Gallery(Closing):
             delta = self._store.delta(
                 since=self._head, after=index.last_photo, model_id=index.model_id
             )
-            if delta is not None and index.update(delta):
-                return delta.added.head
+            try:
+                if delta is not None and index.update(delta):
+                    return delta.added.head
+            except InferenceError as error:  # a GPU without room for more, for one
+                log.warning("the index is made anew: %s", error)
         self._index, head = load_index(self._store, self._searching)
         return head
 

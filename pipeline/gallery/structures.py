@@ -79,5 +79,6 @@ class KeptStructure:
                 if isinstance(core, IvfPqCore):
                     forget(core.structure, np.flatnonzero(now.labels[:count] == 0))
                 save_structure(core, path, tag=now.uid, count=count)
+                self._store.cache.share(path)
         except (OSError, GalleryError, IndexFileError) as error:
             log.info("'%s' is not kept: %s", printable(str(path)), error)

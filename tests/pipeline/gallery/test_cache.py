@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.engines.errors import InferenceError
 from facestream.engines.index.rowfile import read_rows
 from facestream.pipeline.errors import GalleryError
 from facestream.pipeline.gallery import Gallery, cache, changes
@@ -101,6 +102,30 @@ def test_the_second_start_reads_the_file(path: Path, monkeypatch: pytest.MonkeyP
 
 def test_only_the_owner_may_read_it(path: Path) -> None:
     assert stat.S_IMODE(copy_of(path).stat().st_mode) == 0o600
+
+
+def test_it_is_shared_as_the_gallery_is(path: Path) -> None:
+    copy_of(path).unlink()
+    path.chmod(0o640)
+    with Gallery(path, create="never") as gallery:
+        gallery.refresh()
+    assert stat.S_IMODE(copy_of(path).stat().st_mode) == 0o640
+
+
+def test_a_full_gpu_is_no_end(path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index that can take no more is made anew."""
+    with Gallery(path, reader=PixelReader()) as gallery:
+        gallery.refresh()
+        before = gallery._index
+
+        def full(*args: object) -> bool:
+            raise InferenceError("out of memory")
+
+        monkeypatch.setattr(TemplateIndex, "update", full)
+        gallery.add("Dee", *photos(4))
+        monkeypatch.setattr("facestream.pipeline.gallery.loading._from_cache", lambda *a: None)
+        assert gallery.templates() == 8
+        assert gallery._index is not before
 
 
 def test_small_galleries_have_none(
