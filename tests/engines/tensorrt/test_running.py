@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from facestream.engines.base import Array, Engine
 from facestream.engines.cuda import runtime
 from facestream.engines.devices import CudaDevice
-from facestream.engines.errors import BackendUnavailable, InferenceError
-from facestream.engines.options import EngineOptions, ShapeRange
+from facestream.engines.errors import BackendUnavailable, BuildFailed, InferenceError
+from facestream.engines.options import EngineOptions, Serving, ShapeRange
 from facestream.engines.registry import load_engine
+from facestream.engines.serving import serve
+from facestream.engines.switching import SwitchingEngine
 from facestream.engines.tensorrt import engine as engine_module
 from facestream.engines.tensorrt.engine import TensorRtEngine
 from facestream.engines.tensorrt.flavour import Flavour
 from facestream.engines.tensorrt.loading import LoadedPlan
 from facestream.engines.tensorrt.manifest import Manifest, ProfileFacts, TensorFacts
+from onnx import TensorProto, helper
 
 from .fakes import Code, FakeCuda, FakeTensorRt
 
@@ -360,3 +364,71 @@ def test_the_build_can_be_broken_off(
     monkeypatch.setattr("facestream.engines.registry.cuda_devices", lambda: [object()])
     with load_engine(path, backend="tensorrt", options=OPTIONS, stop=stop) as engine:
         assert engine.backend == "tensorrt"
+
+
+@pytest.fixture
+def same_network(tmp_path: Path) -> Path:
+    """What the fakes compute, as a network that other backends run."""
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("ReduceSum", ["flat", "axis"], ["sum"], keepdims=1),
+        helper.make_node("ReduceMax", ["flat", "axis"], ["max"], keepdims=1),
+        helper.make_node("Concat", ["sum", "max"], ["y"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "same",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 3, 4, 4))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n", 2))],
+        [helper.make_tensor("axis", TensorProto.INT64, (1,), [1])],
+    )
+    path = tmp_path / "same.onnx"
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), str(path))
+    return path
+
+
+def test_serving_goes_over_to_the_plan_when_it_is_built(
+    tensorrt: FakeTensorRt, same_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``serve`` with a GPU: another backend until the plan is there, and nobody notices."""
+    go = threading.Event()
+    load: Callable[..., LoadedPlan] = vars(engine_module)["load_plan"]
+
+    def load_plan(*arguments: Any, **more: Any) -> LoadedPlan:
+        assert go.wait(30)
+        return load(*arguments, **more)
+
+    (flavour, device) = vars(engine_module)["check_needs"]()
+    monkeypatch.setattr("facestream.engines.tensorrt.needs.check_needs", lambda: (flavour, device))
+    monkeypatch.setattr("facestream.engines.registry.cuda_devices", lambda: [device])
+    monkeypatch.setattr(engine_module, "load_plan", load_plan)
+    serving = Serving(cache=tmp_path / "cache")
+    feed = rows(6)
+    with serve(same_network, serving=serving, options=OPTIONS) as engine:
+        assert isinstance(engine, SwitchingEngine)
+        assert (engine.backend, engine.device) == ("openvino", "CPU")
+        np.testing.assert_allclose(engine.infer({"x": feed})["y"], expected(feed), rtol=1e-4)
+        go.set()
+        assert engine.wait(30)
+        assert engine.reason == ""
+        assert (engine.backend, engine.device) == ("tensorrt", "cuda:0")
+        np.testing.assert_allclose(engine.infer({"x": feed})["y"], expected(feed), rtol=1e-4)
+
+
+def test_serving_that_is_closed_breaks_the_build_off(
+    tensorrt: FakeTensorRt, same_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_plan(*_: Any, progress: Callable[[str, float], bool], **__: Any) -> LoadedPlan:
+        while progress("Building", 0.5):
+            threading.Event().wait(0.01)
+        raise BuildFailed("the build was stopped")
+
+    (flavour, device) = vars(engine_module)["check_needs"]()
+    monkeypatch.setattr("facestream.engines.tensorrt.needs.check_needs", lambda: (flavour, device))
+    monkeypatch.setattr("facestream.engines.registry.cuda_devices", lambda: [device])
+    monkeypatch.setattr(engine_module, "load_plan", load_plan)
+    serving = Serving(cache=tmp_path / "cache")
+    with serve(same_network, serving=serving, options=OPTIONS) as engine:
+        assert engine.backend == "openvino"
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("build of")]
