@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch")
 
 from facestream.pipeline.vision.resident import cascade, table  # noqa: E402
+from facestream.pipeline.vision.resident.align import align_faces  # noqa: E402
 from facestream.pipeline.vision.resident.capacity import Lengths, Planner  # noqa: E402
 from facestream.pipeline.vision.resident.geometry import (  # noqa: E402
     Geometry,
@@ -375,3 +376,39 @@ def test_lengths_grow_at_once_and_shrink_late() -> None:
     planner.learn(small)
     assert planner.lengths.cells == 16
     assert planner.lengths.rounds == 24
+
+
+class Blank:
+    """Networks that give results of the right shape, wherever they are asked for."""
+
+    def pnet(self, pictures: Any) -> Any:
+        count, _, height, width = pictures.shape
+        return pictures.new_zeros((count, 5, map_side(height), map_side(width)))
+
+    def rnet(self, crops: Any) -> Any:
+        return crops.new_zeros((len(crops), 5))
+
+    def onet(self, crops: Any) -> Any:
+        return crops.new_zeros((len(crops), 15))
+
+
+@pytest.mark.parametrize("factor", [0.709, 0.9])
+def test_no_value_is_looked_at_and_no_shape_hangs_on_data(factor: float) -> None:
+    """torch's meta device has shapes and no values: what asks for one raises there.
+
+    So would what mixes tensors of two devices.
+    """
+    nowhere = torch.device("meta")
+    grid = cascade.Grid(known(240, 320, min_face=40, factor=factor), nowhere)
+    frames = torch.empty((3, 240, 320, 3), dtype=torch.uint8, device=nowhere)
+    lengths = Planner(3).lengths
+    bounds = cascade.Bounds.of((0.6, 0.7, 0.7))
+    found = cascade.search(frames, grid, Blank(), bounds, lengths)
+    assert found.faces.shape == (lengths.outputs, cascade.FOUND_COLUMNS)
+    assert found.needed.shape == (len(lengths),)
+    owners = torch.zeros(5, dtype=torch.int64, device=nowhere)
+    landmarks = torch.zeros((5, 5, 2), device=nowhere)
+    crops = align_faces(table.summed(frames), owners, landmarks, margin=8)
+    assert crops.shape == (5, 128, 128, 3)
+    with pytest.raises(RuntimeError):
+        bool(crops.any())
