@@ -124,8 +124,8 @@ class RuntimeSettings(Group):
     decode: Literal["auto", "cpu", "cuda", "vaapi"] = "auto"
     """What decodes video. ``auto``: hardware that decoded a probe, else the CPU."""
     index: Literal["auto", "flat", "hnsw", "ivfpq", "gpu"] = "auto"
-    """How the gallery is searched. ``auto``: exactly, on the GPU where there is one; above a
-    million photos by approximation."""
+    """How the gallery is searched. ``auto``: exactly, on the GPU where there is one; on the CPU
+    above four million photos by approximation."""
     threads: int | None = Field(default=None, ge=1, le=1024, strict=True)
     """Threads for the networks. Unset: as many as there are cores."""
     inbox_frames: int = Field(default=8, ge=1, le=1024, strict=True)
