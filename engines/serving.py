@@ -16,6 +16,7 @@ from .devices import cuda_devices
 from .errors import BackendUnavailable, EngineError, ModelError, ParityRefused
 from .options import Device, EngineOptions, Serving
 from .parity import Gate, Verdict
+from .quantised import digest, quantised_file
 from .registry import BackendStatus, candidates, load_engine, precisions
 from .switching import SwitchingEngine
 from .verdicts import VerdictStore
@@ -140,7 +141,10 @@ class _Job:
             asked = self.serving.precision
         if asked != "auto" or self.gate is None:
             return (asked,)
-        return precisions(status.name, status.device)
+        found = precisions(status.name, status.device)
+        if status.name == "openvino" and quantised_file(self.path).is_file():
+            return ("int8", *found)
+        return found
 
     def _load(self, status: BackendStatus, precision: Precision) -> Engine:
         options = replace(self.options, precision=precision, device=status.device)
@@ -159,7 +163,10 @@ class _Job:
         store = VerdictStore(self.serving.cache)
         try:
             return store.judged(
-                engine, self.gate, network=checksum(self.path), machine=status.detail
+                engine,
+                self.gate,
+                network=digest(self.path, engine.precision),
+                machine=status.detail,
             )
         except BaseException:
             engine.close()

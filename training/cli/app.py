@@ -24,6 +24,7 @@ from .groups import groups
 from .pose import pose
 from .prepare import prepare
 from .probe import probe
+from .quantise import quantise
 from .ship import golden, ship
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ app.command()(reconstruct)
 app.command("repair")(repair_command)
 app.command()(probe)
 app.command()(groups)
+app.command()(quantise)
 app.command()(golden)
 app.command()(ship)
 
