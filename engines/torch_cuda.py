@@ -18,6 +18,7 @@ import torch
 
 from .base import TensorSpec
 from .buckets import split_batch
+from .cuda.locks import process_lock
 from .options import EngineOptions
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,6 @@ _DTYPES = {"float32": torch.float32, "uint8": torch.uint8}
 
 _STREAMS = 4
 
-# Held for what belongs to the whole process: cuDNN's flags, and a capture, of which CUDA's
-# allocator in torch allows one at a time.
-_process_lock = threading.RLock()
-
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
@@ -53,7 +50,7 @@ def full_float32(device: torch.device) -> Iterator[None]:
     if device.type == "cpu":
         yield
         return
-    with _process_lock, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with process_lock, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
 
@@ -203,7 +200,7 @@ class Replays:
         """A graph of these shapes, or None (and a warning, once) where CUDA makes none."""
         key = self._key(feeds)
         before = torch.cuda.current_stream(self.device)
-        with _process_lock:
+        with process_lock:
             try:
                 captured = self._captured(feeds)
             except RuntimeError as error:

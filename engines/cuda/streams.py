@@ -7,6 +7,7 @@ from typing import Any
 
 from ..closing import Closing
 from ..errors import InferenceError
+from .locks import process_lock
 from .runtime import call, kind, runtime
 
 
@@ -96,13 +97,14 @@ class Stream(Closing):
             InferenceError: CUDA cannot capture it, or there was nothing to capture; the stream
                 can be used as before.
         """
-        call("cudaStreamBeginCapture", self.raw, _thread_local())
-        try:
-            work()
-        except BaseException:
-            self._abandon()
-            raise
-        graph = call("cudaStreamEndCapture", self.raw)
+        with process_lock:
+            call("cudaStreamBeginCapture", self.raw, _thread_local())
+            try:
+                work()
+            except BaseException:
+                self._abandon()
+                raise
+            graph = call("cudaStreamEndCapture", self.raw)
         if graph is None or int(graph) == 0:
             raise InferenceError("the capture of a CUDA graph was broken off: it gave no graph")
         try:

@@ -21,8 +21,10 @@ from facestream.engines.base import Array, Engine, Precision
 from facestream.engines.cards import model_path
 from facestream.engines.cuda.runtime import call
 from facestream.engines.errors import InferenceError
-from facestream.engines.options import EngineOptions, ImageInput, ShapeRange
+from facestream.engines.options import EngineOptions, ImageInput, Serving, ShapeRange
 from facestream.engines.registry import load_engine
+from facestream.engines.serving import serve
+from facestream.engines.switching import SwitchingEngine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +39,8 @@ NETWORKS: dict[str, tuple[int, ...]] = {
 BATCHES = (1, 2, 4, 8, 16)
 # What a rounding of the arithmetic may turn a row of results by, and float32's own last digits.
 COSINE: dict[Precision, float] = {"float32": 0.99999, "float16": 0.999, "bfloat16": 0.995}
+
+GPU_BACKENDS = ("torch", "tensorrt")
 
 torch_and_tensorrt = pytest.mark.parametrize(
     "backend",
@@ -309,6 +313,40 @@ def test_torch_inside_a_callers_own_graph(load: Callable[..., Any], torch_cuda: 
     np.testing.assert_allclose(
         heads.cpu().numpy(), run(engine, values)["heads"], rtol=1e-2, atol=1e-2
     )
+
+
+@pytest.mark.gpu
+@pytest.mark.tensorrt
+def test_captures_side_by_side_do_not_spoil_each_other(
+    load: Callable[..., Any], torch_cuda: None
+) -> None:
+    """Torch waits for the whole device before a capture, which another capture forbids."""
+    for name in ("mtcnn_rnet", "mtcnn_onet"):
+        load(name, "tensorrt", precision="float16").close()  # the plans are there now
+    jobs = [(name, backend) for name in ("mtcnn_rnet", "mtcnn_onet") for backend in GPU_BACKENDS]
+    with ThreadPoolExecutor(4) as pool:
+        engines = list(pool.map(lambda job: load(*job, precision="float16"), jobs * 3))
+    assert {engine.graphs.failed for engine in engines} == {0}
+    assert {engine.graphs.captured for engine in engines} == {len(BATCHES)}
+
+
+@pytest.mark.gpu
+@pytest.mark.tensorrt
+def test_serving_goes_over_to_the_plan(tmp_path: Path) -> None:
+    options = EngineOptions(precision="float16", shapes=shapes("mtcnn_rnet"))
+    feed = feed_for("mtcnn_rnet", 5)
+    expected = reference("mtcnn_rnet", feed)["heads"]
+    for built in (False, True):
+        with serve(
+            model_path("mtcnn_rnet"), serving=Serving(cache=tmp_path), options=options
+        ) as engine:
+            np.testing.assert_allclose(run(engine, feed)["heads"], expected, rtol=0.05, atol=0.05)
+            if not built:
+                assert isinstance(engine, SwitchingEngine)
+                assert engine.wait(240), "the plan is not built"
+                assert engine.state == "switched", engine.reason
+            assert engine.backend == "tensorrt"
+            np.testing.assert_allclose(run(engine, feed)["heads"], expected, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("required", [False, True])
