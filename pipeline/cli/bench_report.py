@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -17,14 +18,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..bench.comparison import Comparison, compare_results
 from ..bench.markdown import to_markdown
 from ..bench.plots import check_matplotlib, write_plots
-from ..bench.results import Results, load_results
+from ..bench.results import Results, Row, load_results
+from ..bench.stats import spread
 from ..bench.suites import SUITES
 from ..bench.words import (
     Table,
+    case_words,
+    check_words,
     comparison_lines,
     comparison_table,
+    joules_words,
     machine_lines,
-    suite_table,
+    number,
 )
 from ..sinks.files import check_writable, make_folder
 from .console import stderr, stdout
@@ -149,9 +154,7 @@ def _show(results: Results, comparison: Comparison | None) -> None:
     for line in machine_lines(results):
         console.print(line, markup=False)
     for suite in SUITES:
-        table = suite_table(results, suite)
-        if table is not None:
-            _print(console, table)
+        _show_suite(console, results.of(suite))
     _show_videos(console, results)
     for missing in results.missing:
         console.print(str(missing), markup=False)
@@ -162,6 +165,35 @@ def _show(results: Results, comparison: Comparison | None) -> None:
             console.print(line, markup=False)
             if line.startswith("WARNING"):
                 stderr().print(line, markup=False)
+
+
+def _show_suite(console: Any, rows: list[Row]) -> None:
+    """A heading for each case and a line for each contender: it fits a terminal of 80 columns."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    for case, own in groupby(rows, key=lambda row: case_words(row.case)):
+        table = RichTable(box=None, pad_edge=False, title_justify="left")
+        table.title = Text(f"{rows[0].suite}: {case}", style="bold")
+        for head in ("contender", "rate", "spread", "takes", "MB", "checked"):
+            right = head in ("rate", "spread", "takes", "MB")
+            table.add_column(head, justify="right" if right else "left", no_wrap=head != "checked")
+        for row in own:
+            wide = spread(row.rounds)
+            table.add_row(
+                row.contender,
+                f"{number(row.median)} {row.unit}",
+                "–" if wide is None else f"{100 * wide:.0f} %",
+                "" if row.slower is None else f"{row.slower.median:.2f}×",
+                "" if row.memory_mb is None else number(row.memory_mb),
+                Text(check_words(row.checks) + _energy(row), style="dim"),
+            )
+        console.print(table)
+        console.print()
+
+
+def _energy(row: Row) -> str:
+    return f"; {joules_words(row)} an item" if row.joules else ""
 
 
 def _print(console: Any, table: Table) -> None:

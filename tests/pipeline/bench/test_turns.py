@@ -143,3 +143,20 @@ def test_boxes_are_counted_as_found_missed_or_extra() -> None:
     assert compare_boxes([nothing], [own])["extra"] == 2
     assert compare_boxes([nothing], [own])["recall"] is None
     assert compare_boxes([true], [nothing])["recall"] == 0.0
+
+
+def test_given_videos_are_searched_instead(tmp_path: Path) -> None:
+    from tests.faces import face_clip
+
+    clip = face_clip(tmp_path / "walk.mp4", frames=6)
+    results = measure(
+        "detect",
+        tmp_path,
+        rounds=1,
+        videos=(clip,),
+        only={"size": ("480p",), "batch": ("1",)},
+        contenders=("facestream exact",),
+    )
+    (row,) = results.rows
+    assert row.case["faces"] == "walk.mp4"
+    assert row.checks["found"] == 1.0
