@@ -6,17 +6,22 @@ they run, galleries grow, hardware decoders fail.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from facestream.engines.base import Engine
 from facestream.engines.devices import driver_report
+from facestream.engines.errors import EngineError
 from facestream.engines.options import Serving
 
+from .errors import FacestreamError
 from .gallery.index import IndexInfo
 from .metrics import DECODER_INFO, ENGINE_INFO, FALLBACKS, INDEX_INFO, Metrics
 from .metrics.families import Family
 from .sources import DecodedBy, Decoding, FallbackReason
+
+log = logging.getLogger(__name__)
 
 
 class Running:
@@ -135,9 +140,12 @@ class RunningMetrics:
             metrics.add(FALLBACKS, part="decode", reason="unavailable")
 
     def refresh(self) -> None:
-        """Ask again what runs."""
-        for family, key, labels in self._running.facts():
-            self._one(family, key, labels)
+        """Ask again what runs; what cannot say so stays as it was."""
+        try:
+            for family, key, labels in self._running.facts():
+                self._one(family, key, labels)
+        except (FacestreamError, EngineError) as error:
+            log.debug("the index does not say what it is: %s", error)
         for network in self._running.stayed() - self._stayed:
             self._stayed.add(network)
             self._metrics.add(FALLBACKS, part="networks", reason="failed")

@@ -11,9 +11,10 @@ import pytest
 from facestream.engines.base import Engine
 from facestream.engines.devices import CudaDevice, DriverReport
 from facestream.engines.options import Serving
+from facestream.pipeline import pipeline as pipeline_module
 from facestream.pipeline import running as running_module
 from facestream.pipeline.config import load_settings
-from facestream.pipeline.errors import SourceError
+from facestream.pipeline.errors import GalleryError, SourceError
 from facestream.pipeline.gallery.index import IndexInfo
 from facestream.pipeline.metrics import (
     DECODER_INFO,
@@ -28,6 +29,7 @@ from facestream.pipeline.running import Running, RunningMetrics
 from facestream.pipeline.sources import BY_CPU, Decoding
 
 from tests.media import make_clip
+from tests.pipeline.hardware import lost, simulated
 
 GPU = CudaDevice(0, "NVIDIA GeForce RTX 3060", (8, 6), 12 << 30)
 
@@ -165,6 +167,43 @@ def test_a_pipeline_tells_what_runs(tmp_path: Path) -> None:
         assert networks >= {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet", "vae_encoder"}
         assert told(pipeline.metrics, DECODER_INFO) == {(str(clip), "cpu"): 1}
         assert told(pipeline.metrics, FALLBACKS) == {}
+
+
+def test_a_decoder_that_is_lost_shows_in_the_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=20)
+    monkeypatch.setattr(pipeline_module, "decide", lambda *_, **__: simulated(lost(9)))
+    with Pipeline([clip]) as pipeline:
+        report = pipeline.run()
+    assert report.frames == 20
+    assert report.problems == ()
+    name = str(clip)
+    assert told(pipeline.metrics, DECODER_INFO) == {(name, "cuda"): 0, (name, "cpu"): 1}
+    assert told(pipeline.metrics, FALLBACKS) == {("decode", "failed"): 1}
+
+
+def test_hardware_that_must_serve_and_fails_is_the_sources_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=20)
+    monkeypatch.setattr(
+        pipeline_module, "decide", lambda *_, **__: simulated(lost(9), required=True)
+    )
+    with Pipeline([clip]) as pipeline:
+        report = pipeline.run()
+    assert 0 < report.frames < 20
+    assert "decoding by cuda failed: device lost; use --decode cpu" in report.problems[0]
+
+
+def test_an_index_that_cannot_say_what_it_is_does_not_break_the_metrics(driver: Any) -> None:
+    def broken() -> IndexInfo:
+        raise GalleryError("the file is gone")
+
+    metrics = Metrics()
+    RunningMetrics(metrics, Running(engines(vae_encoder=Stand()), index=broken))
+    assert set(told(metrics, ENGINE_INFO).values()) == {1}
+    assert told(metrics, INDEX_INFO) == {}
 
 
 def test_hardware_that_is_not_there_ends_the_run_before_it_begins(tmp_path: Path) -> None:

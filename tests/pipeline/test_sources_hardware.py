@@ -9,17 +9,13 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 from facestream.pipeline.errors import SourceError
 from facestream.pipeline.sources import (
     SourceOptions,
@@ -37,56 +33,7 @@ from facestream.pipeline.sources.hardware import Capability, Decoding, capabilit
 from facestream.pipeline.types import Frame
 
 from tests.media import join_clips, make_clip
-
-PROVED = frozenset({("h264", "yuv420p"), ("hevc", "yuv420p10le"), ("av1", "yuv420p")})
-HARDWARE = Capability("cuda", present=True, codecs=PROVED, refused={("vp9", "yuv420p"): "too old"})
-Fails = Callable[[int], BaseException | None]
-
-
-@dataclass(frozen=True)
-class Simulated(Decoding):
-    """Decodes by the CPU, but as hardware does: NV12, no rotation, errors."""
-
-    fails: Fails = lambda _: None
-    mute: bool = False
-
-    def context(self, like: VideoCodecContext) -> Simulation:
-        return Simulation(like, self.fails, mute=self.mute)
-
-
-class Simulation:
-    def __init__(self, like: VideoCodecContext, fails: Fails, *, mute: bool) -> None:
-        context = av.CodecContext.create(like.name, "r")
-        assert isinstance(context, VideoCodecContext)
-        hardware.resemble(context, like)
-        self._context, self._fails, self._mute = context, fails, mute
-        self._packets = 0
-
-    def decode(self, packet: Packet[VideoStream] | None = None) -> list[VideoFrame]:
-        error = self._fails(self._packets)
-        self._packets += 1
-        if error is not None:
-            raise error
-        frames = [] if self._mute else self._context.decode(packet)
-        return [self._as_hardware(frame) for frame in frames]
-
-    def _as_hardware(self, frame: VideoFrame) -> VideoFrame:
-        form = {"yuv420p": "nv12", "yuvj420p": "nv12", "yuv420p10le": "p010le"}
-        same = frame.color_range
-        return frame.reformat(
-            format=form[frame.format.name], src_color_range=same, dst_color_range=same
-        )
-
-
-def simulated(
-    fails: Fails = lambda _: None, *, mute: bool = False, required: bool = False
-) -> Decoding:
-    return Simulated("cuda", "a test", required, capability=HARDWARE, fails=fails, mute=mute)
-
-
-def lost(number: int) -> Fails:
-    """The device is lost at this packet."""
-    return lambda packet: av.error.ExternalError(1, "device lost") if packet >= number else None
+from tests.pipeline.hardware import HARDWARE, Simulated, Simulation, lost, simulated
 
 
 def read(path: Path, decoding: Decoding) -> tuple[list[Frame], list[tuple[str, str, str | None]]]:
