@@ -247,10 +247,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(path: Path | None, report: dict[str, Any]) -> None:
-    """After each gallery: the largest takes a while."""
+    """After each gallery: the largest takes a while. What was not measured now stays."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            old = json.loads(path.read_text(encoding="utf-8"))
+            for part in ("results", "files"):
+                now = {_what(row) for row in report[part]}
+                report[part] = [row for row in old[part] if _what(row) not in now] + report[part]
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _what(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row.get("gallery"), row.get("kind"), row["templates"]
 
 
 if __name__ == "__main__":

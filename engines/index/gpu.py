@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import BackendUnavailable, InferenceError
-from .approximate import PROBES, subvectors
+from .approximate import probes, subvectors
 from .cores import Positions, Vectors
 from .library import load_faiss, told
 
@@ -28,7 +28,7 @@ GpuStorage = Literal["float16", "float32"]
 # FAISS takes 1.5 GB or 18 % of the device unless told; a search in 1,000,000 vectors needs the
 # similarities of one tile of queries, and FAISS makes the tiles fit.
 TEMP_BYTES = 256 << 20
-# Most neighbours the kernels select (GPU_MAX_SELECTION_K).
+# Most neighbours, and lists, the kernels select (GPU_MAX_SELECTION_K).
 _MOST_NEIGHBOURS = 2048
 # Vectors uploaded at once: a copy in float32 is on the device before it is rounded.
 _UPLOAD = 262_144
@@ -145,7 +145,7 @@ class GpuIvfPqCore(_GpuCore):
                 )
                 self._index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
                 self._fill(vectors)
-                self._index.nprobe = min(PROBES, lists)
+                self._index.nprobe = min(_MOST_NEIGHBOURS, probes(lists))
             except RuntimeError as error:
                 raise _no_room(vectors, error) from error
 

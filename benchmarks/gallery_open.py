@@ -1,0 +1,149 @@
+"""How fast a large gallery opens, answers, and takes in a change.
+
+    python benchmarks/gallery_open.py --photos 1000000 --json benchmarks/results/gallery_open.json
+
+A gallery of synthetic people, four photos each, is written with SQL (crops are one byte), then
+opened in processes of their own: once without its file of templates (it is made), then with it.
+``first answer`` is from opening to the first search's result, without importing Python modules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from facestream.pipeline.bench.machine import describe
+from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.gallery.records import Embedded, Face
+
+DIM = 128
+PHOTOS = 4
+NOW = "2026-01-01T00:00:00.000000+00:00"
+
+
+def fill(path: Path, photos: int) -> None:
+    """Write the gallery."""
+    Gallery(path).close()
+    chance = np.random.default_rng(0)
+    box, landmarks, logvar = bytes(16), bytes(40), np.full(DIM, -1, np.float32).tobytes()
+
+    def embeddings() -> Iterator[tuple[int, bytes]]:
+        for first in range(0, photos, PHOTOS):
+            centre = chance.standard_normal(DIM, dtype=np.float32)
+            mu = centre + 0.65 * chance.standard_normal((PHOTOS, DIM), dtype=np.float32)
+            yield from ((first + n + 1, mu[n].tobytes()) for n in range(PHOTOS))
+
+    connection = sqlite3.connect(path)
+    connection.executemany(
+        "INSERT INTO people VALUES (?, ?, ?, ?)",
+        ((n, f"Person {n}", f"person {n}", NOW) for n in range(1, photos // PHOTOS + 1)),
+    )
+    connection.executemany(
+        "INSERT INTO photos VALUES (?, ?, ?, ?, 112, 112, ?, ?, 1.0, x'00', ?)",
+        (
+            (n, 1 + (n - 1) // PHOTOS, f"{n}.jpg", f"{n:064x}", box, landmarks, NOW)
+            for n in range(1, photos + 1)
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO embeddings VALUES (?, 'm', ?, ?, ?)",
+        ((n, mu, logvar, NOW) for n, mu in embeddings()),
+    )
+    connection.execute("INSERT INTO meta VALUES ('model_id', 'm')")
+    connection.commit()
+    connection.close()
+
+
+def face(name: str) -> Face:
+    """A face to enrol."""
+    return Face(
+        path=name,
+        sha256=name,
+        width=112,
+        height=112,
+        box=np.zeros(4, np.float32),
+        landmarks=np.zeros((5, 2), np.float32),
+        score=1.0,
+        crop=np.zeros((112, 112, 3), np.uint8),
+    )
+
+
+def opened(path: Path) -> dict[str, Any]:
+    """One opening, and changes; in a process of its own."""
+    chance = np.random.default_rng(1)
+    queries = chance.standard_normal((32, DIM), dtype=np.float32)
+    times: dict[str, Any] = {}
+    with Gallery(path, create="never") as gallery:
+        times["first_answer_s"], _ = took(lambda: gallery.search(queries[:1]))
+        times["templates"] = gallery.templates()
+        for batch in (1, 32):
+            tries = [took(lambda b=batch: gallery.search(queries[:b]))[0] for _ in range(5)]
+            times[f"search_{batch}_ms"] = round(1000 * float(np.median(tries)), 1)
+        refreshed: list[float] = []
+        for number in range(5):
+            mu = chance.standard_normal(DIM, dtype=np.float32)
+            gallery._store.add(
+                "New", face(f"{time.time_ns()}-{number}"), Embedded("m", mu, np.zeros_like(mu))
+            )
+            refreshed.append(took(gallery.refresh)[0])
+            if gallery.search(mu[None], 1).names != (("New",),):
+                raise SystemExit("a new photo was not found")
+        times["refresh_after_an_addition_ms"] = round(1000 * float(np.median(refreshed)), 1)
+        times["removal_s"], _ = took(lambda: gallery.remove("New"))
+        seconds, _ = took(gallery.refresh)
+        times["refresh_after_a_removal_ms"] = round(1000 * seconds, 1)
+        info = gallery.index_info()
+        times["index"] = f"{info.kind} on {info.device}"
+    return times
+
+
+def took(call: Any) -> tuple[float, Any]:
+    """Seconds, and what the call returned."""
+    began = time.perf_counter()
+    result = call()
+    return round(time.perf_counter() - began, 4), result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; see the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=int, default=1_000_000)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.open is not None:
+        print(json.dumps(opened(given.open)))
+        return 0
+    report: dict[str, Any] = {"machine": describe(), "photos": given.photos, "openings": []}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "people.db")
+        report["fill_s"], _ = took(lambda: fill(path, given.photos))
+        report["gallery_mb"] = round(path.stat().st_size / 1e6)
+        for what in ("without its file", "with it", "with it, again"):
+            ran = subprocess.run(
+                [sys.executable, __file__, "--open", str(path)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            row = {"opening": what, **json.loads(ran.stdout), "load": describe()["load_average"]}
+            report["openings"].append(row)
+            print(json.dumps(row), flush=True)
+        report["file_mb"] = round(Path(f"{path}.templates").stat().st_size / 1e6)
+    if given.json is not None:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
