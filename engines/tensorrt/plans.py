@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from ..checks import check_model_file
-from ..errors import BackendUnavailable, ModelError
+from ..errors import BackendUnavailable, BuildFailed, ModelError
 from .build import Plan, Progress, build_plan
 from .files import PART, write_atomically
 from .manifest import Manifest, sha256_of_bytes
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 PLAN, MANIFEST = ".plan", ".manifest"  # the latter is JSON; other things may lie in the folder
 _LOCK = "plans.lock"
 _OF_A_PLAN = re.compile(r"-[0-9a-f]{32}\.[a-z]+$")  # a plan, its manifest, its compiled kernels
+
+# So often it is asked whether to wait on, in seconds.
+_PATIENCE = 0.5
 
 # A part of a file may be a process's that needs no lock (compiled kernels): it gets this long.
 _PART_SECONDS = 600.0
@@ -109,6 +112,7 @@ class PlanStore:
 
         Raises:
             BackendUnavailable: it cannot be built here, or the folder cannot be written.
+            BuildFailed: the build failed, or ``progress`` stopped it or the wait for another's.
             ModelError: the network is missing, damaged, or does not fit the recipe.
         """
         check_model_file(path)
@@ -116,7 +120,7 @@ class PlanStore:
         found = self._find(key, logging.DEBUG)
         if found is not None:
             return found
-        with self._locked():
+        with self._locked(progress):
             found = self.find(key)  # another process may have built it meanwhile
             if found is not None:
                 return found
@@ -209,16 +213,12 @@ class PlanStore:
         return freed
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, progress: Progress | None = None) -> Iterator[None]:
         """Nobody else writes to the folder for the time of the block."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = FileLock(self.folder / _LOCK)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                log.info("waiting for another process that builds plans in %s", self.folder)
-                lock.acquire()
+            self._wait_for(lock, progress)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         try:
@@ -227,6 +227,20 @@ class PlanStore:
             raise _unwritable(self.folder, error) from error
         finally:
             lock.release()
+
+    def _wait_for(self, lock: FileLock, progress: Progress | None) -> None:
+        """Take the lock; as long as another process has it, ask ``progress`` whether to wait."""
+        wait = 0.0
+        while True:
+            try:
+                lock.acquire(timeout=wait)
+                return
+            except Timeout:
+                if wait == 0:
+                    log.info("waiting for another process that builds plans in %s", self.folder)
+                wait = _PATIENCE
+            if progress is not None and progress("waiting for another process", 0.0) is False:
+                raise BuildFailed(f"the wait for another process's plans in {self.folder} ended")
 
 
 def _load(path: Path) -> StoredPlan:

@@ -28,6 +28,7 @@ from facestream.engines.tensorrt.manifest import (
 )
 from facestream.engines.tensorrt.plans import MANIFEST, PlanStore, StoredPlan
 from facestream.engines.tensorrt.recipe import Recipe, sha256_of
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -272,6 +273,21 @@ def test_threads_that_ask_at_once_share_one_build(
     assert build.built == 1
     assert len(found) == 6
     assert len({stored.path for stored in found}) == 1
+
+
+def test_a_wait_can_be_ended(store: PlanStore, rnet: Path, recipe: Recipe) -> None:
+    asked: list[str] = []
+
+    def ask(phase: str, share: float) -> bool:
+        asked.append(phase)
+        return len(asked) < 2
+
+    store.sweep()
+    store.folder.mkdir()
+    with FileLock(store.folder / "plans.lock"), pytest.raises(BuildFailed, match="wait for"):
+        store.plan_for(rnet, recipe, build=Builder(), progress=ask)
+    assert asked == ["waiting for another process"] * 2
+    assert store.plan_for(rnet, recipe, build=Builder(), progress=ask).read() == b"a plan"
 
 
 # A builder in a process of its own: the real one where RECIPE is real. BUILD, an expression of
