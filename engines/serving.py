@@ -75,7 +75,11 @@ class _Job:
     def serve(self) -> Engine:
         wanted = candidates(self.serving.backend, device=self._device)
         engine = self._first(wanted)
-        check_strict(self.serving, engine.device, "; ".join(self.missed))
+        try:
+            check_strict(self.serving, engine.device, "; ".join(self.missed))
+        except BackendUnavailable:
+            engine.close()
+            raise
         return engine
 
     @property
