@@ -19,6 +19,7 @@ import torch
 from .base import TensorSpec
 from .buckets import split_batch
 from .cuda.locks import process_lock
+from .often import Often
 from .options import EngineOptions
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,6 @@ Shapes = tuple[tuple[int, ...], ...]
 
 # What torch.cuda.graphs asks for: kernels are chosen and memory is taken before the capture.
 _WARM_UPS = 3
-
-# As for OpenVINO: a shape that came this often gets a graph of its own.
-_OFTEN = 32
 
 # A graph's results may differ from a launch's by the last digits where another kernel was taken.
 _TOLERANCE = 1e-2
@@ -106,7 +104,6 @@ class Replays:
     device: torch.device
     name: str = "the network"
     _graphs: OrderedDict[Shapes, _Captured] = field(default_factory=OrderedDict)
-    _seen: OrderedDict[Shapes, int] = field(default_factory=OrderedDict)
     _failed: set[Shapes] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -114,6 +111,7 @@ class Replays:
         self._stream = new_stream(self.device)
         self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._pool: Any = torch.cuda.graph_pool_handle()
+        self._often = Often(8 * self.options.max_shapes)
         self._buckets: tuple[int, ...] = ()
 
     @property
@@ -173,9 +171,9 @@ class Replays:
             return None
         key = self._key(feeds)
         captured = self._graphs.get(key)
-        if captured is None and key not in self._failed and self._count(key) >= _OFTEN:
+        if captured is None and key not in self._failed and self._often.seen(key):
             captured = self._capture(feeds)
-            self._seen.pop(key, None)  # one that goes has to come often again
+            self._often.forget(key)  # one that goes has to come often again
             while len(self._graphs) > self.options.max_shapes:
                 self._done.synchronize()
                 self._graphs.popitem(last=False)
@@ -239,14 +237,6 @@ class Replays:
 
     def _key(self, feeds: Feeds) -> Shapes:
         return tuple(tuple(feeds[spec.name].shape) for spec in self.inputs)
-
-    def _count(self, key: Shapes) -> int:
-        """How often this shape came lately."""
-        times = self._seen.pop(key, 0) + 1
-        self._seen[key] = times
-        while len(self._seen) > 8 * self.options.max_shapes:
-            self._seen.popitem(last=False)
-        return times
 
     def _rest(self) -> tuple[int, ...] | None:
         """All lengths but the batch, or None where more than the batch is free."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Array, TensorSpec
-from ..buckets import Part, split_batch
 from ..checks import check_feeds, check_model_file
 from ..closing import Closing
 from ..cuda.streams import is_capturing
 from ..errors import InferenceError
+from ..often import Often
 from ..options import EngineOptions
+from .batches import Batches
 from .build import Progress
 from .lanes import GraphCounts, Lane, Shape
 from .loading import load_plan
@@ -28,9 +28,6 @@ from .plans import PlanStore
 from .recipe import recipe_for
 
 log = logging.getLogger(__name__)
-
-# As for OpenVINO: a shape that came this often gets a context and a graph of its own.
-_OFTEN = 32
 
 
 def describe() -> str:
@@ -94,9 +91,9 @@ class TensorRtEngine(Closing):
         self._inputs = tuple(spec for mode, spec in specs if mode == "input")
         self._outputs = tuple(spec for mode, spec in specs if mode == "output")
         self._plan: Any = plan
-        self._buckets = self._free_batches()
+        self._batches = Batches(recipe, (*self._inputs, *self._outputs))
         self._idle: list[Lane] = []
-        self._seen: OrderedDict[Shape, int] = OrderedDict()
+        self._often = Often(8 * options.max_shapes)
         self._lock = threading.Lock()
         self._closed = False
         self._warm_up()
@@ -136,7 +133,7 @@ class TensorRtEngine(Closing):
         check_feeds(self._inputs, feeds)
         rows = feeds[self._inputs[0].name]
         rest = rows.shape[1:]
-        parts = self._parts(rows)
+        parts = self._batches.parts(rows.shape)
         found: list[dict[str, NDArray[np.float32]]] = []
         with self._lanes(min(len(parts), 2)) as lanes:
             for turn, part in enumerate(parts):
@@ -208,62 +205,24 @@ class TensorRtEngine(Closing):
         plan = self._plan
         try:
             with self._lanes(1) as (lane,):
-                for size in reversed(self._buckets):
-                    lane.freeze((size, *self._rest()), keep=self._kept())
-                if not self._buckets:
-                    lane.make_room(self._fed(self._recipe.shapes.usual))
+                for shape in self._batches.shapes():
+                    lane.freeze(shape, keep=self._kept())
             plan.keep_kernels()
         except BaseException:
             self.close()
             raise
 
-    def _parts(self, rows: Array) -> tuple[Part, ...]:
-        count = len(rows)
-        if not self._buckets or rows.shape[1:] != self._rest():
-            return (Part(0, count, count),)
-        return split_batch(count, self._buckets)
-
     def _freeze(self, lane: Lane, shape: Shape) -> None:
         """Give the shape a graph on this lane where it should have one and has none yet."""
         if lane.is_frozen(shape):
             return
-        known = shape[0] in self._buckets and shape[1:] == self._rest()
-        if known or (self._options.static_shapes and self._count(shape) >= _OFTEN):
+        frequent = self._options.static_shapes and self._often.seen(shape)
+        if self._batches.knows(shape) or frequent:
             lane.freeze(shape, keep=self._kept())
-            with self._lock:
-                self._seen.pop(shape, None)  # one that goes has to come often again
-
-    def _count(self, shape: Shape) -> int:
-        """How often this shape came lately."""
-        with self._lock:
-            times = self._seen.pop(shape, 0) + 1
-            self._seen[shape] = times
-            while len(self._seen) > 8 * self._options.max_shapes:
-                self._seen.popitem(last=False)
-            return times
+            self._often.forget(shape)  # one that goes has to come often again
 
     def _kept(self) -> int:
-        return max(self._options.max_shapes, len(self._buckets))
-
-    def _free_batches(self) -> tuple[int, ...]:
-        """The batch sizes that get graphs; none where more than the batch is free."""
-        shapes = self._recipe.shapes
-        free = all(spec.shape[0] is None for spec in (*self._inputs, *self._outputs) if spec.shape)
-        if not free or shapes.least[1:] != shapes.most[1:]:
-            return ()
-        low, high = shapes.least[0], shapes.most[0]
-        return tuple(sorted({size for size in shapes.batches if low <= size <= high}))
-
-    def _rest(self) -> Shape:
-        """All lengths but the batch, where only that is free."""
-        return self._fed(self._recipe.shapes.most)[1:]
-
-    def _fed(self, shape: Shape) -> Shape:
-        """A shape of the network's own input as the plan takes it."""
-        if self._recipe.image_input is None:
-            return shape
-        batch, channels, height, width = shape
-        return (batch, height, width, channels)
+        return max(self._options.max_shapes, len(self._batches.sizes))
 
     def _shape_in(self, shapes: Mapping[str, tuple[int, ...]]) -> Shape:
         name = self._inputs[0].name
@@ -300,12 +259,11 @@ class TensorRtEngine(Closing):
             if self._idle:
                 return self._idle.pop()
         lane = Lane(plan, self._inputs, self._outputs, self._counts)
-        if self._buckets:
-            try:
-                lane.make_room((self._buckets[-1], *self._rest()))
-            except BaseException:
-                _drop(lane)
-                raise
+        try:
+            lane.make_room(next(iter(self._batches.shapes()), self._batches.usual))
+        except BaseException:
+            _drop(lane)
+            raise
         return lane
 
 
