@@ -29,11 +29,11 @@ from .memory import Trimmer, share_one_heap
 from .metrics import Metrics
 from .networks import load_models
 from .reader import SourceState
-from .readers import Readers, Wanted, expanded
+from .readers import Readers, Wanted, decoding_of, expanded
 from .report import Progress, Report
 from .running import Running, RunningMetrics
 from .sinks.base import Sink
-from .sources import BY_CPU, Decoding, SourceOptions, SourceSpec, decide
+from .sources import BY_CPU, SourceOptions, SourceSpec
 from .stage import Batching, run_stage
 from .stages.detect import DetectStage
 from .stages.recognise import RecogniseStage
@@ -84,10 +84,14 @@ class Pipeline(Closing):
             quicker. Of a live source only the newest frame is a result either way.
 
     Raises:
-        SourceError: none of the sources exists.
+        SourceError: none of the sources exists, or what was asked to decode them cannot here.
         ConfigError: a camera of the settings cannot be used.
         GalleryError: the gallery cannot be used.
         EngineError: the networks cannot run here.
+
+    Attributes:
+        running: says what runs, and why.
+        metrics: counts what happens.
     """
 
     def __init__(
@@ -126,7 +130,7 @@ class Pipeline(Closing):
     def _load(self, gallery: Gallery | str | Path | None) -> None:
         """Load the networks, try the decoders meanwhile, and open the gallery."""
         with ThreadPoolExecutor(1) as pool:
-            deciding = pool.submit(self._decide)
+            deciding = pool.submit(decoding_of, self._specs, self.settings.runtime)
             models = self._resources.enter_context(load_models(self.settings))
             self._decoding = deciding.result()
         self._detector, self.encoder = models.detector, models.encoder
@@ -146,13 +150,6 @@ class Pipeline(Closing):
             serving=self.settings.runtime.serving(),
         )
         self._on_decoder = RunningMetrics(self.metrics, self.running).decoder
-
-    def _decide(self) -> Decoding | None:
-        """What is to decode; None where there is no video."""
-        if all(spec.kind == "images" for spec in self._specs):
-            return None
-        runtime = self.settings.runtime
-        return decide(runtime.decode, strict="strict" if runtime.strict_device else "lenient")
 
     def close(self) -> None:
         """Stop what runs and free the networks; may be repeated."""

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from .cameras import expand_cameras
-from .config import Settings
+from .config import RuntimeSettings, Settings
 from .errors import SourceError
 from .events import SourceStateEvent
 from .inbox import Inbox
 from .live import LiveReader, is_live
 from .metrics import Metrics
 from .reader import Reader, SourceState
-from .sources import DEFAULTS, SourceOptions, SourceSpec, expand_sources
+from .sources import DEFAULTS, Decoding, SourceOptions, SourceSpec, decide, expand_sources
 from .supervisor import Supervisor
 from .types import Exposure, Frame
 
@@ -55,6 +55,17 @@ def expanded(
     if not specs:
         raise first or SourceError("no sources were given; name a video, a folder or a camera")
     return specs, missing
+
+
+def decoding_of(specs: Sequence[SourceSpec], runtime: RuntimeSettings) -> Decoding | None:
+    """What is to decode these sources; None where none of them is a video.
+
+    Raises:
+        SourceError: the hardware that was asked for does not decode here.
+    """
+    if all(spec.kind == "images" for spec in specs):
+        return None
+    return decide(runtime.decode, strict="strict" if runtime.strict_device else "lenient")
 
 
 class _Runs(Protocol):

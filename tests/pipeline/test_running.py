@@ -11,7 +11,7 @@ import pytest
 from facestream.engines.base import Engine
 from facestream.engines.devices import CudaDevice, DriverReport
 from facestream.engines.options import Serving
-from facestream.pipeline import pipeline as pipeline_module
+from facestream.pipeline import readers as readers_module
 from facestream.pipeline import running as running_module
 from facestream.pipeline.config import load_settings
 from facestream.pipeline.errors import GalleryError, SourceError
@@ -173,7 +173,7 @@ def test_a_decoder_that_is_lost_shows_in_the_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=20)
-    monkeypatch.setattr(pipeline_module, "decide", lambda *_, **__: simulated(lost(9)))
+    monkeypatch.setattr(readers_module, "decide", lambda *_, **__: simulated(lost(9)))
     with Pipeline([clip]) as pipeline:
         report = pipeline.run()
     assert report.frames == 20
@@ -188,7 +188,7 @@ def test_hardware_that_must_serve_and_fails_is_the_sources_problem(
 ) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=20)
     monkeypatch.setattr(
-        pipeline_module, "decide", lambda *_, **__: simulated(lost(9), required=True)
+        readers_module, "decide", lambda *_, **__: simulated(lost(9), required=True)
     )
     with Pipeline([clip]) as pipeline:
         report = pipeline.run()
