@@ -46,13 +46,13 @@ def _from_cache(store: Store, searching: Searching) -> TemplateIndex | None:
     if tag.erased is not None and not store.happened(tag.erased):
         return None
     ids, labels = rows.ids, rows.labels
+    names = store.names()  # before the changes: who is removed in between is in neither
     delta = store.delta(
         since=tag.head, after=int(ids.max(initial=-1)), model_id=tag.model_id or None
     )
     if delta is None:
         log.info("'%s' is too far behind: it is made anew", printable(str(store.cache.path)))
         return None
-    names = store.names()
     kept = Templates(
         head=tag.head,
         model_id=tag.model_id or None,
