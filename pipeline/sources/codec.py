@@ -13,7 +13,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..errors import SourceError
+from ..errors import Retry, SourceError
 from .hardware import BY_CPU, DecodedBy, Decodes, Decoding, FallbackReason, OnDecoder
 
 log = logging.getLogger(__name__)
@@ -165,8 +165,9 @@ class Codec:
         self._device, self.decoder = None, "cpu"
         self._held.clear()
         if self._decoding.required:
-            message = f"{self._name}: decoding by {hardware} failed: {why}; use --decode cpu"
-            raise SourceError(message, reason=f"decoding by {hardware} failed: {why}")
+            told = f"decoding by {hardware} failed: {why}; use --decode cpu"
+            retry: Retry = "slowly" if kind == "unsupported" else "soon"
+            raise SourceError(f"{self._name}: {told}", retry=retry, reason=told)
         self.fallbacks.append(kind)
         self._tell(self._name, "cpu", kind)
         log.warning("%s: the CPU decodes, not %s: %s", self._name, hardware, why)

@@ -31,6 +31,8 @@ from facestream.pipeline.sources.codec import Codec
 from facestream.pipeline.sources.decode import Decoder
 from facestream.pipeline.sources.hardware import Capability, Decoding, capability, prove
 from facestream.pipeline.types import Frame
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.media import join_clips, make_clip
 from tests.pipeline.hardware import HARDWARE, Simulated, Simulation, lost, simulated
@@ -115,6 +117,26 @@ def test_a_device_that_is_lost_costs_no_frame(
     assert told[-1] == (str(clip), "cpu", why)
     assert len(caplog.messages) == 1
     assert "the CPU decodes, not cuda: device lost" in caplog.messages[0]
+
+
+@given(
+    packet=st.integers(0, 20),
+    group=st.integers(1, 12),
+    between=st.integers(0, 4),
+)
+@settings(max_examples=20)
+def test_whatever_the_order_of_the_frames_none_is_lost(
+    packet: int, group: int, between: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = make_clip(
+        tmp_path_factory.mktemp("any") / "clip.mkv",
+        size=(64, 48),
+        encoder={"bf": str(between), "g": str(group), "b-adapt": "0", "b-pyramid": "normal"},
+    )
+    want, _ = read(path, hardware.BY_CPU)
+    got, told = read(path, simulated(lost(packet)))
+    assert_same(got, want)
+    assert told[-1][1] == "cpu"
 
 
 def test_a_device_that_takes_everything_and_gives_nothing(clip: Path) -> None:
