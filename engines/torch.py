@@ -33,14 +33,16 @@ Tensors = dict[str, torch.Tensor]
 
 
 def describe(device: Device = "auto") -> str:
-    """Version, device and the precision ``auto`` means.
+    """Version, device and the precisions ``auto`` may mean.
 
     Raises:
         BackendUnavailable: torch sees no such device.
     """
     found = find_device(device)
-    name = torch.cuda.get_device_name(found) if found.type == "cuda" else "CPU"
-    return f"torch {torch.__version__}, {name}, float32"
+    if found.type == "cpu":
+        return f"torch {torch.__version__}, CPU, float32"
+    name = torch.cuda.get_device_name(found)
+    return f"torch {torch.__version__}, {name}, float16 or float32"
 
 
 def find_device(wanted: Device = "auto") -> torch.device:

@@ -40,8 +40,8 @@ class GraphCounts:
 class _Bound:
     """A context with everything set for one shape; nothing of it may change once captured.
 
-    A graph is of the context's state at its capture: "modifying the context from which the graph
-    was captured will result in undefined behavior" (TensorRT developer guide, CUDA graphs).
+    The graph holds the state its context had: shapes, addresses, scratch memory, profile. So a
+    context that was captured serves its one shape for good, and other shapes have their own.
     """
 
     context: Any
