@@ -16,11 +16,11 @@ _messages = logging.getLogger(f"{__name__}.messages")
 FlavourName = Literal["tensorrt", "tensorrt_rtx"]
 
 OLDEST = (10, 8)
-"""TensorRT before this builds no plan from bfloat16 networks for every layer used here."""
+"""The oldest TensorRT whose Python API this is written for."""
 
 INSTALL: dict[FlavourName, str] = {
-    "tensorrt": "pip install 'facestream[tensorrt]'",
-    "tensorrt_rtx": "pip install 'facestream[tensorrt-rtx]'",
+    "tensorrt": "pip install tensorrt cuda-bindings onnx",
+    "tensorrt_rtx": "pip install tensorrt-rtx-cu13 cuda-bindings onnx",
 }
 
 

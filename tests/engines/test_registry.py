@@ -94,8 +94,8 @@ def test_tensorrt_without_a_gpu_names_all_that_is_missing(run_python: RunPython)
     ran = run_python(NO_DRIVER + hide(*names) + CHOOSE.format("tensorrt"))
     assert ran.stdout.startswith("BackendUnavailable: tensorrt cannot run here: "), ran.stderr
     assert "no NVIDIA driver: libno-such-driver.so is not there; " in ran.stdout
-    for extra in ("facestream[tensorrt]", "facestream[tensorrt-rtx]"):
-        assert f"pip install '{extra}'" in ran.stdout
+    for package in ("tensorrt", "tensorrt-rtx-cu13"):
+        assert f"pip install {package} cuda-bindings onnx" in ran.stdout
     assert "pip install cuda-bindings" in ran.stdout
     assert ran.stdout.count("\n") == 1
 

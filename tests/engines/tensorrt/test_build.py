@@ -233,8 +233,8 @@ def test_without_tensorrt_the_reason_and_the_command_are_given(
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(BackendUnavailable) as caught:
         find_flavour()
-    assert "pip install 'facestream[tensorrt]'" in str(caught.value)
-    assert "pip install 'facestream[tensorrt-rtx]'" in str(caught.value)
+    assert "pip install tensorrt cuda-bindings onnx" in str(caught.value)
+    assert "pip install tensorrt-rtx-cu13 cuda-bindings onnx" in str(caught.value)
     with pytest.raises(ValueError, match="no flavour 'rtx'"):
         find_flavour("rtx")  # type: ignore[arg-type]
 

@@ -259,11 +259,11 @@ def test_without_tensorrt_build_says_how_to_get_it(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(wanted: str = "auto") -> None:
-        raise BackendUnavailable("tensorrt is not installed: pip install 'facestream[tensorrt]'")
+        raise BackendUnavailable("tensorrt is not installed: pip install tensorrt")
 
     monkeypatch.setattr("facestream.pipeline.cli.plans.find_flavour", missing)
     line = mistake(run("engines", "build", "--target", "sm86", "--cache", tmp_path))
-    assert "pip install 'facestream[tensorrt]'" in line
+    assert "pip install tensorrt" in line
 
 
 @needs_rtx
