@@ -72,6 +72,8 @@ def make_clip(
             stream.codec_context.sample_aspect_ratio = pixel_ratio
         if codec == "libx264":
             stream.options = {"preset": "ultrafast", "g": "10"} | (encoder or {})
+        elif encoder:
+            stream.options = encoder
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         sound = container.add_stream("aac", rate=16000, layout="mono") if audio else None

@@ -139,6 +139,22 @@ def test_whatever_the_order_of_the_frames_none_is_lost(
     assert told[-1][1] == "cpu"
 
 
+def test_open_groups_of_hevc(tmp_path: Path) -> None:
+    """Pictures before a key frame that need the group before it."""
+    x265 = "keyint=8:min-keyint=8:open-gop=1:bframes=3:log-level=none"
+    path = make_clip(
+        tmp_path / "open.mkv",
+        frames=24,
+        codec="libx265",
+        pixel_format="yuv420p10le",
+        encoder={"x265-params": x265},
+    )
+    want, _ = read(path, hardware.BY_CPU)
+    for packet in range(25):
+        got, _ = read(path, simulated(lost(packet)))
+        assert_same(got, want)
+
+
 def test_a_device_that_takes_everything_and_gives_nothing(clip: Path) -> None:
     want, _ = read(clip, hardware.BY_CPU)
     got, told = read(clip, simulated(mute=True))
