@@ -8,14 +8,17 @@ whole search runs there through torch, exact in either mode (see ``resident``).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from facestream.engines.base import Engine
 from facestream.engines.closing import Closing
+from facestream.engines.errors import EngineError
 from facestream.engines.options import Serving
 from facestream.engines.registry import BackendChoice, candidates, choose_backend
+from facestream.engines.serving import check_strict
 
 from ..types import Faces, Image
 from .cascade import Search, find_faces
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from .resident.detector import ResidentDetector
 
 Mode = Literal["fast", "exact"]
+
+log = logging.getLogger(__name__)
 
 
 class Mtcnn(Closing):
@@ -60,13 +65,20 @@ class Mtcnn(Closing):
             raise ValueError(f"mode must be 'fast' or 'exact', not {mode!r}")
         self.mode: Mode = mode
         choice = _choose(serving)
-        self.backend = choice.name
-        serving = replace(serving, backend=choice.name, device=choice.device)
         self._lanes: Lanes | None = None
         self._resident: ResidentDetector | None = None
         if choice.name == "torch" and choice.device == "cuda":
-            self._resident = _on_device(self._search, serving)
-        else:
+            try:
+                self._resident = _on_device(self._search, serving)
+            except EngineError as error:
+                if serving.backend != "auto" or serving.device == "cuda" or serving.strict:
+                    raise
+                log.warning("the detector runs on the CPU: %s", error)
+                choice = choose_backend(device="cpu")
+        self.backend = choice.name
+        if self._resident is None:
+            check_strict(serving, choice.device, choice.reason)
+            serving = replace(serving, backend=choice.name, device=choice.device)
             self._lanes = Lanes(serving, screen=mode == "fast")
 
     @property
@@ -157,5 +169,5 @@ def _on_device(search: Search, serving: Serving) -> ResidentDetector:
         min_face=search.min_face,
         factor=search.factor,
         thresholds=search.thresholds,
-        serving=serving,
+        serving=replace(serving, backend="torch", device="cuda"),
     )

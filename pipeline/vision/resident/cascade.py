@@ -18,6 +18,7 @@ from torch import Tensor
 from ..cascade import MOST_PROPOSALS, ONET_SIDE, OUTPUT_OVERLAP, REFINE_OVERLAP, RNET_SIDE
 from ..proposals import LEVEL_OVERLAP, PYRAMID_OVERLAP, log_odds
 from . import table as tables
+from .arithmetic import landmarks_of, move, probability, square
 from .capacity import Lengths
 from .geometry import Geometry
 from .slots import Slots, chosen, chosen_by, most_in_a_frame, place_in_frame, ranked
@@ -229,7 +230,7 @@ def _output(
     )
     needs.rounds(kept.settled)
     columns = [frames[:, None], kept.mask[:, None], scores[:, None], moved]
-    return torch.cat([column.float() for column in [*columns, _landmarks(seen, heads)]], dim=1)
+    return torch.cat([column.float() for column in [*columns, landmarks_of(seen, heads)]], dim=1)
 
 
 def _suppress(boxes: _Boxes, limit: float, frames: int, needs: _Needs) -> _Boxes:
@@ -277,29 +278,3 @@ def _heads(
         for i in range(0, len(windows), step)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def probability(odds: Tensor) -> Tensor:
-    """See ``proposals.probability``; the exponential is rounded once."""
-    return 1 / (1 + odds.clamp(min=-80).double().neg().exp().float())
-
-
-def square(boxes: Tensor) -> Tensor:
-    """See ``boxes.square``."""
-    sides = boxes[:, 2:4] - boxes[:, 0:2]
-    longest = sides.amax(dim=1, keepdim=True)
-    corner = boxes[:, 0:2] + sides * 0.5 - longest * 0.5
-    return torch.cat([corner, corner + longest], dim=1)
-
-
-def move(boxes: Tensor, offsets: Tensor, *, inclusive: int) -> Tensor:
-    """See ``boxes.move``."""
-    sides = boxes[:, 2:4] - boxes[:, 0:2] + inclusive
-    return boxes + offsets * sides.repeat(1, 2)
-
-
-def _landmarks(boxes: Tensor, heads: Tensor) -> Tensor:
-    """Landmarks N×10, x and y in turn, from the square boxes O-Net saw and its heads."""
-    sides = boxes[:, 2:4] - boxes[:, 0:2] + 1
-    places = heads[:, 5:15].reshape(-1, 2, 5).transpose(1, 2)
-    return (sides[:, None] * places + boxes[:, None, :2] - 1).flatten(1)

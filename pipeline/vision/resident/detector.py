@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import torch
 from facestream.engines.base import Engine
 from facestream.engines.closing import Closing
+from facestream.engines.errors import BackendUnavailable, InferenceError
 from facestream.engines.options import Serving
 from torch import Tensor
 
@@ -23,10 +23,13 @@ from .capacity import Lengths, Planner
 from .cascade import Bounds, Found, Grid, search
 from .geometry import geometry
 from .networks import EngineNetworks
+from .recent import Recent, one_ahead
 from .recordings import Recordings
 from .results import no_faces, nothing, split_faces
 from .table import summed
 from .transfer import Transfer
+
+log = logging.getLogger(__name__)
 
 # Kept for so many sizes of picture, the least recently used going first.
 _SIZES = 16
@@ -36,11 +39,11 @@ _SIZES = 16
 _PIXEL_BYTES = 32
 _LEVEL_BYTES = 200
 
+# What a batch may take on the CPU, where larger ones gain nothing.
+_CPU_BYTES = 1 << 30
+
 # What a candidate takes: 24 neighbours and their boxes.
 _CELL_BYTES = 2048
-
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,13 @@ class ResidentDetector(Closing):
         thresholds: probabilities that P-, R- and O-Net must give a face.
         serving: what is to run the networks: a backend that takes tensors.
         memory: how much of the device's memory a batch may take, in bytes, roughly; a picture
-            that takes more is searched alone.
+            that takes more is searched alone. None is a sixteenth of a GPU's: up to four kinds
+            of batches are recorded, and each recording keeps what it takes.
 
     Raises:
         ValueError: an argument is out of its range.
         BackendUnavailable: the backend cannot serve here.
+        ParityRefused: its results are not those of the reference.
         ModelError: a network's file is missing or damaged.
     """
 
@@ -99,19 +104,20 @@ class ResidentDetector(Closing):
         factor: float = 0.709,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         serving: Serving = Serving(backend="torch"),
-        memory: int = 2 << 30,
+        memory: int | None = None,
     ) -> None:
         self._search = make_search(min_face, factor, thresholds)
         self._bounds = Bounds.of(thresholds)
-        self._memory = memory
         self._networks = EngineNetworks(serving)
         self._device = self._networks.device
         self._transfer = Transfer(self._device)
-        self._grids: OrderedDict[Size, Grid | None] = OrderedDict()
-        self._planners: OrderedDict[tuple[Size, int], Planner] = OrderedDict()
+        self._memory = _share(self._device) if memory is None else memory
+        self._grids: Recent[Size, Grid | None] = Recent(_SIZES)
+        self._planners: Recent[tuple[Size, int], Planner] = Recent(8 * _SIZES)
         self._recordings = Recordings(self._device)
         self._lock = threading.RLock()
         self.counts = Counts()
+        self._try_out()
 
     @property
     def backend(self) -> str:
@@ -183,6 +189,18 @@ class ResidentDetector(Closing):
             self._planners.clear()
             self._networks.close()
 
+    def _try_out(self) -> None:
+        """Search a picture: a torch without kernels for this device says so only now."""
+        if self._device.type == "cpu":
+            return
+        side = 2 * self._search.min_face
+        try:
+            self.detect(np.zeros((side, side, 3), np.uint8))
+        except (RuntimeError, InferenceError) as error:
+            self.close()
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise BackendUnavailable(f"torch does not search on {self.device}: {reason}") from error
+
     def _detect(
         self,
         images: Sequence[Image],
@@ -203,7 +221,7 @@ class ResidentDetector(Closing):
             )
             launched = ((members, self._upload(size, members, images)) for members, size in parts)
             # One part ahead: the host fills the next one's frames while the device searches.
-            for members, batch in _ahead(launched):
+            for members, batch in one_ahead(launched):
                 found = self._collect(batch)
                 crops = [nothing(crop)[1]] * len(found)
                 if crop is not None:
@@ -241,6 +259,7 @@ class ResidentDetector(Closing):
             if batch.lengths.hold(needed):
                 return split_faces(batch.faces.numpy(), count)
             self.counts = replace(self.counts, repeated=self.counts.repeated + 1)
+            log.debug("%s: lists of %s are too short, needed %s", batch.size, batch.lengths, needed)
             if count > 1 and needed.cells * _CELL_BYTES > self._memory:
                 singles = (self._launch(batch.size, frame[None]) for frame in batch.frames)
                 return [faces for single in singles for faces in self._collect(single)]
@@ -250,6 +269,8 @@ class ResidentDetector(Closing):
         """The crops of the faces that were found in frames on the device."""
         size, margin = crop
         total = [len(faces) for faces in found]
+        if not any(total):
+            return [nothing(crop)[1] for _ in found]
         owners = torch.from_numpy(np.repeat(np.arange(len(found)), total))
         landmarks = torch.from_numpy(np.concatenate([faces.landmarks for faces in found]))
         owners, landmarks = map(self._transfer.to_device, (owners, landmarks))
@@ -281,28 +302,14 @@ class ResidentDetector(Closing):
             )
             return None if found is None else Grid(found, self._device)
 
-        return _kept(self._grids, size, make, _SIZES)
+        return self._grids.get(size, make)
 
     def _planner(self, size: Size, count: int) -> Planner:
-        return _kept(self._planners, (size, count), lambda: Planner(count), 8 * _SIZES)
+        return self._planners.get((size, count), lambda: Planner(count))
 
 
-def _ahead(batches: Iterator[tuple[list[int], _Batch]]) -> Iterator[tuple[list[int], _Batch]]:
-    """The same, each taken one before it is given."""
-    before: tuple[list[int], _Batch] | None = None
-    for batch in batches:
-        if before is not None:
-            yield before
-        before = batch
-    if before is not None:
-        yield before
-
-
-def _kept(store: OrderedDict[Key, Value], key: Key, make: Callable[[], Value], most: int) -> Value:
-    """A value that is made once and goes when ``most`` others were used since."""
-    if key not in store:
-        store[key] = make()
-        while len(store) > most:
-            store.popitem(last=False)
-    store.move_to_end(key)
-    return store[key]
+def _share(device: torch.device) -> int:
+    """What a batch may take where nobody says it."""
+    if device.type == "cpu":
+        return _CPU_BYTES
+    return int(torch.cuda.get_device_properties(device).total_memory) // 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from facestream.engines.base import Engine
@@ -13,6 +12,9 @@ from facestream.engines.errors import BackendUnavailable
 from facestream.engines.options import EngineOptions, Serving
 from facestream.engines.serving import serve
 from torch import Tensor, device
+
+from ..networks import Network
+from ..parity.detector import NetworkGate
 
 
 @runtime_checkable
@@ -37,14 +39,14 @@ class EngineNetworks(Closing):
 
     Raises:
         BackendUnavailable: the backend cannot serve here, or does not take tensors.
+        ParityRefused: its results are not those of the reference.
         ModelError: a network's file is missing or damaged.
     """
 
     def __init__(self, serving: Serving) -> None:
         # Which of several nearly equal boxes comes out hangs on the last digits: see ``vision.
         # networks``.
-        options = EngineOptions(precision="float32", device=serving.device)
-        serving = replace(serving, precision="float32")
+        options = EngineOptions(precision="float32")
         self.engines: dict[str, Engine] = {}
         try:
             self._pnet = self._load("mtcnn_pnet", serving, options)
@@ -73,8 +75,8 @@ class EngineNetworks(Closing):
         for engine in self.engines.values():
             engine.close()
 
-    def _load(self, name: str, serving: Serving, options: EngineOptions) -> OnTensors:
-        engine = serve(model_path(name), serving=serving, options=options)
+    def _load(self, name: Network, serving: Serving, options: EngineOptions) -> OnTensors:
+        engine = serve(model_path(name), serving=serving, options=options, gate=NetworkGate(name))
         self.engines[name] = engine
         if not isinstance(engine, OnTensors):
             raise BackendUnavailable(

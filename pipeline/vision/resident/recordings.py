@@ -69,4 +69,5 @@ class Recordings:
             _OUTPUTS,
             _OPTIONS,
             self._device,
+            "the detector",
         )

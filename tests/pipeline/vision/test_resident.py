@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facestream.engines.errors import BackendUnavailable
 from facestream.engines.options import Serving
-from facestream.engines.registry import BackendChoice
+from facestream.engines.registry import BackendChoice, choose_backend
 from facestream.pipeline.types import Faces, Image
 from facestream.pipeline.vision import cascade as cpu_cascade
 from facestream.pipeline.vision import mtcnn
 from facestream.pipeline.vision.boxes import iou_matrix
 from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.vision.parity.detector import judge_detector
+from facestream.pipeline.vision.parity.scenes import MIN_FACE
 
 from .agreement import real_pictures
 
@@ -115,6 +118,13 @@ def test_finds_the_face_of_a_public_picture(
         (found,) = resident.detect_batch([astronaut], min_face=min_face)
         assert len(wanted) >= 1
         assert same(wanted, found)
+
+
+def test_the_parity_gate_passes_it(device: str) -> None:
+    with ResidentDetector(min_face=MIN_FACE, serving=serving(device)) as resident:
+        verdict = judge_detector(resident.detect)
+    assert verdict.refused == ()
+    assert verdict.figures["iou_min"] > 0.999
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.9])
@@ -246,6 +256,33 @@ def test_threads_do_not_disturb_each_other(resident: ResidentDetector, astronaut
         thread.join()
     assert len(found) == 4
     assert all(same(alone, faces) for faces in found)
+
+
+def test_mtcnn_falls_back_in_auto_alone(
+    astronaut: Image,
+    exact: Mtcnn,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A torch that sees a GPU and has no kernels for it."""
+
+    def choose(backend: Any = "auto", *, device: Any = "auto") -> BackendChoice:
+        if device == "cpu":
+            return choose_backend(backend, device=device)
+        return BackendChoice("torch", "auto", "cuda")
+
+    def fails(self: ResidentDetector, **_: Any) -> None:
+        raise BackendUnavailable("torch does not search on cuda:0: no kernel image is available")
+
+    monkeypatch.setattr(mtcnn, "choose_backend", choose)
+    monkeypatch.setattr(ResidentDetector, "__init__", fails)
+    with Mtcnn(mode="exact", serving=Serving(threads=1)) as chosen:
+        assert "no kernel image" in caplog.text
+        assert chosen.backend == "openvino"
+        assert same(exact.detect(astronaut), chosen.detect(astronaut))
+    for asked in (Serving(backend="torch"), Serving(device="cuda"), Serving(strict=True)):
+        with pytest.raises(BackendUnavailable, match="no kernel image"):
+            Mtcnn(serving=asked)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.vision.resident import cascade, table  # noqa: E402
+from facestream.pipeline.vision.resident import arithmetic, cascade, table  # noqa: E402
 from facestream.pipeline.vision.resident.align import align_faces  # noqa: E402
 from facestream.pipeline.vision.resident.capacity import Lengths, Planner  # noqa: E402
 from facestream.pipeline.vision.resident.geometry import (  # noqa: E402
@@ -347,12 +347,12 @@ def test_arithmetic_is_the_cpu_s(device: Any, seed: int) -> None:
     rows = rng.normal(100, 80, (20, 4)).astype(np.float32)
     offsets = rng.normal(0, 0.3, (20, 4)).astype(np.float32)
     for inclusive in (0, 1):
-        moved = cascade.move(on(device, rows), on(device, offsets), inclusive=inclusive)
+        moved = arithmetic.move(on(device, rows), on(device, offsets), inclusive=inclusive)
         wanted = cpu.move(rows, offsets, inclusive=1 if inclusive else 0)
         assert np.array_equal(moved.cpu().numpy(), wanted)
-        assert np.array_equal(cascade.square(moved).cpu().numpy(), cpu.square(wanted))
+        assert np.array_equal(arithmetic.square(moved).cpu().numpy(), cpu.square(wanted))
     odds = rng.normal(0, 40, 200).astype(np.float32)
-    scores = cascade.probability(on(device, odds)).cpu().numpy()
+    scores = arithmetic.probability(on(device, odds)).cpu().numpy()
     assert scores == pytest.approx(proposals.probability(odds), rel=3e-7)
 
 
