@@ -70,7 +70,23 @@ def choose_kind(count: int, dim: int) -> Choice:
     """How ``count`` vectors are best searched on a CPU.
 
     Approximation costs certainty where the decision is open-set: it misses neighbours of
-    strangers and runners-up, so it is chosen only where exact search gets too slow.
+    strangers and runners-up, so it is chosen only where exact search gets too slow. It also pays
+    less than one expects: faces to be searched come in batches, and a batch is compared with
+    everything at little more than the cost of one.
+
+    Measured on one thread (``benchmarks/index.py``, 128 values, recall@1 of known faces; 11,271
+    real ones, the others drawn like them):
+
+    ============ ========== ========== ========== =========
+    photos       flat       IVF-PQ     HNSW
+    ============ ========== ========== ========== =========
+    11,271       0.1 ms     0.2 ms     0.5 ms     one query
+    ..           100 %      100 %      100 %      recall@1
+    100,000      2 ms       0.9 ms     1.3 ms     one query
+    ..           38 ms      77 ms      75 ms      a batch of 32
+    ..           0 s        20 s       55 s       to build
+    ..           100 %      99 %       100 %      recall@1
+    ============ ========== ========== ========== =========
     """
     if count * dim <= FLAT_FLOATS:
         return Choice("flat", f"{count:,} vectors are searched exactly")
