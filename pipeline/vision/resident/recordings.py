@@ -19,8 +19,11 @@ from torch import Tensor
 
 from .cascade import Found
 
-# Each keeps the memory of a whole batch.
+# Recorded searches; each keeps the memory of a whole batch.
 _MOST = 4
+
+# Searches of which is known how often they came.
+_WATCHED = 64
 
 _OPTIONS = EngineOptions(static_shapes=True, max_shapes=1)
 _OUTPUTS = (
@@ -49,10 +52,13 @@ class Recordings:
         replays = self._kept.get(key)
         if replays is None:
             replays = self._kept[key] = self._replays(launch, frames)
-            while len(self._kept) > _MOST:
+            if len(self._kept) > _WATCHED:
                 self._kept.popitem(last=False)[1].close()
         self._kept.move_to_end(key)
         found = replays.run({"frames": frames})
+        recorded = [name for name, other in self._kept.items() if other.counts.captured]
+        for name in recorded[:-_MOST]:
+            self._kept.pop(name).close()
         return launch(frames) if found is None else Found(found["faces"], found["needed"])
 
     def close(self) -> None:
