@@ -117,6 +117,10 @@ def bench(
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables.")
     ] = None,
+    note: Annotated[
+        str | None,
+        typer.Option("--note", metavar="TEXT", help="Put this into the files, e.g. what else ran."),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option("--compare", metavar="OLD.json", help="Show what changed since then."),
@@ -150,7 +154,7 @@ def bench(
             contenders=contender or [],
         )
         options = VideoOptions(max_frames, min_face, peer_frames, every, matrix=bool(suite))
-        _measure(suite or [], wanted, options, reports)
+        _measure(suite or [], wanted, options, reports, note=note)
 
 
 def _wanted(folder: Path, *, only: list[str], **given: Any) -> Wanted:
@@ -190,7 +194,12 @@ def _wanted(folder: Path, *, only: list[str], **given: Any) -> Wanted:
 
 
 def _measure(
-    suites: list[SuiteChoice], wanted: Wanted, options: VideoOptions, reports: Any
+    suites: list[SuiteChoice],
+    wanted: Wanted,
+    options: VideoOptions,
+    reports: Any,
+    *,
+    note: str | None,
 ) -> None:
     """Measure, and report what was measured, also when it was interrupted."""
     from dataclasses import replace
@@ -207,6 +216,8 @@ def _measure(
     if not suites and not wanted.videos:
         wanted = replace(wanted, videos=(_demo_clip(wanted.folder),))
     results = Results(describe(), _arguments(chosen, wanted, options))
+    if note:
+        results.note(note)
     warn_of(results)
     try:
         with interrupted_by_sigterm(), Bar() as bar:
