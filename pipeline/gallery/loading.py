@@ -77,8 +77,9 @@ def _from_gallery(store: Store, searching: Searching) -> TemplateIndex:
         _forget(store)
         return TemplateIndex(templates, searching=searching)
     if not templates.head.stamp:
-        _stamp(store)
-        templates = store.templates()
+        head = _stamp(store)
+        if head is not None and head.generation == templates.head.generation:
+            templates = replace(templates, head=head)
     unit, usable = normalised(templates.mu)
     person_ids = np.where(usable, templates.person_ids, -templates.person_ids)
     rows = _kept(store, templates, person_ids, unit)
@@ -140,14 +141,15 @@ def _catch_up(store: Store, rows: RowFile, tag: Tag, delta: Delta) -> None:
         _tell(store, error)
 
 
-def _stamp(store: Store) -> None:
-    """Give the state of a gallery that was written without a log a stamp."""
+def _stamp(store: Store) -> Head | None:
+    """Give the state of a gallery that was written without a log a stamp, if that is possible."""
     try:
         with store.locked() as session:
-            if not changes.head(session).stamp:
-                changes.stamp(session)
+            head = changes.head(session)
+            return head if head.stamp else changes.stamp(session)
     except GalleryError as error:
         _tell(store, error)
+        return None
 
 
 def _forget(store: Store) -> None:

@@ -159,7 +159,7 @@ def read_rows(
 def read_names(session: Session) -> dict[int, str]:
     """Everybody's name by id."""
     rows = session.connection().exec_driver_sql("SELECT id, name FROM people")
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: row[1] for row in rows.fetchall()}
 
 
 def _by(log: list[Change], kind: str) -> set[int]:
