@@ -41,8 +41,9 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
             continue
         figure = _figure_class()(figsize=(11, 5), layout="constrained")
         draw(figure, rows)
-        when = f"{results.machine['cpu']}, {results.machine['cores']} cores, {results.measured_at}"
-        figure.suptitle(f"{suite}\n{when}", fontsize="medium")
+        busy = ", beside other work" if results.machine.get("busy") else ""
+        where = f"{results.machine['cpu']}, {results.machine['cores']} cores"
+        figure.suptitle(f"{suite}\n{where}, {results.measured_at}{busy}", fontsize="medium")
         for ending in ("png", "svg"):
             files.append(folder / f"{suite}.{ending}")
             figure.savefig(files[-1], dpi=120)
@@ -75,7 +76,7 @@ def _bars(figure: Any, rows: Sequence[Row]) -> None:
     axes.invert_yaxis()
     axes.set(xlabel=rows[0].unit, xlim=(0, None))
     axes.grid(alpha=0.3, axis="x")
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside lower center", ncols=4)
     figure.set_size_inches(11, max(4.0, 1.5 + 0.16 * len(names) * len(cases)))
 
 
@@ -92,7 +93,7 @@ def _search(figure: Any, rows: Sequence[Row]) -> None:
     several = np.atleast_1d(figure.subplots(1, len(batches), sharey=True))
     for axes, batch in zip(several, batches, strict=True):
         _lines(axes, [row for row in rows if row.case["batch"] == batch], "templates")
-        axes.set(xlabel="templates", xscale="log", yscale="log", title=f"{batch} queries at a time")
+        axes.set(xlabel="templates", xscale="log", yscale="log", title=f"batches of {batch}")
         axes.grid(alpha=0.3)
     several[0].set(ylabel="queries/s")
     several[0].legend(fontsize="small")
@@ -113,7 +114,8 @@ def _scale(figure: Any, rows: Sequence[Row]) -> None:
             axes.plot(*zip(*mine, strict=True), marker="o", label=name)
         most = max(float(str(row.case[what])) for row in own)
         axes.plot([1, most], [1, most], color="grey", linestyle=":", label="in proportion")
-        axes.set(title=part, xlabel=what, xscale="log", yscale="log")
+        highest = max(float(str(row.checks.get("times", 1))) for row in own)
+        axes.set(title=part, xlabel=what, xscale="log", ylim=(0, 1.3 * highest + 0.5))
         _at(axes, own, what)
         axes.grid(alpha=0.3)
     several[0].set(ylabel="times the rate of the least")
