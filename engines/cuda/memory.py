@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -74,7 +75,7 @@ class Buffer(Closing):
             ValueError: it is on the device, or too small.
         """
         kind = np.dtype(dtype)
-        need = kind.itemsize * int(np.prod(shape, dtype=np.int64))
+        need = kind.itemsize * math.prod(shape)
         if self._place != "pinned" or need > self.size:
             raise ValueError(f"no {shape} {kind} in {self.size} bytes of {self._place} memory")
         memory = np.ctypeslib.as_array((ctypes.c_ubyte * need).from_address(self.address))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -307,7 +308,7 @@ class Lane(Closing):
 
 
 def _bytes(shape: Shape, spec: TensorSpec) -> int:
-    return spec.dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    return spec.dtype.itemsize * math.prod(shape)
 
 
 def _accept(done: bool, what: str) -> None:
