@@ -100,7 +100,8 @@ class _Job:
                     return self._switching(status, wanted)
                 return self._chosen(*self._on(status), status)
             except EngineError as error:
-                if isinstance(error, ModelError) and status.device == "cpu":
+                # Of the CPU's backends the first is the one: the next would not do better.
+                if isinstance(error, ModelError | ParityRefused) and status.device == "cpu":
                     raise
                 # What was refused says more than what could not be tried.
                 failed = failed if isinstance(failed, ParityRefused) else error
