@@ -15,6 +15,7 @@ from facestream.engines.index.flat import FlatNumpyIndex
 
 from ..config import load_settings
 from ..errors import UsageError
+from ..gallery.index import IndexInfo
 from ..networks import load_models
 from ..running import Running
 from ..sources import decide
@@ -37,9 +38,14 @@ def prove_choice() -> str:
     """What runs with the settings as they are, and why, as a run says it."""
     settings = load_settings(environment=os.environ)
     runtime = settings.runtime
-    decoding = decide(runtime.decode, strict="strict" if runtime.strict_device else "lenient")
+    strict = runtime.strict_device
+    decoding = decide(runtime.decode, strict="strict" if strict else "lenient")
     with load_models(settings) as models:
-        return Running(models.engines, decoding=decoding, serving=runtime.serving()).line()
+        index = open_index(models.encoder.dim, kind=runtime.index, strict=strict)
+        found = IndexInfo(index.kind, index.device, index.reason)
+        return Running(
+            models.engines, index=lambda: found, decoding=decoding, serving=runtime.serving()
+        ).line()
 
 
 def prove_inference() -> str:
