@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUNTIME := .venv
 DEV := .venv-dev
 
-.PHONY: demo test servers lint types check models ship bench clean help
+.PHONY: demo test servers lint types check gpu models ship bench clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -56,6 +56,10 @@ servers:  ## what the tests of cameras need from Debian's packages (as root)
 
 test: lint types servers  ## everything: lint, types, tests (as root it installs the servers of the tests)
 	$(DEV)/bin/python -m pytest
+
+gpu: $(DEV)/.installed-$(MODULE_LIST)  ## on a machine with an NVIDIA GPU: its tests (a skip is a failure) and its figures
+	REQUIRE_GPU=1 $(DEV)/bin/python -m pytest -m 'gpu or tensorrt'
+	$(DEV)/bin/facestream bench --suite all --json benchmarks/results/gpu.json --markdown benchmarks/results/gpu.md
 
 models: $(DEV)/.installed-$(MODULE_LIST)  ## export the detector's networks again
 	$(DEV)/bin/python -m facestream.training.export.mtcnn --out engines/models

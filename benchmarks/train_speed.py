@@ -27,7 +27,7 @@ from facestream.engines.base import Engine
 from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from facestream.pipeline.bench.facenet import facenet_pytorch
-from facestream.pipeline.bench.runner import machine
+from facestream.pipeline.bench.machine import describe as machine
 from facestream.training.data.teacher import any_batch
 from facestream.training.export.encoder import export_encoder
 from facestream.training.losses.identity import cosine_distance
