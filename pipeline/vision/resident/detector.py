@@ -169,7 +169,15 @@ class ResidentDetector(Closing):
         """The faces of frames that are on the device already, B×H×W×3 uint8.
 
         What fills them must be on the current stream.
+
+        Raises:
+            ValueError: they are something else, or elsewhere.
         """
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != torch.uint8:
+            shape = "×".join(map(str, frames.shape))
+            raise ValueError(f"frames must be B×H×W×3 uint8, not {shape} {frames.dtype}")
+        if frames.device != self._device:
+            raise ValueError(f"frames are on {frames.device}, the detector on {self._device}")
         height, width = frames.shape[1:3]
         size = Size(height, width, self._search.min_face)
         self._transfer.lend(frames)

@@ -244,6 +244,24 @@ def test_frames_that_are_on_the_device_already(
     assert [len(faces) for faces in resident.detect_tensor(frames[:, :20])] == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (torch.zeros((10, 10, 3), dtype=torch.uint8), "B×H×W×3 uint8, not 10×10×3"),
+        (torch.zeros((1, 10, 10, 3)), "torch.float32"),
+        (torch.zeros((1, 10, 10, 3), dtype=torch.uint8, device="meta"), "on meta"),
+    ],
+)
+def test_other_tensors_are_refused(resident: ResidentDetector, frames: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resident.detect_tensor(frames)
+
+
+def test_a_backend_that_takes_no_tensors_is_refused() -> None:
+    with pytest.raises(BackendUnavailable, match="does not take tensors"):
+        ResidentDetector(serving=Serving(backend="openvino", threads=1))
+
+
 def test_threads_do_not_disturb_each_other(resident: ResidentDetector, astronaut: Image) -> None:
     alone = resident.detect(astronaut)
     found: list[Faces] = []
