@@ -134,8 +134,8 @@ class Pipeline(Closing):
             models = self._resources.enter_context(load_models(self.settings))
             self._decoding = deciding.result()
         self._detector, self.encoder = models.detector, models.encoder
+        searching = searching_of(self.settings.runtime)
         if isinstance(gallery, (str, Path)):
-            searching = searching_of(self.settings.runtime)
             gallery = self._resources.enter_context(
                 Gallery(gallery, create="never", searching=searching)
             )
@@ -148,6 +148,7 @@ class Pipeline(Closing):
             index=None if gallery is None else gallery.index_info,
             decoding=self._decoding,
             serving=self.settings.runtime.serving(),
+            searching=searching,
         )
         self._on_decoder = RunningMetrics(self.metrics, self.running).decoder
 

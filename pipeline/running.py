@@ -16,7 +16,7 @@ from facestream.engines.errors import EngineError
 from facestream.engines.options import Serving
 
 from .errors import FacestreamError
-from .gallery.index import IndexInfo
+from .gallery.index import USUAL, IndexInfo, Searching
 from .metrics import DECODER_INFO, ENGINE_INFO, FALLBACKS, INDEX_INFO, Metrics
 from .metrics.families import Family
 from .sources import DecodedBy, Decoding, FallbackReason
@@ -32,6 +32,7 @@ class Running:
         index: what searches; None without a gallery.
         decoding: what is to decode; None where there is no video.
         serving: what was asked of the engines.
+        searching: what was asked of the index.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class Running:
         index: Callable[[], IndexInfo] | None = None,
         decoding: Decoding | None = None,
         serving: Serving = Serving(),
+        searching: Searching = USUAL,
     ) -> None:
         self._engines = engines
         self._index = index
         self._decoding = decoding
         self._serving = serving
+        self._searching = searching
 
     def line(self) -> str:
         """All of it in one line: e.g. ``networks: openvino on CPU, bfloat16 (…); decode: cpu``."""
@@ -105,6 +108,13 @@ class Running:
             if getattr(engine, "state", None) == "stayed"
         }
 
+    def index_fallback(self) -> bool:
+        """There is a CUDA device, and the search does not use it although it may."""
+        if self._index is None or self._searching.kind != "auto" or not driver_report().devices:
+            return False
+        index = self._index()
+        return index.kind != "none" and "cuda" not in index.device
+
     @property
     def decode_fallback(self) -> bool:
         """The CPU decodes although there is hardware that should."""
@@ -115,7 +125,10 @@ class Running:
         """There is a CUDA device, and some network does not use it although it may."""
         if self._serving.device == "cpu" or self._serving.backend == "openvino":
             return False
-        elsewhere = any("cuda" not in engine.device for engine in self._engines.values())
+        elsewhere = any(
+            "cuda" not in engine.device and getattr(engine, "state", None) != "building"
+            for engine in self._engines.values()
+        )
         return elsewhere and bool(driver_report().devices)
 
 
@@ -131,7 +144,7 @@ class RunningMetrics:
         self._metrics = metrics
         self._running = running
         self._lock = threading.Lock()
-        self._stayed: set[str] = set()
+        self._counted: set[str] = set()
         self._ones: dict[tuple[Family, str], Mapping[str, str]] = {}
         metrics.refresh_with(self.refresh)
         if running.network_fallback:
@@ -144,17 +157,25 @@ class RunningMetrics:
         try:
             for family, key, labels in self._running.facts():
                 self._one(family, key, labels)
+            if self._running.index_fallback():
+                self._count_once("index", "index", "unavailable")
         except (FacestreamError, EngineError) as error:
             log.debug("the index does not say what it is: %s", error)
-        for network in self._running.stayed() - self._stayed:
-            self._stayed.add(network)
-            self._metrics.add(FALLBACKS, part="networks", reason="failed")
+        for network in self._running.stayed():
+            self._count_once(network, "networks", "failed")
 
     def decoder(self, source: str, decoder: DecodedBy, fallback: FallbackReason | None) -> None:
         """See ``SourceOptions.on_decoder``."""
         self._one(DECODER_INFO, source, {"source": source, "decoder": decoder})
         if fallback is not None:
             self._metrics.add(FALLBACKS, part="decode", reason=fallback)
+
+    def _count_once(self, what: str, part: str, reason: str) -> None:
+        with self._lock:
+            if what in self._counted:
+                return
+            self._counted.add(what)
+        self._metrics.add(FALLBACKS, part=part, reason=reason)
 
     def _one(self, family: Family, key: str, labels: Mapping[str, str]) -> None:
         with self._lock:

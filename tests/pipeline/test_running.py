@@ -15,7 +15,7 @@ from facestream.pipeline import readers as readers_module
 from facestream.pipeline import running as running_module
 from facestream.pipeline.config import load_settings
 from facestream.pipeline.errors import GalleryError, SourceError
-from facestream.pipeline.gallery.index import IndexInfo
+from facestream.pipeline.gallery.index import IndexInfo, Searching
 from facestream.pipeline.metrics import (
     DECODER_INFO,
     ENGINE_INFO,
@@ -133,6 +133,7 @@ def test_an_engine_that_could_not_be_built_is_counted_once(driver: Any) -> None:
         state: str = "building"
         reason: str = "a better engine is being built"
 
+    driver(DriverReport((GPU,), (13, 0)))
     engine, metrics = Switching(), Metrics()
     running = Running(engines(vae_encoder=engine))
     RunningMetrics(metrics, running)
@@ -147,13 +148,25 @@ def test_an_engine_that_could_not_be_built_is_counted_once(driver: Any) -> None:
 def test_a_gpu_that_goes_unused_is_counted(driver: Any) -> None:
     driver(DriverReport((GPU,), (13, 0)))
     stands = engines(vae_encoder=Stand())
+    index = IndexInfo("flat", "CPU", "not on the GPU: faiss is the CPU's")
     for serving, decoding, counted in (
-        (Serving(), Decoding("cpu", "a driver hangs", fallback=True), {"networks", "decode"}),
+        (
+            Serving(),
+            Decoding("cpu", "a driver hangs", fallback=True),
+            {"networks", "decode", "index"},
+        ),
         (Serving(device="cpu"), BY_CPU, set()),
         (Serving(backend="openvino"), None, set()),
     ):
         metrics = Metrics()
-        RunningMetrics(metrics, Running(stands, decoding=decoding, serving=serving))
+        running = Running(
+            stands,
+            index=lambda: index,
+            decoding=decoding,
+            serving=serving,
+            searching=Searching("auto" if counted else "flat"),
+        )
+        RunningMetrics(metrics, running)
         assert {part for part, _ in told(metrics, FALLBACKS)} == counted
 
 
