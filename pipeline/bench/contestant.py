@@ -18,6 +18,10 @@ class ContestantFailed(RuntimeError):
     """A contender could not do what it was asked; the message is its own last words."""
 
 
+class ContestantSlow(ContestantFailed):
+    """It did not answer in time."""
+
+
 class Contestant:
     """A process that works for one contender. To be closed.
 
@@ -40,7 +44,8 @@ class Contestant:
         """The answer to a request.
 
         Raises:
-            ContestantFailed: it failed, died, or took too long and was ended.
+            ContestantFailed: it failed or died.
+            ContestantSlow: it took too long and was ended.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
@@ -54,7 +59,7 @@ class Contestant:
             selector.register(stdout, selectors.EVENT_READ)
             if not selector.select(self._patience):
                 self._process.kill()
-                raise ContestantFailed(f"no answer within {self._patience:.0f} s")
+                raise ContestantSlow(f"no answer within {self._patience:.0f} s")
         line = stdout.readline()
         if not line:
             raise ContestantFailed(self._last_words())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .contestant import Contestant, ContestantFailed
+from .contestant import Contestant, ContestantFailed, ContestantSlow
 from .energy import Meters
 from .nvml import Nvml
 from .results import Missing, Results, Row
@@ -37,11 +37,12 @@ class _Field:
         self._running: dict[str, Contestant] = {}
         self._served: set[str] = set()  # contenders that were ready for a case before
         self._out: set[str] = set()
+        self._slow: set[tuple[str, str]] = set()  # contenders and groups of cases
         self._gpu_mb: dict[str, float] = {}
 
     def prepare(self, name: str, case: Case) -> _Turns | None:
         """Get a contender ready; None where the case is nothing for it or it fails."""
-        if name in self._out:
+        if name in self._out or (name, case.group) in self._slow:
             return None
         warm = _WARM_SECONDS["quick" if self.wanted.quick else "full"]
         request = {
@@ -96,7 +97,10 @@ class _Field:
         except ContestantFailed as error:
             self.end(name)
             what = f"{name} ({describe(case.key)})"
-            if name not in self._served:
+            if isinstance(error, ContestantSlow):
+                # An index of that size would take as long again for the next batch.
+                self._slow.add((name, case.group))
+            elif name not in self._served:
                 # What fails the first time cannot run here; it would fail each time.
                 self._out.add(name)
                 what = name
@@ -112,7 +116,7 @@ def take_turns(suite: Suite, wanted: Wanted, results: Results, watch: Watch) -> 
     """Measure all cases of a suite; rows are added to the results case by case.
 
     A contender that fails is named with its error. It has another try in the next case, unless it
-    failed the first time.
+    failed the first time; one that was too slow has it in the next group.
     """
     names, lacking = suite.contenders(wanted)
     names = [name for name in names if wanted.takes_contender(name)]
