@@ -238,10 +238,9 @@ def _look(kind: Hardware) -> Capability:
         return Capability(kind, present=False, problem=_ABSENT[kind])
     if kind not in hwdevices_available():
         # A name that FFmpeg does not know would stand for any hardware.
-        why = (
-            f"PyAV {av.__version__} was built without {kind}; its wheels are: build it against the "
-            "system's FFmpeg (pip install --no-binary av av)"
-        )
+        why = f"PyAV {av.__version__} was built without {kind}"
+        if kind == "vaapi":
+            why += ", as its wheels are; build it against an FFmpeg that has it"
         return Capability(kind, present=False, problem=why)
     if kind == "cuda":
         return prove(kind, None)

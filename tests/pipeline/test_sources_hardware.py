@@ -6,10 +6,12 @@ fails where a test wants it to; the processes that try a driver are real.
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
-from dataclasses import replace
+import weakref
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -285,6 +287,31 @@ def test_a_live_stream_goes_on(clip: Path, packet: int) -> None:
     assert not decoder.stuck
 
 
+def test_a_closed_source_gives_its_device_back_at_once(clip: Path) -> None:
+    made: list[weakref.ref[Simulation]] = []
+
+    @dataclass(frozen=True)
+    class Watched(Simulated):
+        def context(self, like: VideoCodecContext) -> Simulation:
+            device = super().context(like)
+            made.append(weakref.ref(device))
+            return device
+
+    gc.disable()
+    try:
+        for decoding in (
+            Watched("cuda", capability=HARDWARE),
+            Watched("cuda", capability=HARDWARE, fails=lost(20)),
+        ):
+            with open_source(clip, SourceOptions(decoding=decoding)) as source:
+                assert next(iter(source)) is not None
+            del source
+    finally:
+        gc.enable()
+    assert len(made) == 2
+    assert [device() for device in made] == [None, None]
+
+
 # What is chosen
 
 
@@ -339,7 +366,7 @@ def test_a_device_without_a_driver_is_found_out_by_a_real_process(device_file: P
 
 def test_vaapi_needs_a_pyav_that_has_it(device_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "hwdevices_available", lambda: ["cuda", "drm"])
-    with pytest.raises(SourceError, match="built without vaapi; its wheels are"):
+    with pytest.raises(SourceError, match="built without vaapi, as its wheels are"):
         decide("vaapi")
 
 
