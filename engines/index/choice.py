@@ -70,27 +70,37 @@ def choose_kind(count: int, dim: int) -> Choice:
     """How ``count`` vectors are best searched on a CPU.
 
     Approximation costs certainty where the decision is open-set: it misses neighbours of
-    strangers and runners-up, so it is chosen only where exact search gets too slow. It also pays
-    less than one expects: faces to be searched come in batches, and a batch is compared with
-    everything at little more than the cost of one.
+    strangers and runners-up. And it pays less than one expects: faces come in batches, and a batch
+    is compared with everything by one matrix product. So it is chosen only where exact search
+    takes a tenth of a second on one thread (a gigaflop and 2 GB a query).
 
-    Measured on one thread (``benchmarks/index.py``, 128 values, recall@1 of known faces; 11,271
-    real ones, the others drawn like them):
+    Measured on one thread of a busy machine (``benchmarks/index.py``, 128 values; 11,271 faces are
+    real, the others drawn like them with four photos a person; recall@1 of people in the gallery
+    and of strangers):
 
-    ============ ========== ========== ========== =========
-    photos       flat       IVF-PQ     HNSW
-    ============ ========== ========== ========== =========
-    11,271       0.1 ms     0.2 ms     0.5 ms     one query
-    ..           100 %      100 %      100 %      recall@1
-    100,000      2 ms       0.9 ms     1.3 ms     one query
-    ..           38 ms      77 ms      75 ms      a batch of 32
-    ..           0 s        20 s       55 s       to build
-    ..           100 %      99 %       100 %      recall@1
-    ============ ========== ========== ========== =========
+    ==========  ============  =========  ==========  ========  ===========
+    photos      kind          one query  32 queries  to build  recall@1
+    ==========  ============  =========  ==========  ========  ===========
+    11,271      flat          0.1 ms     7 ms        0         100 / 100 %
+    ..          IVF-PQ        0.2 ms     5 ms        2 s       100 / 100 %
+    ..          HNSW          0.4 ms     29 ms       3 s       100 / 100 %
+    100,000     flat          2 ms       38 ms       0         100 / 100 %
+    ..          IVF-PQ        0.9 ms     196 ms      94 s      99 / 90 %
+    ..          HNSW          1.3 ms     75 ms       55 s      100 / 97 %
+    1,000,000   flat          38 ms      404 ms      0         100 / 100 %
+    ..          flat float16  20 ms      763 ms      0.4 s     100 / 100 %
+    ..          flat 8 bits   88 ms      3651 ms     2 s       100 / 100 %
+    ..          IVF-PQ        18 ms      511 ms      312 s     99.5 / 92 %
+    ==========  ============  =========  ==========  ========  ===========
+
+    IVF-PQ that finds known faces as surely as that compares a fifth of everything, so it grows as
+    exact search does and is not chosen by itself; a graph's searches hardly grow, its building
+    takes an hour for some millions on one thread. Fewer bits halve the time of a single query at
+    best and cost twice that of a batch.
     """
     if count * dim <= FLAT_FLOATS:
         return Choice("flat", f"{count:,} vectors are searched exactly")
-    return Choice("ivfpq", f"exact search of {count:,} vectors takes too long; approximated")
+    return Choice("hnsw", f"exact search of {count:,} vectors takes too long; approximated")
 
 
 def open_index(

@@ -60,7 +60,9 @@ class KeptStructure:
                 log.warning("'%s' is built anew: %s", printable(str(path)), error)
         if core is None:
             count = len(ids)
-            log.info("building an index of kind %s over %d photos", kind, count)
+            log.warning(
+                "an index of kind '%s' is built over %d photos: once, it takes minutes", kind, count
+            )
             core = HnswCore(vectors) if kind == "hnsw" else IvfPqCore(vectors)
             self._keep(core, path, count)
         gone = np.zeros(len(ids), np.bool_) if dead is None else dead

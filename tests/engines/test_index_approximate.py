@@ -157,8 +157,8 @@ def test_codes_are_erased(
 def test_the_choice_follows_the_size() -> None:
     largest = FLAT_FLOATS // 128
     assert choose_kind(largest, 128).kind == "flat"
-    assert choose_kind(largest + 1, 128).kind == "ivfpq"
-    assert choose_kind(largest, 512).kind == "ivfpq"
+    assert choose_kind(largest + 1, 128).kind == "hnsw"
+    assert choose_kind(largest, 512).kind == "hnsw"
     assert choose_kind(0, 128).reason
 
 
