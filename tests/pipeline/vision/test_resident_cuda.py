@@ -90,14 +90,16 @@ def test_what_comes_often_is_recorded(resident: ResidentDetector, images: list[I
 
 
 def test_the_device_s_memory_is_given_back(images: list[Image]) -> None:
+    """Four frames take half a gigabyte; cuBLAS keeps its workspace, up to 32 MiB a stream."""
+    large = [np.tile(image, (3, 4, 1))[:1080, :1920] for image in images]
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     with ResidentDetector(min_face=40, serving=SERVING) as detector:
-        for _ in range(3):
-            detector.detect_batch(images)
+        for _ in range(40):  # recorded meanwhile
+            detector.detect_batch(large)
     del detector
     torch.cuda.synchronize()
-    assert torch.cuda.memory_allocated() <= before + (1 << 20)
+    assert torch.cuda.memory_allocated() <= before + (128 << 20)
 
 
 def test_a_search_knows_its_settings() -> None:
