@@ -25,7 +25,7 @@ def run_suites(
         FacestreamError: our own pipeline failed, or pictures cannot be made.
     """
     if not wanted.peers:
-        results.note("Peers were not measured (--no-peers).")
+        results.note("Peers were not measured; --peers measures them.")
     for name in suites:
         if name == "e2e":
             E2eSuite(videos).run(wanted, results, watch)

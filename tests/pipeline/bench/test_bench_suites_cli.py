@@ -28,7 +28,7 @@ def test_a_suite_writes_json_tables_and_plots(
     assert written.complete
     assert written.arguments["suites"] == ["detect"]
     assert {row.contender for row in written.rows} == {"facestream fast", "facestream exact"}
-    assert "Peers were not measured (--no-peers)." in written.notes
+    assert "Peers were not measured; --peers measures them." in written.notes
     assert "## detect" in page.read_text()
     assert sorted(file.name for file in plots.iterdir()) == ["detect.png", "detect.svg"]
     assert "energy" in capsys.readouterr().out
