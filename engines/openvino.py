@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import threading
 from collections import OrderedDict
@@ -37,6 +38,11 @@ Shapes = tuple[tuple[int, ...], ...]
 # Pictures of ever new sizes stay with the general program.
 _OFTEN = 32
 
+
+# A batch of so many goes through two requests side by side, half the threads each, which wait for
+# each other less often than all threads do at every layer. Measured for the encoder in bfloat16 on
+# two busy threads: 1.4 times the faces per second at 8, 1.3 at 32; at 2 nothing.
+_HALVED = 8
 
 # Held while OpenVINO is imported, started and used for the first time, by whoever comes first.
 _STARTING = threading.Lock()
@@ -193,6 +199,8 @@ class OpenVinoEngine(Closing):
             raise ModelError(f"cannot read the network {path}: {_last_line(error)}") from error
         fixed = all(None not in spec.shape for spec in self._inputs)
         self._static_shapes = options.static_shapes and not fixed
+        self._halving = _can_halve(self._inputs, self._outputs, options)
+        self._halves: _Program | None = None
         self._general: _Program | None = None
         self._static: OrderedDict[Shapes, _Program] = OrderedDict()
         self._seen: OrderedDict[Shapes, int] = OrderedDict()
@@ -230,6 +238,8 @@ class OpenVinoEngine(Closing):
         check_feeds(self._inputs, feeds)
         # Contiguous arrays are read in place, without a copy.
         arrays = [np.ascontiguousarray(feeds[spec.name]) for spec in self._inputs]
+        if self._halving and len(arrays[0]) >= _HALVED:
+            return self._infer_halves(arrays[0])
         program = self._program(tuple(array.shape for array in arrays))
         try:
             with program.request() as request:
@@ -249,7 +259,7 @@ class OpenVinoEngine(Closing):
         with self._lock:
             self._closed = True
             self._static.clear()
-            self._general = None
+            self._general = self._halves = None
 
     def __repr__(self) -> str:
         return f"OpenVinoEngine({self._path.name}, {self._precision})"
@@ -272,6 +282,39 @@ class OpenVinoEngine(Closing):
                 self._compile_lock.release()
         return self._general_program()
 
+    def _infer_halves(self, array: Array) -> dict[str, NDArray[np.float32]]:
+        """A batch of the only input, in two requests at once."""
+        with self._lock:
+            if self._closed:
+                raise InferenceError(f"the engine of {self._path.name} is closed")
+        program = self._halves_program()
+        middle = (len(array) + 1) // 2
+        parts = (array[:middle], array[middle:])
+        try:
+            with program.request() as first, program.request() as second:
+                requests = (first, second)
+                for request, part in zip(requests, parts, strict=True):
+                    request.start_async({0: part}, share_inputs=True)
+                for request in requests:
+                    request.wait()
+                return {
+                    spec.name: np.concatenate(
+                        [request.get_output_tensor(index).data for request in requests]
+                    ).astype(np.float32, copy=False)
+                    for index, spec in enumerate(self._outputs)
+                }
+        except RuntimeError as error:
+            self._forget(program)
+            raise InferenceError(f"{self._path.name} failed: {_last_line(error)}") from error
+
+    def _halves_program(self) -> _Program:
+        program = self._halves
+        if program is None:
+            with self._compile_lock:
+                program = self._halves or _Program(self._compile(self._model, streams=2))
+                self._halves = program
+        return program
+
     def _general_program(self) -> _Program:
         program = self._general
         if program is None:
@@ -285,6 +328,8 @@ class OpenVinoEngine(Closing):
         with self._lock:
             if self._general is program:
                 self._general = None
+            if self._halves is program:
+                self._halves = None
             for shapes in [key for key, value in self._static.items() if value is program]:
                 del self._static[shapes]
 
@@ -315,7 +360,7 @@ class OpenVinoEngine(Closing):
             self._seen.popitem(last=False)
         return times
 
-    def _compile(self, model: Any) -> Any:
+    def _compile(self, model: Any, *, streams: int | None = None) -> Any:
         # What an int8 network keeps in floating point is computed in the fastest there is.
         floats = choose_precision("auto") if self._precision == "int8" else self._precision
         # No CACHE_DIR: it saves 0.1 s of a start and 40 ms for each static shape, keeps 39 MB for
@@ -329,12 +374,24 @@ class OpenVinoEngine(Closing):
         }
         if self._options.threads is not None:
             config["INFERENCE_NUM_THREADS"] = self._options.threads
+        if streams is not None:
+            config["NUM_STREAMS"] = streams
         try:
             return _core().compile_model(model, _DEVICE, config)
         except RuntimeError as error:
             raise InferenceError(
                 f"{self._path.name} cannot be compiled: {_last_line(error)}"
             ) from error
+
+
+def _can_halve(
+    inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], options: EngineOptions
+) -> bool:
+    """Whether a large batch may go through two requests: there are threads for both, and the
+    network has one input and a free batch throughout."""
+    threads = options.threads or len(os.sched_getaffinity(0))
+    free = all(spec.shape[:1] == (None,) for spec in (*inputs, *outputs))
+    return threads >= 2 and len(inputs) == 1 and free and not options.static_shapes
 
 
 def _read_onnx(ov: Any, path: Path) -> Any:
