@@ -19,6 +19,7 @@ All changes of these files are made by who holds the gallery's write lock.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 from ..errors import GalleryError
 from ..types import Floats
 from .changes import Head
+from .database import HEADER
 from .names import printable
 
 log = logging.getLogger(__name__)
@@ -198,6 +200,8 @@ class TemplateCache:
         """
         # A name that is its own: several processes may do this at once.
         part = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}.part")
+        if _is_database(self.path):
+            raise FileExistsError(errno.EEXIST, "another gallery has that name")
         try:
             room = max(1000, int(_ROOM * len(photo_ids)))
             write_rows(part, photo_ids, person_ids, unit, tag=tag.packed(), room=room)
@@ -265,11 +269,13 @@ class TemplateCache:
 
 
 def shred(path: Path) -> None:
-    """Overwrite a file with zeros and delete it.
+    """Overwrite a file with zeros and delete it; a gallery that has this name is left alone.
 
     Raises:
         OSError: that is not possible.
     """
+    if _is_database(path):
+        return
     with path.open("rb+") as file:
         left = os.fstat(file.fileno()).st_size
         while left:
@@ -277,6 +283,15 @@ def shred(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     path.unlink()
+
+
+def _is_database(path: Path) -> bool:
+    """True for a gallery, which may have any name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HEADER)) == HEADER
+    except OSError:
+        return False
 
 
 def _pair(head: Head) -> list[Any]:

@@ -33,7 +33,8 @@ BUSY_SECONDS = 10.0
 # quick_check reads the whole file, about 1 GB/s: larger galleries are checked as they are read.
 CHECKED_BYTES = 256 * 2**20
 
-_HEADER = b"SQLite format 3\0"
+# SQLite's own, at the start of each of its files.
+HEADER = b"SQLite format 3\0"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -120,7 +121,7 @@ def _prepare_file(path: Path, create: Create) -> None:
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with path.open("rb") as file:
-            header = file.read(len(_HEADER))
+            header = file.read(len(HEADER))
     except OSError as error:
         raise GalleryError(
             f"the gallery '{shown}' cannot be opened: {error.strerror}; "
@@ -128,7 +129,7 @@ def _prepare_file(path: Path, create: Create) -> None:
         ) from error
     if header == b"" and create == "if_missing":
         return  # a new file
-    if header != _HEADER:
+    if header != HEADER:
         raise GalleryCorrupt(
             f"'{shown}' is not a facestream gallery (not an SQLite file); give another --gallery"
         )

@@ -177,6 +177,20 @@ def test_a_file_of_something_else_is_made_anew(path: Path, content: bytes) -> No
     assert len(read_rows(copy_of(path))) == 6
 
 
+def test_a_gallery_of_that_name_is_left_alone(
+    tmp_path: Path, path: Path, reader: PixelReader
+) -> None:
+    copy_of(path).unlink()
+    with Gallery(copy_of(path), reader=reader) as other:
+        other.add("Zoë", paint(tmp_path / "zoe.png", person=9))
+    before = copy_of(path).read_bytes()
+    with Gallery(path, create="never") as gallery:
+        gallery.refresh()
+        gallery.remove("Bob")
+        assert gallery.templates() == 4
+    assert copy_of(path).read_bytes() == before
+
+
 def test_a_file_that_is_behind_is_caught_up(
     path: Path, reader: PixelReader, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
