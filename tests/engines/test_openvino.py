@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from facestream.engines.base import Array
-from facestream.engines.errors import BackendUnavailable
+from facestream.engines.errors import BackendUnavailable, InferenceError
 from facestream.engines.openvino import OpenVinoEngine, capabilities, choose_precision
 from facestream.engines.options import EngineOptions
 
@@ -90,3 +92,30 @@ def test_nothing_is_reported_or_written(
     assert ran.stdout.strip() == "[]"
     assert ran.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("batch", [8, 9, 17])
+def test_a_large_batch_in_two_requests_gives_the_same(network: Path, batch: int) -> None:
+    rng = np.random.default_rng(batch)
+    feeds = {"x": rng.uniform(0, 255, (batch, 3, 20, 30)).astype(np.float32)}
+    two = EngineOptions(precision="float32", threads=2)
+    with (
+        OpenVinoEngine(network, options=two) as halving,
+        OpenVinoEngine(network, options=replace(two, threads=1)) as whole,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        expected = whole.infer(feeds)
+        for found in pool.map(lambda _: halving.infer(feeds), range(8)):
+            for name, array in expected.items():
+                np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-5)
+    with pytest.raises(InferenceError, match="is closed"):
+        halving.infer(feeds)
+
+
+def test_a_large_batch_of_a_wrong_size_fails_and_the_next_is_served(network: Path) -> None:
+    options = EngineOptions(precision="float32", threads=2)
+    with OpenVinoEngine(network, options=options) as engine:
+        with pytest.raises(InferenceError):
+            engine.infer({"x": np.zeros((8, 3, 1, 1), np.float32)})
+        good = {"x": np.ones((8, 3, 20, 30), np.float32)}
+        assert np.isfinite(engine.infer(good)["map"]).all()
