@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from facestream.engines.cards import MODELS, read_card
+from facestream.engines.cards import MODELS, read_card, verify
+from facestream.pipeline.vision.parity.reference import SHIPPED, write_shipped
 
 from ..export.golden import make_golden, write_golden
 from .cohort import cohort
@@ -21,11 +22,16 @@ def golden(
     model: Annotated[Path, typer.Option(help="Model card (.json) beside its ONNX file.")] = MODELS
     / "vae_encoder.json",
     out: Annotated[Path, typer.Option(help="The file of golden embeddings.")] = GOLDEN,
+    reference: Annotated[
+        Path | None, typer.Option(help="Write the parity gate's reference here, too.")
+    ] = None,
 ) -> None:
     """Renew the golden embeddings that a test compares the shipped encoder with.
 
     Example: facestream-train golden
     """
+    if reference is not None:
+        write_shipped(verify(read_card(model), model.parent), reference)
     found = make_golden(model)
     write_golden(found, out)
     typer.echo(f"{out}: {len(found.mu)} embeddings of {found.model_id}")
@@ -65,11 +71,13 @@ def ship(
         folds=folds,
         report=staging / "cohort",
     )
-    golden(model=card, out=staging / "golden.npz")
+    golden(model=card, out=staging / "golden.npz", reference=staging / "reference.npz")
     # The cards go last: until then the old ones name the old files' checksums.
     for name in ("vae_encoder.onnx", "vae_cohort.npy", "vae_encoder.json", "vae_cohort.json"):
         _move(staging / name, models / name)
     _move(staging / "golden.npz", golden_file)
+    if models == MODELS:
+        _move(staging / "reference.npz", SHIPPED)
     typer.echo(f"{models}: {read_card(models / card.name).id} ships")
 
 
