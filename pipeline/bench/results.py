@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,9 @@ from ..errors import UsageError
 from .stats import Ratio, spread
 
 SCHEMA = 1
+
+# A slash that begins a path, and all that is followed by another one.
+_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/()'\"]+/)+")
 
 Scalar = str | int | float | bool | None
 Key = tuple[str, str, str]
@@ -148,7 +152,9 @@ class Results:
             "arguments": self.arguments,
             "complete": self.complete,
             "notes": self.notes,
-            "missing": [asdict(item) for item in self.missing],
+            "missing": [
+                {**asdict(item), "reason": without_folders(item.reason)} for item in self.missing
+            ],
             "rows": [row.to_json() for row in self.rows],
             **self.videos,
         }
@@ -158,6 +164,14 @@ class Results:
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         beside.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
         beside.replace(path)
+
+
+def without_folders(text: str) -> str:
+    """The text with the last part alone of every absolute path: files travel, folders are private.
+
+    Addresses of web pages stay as they are.
+    """
+    return _FOLDERS.sub("", text)
 
 
 def load_results(path: Path) -> Results:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from facestream.pipeline.bench.results import SCHEMA, load_results
+from facestream.pipeline.bench.results import SCHEMA, Missing, load_results
 from facestream.pipeline.errors import UsageError
 
 from tests.pipeline.bench.examples import of_every_suite
@@ -53,6 +53,14 @@ def test_what_is_no_result_is_refused(tmp_path: Path, content: str, told: str) -
     path.write_text(content)
     with pytest.raises(UsageError, match=told):
         load_results(path)
+
+
+def test_the_file_names_no_folders() -> None:
+    some = of_every_suite()
+    reason = "no int8 of a.onnx (/opt/me/models/a.xml); see https://example.org/a/b or /etc/c"
+    some.leave_out(Missing("embed", "int8", reason))
+    written = some.to_json()["missing"][-1]["reason"]
+    assert written == "no int8 of a.onnx (a.xml); see https://example.org/a/b or c"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
