@@ -21,8 +21,15 @@ from .base import Array, Precision, TensorSpec
 from .checks import check_feeds, check_model_file, image_spec
 from .closing import Closing
 from .errors import BackendUnavailable, InferenceError, ModelError
-from .options import EngineOptions, ImageInput
-from .quantised import quantised_file
+from .openvino_models import (
+    last_line,
+    read_errors,
+    read_int8,
+    read_onnx,
+    spec_of,
+    with_image_input,
+)
+from .options import EngineOptions
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +121,7 @@ def capabilities() -> tuple[str, ...]:
     try:
         found = _core().get_property(_DEVICE, ov.properties.device.capabilities())
     except RuntimeError as error:
-        raise BackendUnavailable(f"openvino finds no usable CPU: {_last_line(error)}") from error
+        raise BackendUnavailable(f"openvino finds no usable CPU: {last_line(error)}") from error
     return tuple(sorted(found))
 
 
@@ -189,14 +196,16 @@ class OpenVinoEngine(Closing):
         self._precision = choose_precision(options.precision)
         check_model_file(path)
         try:
-            self._model = _read_int8(path) if self._precision == "int8" else _read_onnx(ov, path)
-            own = tuple(_spec(port) for port in self._model.inputs)
+            self._model = (
+                read_int8(_core(), path) if self._precision == "int8" else read_onnx(ov, path)
+            )
+            own = tuple(spec_of(port) for port in self._model.inputs)
             self._inputs = image_spec(own, options.image_input)
             if options.image_input is not None:
-                self._model = _with_image_input(ov, self._model, options.image_input)
-            self._outputs = tuple(_spec(port) for port in self._model.outputs)
-        except _read_errors(ov) as error:
-            raise ModelError(f"cannot read the network {path}: {_last_line(error)}") from error
+                self._model = with_image_input(ov, self._model, options.image_input)
+            self._outputs = tuple(spec_of(port) for port in self._model.outputs)
+        except read_errors(ov) as error:
+            raise ModelError(f"cannot read the network {path}: {last_line(error)}") from error
         fixed = all(None not in spec.shape for spec in self._inputs)
         self._static_shapes = options.static_shapes and not fixed
         self._halving = _can_halve(self._inputs, self._outputs, options)
@@ -248,7 +257,7 @@ class OpenVinoEngine(Closing):
                 results = request.infer(feed, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             self._forget(program)
-            raise InferenceError(f"{self._path.name} failed: {_last_line(error)}") from error
+            raise InferenceError(f"{self._path.name} failed: {last_line(error)}") from error
         return {
             spec.name: np.asarray(results[index], np.float32)
             for index, spec in enumerate(self._outputs)
@@ -305,7 +314,7 @@ class OpenVinoEngine(Closing):
                 }
         except RuntimeError as error:
             self._forget(program)
-            raise InferenceError(f"{self._path.name} failed: {_last_line(error)}") from error
+            raise InferenceError(f"{self._path.name} failed: {last_line(error)}") from error
 
     def _halves_program(self) -> _Program:
         program = self._halves
@@ -340,7 +349,7 @@ class OpenVinoEngine(Closing):
             model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
         except RuntimeError as error:
             raise InferenceError(
-                f"{self._path.name} cannot have inputs {shapes}: {_last_line(error)}"
+                f"{self._path.name} cannot have inputs {shapes}: {last_line(error)}"
             ) from error
         program = _Program(self._compile(model))
         log.debug("%s compiled for %s", self._path.name, shapes)
@@ -380,7 +389,7 @@ class OpenVinoEngine(Closing):
             return _core().compile_model(model, _DEVICE, config)
         except RuntimeError as error:
             raise InferenceError(
-                f"{self._path.name} cannot be compiled: {_last_line(error)}"
+                f"{self._path.name} cannot be compiled: {last_line(error)}"
             ) from error
 
 
@@ -392,62 +401,3 @@ def _can_halve(
     threads = options.threads or len(os.sched_getaffinity(0))
     free = all(spec.shape[:1] == (None,) for spec in (*inputs, *outputs))
     return threads >= 2 and len(inputs) == 1 and free and not options.static_shapes
-
-
-def _read_onnx(ov: Any, path: Path) -> Any:
-    # Core.read_model would try every format on a damaged file, and TensorFlow's parser writes to
-    # standard error.
-    frontend = ov.frontend.FrontEndManager().load_by_framework("onnx")
-    return frontend.convert(frontend.load(str(path)))
-
-
-def _read_int8(path: Path) -> Any:
-    file = quantised_file(path)
-    if not file.is_file():
-        raise BackendUnavailable(
-            f"there is no int8 version of {path.name} ({file}); "
-            "make one with 'facestream-train quantise', or use bfloat16 or float32"
-        )
-    return _core().read_model(file)
-
-
-def _read_errors(ov: Any) -> tuple[type[Exception], ...]:
-    """The frontend's errors share no base but Exception."""
-    frontend = ov.frontend
-    return (
-        RuntimeError,
-        frontend.GeneralFailure,
-        frontend.InitializationFailure,
-        frontend.NotImplementedFailure,
-        frontend.OpConversionFailure,
-        frontend.OpValidationFailure,
-    )
-
-
-def _spec(port: Any) -> TensorSpec:
-    shape = tuple(
-        None if dimension.is_dynamic else dimension.get_length()
-        for dimension in port.get_partial_shape()
-    )
-    return TensorSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()))
-
-
-def _with_image_input(ov: Any, model: Any, image: ImageInput) -> Any:
-    prepost = ov.preprocess.PrePostProcessor(model)
-    port = prepost.input()
-    port.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-    port.model().set_layout(ov.Layout("NCHW"))
-    steps = port.preprocess().convert_element_type(ov.Type.f32)
-    if image.channels != image.network_channels:
-        steps = steps.reverse_channels()
-    if image.mean != 0:
-        steps = steps.mean(image.mean)
-    if image.scale != 1:
-        steps.scale(image.scale)
-    return prepost.build()
-
-
-def _last_line(error: BaseException) -> str:
-    """OpenVINO's messages are pages of C++ file names; the last line that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
