@@ -252,6 +252,7 @@ def _write(path: Path | None, report: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():
             old = json.loads(path.read_text(encoding="utf-8"))
+            report.setdefault("note", old.get("note", ""))
             for part in ("results", "files"):
                 now = {_what(row) for row in report[part]}
                 report[part] = [row for row in old[part] if _what(row) not in now] + report[part]
