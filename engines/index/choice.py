@@ -98,8 +98,8 @@ def choose_kind(count: int, dim: int) -> Choice:
     IVF-PQ that finds known faces as surely as that compares a fifth of everything, so it grows as
     exact search does and is not chosen by itself; a graph's searches hardly grow, but its building
     takes hours for some millions on one thread, and it misses more as it grows (1,000,000 were not
-    measured). So it is for those whose galleries are beyond exact search. Fewer bits halve the time of a single query at
-    best and cost twice that of a batch.
+    measured). So it is for galleries that are beyond exact search. Fewer bits halve the time of a
+    single query at best, and cost twice that of a batch.
     """
     if count * dim <= FLAT_FLOATS:
         return Choice("flat", f"{count:,} vectors are searched exactly")
