@@ -108,7 +108,7 @@ class _Job:
                 self.missed.append(str(error))
                 if self.serving.backend == "auto" and status.device == "cuda":
                     _tell(logging.WARNING, f"{status.name} does not serve {self._name}: {error}")
-        if failed is not None:
+        if failed is not None and not isinstance(failed, BackendUnavailable):
             raise failed
         raise BackendUnavailable(
             f"nothing can serve {self._name}: " + "; ".join(dict.fromkeys(self.missed))

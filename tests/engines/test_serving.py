@@ -242,3 +242,13 @@ def test_an_int8_network_is_tried_first_where_there_is_one(
     path.with_suffix(".int8.bin").write_bytes(b"quantised anew")
     serve(path, serving=serving, gate=gate)
     assert gate.asked == ["int8", "bfloat16", "int8"]
+
+
+def test_all_that_cannot_serve_says_why(machine: Machine, path: Path) -> None:
+    machine.backends = [TORCH_CUDA, OPENVINO]
+    machine.failing = {
+        "torch": BackendUnavailable("torch has no int8"),
+        "openvino": BackendUnavailable("there is no int8 version of net"),
+    }
+    with pytest.raises(BackendUnavailable, match=r"torch has no int8; there is no int8 version"):
+        serve(path, serving=Serving(precision="int8"), gate=FakeGate())
