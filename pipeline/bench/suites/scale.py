@@ -94,6 +94,7 @@ def _with_efficiency(row: Row, rows: Sequence[Row]) -> Row:
         other
         for other in rows
         if other.contender == row.contender
+        and grows(other.case) == what
         and {**other.case, what: None} == {**row.case, what: None}
     ]
     least = min(alike, key=lambda other: float(str(other.case[what])))

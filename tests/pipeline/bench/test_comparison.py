@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from facestream.pipeline.bench.comparison import compare_results
 from facestream.pipeline.bench.markdown import to_markdown
+from facestream.pipeline.bench.suites import suite_named
 from facestream.pipeline.bench.words import comparison_lines, number
 
 from tests.pipeline.bench.examples import of_every_suite, results, row
@@ -83,3 +84,15 @@ def test_an_interrupted_run_says_so() -> None:
 )
 def test_numbers_have_three_digits(value: float, shown: str) -> None:
     assert number(value) == shown
+
+
+def test_what_grows_is_compared_with_its_own_least() -> None:
+    """The encoder at 8 faces is in two series: over threads, and over batches."""
+    rows = [
+        row("scale", rounds=(rate,), part="encoder", batch=8, **threads)
+        for rate, threads in ((100.0, {"threads": 1}), (150.0, {"threads": 2}), (140.0, {}))
+    ]
+    rows.append(row("scale", rounds=(70.0,), part="encoder", batch=1))
+    times = [done.checks["times"] for done in suite_named("scale").finish(rows)]
+    assert times == [1.0, 1.5, 2.0, 1.0]
+    assert suite_named("scale").finish(rows)[1].checks["efficiency"] == 0.75
