@@ -89,8 +89,9 @@ def test_numbers_have_three_digits(value: float, shown: str) -> None:
 def test_what_grows_is_compared_with_its_own_least() -> None:
     """The encoder at 8 faces is in two series: over threads, and over batches."""
     rows = [
-        row("scale", rounds=(rate,), part="encoder", batch=8, **threads)
-        for rate, threads in ((100.0, {"threads": 1}), (150.0, {"threads": 2}), (140.0, {}))
+        row("scale", rounds=(100.0,), part="encoder", batch=8, threads=1),
+        row("scale", rounds=(150.0,), part="encoder", batch=8, threads=2),
+        row("scale", rounds=(140.0,), part="encoder", batch=8),
     ]
     rows.append(row("scale", rounds=(70.0,), part="encoder", batch=1))
     times = [done.checks["times"] for done in suite_named("scale").finish(rows)]
