@@ -154,9 +154,7 @@ def test_torch_names_the_operator_it_does_not_know(tmp_path: Path) -> None:
         load_engine(path, backend="torch")
 
 
-@pytest.mark.parametrize(
-    ("backend", "precision"), [("torch", "int8"), ("openvino", "int8")]
-)
+@pytest.mark.parametrize(("backend", "precision"), [("torch", "int8"), ("openvino", "int8")])
 def test_a_precision_that_is_not_there(network: Path, backend: Backend, precision: str) -> None:
     options = EngineOptions(precision=precision)  # type: ignore[arg-type]
     with pytest.raises(BackendUnavailable, match=precision):
