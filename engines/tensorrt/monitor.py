@@ -17,8 +17,8 @@ def watch(flavour: Flavour, config: Any, progress: Progress | None) -> Any:
     """Tell ``progress`` of the outermost phase of the build that is begun with ``config``.
 
     Returns:
-        An object that is to live as long as the build: the build ends soon after ``stopped`` is
-        set, as it is when ``progress`` wants no more; ``raised`` holds what ``progress`` raised.
+        An object that is to live as long as the build: TensorRT's ends soon after ``stopped`` is
+        set (TensorRT-RTX's goes to its end, and is thrown away), as it is when ``progress`` wants no more; ``raised`` holds what ``progress`` raised.
     """
 
     class Monitor(flavour.module.IProgressMonitor):  # type: ignore[misc, name-defined]
@@ -26,6 +26,9 @@ def watch(flavour: Flavour, config: Any, progress: Progress | None) -> Any:
             super().__init__()
             self._steps: dict[str, int] = {}
             self._lock = threading.Lock()
+            # TensorRT-RTX 1.7 was seen to end the whole process when a build is broken off (an
+            # exception of its own that it does not catch); its builds take a second or two.
+            self._breaks_off = flavour.name == "tensorrt"
             self.stopped = False
             self.raised: BaseException | None = None
 
@@ -40,7 +43,7 @@ def watch(flavour: Flavour, config: Any, progress: Progress | None) -> Any:
                 steps = self._steps.get(name)
             if steps:
                 self._tell(name, min((step + 1) / steps, 1.0))
-            return not self.stopped
+            return not (self.stopped and self._breaks_off)
 
         def phase_finish(self, name: str) -> None:
             with self._lock:

@@ -168,8 +168,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 one = next(one for one in planned() if one.name == "vae_encoder")
 recipe = recipe_for(one.path, one.options, flavour=find_flavour("tensorrt_rtx"), target="sm86")
 
+pressed = threading.Event()
+
 def press(phase, share):
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    if not pressed.is_set():
+        pressed.set()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 try:
     build_plan(one.path, recipe, progress=press)
