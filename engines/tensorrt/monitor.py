@@ -18,7 +18,8 @@ def watch(flavour: Flavour, config: Any, progress: Progress | None) -> Any:
 
     Returns:
         An object that is to live as long as the build: TensorRT's ends soon after ``stopped`` is
-        set (TensorRT-RTX's goes to its end, and is thrown away), as it is when ``progress`` wants no more; ``raised`` holds what ``progress`` raised.
+        set (TensorRT-RTX's goes to its end), as it is when ``progress`` wants no more; ``raised``
+        holds what ``progress`` raised.
     """
 
     class Monitor(flavour.module.IProgressMonitor):  # type: ignore[misc, name-defined]
