@@ -32,7 +32,7 @@ def plot(report: dict[str, Any], file: Path) -> None:
         delay.plot(every, [row[key] for row in rows], marker="o", label=label)
     delay.set(title="Seconds from full view to name", ylim=(0, None))
     used = [row["cpu_per_video_second"] for row in rows]
-    cost.plot(every, used, marker="o", label="CPU seconds per second of video")
+    cost.plot(every, used, marker="o", label="CPU s per s of video")
     cost.set(title="Cost", ylim=(0, None))
     most = report.get("cameras", {}).get("most")
     if most:
@@ -40,12 +40,15 @@ def plot(report: dict[str, Any], file: Path) -> None:
         counts = [int(most.get(str(n), 0)) for n in every]
         beside.plot(every, counts, marker="s", color="tab:red", label="cameras kept up with")
         beside.set(ylim=(0, None))
-        beside.legend(loc="upper right", fontsize="small")
+        # One legend for both scales: drawn by the axes that lie above.
+        handles = [*cost.get_lines(), *beside.get_lines()]
+        beside.legend(handles=handles, loc="upper center", fontsize="small")
+    for axes in (accuracy, delay) if most else (accuracy, delay, cost):
+        axes.legend(loc="best", fontsize="small")
     for axes in (accuracy, delay, cost):
         axes.set(xscale="log", xlabel="every N-th frame is searched")
         axes.set_xticks(every, [str(n) for n in every], minor=False)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(loc="best", fontsize="small")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)
