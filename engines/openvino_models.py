@@ -30,7 +30,7 @@ def read_int8(core: Any, path: Path) -> Any:
     file = quantised_file(path)
     if not file.is_file():
         raise BackendUnavailable(
-            f"there is no int8 version of {path.name} ({file}); "
+            f"there is no int8 version of {path.name} ({file.name} beside it); "
             "make one with 'facestream-train quantise', or use bfloat16 or float32"
         )
     return core.read_model(file)
