@@ -45,7 +45,7 @@ class DetectorSettings(Group):
 class EncoderSettings(Group):
     """Turning faces into embeddings."""
 
-    max_batch: int = Field(default=32, ge=1, le=512, strict=True)
+    max_batch: int = Field(default=32, ge=1, le=256, strict=True)
     """Most faces the encoder sees at once."""
     looks: Literal["budget", "every"] = "budget"
     """``budget``: embed a new face twice soon, then when there is something new: a better picture,
