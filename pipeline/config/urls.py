@@ -23,7 +23,9 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 # Names of parameters whose values are secrets, in a query or in a path of the form a=b.
 _SECRET_NAME = rf"[\w.-]*(?:{SECRET_WORDS})[\w.-]*"
-_PARAMETER = re.compile(rf"(?<![\w.-])({_SECRET_NAME}=)([^&;/?#]*)", re.IGNORECASE)
+_IN_PATH = re.compile(rf"(?<![\w.-])({_SECRET_NAME}=)([^&;/?#]*)", re.IGNORECASE)
+# In a query only "&" ends a value: one that was written out may hold anything else.
+_IN_QUERY = re.compile(rf"(?<![\w.-])({_SECRET_NAME}=)([^&]*)", re.IGNORECASE)
 _LONGEST_SECRET = 65536
 
 # Private characters stand for placeholders while a URL is taken apart.
@@ -183,7 +185,7 @@ def _shown(template: str) -> tuple[str, list[str]]:
     def parameter(found: re.Match[str]) -> str:
         return found.group(1) + _hidden(found.group(2))
 
-    path, query = (_PARAMETER.sub(parameter, part) for part in (path, query))
+    path, query = _IN_PATH.sub(parameter, path), _IN_QUERY.sub(parameter, query)
     return scheme + user + host + path + query, kept
 
 

@@ -15,7 +15,7 @@ from ..events import Event, Left
 from ..metrics import Metrics
 from ..types import FrameResult, Image
 from .base import Sink
-from .files import make_folder, slug
+from .files import make_folder, slug, unused
 
 
 class PicturesSink(Sink):
@@ -79,6 +79,9 @@ class PicturesSink(Sink):
         if self._earlier == "keep":
             parts.insert(1, f"{event.start.utc:%Y-%m-%dT%H-%M-%S}")
         path = self._folder / f"{'-'.join(parts)}.jpg"
+        if self._earlier == "keep" and path.exists():  # of a run that began in the same second
+            there = {file.stem for file in self._folder.glob(f"{path.stem}*.jpg")}
+            path = path.with_stem(unused(path.stem, there))
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
         part = path.with_suffix(".part")
         try:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from facestream.pipeline.config import CameraSettings, CameraUrl, Settings, load_settings, to_toml
 from facestream.pipeline.errors import ConfigError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 SECRET = "S3cr3t-Wörd"
@@ -83,6 +83,8 @@ def test_a_secret_arrives_whole_whatever_is_in_it(secret: str) -> None:
         lambda text: "${" not in text and text not in "rtsp://admin:***@10.0.0.5:554/main?a=b"
     )
 )
+@example(";00000")
+@example("/00000?0;=0")
 def test_no_written_password_is_shown(password: str) -> None:
     for text in (
         f"rtsp://admin:{password}@10.0.0.5:554/main?a=b",
