@@ -34,27 +34,11 @@ from facestream.pipeline.vision.resident import (  # noqa: E402
     detector,
 )
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 # The same float32 networks in another library: their scores differ by the last digits.
 PIXELS = 0.01
 SCORE = 1e-5
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On a busy machine torch's threads wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(params=DEVICES, scope="module")
-def device(request: pytest.FixtureRequest) -> str:
-    if request.param == "cuda":
-        request.getfixturevalue("torch_cuda")
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")

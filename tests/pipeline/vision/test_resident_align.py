@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -23,7 +22,7 @@ from facestream.pipeline.vision.resident.align import (  # noqa: E402
 )
 from facestream.pipeline.vision.resident.table import summed  # noqa: E402
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 # Grey levels. cv2 5 rounds the result alone; cv2 4 also rounds the place to 1/32 of a pixel, and
 # beside an edge of 255 half of that is 4 levels.
@@ -33,19 +32,9 @@ LIMIT = 1 if int(cv2.__version__.split(".")[0]) >= 5 else 5
 MEAN = 0.2 if LIMIT == 1 else 1.0
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(params=DEVICES, scope="module")
-def device(request: pytest.FixtureRequest) -> Any:
-    if request.param == "cuda":
-        request.getfixturevalue("torch_cuda")
-    return torch.device(request.param)
+@pytest.fixture(scope="module")
+def device(device: str) -> Any:
+    return torch.device(device)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,23 +35,12 @@ from facestream.pipeline.vision.resident.slots import (  # noqa: E402
 from facestream.pipeline.vision.resident.suppress import suppress_ranked  # noqa: E402
 
 NOISE = np.random.default_rng(0).integers(0, 256, (3, 97, 131, 3), dtype=np.uint8)
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """For work this small a second thread costs more than it does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(params=DEVICES, scope="module")
-def device(request: pytest.FixtureRequest) -> Any:
-    if request.param == "cuda":
-        request.getfixturevalue("torch_cuda")
-    return torch.device(request.param)
+@pytest.fixture(scope="module")
+def device(device: str) -> Any:
+    return torch.device(device)
 
 
 def on(device: Any, array: Any) -> Any:
