@@ -1,6 +1,6 @@
 """What torch needs on a CUDA device: streams, CUDA graphs, float32 without TF32.
 
-Imported by ``torch.py`` alone. https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+Imported only where torch serves. https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .base import Engine
+from .files import write_atomically
 from .parity import Gate, Verdict
-from .tensorrt.files import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..cards import checksum
 from ..checks import check_model_file
 from ..errors import BackendUnavailable, BuildFailed, ModelError
 from .casting import prepare
 from .flavour import Flavour, find_flavour, trt_logger
 from .manifest import Manifest, ProfileFacts, TensorFacts, sha256_of_bytes
 from .monitor import Progress, watch
-from .recipe import Recipe, compute_capability, sha256_of
+from .recipe import Recipe, compute_capability
 from .timings import Timings
 from .turing import dense_for
 
@@ -54,7 +55,7 @@ def build_plan(
             f"the recipe asks for {recipe.flavour} {recipe.version}, {flavour.version} is here"
         )
     started = time.perf_counter()
-    checksum = sha256_of(path)
+    onnx_sum = checksum(path)
     model = prepare(path, recipe.precision, recipe.image_input, dense=dense_for(recipe))
     builder = _builder(flavour)
     # The weights lie in the parser until the plan is made.
@@ -70,9 +71,9 @@ def build_plan(
     if kept is not None:
         kept.keep(config)
     facts = Manifest(
-        key=recipe.key(checksum),
+        key=recipe.key(onnx_sum),
         network=path.stem,
-        parts=recipe.parts(checksum),
+        parts=recipe.parts(onnx_sum),
         tensors=_tensors(flavour, network),
         profiles=profiles,
         sha256=sha256_of_bytes(data),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendUnavailable, InferenceError
+from ..files import write_atomically
 from .build import Progress, build_plan
-from .files import write_atomically
 from .flavour import Flavour, trt_logger
 from .manifest import Manifest
 from .plans import PlanStore

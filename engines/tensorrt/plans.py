@@ -14,12 +14,13 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from ..cards import checksum
 from ..checks import check_model_file
 from ..errors import BackendUnavailable, BuildFailed, ModelError
+from ..files import PART, write_atomically
 from .build import Plan, Progress, build_plan
-from .files import PART, write_atomically
 from .manifest import Manifest, sha256_of_bytes
-from .recipe import Recipe, key_of, sha256_of
+from .recipe import Recipe, key_of
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class PlanStore:
             ModelError: the network is missing, damaged, or does not fit the recipe.
         """
         check_model_file(path)
-        key = recipe.key(sha256_of(path))
+        key = recipe.key(checksum(path))
         found = self._find(key, logging.DEBUG)
         if found is not None:
             return found

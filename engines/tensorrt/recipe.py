@@ -179,9 +179,3 @@ def compute_capability(target: str) -> tuple[int, int]:
     if digits == target or not digits.isdecimal() or not 2 <= len(digits) <= 3:
         raise ValueError(f"no GPU architecture '{target}'; write it as sm86 or sm120")
     return int(digits[:-1]), int(digits[-1])
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

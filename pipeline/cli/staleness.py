@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from facestream.engines.cards import checksum
 from facestream.engines.errors import BackendUnavailable
 from facestream.engines.tensorrt.flavour import Flavour, FlavourName, find_flavour
 from facestream.engines.tensorrt.manifest import Manifest
-from facestream.engines.tensorrt.recipe import recipe_for, sha256_of
+from facestream.engines.tensorrt.recipe import recipe_for
 
 from ..vision.planned import Planned
 
@@ -22,7 +23,7 @@ class Staleness:
 
     def __init__(self, networks: dict[str, Planned]) -> None:
         self._networks = networks
-        self._checksums = {name: sha256_of(one.path) for name, one in networks.items()}
+        self._checksums = {name: checksum(one.path) for name, one in networks.items()}
         self._flavours: dict[str, Flavour | None] = {}
 
     def reason(self, manifest: Manifest) -> str:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from facestream.engines.cards import checksum
 from facestream.engines.errors import BackendUnavailable, BuildFailed, ModelError
+from facestream.engines.files import PART, write_atomically
 from facestream.engines.tensorrt.build import Plan
-from facestream.engines.tensorrt.files import PART, write_atomically
 from facestream.engines.tensorrt.manifest import (
     Manifest,
     ProfileFacts,
@@ -27,7 +28,7 @@ from facestream.engines.tensorrt.manifest import (
     sha256_of_bytes,
 )
 from facestream.engines.tensorrt.plans import MANIFEST, PlanStore, StoredPlan
-from facestream.engines.tensorrt.recipe import Recipe, sha256_of
+from facestream.engines.tensorrt.recipe import Recipe
 from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,13 +38,13 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def made_plan(path: Path, recipe: Recipe, data: bytes = b"a plan") -> Plan:
     """A plan without TensorRT: what the store does is the same for any bytes."""
-    checksum = sha256_of(path)
+    onnx_sum = checksum(path)
     return Plan(
         data,
         Manifest(
-            key=recipe.key(checksum),
+            key=recipe.key(onnx_sum),
             network=path.stem,
-            parts=recipe.parts(checksum),
+            parts=recipe.parts(onnx_sum),
             tensors=(TensorFacts(name="x", mode="input", shape=(None, 3), dtype="float32"),),
             profiles=(ProfileFacts(least=(1, 3), usual=(2, 3), most=(4, 3)),),
             sha256=sha256_of_bytes(data),
@@ -297,7 +298,7 @@ import conftest, logging, os, sys, time
 from dataclasses import replace
 from pathlib import Path
 from facestream.engines.options import EngineOptions, ShapeRange
-from facestream.engines.tensorrt import files
+from facestream.engines import files
 from facestream.engines.tensorrt.build import build_plan
 from facestream.engines.tensorrt.flavour import find_flavour
 from facestream.engines.tensorrt.plans import PlanStore
