@@ -27,13 +27,13 @@ import cv2
 import numpy as np
 from facestream.engines.options import Serving
 from facestream.pipeline.bench.facenet import facenet_detect, facenet_mtcnn
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.cascade import output, propose, refine
-from facestream.pipeline.vision.lanes import alone
-from facestream.pipeline.vision.mtcnn import Mtcnn
-from facestream.pipeline.vision.networks import Networks
-from facestream.pipeline.vision.proposals import pyramid
-from facestream.pipeline.vision.sampling import AreaSampler
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.detection.mtcnn.cascade import output, propose, refine
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.detection.mtcnn.networks import Networks
+from facestream.pipeline.detection.mtcnn.proposals import pyramid
+from facestream.pipeline.detection.mtcnn.sampling import AreaSampler
+from facestream.pipeline.detection.mtcnn.worker_pool import alone
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "videos"
 SIZES = {"480p": 480, "720p": 720, "1080p": 1080}

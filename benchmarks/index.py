@@ -29,7 +29,12 @@ from typing import Any
 
 import numpy as np
 from facestream.engines.index.approximate import HnswCore, IvfPqCore
-from facestream.engines.index.cores import Core, KnnCore, Positions, Vectors
+from facestream.engines.index.cores import (
+    Core,
+    KnnCore,
+    Positions,
+    Vectors,
+)
 from facestream.engines.index.layered import LayeredIndex, Upkeep
 from facestream.engines.index.library import load_faiss, searching
 from facestream.engines.index.rowfile import read_rows, write_rows

@@ -15,9 +15,9 @@ import numpy as np
 from facestream.pipeline import Pipeline, Settings
 from facestream.pipeline.bench.contenders import Task as BenchTask
 from facestream.pipeline.bench.contenders import frames_of
+from facestream.pipeline.core.types import FrameResult
 from facestream.pipeline.sinks.base import Sink
 from facestream.pipeline.sources import SourceSpec
-from facestream.pipeline.types import FrameResult
 from facestream.training.evaluation.mot import Score, total
 from facestream.training.evaluation.scene_truth import read_stamp
 

@@ -12,12 +12,23 @@ from typing import Any
 import cv2
 import numpy as np
 from facestream.pipeline import Pipeline, Settings
-from facestream.pipeline.bench.contenders import SFACE, YUNET, frames_of, searched_frames
+from facestream.pipeline.bench.contenders import (
+    SFACE,
+    YUNET,
+    frames_of,
+    searched_frames,
+)
 from facestream.pipeline.bench.contenders import Task as BenchTask
+from facestream.pipeline.core.boxes import iou_matrix
+from facestream.pipeline.core.types import Floats, FrameResult, Image
 from facestream.pipeline.sinks.base import Sink
-from facestream.pipeline.types import Floats, FrameResult, Image
-from facestream.pipeline.vision.boxes import iou_matrix
-from facestream.training.evaluation.mot import Named, Reported, Score, score, total
+from facestream.training.evaluation.mot import (
+    Named,
+    Reported,
+    Score,
+    score,
+    total,
+)
 
 from .live_scenes import Scene, Show
 

@@ -13,8 +13,8 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from facestream.pipeline.core.types import Image
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.types import Image
 from facestream.training.evaluation.scene_cast import draw_cast
 from facestream.training.evaluation.scene_paths import SceneRules
 from facestream.training.evaluation.scene_truth import Truth

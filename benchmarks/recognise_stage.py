@@ -16,10 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from facestream.pipeline.gallery.decision import Matches, Thresholds
-from facestream.pipeline.stages.matching import Matcher
+from facestream.pipeline.core.types import (
+    Faces,
+    Floats,
+    Frame,
+    FrameResult,
+    Image,
+)
+from facestream.pipeline.identity.decision import Matches, Thresholds
+from facestream.pipeline.identity.search import Matcher
 from facestream.pipeline.stages.recognise import RecogniseStage, TrackingRules
-from facestream.pipeline.types import Faces, Floats, Frame, FrameResult, Image
 
 DIM = 512
 COUNTS = (2, 5, 10, 20)

@@ -31,8 +31,8 @@ import torch
 from facestream.engines.options import Serving
 from facestream.engines.torch import describe as describe_torch
 from facestream.pipeline.bench.machine import describe
-from facestream.pipeline.types import Faces, Image
-from facestream.pipeline.vision.resident import ResidentDetector
+from facestream.pipeline.core.types import Faces, Image
+from facestream.pipeline.detection.resident import ResidentDetector
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "videos"
 SIZES = {"480p": 480, "720p": 720, "1080p": 1080}

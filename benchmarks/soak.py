@@ -24,14 +24,15 @@ from typing import Any
 import cv2
 from facestream.pipeline import Gallery
 
-from benchmarks.soak_faults import Chaos, Rig
-from benchmarks.soak_samples import Sampler, free_port, summary
 from tests.faces import face_clip, portrait_path, walking_face
 from tests.servers.clips import looped
 from tests.servers.debian import servers_missing
 from tests.servers.proxy import FaultProxy
 from tests.servers.rtsp import RtspServer
 from tests.servers.web import WebServer
+
+from .soak_faults import Chaos, Rig
+from .soak_samples import Sampler, free_port, summary
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = """

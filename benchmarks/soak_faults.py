@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.soak_samples import Sampler
 from tests.servers.proxy import FaultProxy, Faults
 from tests.servers.rtsp import RtspServer
+
+from .soak_samples import Sampler
 
 LOST_AFTER = 60.0
 """Seconds after which a camera that did not come back counts as lost."""

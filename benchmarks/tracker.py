@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from facestream.pipeline.stages.tracker import SourceTracker
-from facestream.pipeline.types import Floats
+from facestream.pipeline.core.types import Floats
+from facestream.pipeline.tracking.tracker import SourceTracker
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 

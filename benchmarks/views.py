@@ -25,10 +25,10 @@ import av
 import cv2
 import numpy as np
 from facestream.engines.options import Serving
-from facestream.pipeline.stages.view import Region, View
-from facestream.pipeline.types import Faces, Image
-from facestream.pipeline.vision.boxes import iou_matrix
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.core.boxes import iou_matrix
+from facestream.pipeline.core.types import Faces, Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.detection.region import Region, View
 
 CLIP = Path(__file__).resolve().parents[2] / "shared" / "data" / "videos" / "street_crowd_1080p.mp4"
 

@@ -12,7 +12,12 @@ from typing import Literal
 from .base import Engine, Precision
 from .devices import cuda_devices, driver_report
 from .errors import BackendUnavailable
-from .options import Backend, Device, EngineOptions, ImageInput
+from .options import (
+    Backend,
+    Device,
+    EngineOptions,
+    ImageInput,
+)
 
 __all__ = [
     "Backend",

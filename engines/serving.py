@@ -13,11 +13,21 @@ from .base import Engine, Precision
 from .cards import checksum
 from .checks import check_model_file
 from .devices import cuda_devices
-from .errors import BackendUnavailable, EngineError, ModelError, ParityRefused
+from .errors import (
+    BackendUnavailable,
+    EngineError,
+    ModelError,
+    ParityRefused,
+)
 from .options import Device, EngineOptions, Serving
 from .parity import Gate, Verdict
 from .quantised import digest, quantised_file
-from .registry import BackendStatus, candidates, load_engine, precisions
+from .registry import (
+    BackendStatus,
+    candidates,
+    load_engine,
+    precisions,
+)
 from .switching import SwitchingEngine
 from .verdicts import VerdictStore
 

@@ -22,7 +22,12 @@ try:
     import onnx  # noqa: F401  # tells what is missing here rather than deep in an import
     import torch
 
-    from .torch_cuda import GraphCounts, Replays, Streams, full_float32
+    from .torch_cuda import (
+        GraphCounts,
+        Replays,
+        Streams,
+        full_float32,
+    )
     from .torch_graph import Graph
 except (ImportError, OSError) as error:
     raise BackendUnavailable(

@@ -19,7 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import ModelError
-from .torch_shapes import cut, depth_to_space, resize, split
+from .torch_shapes import (
+    cut,
+    depth_to_space,
+    resize,
+    split,
+)
 
 Inputs = Sequence[Any]  # Tensor, or None where an optional input is left out
 

@@ -1,6 +1,6 @@
 """The running system: sources, stages and sinks that turn video into sightings.
 
-``Pipeline`` and ``Gallery`` are the way in; ``facestream.pipeline.types`` has the data that
+``Pipeline`` and ``Gallery`` are the way in; ``facestream.pipeline.core.types`` has the data that
 comes out.
 """
 
@@ -16,22 +16,22 @@ if __name__ != "facestream.pipeline":
     )
 
 if TYPE_CHECKING:
-    from .config import Settings
-    from .events import Event, Left
+    from .core.config import Settings
+    from .core.events import Event, Left
     from .gallery import Gallery
+    from .observability.report import Report
     from .pipeline import Pipeline
-    from .report import Report
     from .sinks.base import Sink
 
 __all__ = ["Event", "Gallery", "Left", "Pipeline", "Report", "Settings", "Sink"]
 
 _HOMES = {
-    "Event": ".events",
+    "Event": ".core.events",
     "Gallery": ".gallery",
-    "Left": ".events",
+    "Left": ".core.events",
     "Pipeline": ".pipeline",
-    "Report": ".report",
-    "Settings": ".config",
+    "Report": ".observability.report",
+    "Settings": ".core.config",
     "Sink": ".sinks.base",
 }
 

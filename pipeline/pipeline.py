@@ -17,32 +17,42 @@ from typing import Any
 
 from facestream.engines.closing import Closing
 
-from .channel import Channel
-from .config import Settings
-from .errors import Closed, StageFailed
-from .events import Event
+from .analysis import load_models
+from .core.config import Settings
+from .core.errors import Closed, StageFailed
+from .core.events import Event
+from .core.types import (
+    Exposure,
+    Frame,
+    FrameResult,
+    Image,
+)
+from .detection.region import view_of
 from .gallery import Gallery
-from .inbox import Inbox
-from .live import is_live
-from .matcher import open_matcher, rules_of, searching_of
-from .memory import Trimmer, share_one_heap
+from .ingest import is_live
+from .ingest.file_reader import SourceState
+from .ingest.readers import (
+    Readers,
+    Wanted,
+    decoding_of,
+    expanded,
+)
 from .metrics import Metrics
-from .networks import load_models
-from .reader import SourceState
-from .readers import Readers, Wanted, decoding_of, expanded
-from .report import Progress, Report
-from .running import Running, RunningMetrics
+from .observability.report import Progress, Report
+from .observability.run_statistics import Tally
+from .observability.runtime_info import Running, RunningMetrics
+from .recognition.align import align_faces
+from .runtime.channel import Channel
+from .runtime.memory import Trimmer, share_one_heap
+from .runtime.source_queue import Inbox
+from .runtime.supervisor import Supervisor
+from .runtime.worker import Batching, run_stage
 from .sinks.base import Sink
 from .sources import BY_CPU, SourceOptions, SourceSpec
-from .stage import Batching, run_stage
 from .stages.detect import DetectStage
 from .stages.recognise import RecogniseStage
-from .stages.source_ends import SourceEndsStage
-from .stages.view import view_of
-from .supervisor import Supervisor
-from .tally import Tally
-from .types import Exposure, Frame, FrameResult, Image
-from .vision.align import align_faces
+from .stages.rules import open_matcher, rules_of, searching_of
+from .stages.source_end import SourceEndsStage
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.images import read_image
+from facestream.pipeline.core.images import read_image
+from facestream.pipeline.core.types import Image
 
 from tests.media import Size, make_clip
 

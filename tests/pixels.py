@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from facestream.pipeline.types import Faces, Floats, Image
+from facestream.pipeline.core.types import Faces, Floats, Image
 
 
 class PixelReader:

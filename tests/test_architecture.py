@@ -20,9 +20,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipeline": ("facestream.engines",),
     "training": (
         "facestream.engines",
-        "facestream.pipeline.vision",
-        "facestream.pipeline.types",
-        "facestream.pipeline.errors",
+        "facestream.pipeline.recognition",
+        "facestream.pipeline.core.types",
+        "facestream.pipeline.core.errors",
     ),
 }
 

@@ -10,7 +10,13 @@ import numpy as np
 
 from ..devices import cuda_devices
 from ..errors import BackendUnavailable
-from .choice import KINDS, Choice, IndexKind, choose_kind, open_index
+from .choice import (
+    KINDS,
+    Choice,
+    IndexKind,
+    choose_kind,
+    open_index,
+)
 from .layered import LayeredIndex
 from .library import load_faiss
 

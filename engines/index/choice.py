@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from ..devices import CudaDevice, cuda_devices
 from ..errors import BackendUnavailable, InferenceError
 from ..options import Device
-from .cores import Build, Core, KnnCore, NumpyCore, Vectors
+from .cores import (
+    Build,
+    Core,
+    KnnCore,
+    NumpyCore,
+    Vectors,
+)
 from .layered import LayeredIndex, Upkeep
 from .library import load_faiss
 from .parts import Ids

@@ -15,8 +15,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_dim, check_ids, check_k, check_new, check_vectors
-from .cores import Build, Core, Vectors, flat_build
+from .checks import (
+    check_dim,
+    check_ids,
+    check_k,
+    check_new,
+    check_vectors,
+)
+from .cores import (
+    Build,
+    Core,
+    Vectors,
+    flat_build,
+)
 from .growing import Growing
 from .parts import Ids, Part
 

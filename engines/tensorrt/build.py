@@ -14,7 +14,12 @@ from ..checks import check_model_file
 from ..errors import BackendUnavailable, BuildFailed, ModelError
 from .casting import prepare
 from .flavour import Flavour, find_flavour, trt_logger
-from .manifest import Manifest, ProfileFacts, TensorFacts, sha256_of_bytes
+from .manifest import (
+    Manifest,
+    ProfileFacts,
+    TensorFacts,
+    sha256_of_bytes,
+)
 from .monitor import Progress, watch
 from .recipe import Recipe, compute_capability
 from .timings import Timings

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..options import ImageInput
-from .graphs import constants_of, fold_constants, load, onnx_module
+from .graphs import (
+    constants_of,
+    fold_constants,
+    load,
+    onnx_module,
+)
 from .islands import float32_islands
 from .pictures import feed_pictures
 from .recipe import PlanPrecision

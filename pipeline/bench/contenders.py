@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
-from ..types import Image
+from ..core.types import Image
 from .energy import Meters
 from .nvml import Nvml
 
@@ -144,7 +144,7 @@ def _frames(video: Path, task: Task) -> Iterator[Image | None]:
 
 def facestream(task: Task) -> Timing:
     """The whole pipeline without a gallery; frames that are not searched are decoded only."""
-    from ..config import Settings
+    from ..core.config import Settings
     from ..pipeline import Pipeline
 
     settings = Settings().with_values(
@@ -178,7 +178,7 @@ def facestream(task: Task) -> Timing:
 
 def facestream_start(task: Task) -> Timing:
     """From the start of the process to the first result: imports, networks, opening, one batch."""
-    from ..config import Settings
+    from ..core.config import Settings
     from ..pipeline import Pipeline
 
     settings = Settings().with_values({"detector.min_face": task.min_face})

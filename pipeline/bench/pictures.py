@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cli.demo_clip import portraits
-from ..types import Image
-from ..vision.images import read_image
+from ..core.images import read_image
+from ..core.types import Image
 
 Size = Literal["480p", "720p", "1080p"]
 SIZES: dict[Size, tuple[int, int]] = {
@@ -145,8 +145,8 @@ def crops(count: int, *, seed: int = 11) -> Image:
     Returns:
         count×112×112×3 BGR uint8, found by the detector in rendered pictures.
     """
-    from ..vision.align import align_faces
-    from ..vision.mtcnn import Mtcnn
+    from ..detection.mtcnn.detector import Mtcnn
+    from ..recognition.align import align_faces
 
     found: list[Image] = []
     with Mtcnn(mode="exact") as detector:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from .results import Results, Row
 from .suites.roofline import peaks
 from .suites.scale import grows

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from .results import Missing, Results, Row, Scalar
+from .results import (
+    Missing,
+    Results,
+    Row,
+    Scalar,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,12 @@ from .energy import Meters
 from .nvml import Nvml
 from .results import Missing, Results, Row
 from .stats import ratio
-from .suite import Case, Suite, Wanted, Watch
+from .suite import (
+    Case,
+    Suite,
+    Wanted,
+    Watch,
+)
 
 # How long a contender may warm up for a case.
 _WARM_SECONDS = {"full": 3.0, "quick": 1.0}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from facestream.engines.cards import MODELS
 
-from ..types import Floats
+from ..core.types import Floats
 
 _BLOCK = 100_000
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection
 from rich.console import Console
 from rich.text import Text
 
-from ..events import Event, Identified, Updated
+from ..core.events import Event, Identified, Updated
+from ..core.types import FrameResult
 from ..sinks.base import Sink
-from ..types import FrameResult
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,14 @@ from .cameras import cameras_app
 from .demo import demo_app
 from .devices import NETWORKS, with_devices
 from .engines import engines_app
-from .flags import EXAMPLES, Config, Gallery, MinFace
+from .errors import guarded
+from .flags import (
+    EXAMPLES,
+    Config,
+    Gallery,
+    MinFace,
+)
 from .gallery import gallery_app
-from .gate import guarded
 from .run_command import RUN_EPILOG, run
 
 app = typer.Typer(
@@ -157,7 +162,7 @@ def schema() -> None:
     """Print the JSON Schema of a line of events.jsonl, for all types of events."""
     import json
 
-    from ..events import json_schema
+    from ..core.events import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
@@ -179,7 +184,7 @@ def config(
     """Print the effective settings as TOML: defaults, --config file, environment."""
     import os
 
-    from ..config import environment_names, load_settings, to_toml
+    from ..core.config import environment_names, load_settings, to_toml
 
     if environment:
         for name, key in environment_names().items():

@@ -164,7 +164,7 @@ def _wanted(folder: Path, *, only: list[str], **given: Any) -> Wanted:
         UsageError: a video or the folder of the zoo is missing, or ``--only`` cannot be read.
     """
     from ..bench.suite import Wanted
-    from ..errors import SourceError, UsageError
+    from ..core.errors import SourceError, UsageError
 
     for path in given["videos"]:
         if not path.is_file():
@@ -238,7 +238,7 @@ def _complain_of_nothing(results: Results) -> None:
     Raises:
         UsageError: no case was left.
     """
-    from ..errors import UsageError
+    from ..core.errors import UsageError
 
     if not results.rows:
         told = "; ".join(map(str, results.missing)) or "no case fits --only and --contender"

@@ -42,7 +42,7 @@ def cameras(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the cameras of the settings, check them, and look through them."""
-    from .probing import Inquiry, list_cameras
+    from .camera_probe import Inquiry, list_cameras
 
     form: Literal["json", "table"] = "json" if as_json else "table"
     inquiry = Inquiry(tuple(names or ()), probe=probe or picture is not None, pictures=picture)

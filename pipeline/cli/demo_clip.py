@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
-from ..types import Image
-from ..vision.images import read_image
+from ..core.errors import UsageError
+from ..core.images import read_image
+from ..core.types import Image
 
 WIDTH, HEIGHT, FPS, SECONDS = 854, 480, 25, 8
 

@@ -17,12 +17,12 @@ from facestream.engines.registry import backend_status, choose_backend
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import FacestreamError
+from ..core.errors import FacestreamError
+from .check_result import Finding
 from .console import stdout
-from .equipment import decoders, devices, engine_cache
-from .findings import Finding
-from .gate import FAILED
-from .proofs import (
+from .errors import FAILED
+from .hardware import decoders, devices, engine_cache
+from .self_check import (
     prove_choice,
     prove_detection,
     prove_inference,

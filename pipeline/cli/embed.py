@@ -13,14 +13,19 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..config import load_settings
-from ..errors import SourceError
-from ..networks import load_models
+from ..analysis import load_models
+from ..core.config import load_settings
+from ..core.errors import SourceError
 from ..sinks.files import check_writable
+from .batch_embed import Harvest, Keep
 from .console import plural, stderr, stdout
-from .gate import BAD_INPUT, INTERRUPTED
-from .harvest import Harvest, Keep
-from .pictures import in_batches, list_pictures, nothing_readable, read_ahead
+from .errors import BAD_INPUT, INTERRUPTED
+from .pictures import (
+    in_batches,
+    list_pictures,
+    nothing_readable,
+    read_ahead,
+)
 from .progress import LOG_SECONDS
 from .run import what_runs
 from .signals import stopping_on_signals

@@ -15,17 +15,17 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from ..config import Settings, load_settings
-from ..errors import ImageError, SourceError
+from ..analysis import Models, load_models
+from ..core.config import Settings, load_settings
+from ..core.errors import ImageError, SourceError
+from ..core.types import Faces, Identity, Image
 from ..gallery import Gallery
-from ..matcher import open_matcher, searching_of
-from ..networks import Models, load_models
-from ..stages.matching import Look, Matcher
-from ..types import Faces, Identity, Image
-from ..vision.align import align_faces
-from ..vision.uncertainty import sigma
+from ..identity.search import Look, Matcher
+from ..recognition.align import align_faces
+from ..recognition.uncertainty import sigma
+from ..stages.rules import open_matcher, searching_of
 from .console import stderr, stdout
-from .gate import BAD_INPUT
+from .errors import BAD_INPUT
 from .pictures import list_pictures, nothing_readable, read_ahead
 from .run import announce_gallery, chosen_gallery, what_runs
 

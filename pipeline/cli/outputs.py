@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..addresses import Address
-from ..config import Settings
-from ..errors import OutputError
-from ..live import is_live
+from ..core.addresses import Address
+from ..core.config import Settings
+from ..core.errors import OutputError
+from ..ingest import is_live
 from ..sinks.background import BackgroundSink
 from ..sinks.base import Needs, Sink
 from ..sinks.files import check_writable, make_folder
 from ..sinks.jsonl import JsonlSink
 from ..sinks.only import OnlySink
 from ..sinks.pictures import PicturesSink
-from ..sinks.segments import SegmentsSink
-from ..sinks.show import ShowSink
-from ..sinks.video import VideoSink
+from ..sinks.video.files import VideoSink
+from ..sinks.video.segments import SegmentsSink
+from ..sinks.window import ShowSink
 from ..sources import SourceSpec
 from .announce import AnnounceSink
 from .console import stderr
-from .roll import RollSink
+from .summary import RollSink
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _watching(outputs: Outputs, request: Request, settings: Settings) -> None:
         outputs.show = ShowSink(os.environ)
         outputs.sinks.append(outputs.show)
     if request.restream is not None:
-        from ..sinks.restream import RestreamSink
+        from ..sinks.mjpeg.sink import RestreamSink
 
         token = settings.restream.token
         outputs.sinks.append(

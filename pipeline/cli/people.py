@@ -18,15 +18,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..config import default_gallery_path, load_settings
-from ..errors import GalleryError, UsageError
-from ..gallery import Gallery, ImportPlan, Person, Photo, PhotoResult, VisionReader, plan_import
+from ..core.config import default_gallery_path, load_settings
+from ..core.errors import GalleryError, UsageError
+from ..gallery import (
+    Gallery,
+    ImportPlan,
+    Person,
+    Photo,
+    PhotoResult,
+    VisionReader,
+    plan_import,
+)
 from ..gallery.database import Create
 from ..gallery.faces import expand_photos
 from ..gallery.names import normalise_name, printable
 from ..gallery.transfer import is_export, read_export
 from .console import plural, stderr, stdout
-from .gate import BAD_INPUT, INTERRUPTED
+from .errors import BAD_INPUT, INTERRUPTED
 
 log = logging.getLogger(__name__)
 

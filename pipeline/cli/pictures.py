@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from ..errors import ImageError, SourceError
-from ..types import Image
-from ..vision.images import read_image
+from ..core.errors import ImageError, SourceError
+from ..core.images import read_image
+from ..core.types import Image
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}

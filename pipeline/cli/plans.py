@@ -23,11 +23,16 @@ from facestream.engines.tensorrt.plans import PlanStore, StoredPlan
 from facestream.engines.tensorrt.recipe import Recipe, compute_capability, recipe_for
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..config import Settings, load_settings
-from ..errors import UsageError
-from ..vision.planned import Planned, planned
+from ..core.config import Settings, load_settings
+from ..core.errors import UsageError
+from ..recognition.planned import Planned, planned
 from .console import plural, stderr, stdout
-from .plan_tables import created, facts_of, overview, portrait
+from .plan_tables import (
+    created,
+    facts_of,
+    overview,
+    portrait,
+)
 from .staleness import Staleness
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from ..report import AgeReport, Progress
+from ..observability.report import AgeReport, Progress
 from .console import clock, plural, stderr
 
 log = logging.getLogger(__name__)

@@ -10,23 +10,28 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..addresses import Address
-from ..config import Settings, default_gallery_path, load_settings
-from ..errors import OutputError, SourceError, UsageError
+from ..analysis import Models
+from ..core.addresses import Address
+from ..core.config import Settings, default_gallery_path, load_settings
+from ..core.errors import OutputError, SourceError, UsageError
 from ..gallery import Gallery
+from ..ingest.readers import expanded
 from ..metrics import BUILD_INFO, OUTPUT_DROPPED
-from ..networks import Models
+from ..observability.report import Report
+from ..observability.runtime_info import Running
 from ..pipeline import Pipeline
-from ..readers import expanded
-from ..report import Report
-from ..running import Running
 from .announce import RunningSink
-from .console import muted, plural, stderr, stdout
-from .gate import BAD_INPUT, INTERRUPTED
+from .console import (
+    muted,
+    plural,
+    stderr,
+    stdout,
+)
+from .errors import BAD_INPUT, INTERRUPTED
 from .outputs import Outputs, Request, open_outputs
 from .progress import show_progress
-from .roll import RollSink, people_table
 from .signals import stopping_on_signals
+from .summary import RollSink, people_table
 from .tables import live_table, report_tables
 from .versions import facestream_version
 
@@ -76,7 +81,7 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
         stack.enter_context(stopping_on_signals(pipeline.stop))
         if len(sources) == 1:
             # What is wrong with the only source is told once, at the end, which is then at hand.
-            stack.enter_context(muted("facestream.pipeline.reader"))
+            stack.enter_context(muted("facestream.pipeline.ingest.file_reader"))
         with show_progress(pipeline.progress):
             report = pipeline.run()
         # Still with the signals caught: a Ctrl-C just now does not cost the summary.

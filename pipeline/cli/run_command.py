@@ -9,7 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from .devices import ALL, with_devices
-from .flags import EXAMPLES, Config, Gallery, MinFace
+from .flags import (
+    EXAMPLES,
+    Config,
+    Gallery,
+    MinFace,
+)
 
 RUN_EPILOG = (
     f"{EXAMPLES}\n\n"
@@ -205,7 +210,7 @@ def run(
 def _types(text: str) -> tuple[str, ...]:
     from typing import get_args
 
-    from ..events import EventType
+    from ..core.events import EventType
 
     wanted = tuple(part.strip() for part in text.split(",") if part.strip())
     known = get_args(EventType)

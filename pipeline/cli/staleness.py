@@ -11,7 +11,7 @@ from facestream.engines.tensorrt.flavour import Flavour, FlavourName, find_flavo
 from facestream.engines.tensorrt.manifest import Manifest
 from facestream.engines.tensorrt.recipe import recipe_for
 
-from ..vision.planned import Planned
+from ..recognition.planned import Planned
 
 
 class Staleness:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from ..report import Report
+from ..observability.report import Report
 from .progress import milliseconds
 
 

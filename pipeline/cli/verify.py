@@ -18,10 +18,15 @@ from facestream.engines.tensorrt.plans import PlanStore, StoredPlan
 from rich.table import Table
 from rich.text import Text
 
-from ..vision.planned import Planned
+from ..recognition.planned import Planned
 from .console import plural, stderr, stdout
-from .gate import FAILED
-from .plans import folder_of, plans_of, select, settings_of
+from .errors import FAILED
+from .plans import (
+    folder_of,
+    plans_of,
+    select,
+    settings_of,
+)
 from .staleness import Staleness
 
 log = logging.getLogger(__name__)
@@ -140,7 +145,7 @@ def _hindrance(plan: StoredPlan, bench: Bench) -> str:
 
 def _executed(plan: StoredPlan, bench: Bench) -> Verdict:
     """The parity gate's verdict on a plan; one that does not run is refused."""
-    from ..vision.parity.verify import gate_of
+    from ..recognition.parity.verify import gate_of
 
     network = bench.networks[plan.manifest.network]
     precision = plan.manifest.parts["precision"]
@@ -156,7 +161,7 @@ def _executed(plan: StoredPlan, bench: Bench) -> Verdict:
 
 def _run_engines(serving: Serving) -> list[Finding]:
     """Every network on every backend and precision that runs here."""
-    from ..vision.parity.verify import verify_all
+    from ..recognition.parity.verify import verify_all
 
     with stderr().status("comparing engines with the float32 reference"):
         rows = verify_all(serving)

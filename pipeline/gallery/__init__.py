@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from .decision import Matches, Thresholds, decide, decide_frame
+from ..identity.decision import (
+    Matches,
+    Thresholds,
+    decide,
+    decide_frame,
+)
 from .enrol import ImportPlan, ImportReport, plan_import
 from .gallery import Gallery
 from .reader import FaceReader, VisionReader
-from .records import Person, Photo, PhotoReason, PhotoResult
+from .records import (
+    Person,
+    Photo,
+    PhotoReason,
+    PhotoResult,
+)
 
 __all__ = [
     "FaceReader",

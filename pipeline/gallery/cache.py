@@ -35,8 +35,8 @@ from facestream.engines.index.rowfile import RowFile, read_rows, write_rows
 from facestream.engines.index.structures import StructureKind, erase_structure
 from numpy.typing import NDArray
 
-from ..errors import GalleryError
-from ..types import Floats
+from ..core.errors import GalleryError
+from ..core.types import Floats
 from .changes import Head
 from .database import HEADER
 from .names import printable

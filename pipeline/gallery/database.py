@@ -18,7 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
-from ..errors import GalleryCorrupt, GalleryError
+from ..core.errors import GalleryCorrupt, GalleryError
 from .names import printable
 
 Create = Literal["if_missing", "never"]

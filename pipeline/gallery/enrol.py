@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import GalleryError, ImageError
-from ..types import Image
+from ..core.errors import GalleryError, ImageError
+from ..core.types import Image
 from .faces import Picture, main_face, pictures_in
 from .names import normalise_name, printable
 from .reader import FaceReader

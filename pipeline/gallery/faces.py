@@ -16,9 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import ImageError
-from ..types import Faces, Image
-from ..vision.images import decode_image, to_bgr
+from ..core.errors import ImageError
+from ..core.images import decode_image, to_bgr
+from ..core.types import Faces, Image
 from .names import printable
 from .reader import MIN_FACE, FaceReader
 from .records import Face

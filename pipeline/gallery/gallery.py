@@ -10,17 +10,22 @@ from pathlib import Path
 from facestream.engines.closing import Closing
 from facestream.engines.errors import InferenceError
 
-from ..config import default_gallery_path
-from ..errors import GalleryError
-from ..types import Floats, Image
-from ..vision.cohort import Cohort
+from ..core.config import default_gallery_path
+from ..core.errors import GalleryError
+from ..core.types import Floats, Image
+from ..identity.decision import Matches
+from ..recognition.cohort import Cohort
 from . import enrol, reembed, transfer
 from .changes import Head
 from .database import Create
-from .decision import Matches
 from .enrol import ImportPlan, ImportReport, plan_import
 from .faces import expand_photos
-from .index import USUAL, IndexInfo, Searching, TemplateIndex
+from .index import (
+    USUAL,
+    IndexInfo,
+    Searching,
+    TemplateIndex,
+)
 from .loading import load_index
 from .names import printable
 from .reader import FaceReader, VisionReader

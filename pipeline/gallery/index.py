@@ -11,13 +11,18 @@ from typing import TypeAlias
 
 import numpy as np
 from facestream.engines.index import LayeredIndex
-from facestream.engines.index.choice import ANY, Kept, Wish, index_over
+from facestream.engines.index.choice import (
+    ANY,
+    Kept,
+    Wish,
+    index_over,
+)
 from numpy.typing import NDArray
 
-from ..types import Floats
-from ..vision.cohort import Cohort
+from ..core.types import Floats
+from ..identity.decision import Matches
+from ..recognition.cohort import Cohort
 from .changes import Head
-from .decision import Matches
 from .templates import Delta, Templates
 
 Ids = NDArray[np.int64]

@@ -10,12 +10,17 @@ import numpy as np
 from facestream.engines.errors import IndexFileError
 from facestream.engines.index.rowfile import RowFile
 
-from ..errors import GalleryError
-from ..types import Floats
+from ..core.errors import GalleryError
+from ..core.types import Floats
 from . import cache, changes
 from .cache import Tag
 from .changes import Head
-from .index import Ids, Searching, TemplateIndex, normalised
+from .index import (
+    Ids,
+    Searching,
+    TemplateIndex,
+    normalised,
+)
 from .names import printable
 from .store import Store
 from .structures import KeptStructure

@@ -6,7 +6,7 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
-from ..errors import GalleryError
+from ..core.errors import GalleryError
 
 MAX_LENGTH = 200
 # What events and pictures say of a face without a name.

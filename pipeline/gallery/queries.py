@@ -8,8 +8,8 @@ import cv2
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ..errors import PersonNotFound
-from ..types import Image
+from ..core.errors import PersonNotFound
+from ..core.types import Image
 from .names import name_key, printable, suggestions
 from .records import Person, Photo
 from .schema import MetaRow, PersonRow, PhotoRow

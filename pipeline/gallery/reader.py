@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from facestream.engines.options import Serving
 
-from ..types import Faces, Floats, Image
+from ..core.types import Faces, Floats, Image
 
 if TYPE_CHECKING:
-    from ..vision.encoder import Encoder
-    from ..vision.mtcnn import Mtcnn
+    from ..detection.mtcnn.detector import Mtcnn
+    from ..recognition.encoder import Encoder
 
 # Smaller than what is accepted, so that a small face is told from no face.
 MIN_FACE = 20
@@ -65,14 +65,14 @@ class VisionReader:
     def detect(self, image: Image) -> Faces:
         """See ``FaceReader``."""
         if self._detector is None:
-            from ..vision.mtcnn import Mtcnn
+            from ..detection.mtcnn.detector import Mtcnn
 
             self._detector = Mtcnn(min_face=MIN_FACE, serving=self._serving)
         return self._detector.detect(image)
 
     def align(self, image: Image, landmarks: Floats) -> Image:
         """See ``FaceReader``."""
-        from ..vision.align import align_faces
+        from ..recognition.align import align_faces
 
         return align_faces(image, landmarks)
 
@@ -82,7 +82,7 @@ class VisionReader:
 
     def _loaded_encoder(self) -> Encoder:
         if self._encoder is None:
-            from ..vision.encoder import Encoder
+            from ..recognition.encoder import Encoder
 
             self._encoder = Encoder(serving=self._serving)
         return self._encoder

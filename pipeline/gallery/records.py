@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Self
 
-from ..errors import RejectReason
-from ..types import Floats, Image
+from ..core.errors import RejectReason
+from ..core.types import Floats, Image
 from .names import name_key
 
 PhotoReason = Literal[RejectReason, "duplicate", "other_person"]

@@ -20,16 +20,33 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
-from ..errors import GalleryCorrupt, ModelMismatch, PersonExists
-from ..types import Floats, Image
+from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists
+from ..core.types import Floats, Image
 from . import changes, queries
 from .cache import TemplateCache
 from .changes import Head
-from .database import Create, open_database, translated, writing
+from .database import (
+    Create,
+    open_database,
+    translated,
+    writing,
+)
 from .names import name_key, normalise_name, printable
-from .records import Embedded, Face, Person, Photo
+from .records import (
+    Embedded,
+    Face,
+    Person,
+    Photo,
+)
 from .schema import EmbeddingRow, PersonRow, PhotoRow
-from .templates import Delta, Templates, read_delta, read_names, read_rows, read_templates
+from .templates import (
+    Delta,
+    Templates,
+    read_delta,
+    read_names,
+    read_rows,
+    read_templates,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

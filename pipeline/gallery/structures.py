@@ -20,8 +20,8 @@ from facestream.engines.index.structures import (
 )
 from numpy.typing import NDArray
 
-from ..errors import GalleryError
-from ..types import Floats
+from ..core.errors import GalleryError
+from ..core.types import Floats
 from .names import printable
 from .store import Store
 

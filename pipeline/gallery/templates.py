@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..errors import GalleryCorrupt
-from ..types import Floats
+from ..core.errors import GalleryCorrupt
+from ..core.types import Floats
 from . import changes, queries
 from .changes import Change, Head
 from .names import printable

@@ -18,12 +18,18 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import GalleryError, ImageError, OutputError
-from ..types import Floats, Image
-from ..vision.images import read_image
+from ..core.errors import GalleryError, ImageError, OutputError
+from ..core.images import read_image
+from ..core.types import Floats, Image
 from .names import printable
 from .reader import FaceReader
-from .records import Embedded, Face, Person, Photo, PhotoResult
+from .records import (
+    Embedded,
+    Face,
+    Person,
+    Photo,
+    PhotoResult,
+)
 from .store import Store
 
 DESCRIPTION = "gallery.json"

@@ -35,7 +35,13 @@ from .families import (
     Kind,
 )
 from .memory import memory_bytes, peak_memory_bytes
-from .store import Histogram, Labels, Metrics, Sample, limiting_queue
+from .store import (
+    Histogram,
+    Labels,
+    Metrics,
+    Sample,
+    limiting_queue,
+)
 
 __all__ = [
     "BATCH_FRAMES",

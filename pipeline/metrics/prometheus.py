@@ -16,8 +16,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ..addresses import Address
-from ..errors import OutputError
+from ..core.addresses import Address
+from ..core.errors import OutputError
 from .families import FAMILIES, Family
 from .store import Histogram, Metrics, Sample
 

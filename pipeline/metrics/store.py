@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..channel import QueueStats
-from ..inbox import LaneStats
+from ..runtime.channel import QueueStats
+from ..runtime.source_queue import LaneStats
 from .families import (
     FRAMES_DROPPED,
     PROCESS_MEMORY,

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from ..events import Event
+from ..core.events import Event
+from ..core.types import FrameResult
 from ..metrics import OUTPUT_DROPPED, Metrics
-from ..types import FrameResult
 from .base import Sink
 
 FRAMES = 16

@@ -6,9 +6,9 @@ from typing import Literal
 
 from facestream.engines.closing import Closing
 
-from ..events import Event
+from ..core.events import Event
+from ..core.types import FrameResult
 from ..metrics import Metrics
-from ..types import FrameResult
 
 Needs = Literal["all", "searched"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..events import Event
-from ..types import FrameResult
+from ..core.events import Event
+from ..core.types import FrameResult
 from .base import Sink
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from ..errors import OutputError
+from ..core.errors import OutputError
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..config import EventSettings
-from ..errors import OutputError
-from ..events import Event, Left
-from ..types import FrameResult
+from ..core.config import EventSettings
+from ..core.errors import OutputError
+from ..core.events import Event, Left
+from ..core.types import FrameResult
 from .base import Sink
 from .files import check_writable
-from .rotation import Earlier, LinesFile, Rotation, write_whole
+from .rotation import (
+    Earlier,
+    LinesFile,
+    Rotation,
+    write_whole,
+)
 
 
 class JsonlSink(Sink):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..events import Event
+from ..core.events import Event
+from ..core.types import FrameResult
 from ..metrics import Metrics
-from ..types import FrameResult
 from .base import Sink
 
 

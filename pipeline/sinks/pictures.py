@@ -10,10 +10,10 @@ from typing import Literal
 
 import cv2
 
-from ..errors import OutputError
-from ..events import Event, Left
+from ..core.errors import OutputError
+from ..core.events import Event, Left
+from ..core.types import FrameResult, Image
 from ..metrics import Metrics
-from ..types import FrameResult, Image
 from .base import Sink
 from .files import make_folder, slug, unused
 

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from ..errors import OutputError
+from ..core.errors import OutputError
 from .files import remove, utc_stamp
 
 log = logging.getLogger(__name__)

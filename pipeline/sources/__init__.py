@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import SourceError
+from ..core.errors import SourceError
 from .base import (
     DEFAULTS,
     Clock,
@@ -18,7 +18,15 @@ from .camera import CameraSource
 from .credentials import without_credentials
 from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand_sources
 from .file import FileSource
-from .hardware import BY_CPU, Decode, DecodedBy, Decoding, FallbackReason, capability, decide
+from .hardware import (
+    BY_CPU,
+    Decode,
+    DecodedBy,
+    Decoding,
+    FallbackReason,
+    capability,
+    decide,
+)
 from .images import ImagesSource
 from .stdin import StdinSource
 from .url import UrlSource

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from ..types import Frame
+from ..core.types import Frame
 from .decode import Picture
 from .hardware import BY_CPU, Decoding, OnDecoder
 

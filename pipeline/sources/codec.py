@@ -13,8 +13,15 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..errors import Retry, SourceError
-from .hardware import BY_CPU, DecodedBy, Decodes, Decoding, FallbackReason, OnDecoder
+from ..core.errors import Retry, SourceError
+from .hardware import (
+    BY_CPU,
+    DecodedBy,
+    Decodes,
+    Decoding,
+    FallbackReason,
+    OnDecoder,
+)
 
 log = logging.getLogger(__name__)
 

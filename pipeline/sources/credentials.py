@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from ..secret_names import LOGIN_WORDS
+from ..core.config.secret_names import LOGIN_WORDS
 
 _SECRET = re.compile(LOGIN_WORDS, re.IGNORECASE)
 # Some cameras take them in the path: /user=admin&password=1234&channel=1

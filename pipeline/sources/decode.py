@@ -33,8 +33,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from ..errors import SourceError
-from ..types import Image
+from ..core.errors import SourceError
+from ..core.types import Image
 from .codec import Codec
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..errors import SourceError
+from ..core.errors import SourceError
 from .base import SourceSpec
 from .credentials import without_credentials
 

@@ -10,8 +10,13 @@ from typing import Any
 import av
 from av.container import InputContainer
 
-from ..errors import SourceError
-from .base import DEFAULTS, Clock, SourceOptions, SourceSpec
+from ..core.errors import SourceError
+from .base import (
+    DEFAULTS,
+    Clock,
+    SourceOptions,
+    SourceSpec,
+)
 from .decode import reason
 from .mp4 import completeness
 from .stream import StreamSource

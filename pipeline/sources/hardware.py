@@ -28,7 +28,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..errors import SourceError
+from ..core.errors import SourceError
 
 Decode = Literal["auto", "cpu", "cuda", "vaapi"]
 Hardware = Literal["cuda", "vaapi"]

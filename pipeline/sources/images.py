@@ -7,10 +7,15 @@ from collections.abc import Iterator
 
 from facestream.engines.closing import Closing
 
-from ..errors import ImageError, SourceError
-from ..types import Frame
-from ..vision.images import read_image
-from .base import DEFAULTS, SourceInfo, SourceOptions, SourceSpec
+from ..core.errors import ImageError, SourceError
+from ..core.images import read_image
+from ..core.types import Frame
+from .base import (
+    DEFAULTS,
+    SourceInfo,
+    SourceOptions,
+    SourceSpec,
+)
 from .decode import Picture
 
 # Of a folder with thousands of unreadable files the first few say enough.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import av
 from av.container import InputContainer
 
-from ..errors import SourceError
+from ..core.errors import SourceError
 from .base import DEFAULTS, SourceOptions, SourceSpec
 from .decode import reason
 from .stream import StreamSource

@@ -11,12 +11,23 @@ import av
 from av.container import InputContainer
 from facestream.engines.closing import Closing
 
-from ..errors import SourceError
-from ..types import Frame, Image
-from .base import Clock, SourceInfo, SourceOptions, SourceSpec
+from ..core.errors import SourceError
+from ..core.types import Frame, Image
+from .base import (
+    Clock,
+    SourceInfo,
+    SourceOptions,
+    SourceSpec,
+)
 from .clock import FileClock, LiveClock
 from .codec import Codec
-from .decode import Decoder, Picture, fps_of, reason, video_stream
+from .decode import (
+    Decoder,
+    Picture,
+    fps_of,
+    reason,
+    video_stream,
+)
 from .hardware import DecodedBy
 
 # FFmpeg's AVFMT_NOTIMESTAMPS: MJPEG over HTTP, bare H.264.

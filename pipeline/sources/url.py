@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import av
 from av.container import InputContainer
 
-from ..errors import Retry, SourceError
+from ..core.errors import Retry, SourceError
 from .base import DEFAULTS, SourceOptions, SourceSpec
 from .credentials import with_quoted_credentials
 from .decode import reason

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..types import Faces, FrameResult, Image
-from .changes import Changes, Plan
-from .view import Region, View
+from ..core.types import Faces, FrameResult, Image
+from ..detection.motion_gate import Changes, Plan
+from ..detection.region import Region, View
 
 
 class Detector(Protocol):

@@ -10,17 +10,22 @@ from typing import Protocol
 
 import numpy as np
 
-from ..events import TrackEvent
+from ..core.events import TrackEvent
+from ..core.types import (
+    Floats,
+    Frame,
+    FrameResult,
+    Image,
+)
+from ..identity.hysteresis import NamingRules
+from ..identity.search import Matcher
 from ..metrics import Metrics
-from ..types import Floats, Frame, FrameResult, Image
-from ..vision.align import align_faces
-from ..vision.quality import quality
-from .looks import LookPolicy, pose_of
-from .matching import Matcher
-from .naming import NamingRules
-from .source import Look, SourceSightings
-from .telling import Teller, TellingRules
-from .tracker import Follower, SourceTracker
+from ..recognition.align import align_faces
+from ..recognition.quality import quality
+from ..tracking.embedding_schedule import LookPolicy, pose_of
+from ..tracking.tracker import Follower, SourceTracker
+from .source_tracks import Look, SourceSightings
+from .track_events import Teller, TellingRules
 
 # How often the gallery's file is asked whether another process changed it.
 REFRESH_SECONDS = 2.0

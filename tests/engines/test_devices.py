@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 from facestream.engines import devices
-from facestream.engines.devices import CudaDevice, ask_driver, cuda_devices, driver_report
+from facestream.engines.devices import (
+    CudaDevice,
+    ask_driver,
+    cuda_devices,
+    driver_report,
+)
 
 # The functions of libcuda.so.1 that are called, for machines that have none. No GPU is behind it.
 STUB = """

@@ -10,7 +10,12 @@ import onnx
 import pytest
 from facestream.engines.base import Array, Engine
 from facestream.engines.errors import BackendUnavailable, InferenceError, ModelError
-from facestream.engines.registry import Backend, EngineOptions, ImageInput, load_engine
+from facestream.engines.registry import (
+    Backend,
+    EngineOptions,
+    ImageInput,
+    load_engine,
+)
 from onnx import TensorProto, helper
 
 BACKENDS: tuple[Backend, ...] = ("openvino", "torch")

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from facestream.engines.devices import CudaDevice
 from facestream.engines.errors import BackendUnavailable, InferenceError
-from facestream.engines.index import LayeredIndex, choice, gpu, index_status, open_index
+from facestream.engines.index import (
+    LayeredIndex,
+    choice,
+    gpu,
+    index_status,
+    open_index,
+)
 from facestream.engines.index.choice import Wish, index_over
 from facestream.engines.index.cores import KnnCore, Vectors
 from facestream.engines.index.library import load_faiss, told

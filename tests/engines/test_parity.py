@@ -11,7 +11,12 @@ import pytest
 from facestream.engines.base import Array
 from facestream.engines.cards import list_cards, model_path
 from facestream.engines.openvino import capabilities
-from facestream.engines.registry import Backend, EngineOptions, ImageInput, load_engine
+from facestream.engines.registry import (
+    Backend,
+    EngineOptions,
+    ImageInput,
+    load_engine,
+)
 
 onnxruntime: Any = importlib.import_module("onnxruntime")  # has no type hints
 

@@ -13,7 +13,12 @@ from facestream.engines.cards import model_path
 from facestream.engines.errors import BackendUnavailable, InferenceError, ModelError
 from facestream.engines.options import EngineOptions, ImageInput
 from facestream.engines.registry import load_engine
-from facestream.engines.torch import TorchEngine, choose_precision, describe, find_device
+from facestream.engines.torch import (
+    TorchEngine,
+    choose_precision,
+    describe,
+    find_device,
+)
 from onnx import TensorProto, helper
 
 from .conftest import small_network

@@ -20,15 +20,15 @@ from typing import Literal, get_args
 import av
 from facestream.pipeline import Pipeline, Settings, Sink
 from facestream.pipeline.cli.signals import stopping_on_signals
-from facestream.pipeline.config import to_toml
-from facestream.pipeline.errors import OutputError, StageFailed
-from facestream.pipeline.events import parse_event
+from facestream.pipeline.core.config import to_toml
+from facestream.pipeline.core.errors import OutputError, StageFailed
+from facestream.pipeline.core.events import parse_event
+from facestream.pipeline.core.types import FrameResult
 from facestream.pipeline.metrics import OUTPUT_DROPPED, Histogram
 from facestream.pipeline.sinks.background import BackgroundSink
 from facestream.pipeline.sinks.jsonl import JsonlSink
-from facestream.pipeline.sinks.segments import SegmentsSink
+from facestream.pipeline.sinks.video.segments import SegmentsSink
 from facestream.pipeline.sources import expand_sources
-from facestream.pipeline.types import FrameResult
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline import Left, Settings
-from facestream.pipeline.events import SourceStateEvent, parse_event
+from facestream.pipeline.core.events import SourceStateEvent, parse_event
 from facestream.pipeline.sinks.jsonl import JsonlSink
 
 from tests.faces import face_clip, portrait

@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import pytest
 from facestream.pipeline import Settings
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.metrics import STAGE_SECONDS
-from facestream.pipeline.vision.mtcnn import Mtcnn
 
 from tests.faces import walking_face
 from tests.servers.web import WebServer

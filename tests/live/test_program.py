@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from facestream.pipeline import Settings
-from facestream.pipeline.config import to_toml
-from facestream.pipeline.events import parse_event
+from facestream.pipeline.core.config import to_toml
+from facestream.pipeline.core.events import parse_event
 
 from tests.servers.rtsp import RtspServer
 

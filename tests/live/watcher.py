@@ -12,11 +12,17 @@ from types import TracebackType
 from typing import Self
 
 import pytest
-from facestream.pipeline import Event, Gallery, Pipeline, Settings, Sink
-from facestream.pipeline.events import SourceStateEvent, State
-from facestream.pipeline.report import Report
+from facestream.pipeline import (
+    Event,
+    Gallery,
+    Pipeline,
+    Settings,
+    Sink,
+)
+from facestream.pipeline.core.events import SourceStateEvent, State
+from facestream.pipeline.core.types import FrameResult
+from facestream.pipeline.observability.report import Report
 from facestream.pipeline.sources import SourceSpec
-from facestream.pipeline.types import FrameResult
 
 HANG = 30.0
 """Seconds that only a hang takes."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from facestream.pipeline import Gallery, Pipeline
-from facestream.pipeline.cameras import expand_cameras
-from facestream.pipeline.config import Settings
-from facestream.pipeline.types import FrameResult
+from facestream.pipeline.core.config import Settings
+from facestream.pipeline.core.types import FrameResult
+from facestream.pipeline.ingest.cameras import expand_cameras
 
 from tests.faces import face_clip, portrait
 

@@ -13,15 +13,22 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from facestream.pipeline import Event, Gallery, Left, Pipeline, Settings, Sink
-from facestream.pipeline.errors import (
+from facestream.pipeline import (
+    Event,
+    Gallery,
+    Left,
+    Pipeline,
+    Settings,
+    Sink,
+)
+from facestream.pipeline.core.errors import (
     GalleryError,
     ModelMismatch,
     SourceError,
     StageFailed,
 )
-from facestream.pipeline.types import FrameResult
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.core.types import FrameResult
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 
 from tests.faces import face_clip, portrait, portrait_path
 from tests.media import make_clip, truncate

@@ -5,8 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from facestream.pipeline.events import Left, Moment
-from facestream.pipeline.types import Frame, FrameResult, Identity, Image, Reason, Track
+from facestream.pipeline.core.events import Left, Moment
+from facestream.pipeline.core.types import (
+    Frame,
+    FrameResult,
+    Identity,
+    Image,
+    Reason,
+    Track,
+)
 
 
 def picture(width: int = 64, height: int = 48, *, shade: int = 128) -> Image:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.engines.cards import MODELS, load_card, read_card
-from facestream.pipeline.vision.encoder import Encoder
-from facestream.pipeline.vision.uncertainty import sigma
+from facestream.pipeline.recognition.encoder import Encoder
+from facestream.pipeline.recognition.uncertainty import sigma
 from facestream.training import cli
 from facestream.training.data.degrade import degrade
 from facestream.training.evaluation.embed import embed_all

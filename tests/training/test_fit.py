@@ -11,7 +11,12 @@ from typing import get_args
 
 import pytest
 import torch
-from facestream.training.errors import CheckpointError, CollapseError, DataError, TrainingError
+from facestream.training.errors import (
+    CheckpointError,
+    CollapseError,
+    DataError,
+    TrainingError,
+)
 from facestream.training.fit.checkpoint import (
     load_checkpoint,
     load_encoder,

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.pipeline.vision.images import read_image
+from facestream.pipeline.core.images import read_image
 from facestream.training import cli
 from facestream.training.errors import DataError
-from facestream.training.evaluation.doubt import LEVELS, SHARES, SIGMA_KINDS, Monotony, Reject
+from facestream.training.evaluation.doubt import (
+    LEVELS,
+    SHARES,
+    SIGMA_KINDS,
+    Monotony,
+    Reject,
+)
 from facestream.training.evaluation.plots import (
     plot_curves,
     plot_rejects,

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from facestream.pipeline.types import Image
+from facestream.pipeline.core.types import Image
 from facestream.training.data.faces import FaceZips, read_folder, sha256_of
 from facestream.training.data.prepare import PrepareSettings, prepare_set
 from facestream.training.data.prepare_alike import NearDuplicates

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.pipeline.types import Faces
+from facestream.pipeline.core.types import Faces
 from facestream.training.errors import DataError
 from facestream.training.evaluation.evaluate import verify
 from facestream.training.evaluation.lfw import choose_face, read_pairs

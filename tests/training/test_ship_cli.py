@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.engines.cards import MODELS, load_card, read_card
-from facestream.pipeline.vision.encoder import Encoder
+from facestream.pipeline.recognition.encoder import Encoder
 from facestream.training.cli import ship as ship_module
 from facestream.training.cli.groups import groups
 from facestream.training.cli.probe import probe

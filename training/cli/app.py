@@ -18,7 +18,12 @@ from .evaluate import evaluate
 from .export import export
 from .fewshot import fewshot
 from .fit import fit_command, resume
-from .generate import generate, interpolate, reconstruct, repair_command
+from .generate import (
+    generate,
+    interpolate,
+    reconstruct,
+    repair_command,
+)
 from .generator import evaluate_generator, fit_generator_command
 from .groups import groups
 from .pose import pose

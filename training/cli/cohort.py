@@ -9,8 +9,8 @@ from typing import Annotated
 import numpy as np
 import typer
 from facestream.engines.cards import MODELS, read_card
-from facestream.pipeline.vision.cohort import Cohort
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.recognition.cohort import Cohort
+from facestream.pipeline.recognition.uncertainty import normalise
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +37,14 @@ from ..export.cohort import (
     write_vectors,
 )
 from ..fit.checkpoint import write_json
-from .console import CACHE, SHARED, DataOption, folder, progress_bar, teller
+from .console import (
+    CACHE,
+    SHARED,
+    DataOption,
+    folder,
+    progress_bar,
+    teller,
+)
 from .lfw import embed_lfw, embed_spoilt, open_lfw
 
 
@@ -60,7 +67,7 @@ def cohort(
 
     Example: facestream-train cohort
     """
-    from facestream.pipeline.vision.encoder import Encoder
+    from facestream.pipeline.recognition.encoder import Encoder
 
     path = out or model.with_name("vae_cohort.npy")
     members = choose_members(

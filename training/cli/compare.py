@@ -13,7 +13,14 @@ from ..comparison.contenders import CONTENDERS, CompareConfig
 from ..comparison.report import COLUMNS, write_report
 from ..comparison.run import Comparison
 from ..comparison.run import compare as run_compare
-from .console import CACHE, SHARED, DataOption, TeacherOption, progress_bar, teller
+from .console import (
+    CACHE,
+    SHARED,
+    DataOption,
+    TeacherOption,
+    progress_bar,
+    teller,
+)
 
 
 def compare(

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 from facestream.engines.cards import MODELS, read_card
 from facestream.engines.options import Serving
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.recognition.uncertainty import normalise
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +23,13 @@ from ..evaluation.lfw import Pairs, read_crops, read_pairs
 from ..evaluation.plots import plot_rejects, plot_sigma, plot_verification
 from ..export.card import write_card
 from ..fit.checkpoint import write_json
-from .console import CACHE, SHARED, folder, progress_bar, teller
+from .console import (
+    CACHE,
+    SHARED,
+    folder,
+    progress_bar,
+    teller,
+)
 
 
 class DetectorMode(StrEnum):
@@ -57,7 +63,7 @@ def evaluate(
 
     Example: facestream-train evaluate --plots
     """
-    from facestream.pipeline.vision.encoder import Encoder
+    from facestream.pipeline.recognition.encoder import Encoder
 
     pairs = read_pairs(lfw / "pairs.txt")
     full = pairs

@@ -16,7 +16,13 @@ from rich.table import Table
 from ..evaluation.fewshot import Row, Settings, few_shot
 from ..evaluation.fewshot_pictures import embed_pictures, people_with, save_plot
 from ..fit.checkpoint import write_json
-from .console import CACHE, SHARED, folder, progress_bar, teller
+from .console import (
+    CACHE,
+    SHARED,
+    folder,
+    progress_bar,
+    teller,
+)
 
 
 def fewshot(
@@ -38,7 +44,7 @@ def fewshot(
 
     Example: facestream-train fewshot --out runs/fewshot
     """
-    from facestream.pipeline.vision.encoder import Encoder
+    from facestream.pipeline.recognition.encoder import Encoder
 
     settings = Settings(draws=draws, people=people, samples=samples, seed=seed)
     names, halves = people_with(lfw, more_than=max(settings.shots))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from facestream.engines.cards import MODELS, ModelCard
-from facestream.pipeline.vision.cohort import load_cohort
+from facestream.pipeline.recognition.cohort import load_cohort
 from rich.console import Console
 from rich.table import Table
 
@@ -28,7 +28,14 @@ from ..evaluation.groups import (
 )
 from ..evaluation.protocol import Interval
 from ..fit.checkpoint import write_json
-from .console import CACHE, SHARED, DataOption, folder, progress_bar, teller
+from .console import (
+    CACHE,
+    SHARED,
+    DataOption,
+    folder,
+    progress_bar,
+    teller,
+)
 
 
 def groups(
@@ -46,7 +53,7 @@ def groups(
 
     Example: facestream-train groups
     """
-    from facestream.pipeline.vision.encoder import Encoder
+    from facestream.pipeline.recognition.encoder import Encoder
 
     held = split_identities(read_folder(data))[1]
     labelled = [row for row in held if row.dataset == "utkface" and attributes_of(row).gender]

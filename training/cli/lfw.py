@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.encoder import Encoder
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.recognition.encoder import Encoder
 from numpy.typing import NDArray
 
 from ..data.degrade import degrade_randomly
 from ..evaluation.embed import counted, embed_all
-from ..evaluation.lfw import Crops, Pairs, read_crops, read_pairs
+from ..evaluation.lfw import (
+    Crops,
+    Pairs,
+    read_crops,
+    read_pairs,
+)
 from .console import CACHE
 
 Floats = NDArray[np.float32]

@@ -19,7 +19,15 @@ from ..errors import DataError
 from ..evaluation.embed import counted
 from ..evaluation.pose import PoseRow, measure_pose, read_turns
 from ..fit.checkpoint import write_json
-from .console import CACHE, SHARED, DataOption, TeacherOption, folder, progress_bar, teller
+from .console import (
+    CACHE,
+    SHARED,
+    DataOption,
+    TeacherOption,
+    folder,
+    progress_bar,
+    teller,
+)
 
 
 def pose(
@@ -37,8 +45,8 @@ def pose(
 
     Example: facestream-train pose
     """
-    from facestream.pipeline.vision.encoder import Encoder
-    from facestream.pipeline.vision.uncertainty import normalise
+    from facestream.pipeline.recognition.encoder import Encoder
+    from facestream.pipeline.recognition.uncertainty import normalise
 
     from ..evaluation.embeddings import embed_rows
 

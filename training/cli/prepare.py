@@ -14,7 +14,12 @@ from rich.table import Table
 
 from ..data.prepare import PrepareSettings, prepare_set
 from ..errors import DataError
-from .console import CACHE, err, progress_bar, teller
+from .console import (
+    CACHE,
+    err,
+    progress_bar,
+    teller,
+)
 
 
 class Label(StrEnum):

@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from facestream.engines.cards import MODELS
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.recognition.uncertainty import normalise
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +21,14 @@ from ..evaluation.embeddings import Embedded, embed_rows
 from ..evaluation.probe import ProbeResult, meaning, save_plot
 from ..evaluation.probe import probe as run_probe
 from ..fit.checkpoint import write_json
-from .console import CACHE, SHARED, DataOption, folder, progress_bar, teller
+from .console import (
+    CACHE,
+    SHARED,
+    DataOption,
+    folder,
+    progress_bar,
+    teller,
+)
 
 ATTRIBUTES = ("gender", "age", "race")
 
@@ -39,7 +46,7 @@ def probe(
 
     Example: facestream-train probe --limit 2000
     """
-    from facestream.pipeline.vision.encoder import Encoder
+    from facestream.pipeline.recognition.encoder import Encoder
 
     rows = _labelled(read_folder(data), limit)
     if not rows:

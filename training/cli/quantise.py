@@ -11,8 +11,8 @@ import numpy as np
 import typer
 from facestream.engines.cards import MODELS, read_card, verify
 from facestream.engines.openvino import describe
-from facestream.pipeline.vision.parity.encoder import COSINE
-from facestream.pipeline.vision.parity.faces import gate_faces
+from facestream.pipeline.recognition.parity.encoder import COSINE
+from facestream.pipeline.recognition.parity.faces import gate_faces
 from numpy.typing import NDArray
 
 from ..data.faces import FaceZips, read_folder, split_identities
@@ -20,7 +20,13 @@ from ..evaluation import evaluate as evaluation
 from ..evaluation.lfw import read_crops, read_pairs
 from ..export.quantise import Closeness, Quantiser, closeness
 from ..fit.checkpoint import write_json
-from .console import CACHE, SHARED, DataOption, progress_bar, teller
+from .console import (
+    CACHE,
+    SHARED,
+    DataOption,
+    progress_bar,
+    teller,
+)
 
 # Pictures are the template with this margin on each side.
 _MARGIN = 8

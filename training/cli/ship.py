@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from facestream.engines.cards import MODELS, read_card, verify
-from facestream.pipeline.vision.parity.reference import SHIPPED, write_shipped
+from facestream.pipeline.recognition.parity.reference import SHIPPED, write_shipped
 
 from ..export.golden import make_golden, write_golden
 from .cohort import cohort
@@ -15,7 +15,7 @@ from .console import SHARED, DataOption
 from .evaluate import evaluate
 from .export import export
 
-GOLDEN = Path("tests/pipeline/vision/golden.npz")
+GOLDEN = Path("tests/pipeline/recognition/golden.npz")
 
 
 def golden(

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import torch
 from facestream.engines.options import Serving
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.encoder import Encoder
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.recognition.encoder import Encoder
 from numpy.typing import NDArray
 from torch import Tensor
 

@@ -15,13 +15,29 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..data.faces import make_manifest, write_manifest
 from ..data.prepared import Prepared, prepare
 from ..errors import TrainingError
-from ..fit.checkpoint import git_revision, load_checkpoint, restore_module, write_json
-from ..fit.loop import LAST, Progress, RunSchedule, run_task, silent
+from ..fit.checkpoint import (
+    git_revision,
+    load_checkpoint,
+    restore_module,
+    write_json,
+)
+from ..fit.loop import (
+    LAST,
+    Progress,
+    RunSchedule,
+    run_task,
+    silent,
+)
 from ..fit.run import start_fabric
 from ..generation.metrics import frechet_distance
 from ..generation.views import read_held_out
 from ..models.cost import count_macs, count_parameters
-from .contenders import CONTENDERS, CompareConfig, Contender, chosen
+from .contenders import (
+    CONTENDERS,
+    CompareConfig,
+    Contender,
+    chosen,
+)
 from .measure import (
     Embed,
     draw_samples,

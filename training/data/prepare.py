@@ -16,11 +16,11 @@ from typing import Any, Final, Literal
 import cv2
 import numpy as np
 from facestream.engines.options import Serving
-from facestream.pipeline.errors import ImageError
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.encoder import Encoder
-from facestream.pipeline.vision.images import decode_image
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.core.errors import ImageError
+from facestream.pipeline.core.images import decode_image
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.recognition.encoder import Encoder
+from facestream.pipeline.recognition.uncertainty import normalise
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,8 +28,20 @@ from ..errors import DataError
 from ..fit.checkpoint import git_revision
 from .faces import UNLABELLED
 from .prepare_alike import EvaluationPeople, NearDuplicates, evaluation_people
-from .prepare_faces import SIDE, Cut, Cutter, Which
-from .prepare_sources import LabelBy, Skip, Sources, Still, StillReader, find_sources
+from .prepare_faces import (
+    SIDE,
+    Cut,
+    Cutter,
+    Which,
+)
+from .prepare_sources import (
+    LabelBy,
+    Skip,
+    Sources,
+    Still,
+    StillReader,
+    find_sources,
+)
 from .prepare_video import sample_frames
 from .prepare_write import Entry, SetWriter
 from .teacher import centre_crop

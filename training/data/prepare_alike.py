@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from facestream.pipeline.errors import ImageError
-from facestream.pipeline.vision.encoder import Encoder
-from facestream.pipeline.vision.images import decode_image
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.core.errors import ImageError
+from facestream.pipeline.core.images import decode_image
+from facestream.pipeline.recognition.encoder import Encoder
+from facestream.pipeline.recognition.uncertainty import normalise
 from numpy.typing import NDArray
 
 from ..errors import DataError

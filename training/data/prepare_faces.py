@@ -11,9 +11,9 @@ import numpy as np
 from facestream.engines.cards import load_card
 from facestream.engines.closing import Closing
 from facestream.engines.options import Serving
-from facestream.pipeline.types import Faces, Image
-from facestream.pipeline.vision.align import TEMPLATE_112, align_faces, similarity_transforms
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.core.types import Faces, Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.recognition.align import TEMPLATE_112, align_faces, similarity_transforms
 from numpy.typing import NDArray
 
 from ..evaluation.lfw import choose_face

@@ -10,7 +10,7 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer
-from facestream.pipeline.types import Image
+from facestream.pipeline.core.types import Image
 
 from ..errors import DataError
 

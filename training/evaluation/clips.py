@@ -15,7 +15,7 @@ from typing import Final
 import av
 import cv2
 import numpy as np
-from facestream.pipeline.types import Floats, Image
+from facestream.pipeline.core.types import Floats, Image
 from numpy.typing import NDArray
 
 from .lfw import MEAN_LANDMARKS

@@ -14,13 +14,20 @@ from typing import Final
 
 import numpy as np
 from facestream.engines.options import Serving
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.align import align_faces
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.recognition.align import align_faces
 from numpy.typing import NDArray
 
 from ..data.degrade import degrade_randomly
-from .lfw import MIN_FACE, Pairs, cache_key, choose_face, open_zip, read_picture
+from .lfw import (
+    MIN_FACE,
+    Pairs,
+    cache_key,
+    choose_face,
+    open_zip,
+    read_picture,
+)
 
 Floats = NDArray[np.float32]
 # How strong the degradations may get: the highest level drawn (``data.degrade``).

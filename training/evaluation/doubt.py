@@ -8,9 +8,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.encoder import Encoder
-from facestream.pipeline.vision.uncertainty import normalise, sigma
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.recognition.encoder import Encoder
+from facestream.pipeline.recognition.uncertainty import normalise, sigma
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]

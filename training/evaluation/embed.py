@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.encoder import Encoder
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.recognition.encoder import Encoder
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]

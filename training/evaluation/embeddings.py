@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from facestream.pipeline.vision.encoder import Encoder
+from facestream.pipeline.recognition.encoder import Encoder
 from numpy.typing import NDArray
 
 from ..data.faces import FaceRow, FaceZips, sha256_of

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from facestream.engines.cards import Calibration, Thresholds
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.recognition.uncertainty import normalise
 from numpy.typing import NDArray
 
 from .doubt import Doubt

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 from facestream.engines.cards import FalseMatches
-from facestream.pipeline.vision.cohort import Cohort
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.recognition.cohort import Cohort
+from facestream.pipeline.recognition.uncertainty import normalise
 from numpy.typing import NDArray
 
 from ..data.faces import FaceRow

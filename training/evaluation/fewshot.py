@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 import numpy as np
-from facestream.pipeline.types import Floats
-from facestream.pipeline.vision.uncertainty import direction, fuse, mutual_likelihood_matrix
+from facestream.pipeline.core.types import Floats
+from facestream.pipeline.recognition.uncertainty import direction, fuse, mutual_likelihood_matrix
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]

@@ -6,12 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from facestream.pipeline.vision.encoder import Encoder
+from facestream.pipeline.recognition.encoder import Encoder
 
 from ..data.degrade import degrade_randomly
 from ..errors import DataError
 from .embed import embed_all
-from .fewshot import CONDITIONS, Labels, Pictures, Row
+from .fewshot import (
+    CONDITIONS,
+    Labels,
+    Pictures,
+    Row,
+)
 from .lfw import read_crops, read_pairs
 from .videos import Half, half_of
 

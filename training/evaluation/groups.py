@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from facestream.pipeline.vision.cohort import Cohort
-from facestream.pipeline.vision.uncertainty import normalise, sigma
+from facestream.pipeline.recognition.cohort import Cohort
+from facestream.pipeline.recognition.uncertainty import normalise, sigma
 from numpy.typing import NDArray
 
 from ..data.faces import FaceRow
-from .attributes import AGE_GROUPS, GENDERS, RACES, attributes_of
+from .attributes import (
+    AGE_GROUPS,
+    GENDERS,
+    RACES,
+    attributes_of,
+)
 from .embeddings import Embedded
 from .protocol import Interval
 

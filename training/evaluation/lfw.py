@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from facestream.engines.cards import load_card
 from facestream.engines.options import Serving
-from facestream.pipeline.types import Faces, Image
-from facestream.pipeline.vision.align import align_faces
-from facestream.pipeline.vision.mtcnn import Mode, Mtcnn
+from facestream.pipeline.core.types import Faces, Image
+from facestream.pipeline.detection.mtcnn.detector import Mode, Mtcnn
+from facestream.pipeline.recognition.align import align_faces
 from numpy.typing import NDArray
 
 from ..errors import DataError

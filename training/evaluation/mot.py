@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from facestream.pipeline.types import Floats
-from facestream.pipeline.vision.boxes import iou_matrix
+from facestream.pipeline.core.boxes import iou_matrix
+from facestream.pipeline.core.types import Floats
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 

@@ -8,22 +8,33 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from facestream.engines.cards import Calibration, Thresholds
-from facestream.pipeline.vision.cohort import Cohort
-from facestream.pipeline.vision.scorenorm import (
+from facestream.pipeline.recognition.cohort import Cohort
+from facestream.pipeline.recognition.scorenorm import (
     METHODS,
     Method,
     Statistics,
     cohort_statistics,
     normalised,
 )
-from facestream.pipeline.vision.uncertainty import normalise, sigma
+from facestream.pipeline.recognition.uncertainty import normalise, sigma
 from numpy.typing import NDArray
 
 from .lfw import Pairs
 from .limit import SigmaLimit, sigma_limit
 from .openset import OpenSet, split_open_set
-from .protocol import Interval, fit_probability, tar_at_far, threshold_at_fmr
-from .tpir import Outcomes, bootstrap, outcomes, rank_one, tpir
+from .protocol import (
+    Interval,
+    fit_probability,
+    tar_at_far,
+    threshold_at_fmr,
+)
+from .tpir import (
+    Outcomes,
+    bootstrap,
+    outcomes,
+    rank_one,
+    tpir,
+)
 
 Floats = NDArray[np.float32]
 Condition = Literal["clean", "degraded"]

@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 from facestream.engines.options import Serving
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from numpy.typing import NDArray
 
 from ..data.faces import FaceRow, FaceZips, sha256_of

@@ -15,13 +15,18 @@ from zipfile import ZipFile
 
 import numpy as np
 from facestream.engines.options import Serving
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.align import TEMPLATE_112, align_faces
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.recognition.align import TEMPLATE_112, align_faces
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .lfw import MIN_FACE, choose_face, open_zip, read_picture
+from .lfw import (
+    MIN_FACE,
+    choose_face,
+    open_zip,
+    read_picture,
+)
 from .videos import half_of
 
 # Pixels kept around the aligned face of 112×112: the whole head is in it.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from facestream.pipeline.types import Floats
+from facestream.pipeline.core.types import Floats
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from facestream.pipeline.types import Floats, Image
+from facestream.pipeline.core.types import Floats, Image
 from numpy.typing import NDArray
 
 from ..errors import DataError

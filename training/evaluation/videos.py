@@ -17,15 +17,20 @@ import cv2
 import numpy as np
 from facestream.engines.cards import load_card
 from facestream.engines.options import Serving
-from facestream.pipeline.types import Faces, Floats, Image
-from facestream.pipeline.vision.align import align_faces
-from facestream.pipeline.vision.boxes import iou_matrix
-from facestream.pipeline.vision.mtcnn import Mtcnn
-from facestream.pipeline.vision.quality import quality
+from facestream.pipeline.core.boxes import iou_matrix
+from facestream.pipeline.core.types import Faces, Floats, Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.recognition.align import align_faces
+from facestream.pipeline.recognition.quality import quality
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .clips import VERSION, Clip, ClipRules, render_clip
+from .clips import (
+    VERSION,
+    Clip,
+    ClipRules,
+    render_clip,
+)
 from .lfw import open_zip, read_picture
 
 Half = Literal["dev", "test"]

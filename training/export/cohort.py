@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 from facestream.engines.cards import ModelCard, TensorCard, Thresholds
-from facestream.pipeline.vision.cohort import Cohort
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.recognition.cohort import Cohort
+from facestream.pipeline.recognition.uncertainty import normalise
 from numpy.typing import NDArray
 
 from ..data.faces import FaceRow, sha256_of

@@ -17,7 +17,12 @@ from typing import Any, Final
 import numpy as np
 import onnx
 import torch
-from facestream.engines.cards import ModelCard, TensorCard, read_card, verify
+from facestream.engines.cards import (
+    ModelCard,
+    TensorCard,
+    read_card,
+    verify,
+)
 from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from onnx import numpy_helper

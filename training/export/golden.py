@@ -13,10 +13,10 @@ from facestream.engines.base import Precision
 from facestream.engines.cards import read_card, verify
 from facestream.engines.options import EngineOptions, Serving
 from facestream.engines.registry import load_engine
-from facestream.pipeline.types import Floats, Image
-from facestream.pipeline.vision.align import align_faces
-from facestream.pipeline.vision.images import read_image
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.core.images import read_image
+from facestream.pipeline.core.types import Floats, Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.recognition.align import align_faces
 
 from ..errors import DataError
 

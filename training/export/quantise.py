@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 from facestream.engines.quantised import quantised_file
-from facestream.pipeline.vision.parity.figures import cosines, rank_correlation
-from facestream.pipeline.vision.uncertainty import sigma
+from facestream.pipeline.recognition.parity.figures import cosines, rank_correlation
+from facestream.pipeline.recognition.uncertainty import sigma
 from numpy.typing import NDArray
 
 from ..errors import TrainingError

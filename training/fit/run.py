@@ -12,10 +12,20 @@ from ..data.prepared import prepare
 from ..data.readable import write_unusable
 from ..models.sface import load_sface
 from ..models.vae import make_vae
-from .checkpoint import git_revision, load_checkpoint, restore_encoder, write_json
+from .checkpoint import (
+    git_revision,
+    load_checkpoint,
+    restore_encoder,
+    write_json,
+)
 from .config import FitConfig
 from .identity import IdentityTask
-from .loop import Progress, RunSchedule, run_task, silent
+from .loop import (
+    Progress,
+    RunSchedule,
+    run_task,
+    silent,
+)
 
 
 def fit(

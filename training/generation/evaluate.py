@@ -10,11 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.faces import STREAKED_SETS, FaceRow, read_folder, split_identities
+from ..data.faces import (
+    STREAKED_SETS,
+    FaceRow,
+    read_folder,
+    split_identities,
+)
 from ..data.teacher import teacher_net
 from ..errors import DataError, TrainingError
 from .holes import KINDS, hole_of_kind
-from .metrics import frechet_distance, identity_cosine, interval, psnr, ssim
+from .metrics import (
+    frechet_distance,
+    identity_cosine,
+    interval,
+    psnr,
+    ssim,
+)
 from .repair import RepairOptions, filled, repair
 from .synthesis import Synthesis
 from .views import read_held_out

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from facestream.pipeline.errors import UsageError
-from facestream.pipeline.types import Faces, Image
-from facestream.pipeline.vision.align import align_faces, similarity_transforms
-from facestream.pipeline.vision.images import read_image
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.core.errors import UsageError
+from facestream.pipeline.core.images import read_image
+from facestream.pipeline.core.types import Faces, Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.recognition.align import align_faces, similarity_transforms
 from numpy.typing import NDArray
 
 from ..errors import DataError

@@ -10,7 +10,7 @@ import torch
 from facestream.engines.cards import MODELS
 from facestream.engines.closing import Closing
 from facestream.engines.options import Serving
-from facestream.pipeline.vision.encoder import Encoder
+from facestream.pipeline.recognition.encoder import Encoder
 from numpy.typing import NDArray
 
 from ..export.generator import load_shipped

@@ -24,7 +24,12 @@ from ..models.discriminator import Discriminator
 from ..models.vae import reparameterise
 from .config import GeneratorConfig
 from .judge import Judge
-from .validate import HeldOutFaces, prepare_held_out, save_grid, validate
+from .validate import (
+    HeldOutFaces,
+    prepare_held_out,
+    save_grid,
+    validate,
+)
 from .views import GeneratorBatch, GeneratorViews
 
 CLIP: Final = 1.0

@@ -12,10 +12,22 @@ import numpy as np
 from facestream.engines.options import Serving
 from numpy.typing import NDArray
 
-from ...types import Floats, Image
+from ...core.types import Floats, Image
 from ..contenders import YUNET
-from ..peers import FACENET, FACENET_CUDA, lacks_cuda, lacks_facenet, lacks_modules, lacks_zoo
-from ..pictures import CROWD, SIZES, frames, render
+from ..peers import (
+    FACENET,
+    FACENET_CUDA,
+    lacks_cuda,
+    lacks_facenet,
+    lacks_modules,
+    lacks_zoo,
+)
+from ..pictures import (
+    CROWD,
+    SIZES,
+    frames,
+    render,
+)
 from ..results import Missing, Row, Scalar
 from ..suite import Case, Prepared, Wanted
 
@@ -176,7 +188,7 @@ def _detector(
         return _yunet(Path(given["zoo"])), {"backend": "opencv dnn", "device": "cpu"}, lambda: None
     if contender == RESIDENT:
         return _resident(min_face)
-    from ...vision.mtcnn import Mtcnn
+    from ...detection.mtcnn.detector import Mtcnn
 
     # Where there is a GPU, the default would be the resident detector.
     detector = Mtcnn(
@@ -235,7 +247,7 @@ def _lacks_resident() -> Missing | None:
 
 
 def _resident(min_face: int) -> tuple[Detect, dict[str, Any], Callable[[], None]]:
-    from ...vision.resident import ResidentDetector
+    from ...detection.resident import ResidentDetector
 
     detector = ResidentDetector(min_face=min_face)
 

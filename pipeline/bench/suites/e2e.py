@@ -13,12 +13,23 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ...errors import FacestreamError
+from ...core.errors import FacestreamError
 from ..contenders import SFACE, YUNET, Task
 from ..peers import FACENET, lacks_facenet, lacks_zoo
 from ..pictures import SIZES, Size, write_clip
-from ..results import Missing, Results, Row, Scalar
-from ..runner import ContenderFailed, Run, in_turn, measure, summary
+from ..results import (
+    Missing,
+    Results,
+    Row,
+    Scalar,
+)
+from ..runner import (
+    ContenderFailed,
+    Run,
+    in_turn,
+    measure,
+    summary,
+)
 from ..stats import ratio
 from ..suite import Wanted, Watch
 

@@ -13,7 +13,7 @@ from facestream.engines.base import Precision
 from facestream.engines.cards import MODELS, load_card
 from facestream.engines.options import Backend, Serving
 
-from ...types import Floats, Image
+from ...core.types import Floats, Image
 from ..contenders import SFACE
 from ..flops import count_work
 from ..peers import (
@@ -163,7 +163,7 @@ def _ours(contender: str, batch: int) -> tuple[Embed, dict[str, Any], Callable[[
     """
     from facestream.engines.errors import BackendUnavailable
 
-    from ...vision.encoder import Encoder
+    from ...recognition.encoder import Encoder
 
     _, backend, precision, *rest = contender.split()
     if precision not in get_args(Precision):

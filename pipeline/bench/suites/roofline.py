@@ -18,7 +18,13 @@ from facestream.engines.options import Backend, Device, EngineOptions
 from facestream.engines.registry import load_engine
 
 from ..flops import Shape, Work, count_work
-from ..peaks import Step, copy_cuda_memory, copy_memory, openvino_matmul, torch_matmul
+from ..peaks import (
+    Step,
+    copy_cuda_memory,
+    copy_memory,
+    openvino_matmul,
+    torch_matmul,
+)
 from ..peers import EXTRA, lacks_cuda, lacks_modules
 from ..pictures import SIZES, crops, render
 from ..results import Missing, Row, Scalar

@@ -15,7 +15,12 @@ import numpy as np
 from facestream.engines.options import Serving
 
 from ..peers import EXTRA, lacks_modules
-from ..pictures import SIZES, crops, render, write_clip
+from ..pictures import (
+    SIZES,
+    crops,
+    render,
+    write_clip,
+)
 from ..results import Missing, Row, Scalar
 from ..suite import Case, Prepared, Wanted
 from ..vectors import probes, write_gallery
@@ -128,7 +133,7 @@ def _threads(case: Case) -> int | None:
 
 
 def _detector(case: Case, folder: Path) -> Prepared:
-    from ...vision.mtcnn import Mtcnn
+    from ...detection.mtcnn.detector import Mtcnn
 
     pictures = list(np.load(folder / "scale-pictures.npy"))
     detector = Mtcnn(serving=Serving(threads=_threads(case)))
@@ -143,7 +148,7 @@ def _detector(case: Case, folder: Path) -> Prepared:
 
 
 def _encoder(case: Case, folder: Path) -> Prepared:
-    from ...vision.encoder import Encoder
+    from ...recognition.encoder import Encoder
 
     faces, batch = np.load(folder / "scale-crops.npy"), int(str(case.key["batch"]))
     encoder = Encoder(serving=Serving(threads=_threads(case)), max_batch=batch)
@@ -194,7 +199,7 @@ def _search(case: Case, folder: Path) -> Prepared:
 
 def _pipeline(case: Case, folder: Path) -> Prepared:
     """Whole runs over copies of one clip; loading the networks does not count."""
-    from ...config import Settings
+    from ...core.config import Settings
     from ...pipeline import Pipeline
 
     count = int(str(case.key["sources"]))

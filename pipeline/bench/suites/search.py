@@ -11,12 +11,18 @@ from facestream.engines.index import IndexKind, open_index
 from facestream.engines.index.choice import LEAST_HNSW, LEAST_IVFPQ
 from numpy.typing import NDArray
 
-from ...types import Floats
+from ...core.types import Floats
 from ..machine import available_bytes
 from ..peers import lacks_cuda, lacks_modules
 from ..results import Missing, Row, Scalar
 from ..suite import Case, Prepared, Wanted
-from ..vectors import cohort, nearest, probes, room_for, write_gallery
+from ..vectors import (
+    cohort,
+    nearest,
+    probes,
+    room_for,
+    write_gallery,
+)
 
 NUMPY, DEFAULT = "numpy matmul + argpartition", "faiss default"
 TEMPLATES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)

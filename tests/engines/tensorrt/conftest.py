@@ -12,10 +12,10 @@ from facestream.engines.errors import BackendUnavailable
 from facestream.engines.options import EngineOptions, ImageInput, ShapeRange
 from facestream.engines.tensorrt.flavour import Flavour, find_flavour
 from facestream.engines.tensorrt.recipe import Recipe, recipe_for
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.align import align_faces
-from facestream.pipeline.vision.images import read_image
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.core.images import read_image
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.recognition.align import align_faces
 
 
 @pytest.fixture(scope="session")

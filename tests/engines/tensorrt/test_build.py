@@ -28,7 +28,7 @@ from facestream.engines.tensorrt.casting import prepare
 from facestream.engines.tensorrt.flavour import Flavour, find_flavour, trt_logger
 from facestream.engines.tensorrt.manifest import TensorFacts, sha256_of_bytes
 from facestream.engines.tensorrt.recipe import Recipe, recipe_for
-from facestream.pipeline.vision.planned import Planned, planned
+from facestream.pipeline.recognition.planned import Planned, planned
 
 ROOT = Path(__file__).resolve().parents[3]
 NETWORKS = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet", "vae_encoder", "vae_decoder")
@@ -162,7 +162,7 @@ from pathlib import Path
 from facestream.engines.tensorrt.build import build_plan
 from facestream.engines.tensorrt.flavour import find_flavour
 from facestream.engines.tensorrt.recipe import recipe_for
-from facestream.pipeline.vision.planned import planned
+from facestream.pipeline.recognition.planned import planned
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 one = next(one for one in planned() if one.name == "vae_encoder")

@@ -16,7 +16,7 @@ from facestream.engines.options import ImageInput
 from facestream.engines.tensorrt.casting import _bfloat16, cast_network, prepare
 from facestream.engines.tensorrt.graphs import load
 from facestream.engines.tensorrt.recipe import PlanPrecision
-from facestream.pipeline.types import Floats, Image
+from facestream.pipeline.core.types import Floats, Image
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from facestream.pipeline.bench.results import Missing, Results, Row, Scalar
+from facestream.pipeline.bench.results import (
+    Missing,
+    Results,
+    Row,
+    Scalar,
+)
 from facestream.pipeline.bench.stats import Ratio
 
 MACHINE: dict[str, Any] = {

@@ -11,7 +11,12 @@ import pytest
 from facestream.pipeline.bench.results import load_results
 from facestream.pipeline.cli import bench_report, main
 
-from tests.pipeline.bench.examples import MACHINE, of_every_suite, results, row
+from tests.pipeline.bench.examples import (
+    MACHINE,
+    of_every_suite,
+    results,
+    row,
+)
 
 TINY = ["--quick", "--rounds", "1", "--seconds", "0.02", "--no-peers"]
 DETECT = ["--suite", "detect", "--only", "size=480p", "--only", "faces=1"]

@@ -7,9 +7,22 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from facestream.pipeline.bench.pictures import CROWD, SIZES, crops, frames, render, write_clip
-from facestream.pipeline.bench.vectors import PROBE_COSINE, cohort, nearest, probes, write_gallery
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.bench.pictures import (
+    CROWD,
+    SIZES,
+    crops,
+    frames,
+    render,
+    write_clip,
+)
+from facestream.pipeline.bench.vectors import (
+    PROBE_COSINE,
+    cohort,
+    nearest,
+    probes,
+    write_gallery,
+)
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 
 
 @pytest.mark.parametrize("faces", [0, 1, 3, CROWD])

@@ -11,7 +11,7 @@ import pytest
 from facestream.pipeline.bench.plots import check_matplotlib, write_plots
 from facestream.pipeline.bench.results import Scalar
 from facestream.pipeline.bench.suites import SUITES
-from facestream.pipeline.errors import UsageError
+from facestream.pipeline.core.errors import UsageError
 
 from tests.pipeline.bench.examples import of_every_suite, results, row
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from facestream.pipeline.bench.results import SCHEMA, Missing, load_results
-from facestream.pipeline.errors import UsageError
+from facestream.pipeline.core.errors import UsageError
 
 from tests.pipeline.bench.examples import of_every_suite
 

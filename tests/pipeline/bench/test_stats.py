@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
-from facestream.pipeline.bench.stats import LEAST_NOISE, UNKNOWN_SPREAD, Ratio, noise, ratio, spread
+from facestream.pipeline.bench.stats import (
+    LEAST_NOISE,
+    UNKNOWN_SPREAD,
+    Ratio,
+    noise,
+    ratio,
+    spread,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.cli import main
-from facestream.pipeline.types import Image
+from facestream.pipeline.core.types import Image
 
 ROOT = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str, str]]

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.cli.regions import draw_regions
-from facestream.pipeline.config import load_settings
-from facestream.pipeline.stages.view import View
+from facestream.pipeline.core.config import load_settings
+from facestream.pipeline.detection.region import View
 
 from .conftest import ROOT, Run, mistake
 

@@ -10,14 +10,19 @@ from pathlib import Path
 import pytest
 import typer
 from facestream.engines.errors import BackendUnavailable, InferenceError
-from facestream.pipeline.cli import gate
+from facestream.pipeline.cli import errors as gate
 from facestream.pipeline.cli.app import app
-from facestream.pipeline.config import Settings, environment_names, load_settings
-from facestream.pipeline.errors import OutputError, StageFailed
-from facestream.pipeline.events import json_schema
+from facestream.pipeline.core.config import Settings, environment_names, load_settings
+from facestream.pipeline.core.errors import OutputError, StageFailed
+from facestream.pipeline.core.events import json_schema
 from typer.testing import CliRunner
 
-from .conftest import ROOT, Run, mistake, start
+from .conftest import (
+    ROOT,
+    Run,
+    mistake,
+    start,
+)
 
 COMMANDS = (
     "run", "identify", "embed", "gallery", "cameras", "doctor", "schema", "config", "bench"
@@ -180,7 +185,7 @@ def test_doctor_proves_that_all_is_well(run: Run) -> None:
 
 
 def test_doctor_says_what_failed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from facestream.pipeline.cli import proofs
+    from facestream.pipeline.cli import self_check as proofs
 
     monkeypatch.setattr(proofs, "LEAST_COSINE", 1.5)
     status, text, _ = run("doctor")

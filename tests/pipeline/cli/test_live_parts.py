@@ -10,22 +10,27 @@ import cv2
 import pytest
 from facestream.pipeline.cli.announce import AnnounceSink
 from facestream.pipeline.cli.progress import describe
-from facestream.pipeline.cli.roll import RollSink
+from facestream.pipeline.cli.summary import RollSink
 from facestream.pipeline.cli.tables import live_table
-from facestream.pipeline.errors import UsageError
-from facestream.pipeline.events import Appeared, Identified, Moment, Updated
-from facestream.pipeline.inbox import Inbox
+from facestream.pipeline.core.errors import UsageError
+from facestream.pipeline.core.events import (
+    Appeared,
+    Identified,
+    Moment,
+    Updated,
+)
+from facestream.pipeline.core.types import FrameResult
+from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.metrics import Metrics
-from facestream.pipeline.reader import SourceState
-from facestream.pipeline.report import AgeReport, Progress
+from facestream.pipeline.observability.report import AgeReport, Progress
+from facestream.pipeline.observability.run_statistics import Tally
+from facestream.pipeline.runtime.source_queue import Inbox
 from facestream.pipeline.sinks.base import Sink
 from facestream.pipeline.sinks.only import OnlySink
-from facestream.pipeline.sinks.show import ShowSink
-from facestream.pipeline.tally import Tally
-from facestream.pipeline.types import FrameResult
+from facestream.pipeline.sinks.window import ShowSink
 from rich.console import Console
 
-from ..tracks import picture, result, sighting
+from tests.pipeline.tracks import picture, result, sighting
 
 NOW: dict[str, Any] = {
     "source": "door",

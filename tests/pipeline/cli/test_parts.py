@@ -10,15 +10,20 @@ import threading
 from pathlib import Path
 
 import pytest
-from facestream.pipeline.cli.console import clock, logging_restored, plural, set_up_logging
+from facestream.pipeline.cli.console import (
+    clock,
+    logging_restored,
+    plural,
+    set_up_logging,
+)
 from facestream.pipeline.cli.progress import describe, show_progress
-from facestream.pipeline.cli.roll import RollSink, people_table
 from facestream.pipeline.cli.signals import stopping_on_signals
-from facestream.pipeline.events import Moment
-from facestream.pipeline.report import Progress
+from facestream.pipeline.cli.summary import RollSink, people_table
+from facestream.pipeline.core.events import Moment
+from facestream.pipeline.observability.report import Progress
 from rich.console import Console
 
-from ..tracks import picture, sighting
+from tests.pipeline.tracks import picture, sighting
 
 
 def shown(roll: RollSink) -> str:

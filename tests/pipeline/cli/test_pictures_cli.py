@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.cli.pictures import in_batches, list_pictures, read_ahead
-from facestream.pipeline.errors import ImageError
+from facestream.pipeline.core.errors import ImageError
+from facestream.pipeline.core.types import Image
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.types import Image
 from numpy.typing import NDArray
 
 from .conftest import Run, mistake, start

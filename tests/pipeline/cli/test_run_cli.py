@@ -10,12 +10,18 @@ from pathlib import Path
 
 import cv2
 import pytest
-from facestream.pipeline.events import Left, parse_event
+from facestream.pipeline.core.events import Left, parse_event
+from facestream.pipeline.core.types import Image
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.types import Image
 
-from ..tracks import read_video
-from .conftest import Run, mistake, start, write_clip
+from tests.pipeline.tracks import read_video
+
+from .conftest import (
+    Run,
+    mistake,
+    start,
+    write_clip,
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from facestream.pipeline.events import Left, SourceStateEvent, parse_event
+from facestream.pipeline.core.events import Left, SourceStateEvent, parse_event
 from prometheus_client.parser import text_string_to_metric_families
 
-from ...servers.web import WebServer
-from ..tracks import read_video
+from tests.pipeline.tracks import read_video
+from tests.servers.web import WebServer
+
 from .conftest import Run, start
 
 

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from facestream.engines.errors import InferenceError
 from facestream.engines.index.rowfile import read_rows
-from facestream.pipeline.errors import GalleryError
+from facestream.pipeline.core.errors import GalleryError
+from facestream.pipeline.core.types import Floats
 from facestream.pipeline.gallery import Gallery, cache, changes
 from facestream.pipeline.gallery.index import TemplateIndex, normalised
 from facestream.pipeline.gallery.store import Store
 from facestream.pipeline.gallery.templates import Templates
-from facestream.pipeline.types import Floats
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

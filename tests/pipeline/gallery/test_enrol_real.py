@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from facestream.engines.cards import load_card
+from facestream.pipeline.core.images import read_image
+from facestream.pipeline.core.types import Image
 from facestream.pipeline.gallery import Gallery, VisionReader
-from facestream.pipeline.gallery.decision import Thresholds, decide_frame
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.images import read_image
+from facestream.pipeline.identity.decision import Thresholds, decide_frame
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.pipeline.errors import ImageError
-from facestream.pipeline.gallery.faces import Picture, choose, expand_photos, main_face
-from facestream.pipeline.types import Faces, Floats, Image
+from facestream.pipeline.core.errors import ImageError
+from facestream.pipeline.core.types import Faces, Floats, Image
+from facestream.pipeline.gallery.faces import (
+    Picture,
+    choose,
+    expand_photos,
+    main_face,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

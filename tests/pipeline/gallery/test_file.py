@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from facestream.pipeline.errors import GalleryCorrupt, GalleryError
+from facestream.pipeline.core.errors import GalleryCorrupt, GalleryError
 from facestream.pipeline.gallery import Gallery, database
 from facestream.pipeline.gallery.schema import Base
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.pipeline.errors import (
+from facestream.pipeline.core.errors import (
     GalleryError,
     ModelMismatch,
     PersonExists,
     PersonNotFound,
 )
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.gallery.decision import Thresholds, decide_frame
+from facestream.pipeline.identity.decision import Thresholds, decide_frame
 
 from tests.pixels import PixelReader, paint
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from facestream.engines.cards import load_card
+from facestream.pipeline.core.types import Floats
 from facestream.pipeline.gallery.changes import Head
 from facestream.pipeline.gallery.index import TemplateIndex
 from facestream.pipeline.gallery.templates import Templates
-from facestream.pipeline.types import Floats
-from facestream.pipeline.vision.cohort import Cohort
+from facestream.pipeline.recognition.cohort import Cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

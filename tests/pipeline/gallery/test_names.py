@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from facestream.pipeline.errors import GalleryError
+from facestream.pipeline.core.errors import GalleryError
 from facestream.pipeline.gallery.names import (
     name_key,
     normalise_name,

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from facestream.engines.index import choice
 from facestream.engines.index.structures import StructureKind, _read
-from facestream.pipeline.errors import GalleryError
+from facestream.pipeline.core.errors import GalleryError
+from facestream.pipeline.core.types import Floats
 from facestream.pipeline.gallery import Gallery, cache, structures
 from facestream.pipeline.gallery.index import Searching, normalised
 from facestream.pipeline.gallery.records import Embedded, Face
-from facestream.pipeline.types import Floats
 
 KINDS: tuple[StructureKind, ...] = ("hnsw", "ivfpq")
 kinds = pytest.mark.parametrize("kind", KINDS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.pipeline.errors import GalleryError, OutputError
+from facestream.pipeline.core.errors import GalleryError, OutputError
 from facestream.pipeline.gallery import Gallery, plan_import
 
 from tests.pixels import PixelReader, paint

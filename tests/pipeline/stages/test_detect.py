@@ -8,10 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from facestream.engines.options import Serving
+from facestream.pipeline.core.types import (
+    Faces,
+    Frame,
+    FrameResult,
+    Image,
+)
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.detection.region import View
 from facestream.pipeline.stages.detect import DetectStage
-from facestream.pipeline.stages.view import View
-from facestream.pipeline.types import Faces, Frame, FrameResult, Image
-from facestream.pipeline.vision.mtcnn import Mtcnn
 
 from tests.faces import portrait
 

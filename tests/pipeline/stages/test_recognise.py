@@ -6,16 +6,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from facestream.pipeline.events import Left, TrackEvent
-from facestream.pipeline.gallery.decision import Matches, Thresholds
+from facestream.pipeline.core.events import Left, TrackEvent
+from facestream.pipeline.core.types import (
+    Faces,
+    Floats,
+    Frame,
+    FrameResult,
+    Image,
+)
+from facestream.pipeline.detection.region import View
+from facestream.pipeline.identity.decision import Matches, Thresholds
+from facestream.pipeline.identity.hysteresis import NamingRules
+from facestream.pipeline.identity.search import Matcher
 from facestream.pipeline.stages.detect import DetectStage
-from facestream.pipeline.stages.looks import LookPolicy
-from facestream.pipeline.stages.matching import Matcher
-from facestream.pipeline.stages.naming import NamingRules
 from facestream.pipeline.stages.recognise import RecogniseStage, TrackingRules
-from facestream.pipeline.stages.telling import TellingRules
-from facestream.pipeline.stages.view import View
-from facestream.pipeline.types import Faces, Floats, Frame, FrameResult, Image
+from facestream.pipeline.stages.track_events import TellingRules
+from facestream.pipeline.tracking.embedding_schedule import LookPolicy
 
 DIM = 4
 ADA, BOB = 1, 2

@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from facestream.pipeline.events import TrackEvent
-from facestream.pipeline.gallery.decision import Matches, Thresholds
-from facestream.pipeline.stages.looks import LookPolicy
-from facestream.pipeline.stages.matching import Matcher
-from facestream.pipeline.stages.naming import NamingRules
+from facestream.pipeline.core.events import TrackEvent
+from facestream.pipeline.core.types import (
+    Faces,
+    Floats,
+    Frame,
+    FrameResult,
+    Image,
+)
+from facestream.pipeline.identity.decision import Matches, Thresholds
+from facestream.pipeline.identity.hysteresis import NamingRules
+from facestream.pipeline.identity.search import Matcher
 from facestream.pipeline.stages.recognise import RecogniseStage, TrackingRules
-from facestream.pipeline.stages.telling import TellingRules
-from facestream.pipeline.types import Faces, Floats, Frame, FrameResult, Image
+from facestream.pipeline.stages.track_events import TellingRules
+from facestream.pipeline.tracking.embedding_schedule import LookPolicy
 
 DIM = 32
 SIDE = 60.0

@@ -13,7 +13,12 @@ from facestream.training.comparison.contenders import CONTENDERS, CompareConfig,
 from facestream.training.comparison.measure import as_pictures, draw_samples
 from facestream.training.comparison.networks import ContenderModule, without_colour
 from facestream.training.comparison.report import as_json, as_markdown, write_report
-from facestream.training.comparison.run import RESULT, Comparison, Result, compare
+from facestream.training.comparison.run import (
+    RESULT,
+    Comparison,
+    Result,
+    compare,
+)
 from facestream.training.errors import DataError, TrainingError
 from facestream.training.models.decoder import Decoder
 from facestream.training.models.vae import LATENT_DIM

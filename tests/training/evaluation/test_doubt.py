@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from facestream.training.evaluation.degraded import FACE_REGION, Probes, spoil
-from facestream.training.evaluation.doubt import SHARES, Reject, measure_reject, sharpness
+from facestream.training.evaluation.doubt import (
+    SHARES,
+    Reject,
+    measure_reject,
+    sharpness,
+)
 from facestream.training.evaluation.lfw import Pairs
 
 COUNT = 1200

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.engines.cards import load_card
-from facestream.pipeline.vision.cohort import Cohort
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.recognition.cohort import Cohort
+from facestream.pipeline.recognition.uncertainty import normalise
 from facestream.training.data.faces import FaceRow
 from facestream.training.errors import DataError
 from facestream.training.evaluation.embeddings import Embedded

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.engines.cards import read_card
-from facestream.pipeline.vision.cohort import load_cohort
-from facestream.pipeline.vision.uncertainty import normalise
+from facestream.pipeline.recognition.cohort import load_cohort
+from facestream.pipeline.recognition.uncertainty import normalise
 from facestream.training.data.faces import FaceRow
 from facestream.training.errors import DataError
 from facestream.training.evaluation.attributes import Attributes, age_group, attributes_of

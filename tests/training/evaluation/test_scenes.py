@@ -9,9 +9,9 @@ import av
 import cv2
 import numpy as np
 import pytest
-from facestream.pipeline.types import Image
-from facestream.pipeline.vision.boxes import iou_matrix
-from facestream.pipeline.vision.mtcnn import Mtcnn
+from facestream.pipeline.core.boxes import iou_matrix
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.training.errors import DataError
 from facestream.training.evaluation.scene_cast import HEAD_SIDE, Actor, draw_cast
 from facestream.training.evaluation.scene_paths import SceneRules, draw_passages

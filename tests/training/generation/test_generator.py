@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from facestream.engines.cards import read_card
-from facestream.pipeline.vision.images import read_image
+from facestream.pipeline.core.images import read_image
 from facestream.training import cli
 from facestream.training.errors import CheckpointError
 from facestream.training.export.generator import fold, load_shipped

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.pipeline.cli import main
+from facestream.pipeline.core.synthetic import PNG_KEYWORD
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.vision.synthetic import PNG_KEYWORD
 from facestream.training.errors import TrainingError
 from facestream.training.generation.pictures import grid, save_synthetic
 from PIL import Image as Pillow

@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 import torch
 from facestream.training.errors import DataError
-from facestream.training.losses.adaface import (
-    adaface_logits,
-    norm_quality,
-    running_statistics,
-)
+from facestream.training.losses.adaface import adaface_logits, norm_quality, running_statistics
 from facestream.training.losses.margin import arcface_logits, cosface_logits
 
 N, C, D = 9, 4, 6

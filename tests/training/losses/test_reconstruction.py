@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from facestream.training.losses.reconstruction import (
-    masked_bce,
-    masked_gaussian_nll,
-    masked_mse,
-)
+from facestream.training.losses.reconstruction import masked_bce, masked_gaussian_nll, masked_mse
 from scipy.special import rel_entr
 from scipy.stats import norm
 

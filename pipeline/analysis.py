@@ -1,0 +1,57 @@
+"""Detector and encoder for the commands on pictures, loaded side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from facestream.engines.base import Engine
+
+from .core.config import Settings
+from .detection.mtcnn.detector import Mtcnn
+from .recognition.encoder import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The loaded networks."""
+
+    detector: Mtcnn
+    encoder: Encoder
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """What runs them, by the network's name."""
+        return {**self.detector.engines, **self.encoder.engines}
+
+
+@contextmanager
+def load_models(settings: Settings) -> Iterator[Models]:
+    """Load detector and encoder as the settings say, and free them in the end.
+
+    Raises:
+        EngineError: they cannot run here.
+    """
+    detector, serving = settings.detector, settings.runtime.serving()
+    with ThreadPoolExecutor(2) as pool:
+        finding = pool.submit(
+            Mtcnn,
+            mode=detector.mode,
+            min_face=detector.min_face,
+            factor=detector.factor,
+            thresholds=detector.thresholds,
+            serving=serving,
+        )
+        embedding = pool.submit(
+            Encoder,
+            serving=serving,
+            max_batch=settings.encoder.max_batch,
+        )
+    models = Models(finding.result(), embedding.result())
+    try:
+        yield models
+    finally:
+        models.detector.close()
+        models.encoder.close()

@@ -1,0 +1,153 @@
+"""Who was seen: sightings gathered per source and person, and the table of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ..core.events import Event, Left
+from ..sinks.base import Sink
+from .console import clock
+
+SPANS_SHOWN = 3
+
+
+@dataclass(slots=True)
+class Seen:
+    """One person (or all unknown ones) in one source.
+
+    Attributes:
+        spans: start and end of each sighting, in words; the first few.
+        best: the sighting with the highest similarity.
+        picture: where its picture is kept, or None.
+        reasons: why they are unknown.
+    """
+
+    source: str
+    name: str
+    person_id: int | None
+    best: Left
+    picture: Path | None = None
+    count: int = 0
+    seconds: float = 0.0
+    spans: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "source": self.source,
+            "name": self.name,
+            "person_id": self.person_id,
+            "sightings": self.count,
+            "seconds": round(self.seconds, 3),
+            "similarity": round(self.best.similarity, 4),
+            "probability": round(self.best.probability, 4),
+            "uncertainty": self.best.uncertainty,
+            "picture": None if self.picture is None else self.picture.as_posix(),
+            "reasons": dict(self.reasons),
+        }
+
+
+class RollSink(Sink):
+    """Counts sightings per source and person; memory grows with people, not with time.
+
+    Args:
+        live: names of the sources whose times are those of the day.
+    """
+
+    def __init__(self, *, live: Collection[str] = ()) -> None:
+        self._live = frozenset(live)
+        self._seen: dict[tuple[str, int | None], Seen] = {}
+        self.pictures_below: Path | None = None
+        """The folder that the events' picture paths are relative to."""
+
+    def event(self, event: Event) -> None:
+        if not isinstance(event, Left):
+            return
+        key = (event.source, event.person_id)
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._seen[key] = Seen(event.source, event.name, event.person_id, event)
+        seen.count += 1
+        seen.seconds += event.end.pts - event.start.pts
+        if len(seen.spans) < SPANS_SHOWN:
+            seen.spans.append(self._span(event))
+        if event.reason is not None:
+            seen.reasons[event.reason] += 1
+        if seen.picture is None or event.similarity > seen.best.similarity:
+            # The picture array is not needed any more, and would be kept alive.
+            seen.best = event.with_image(None)
+            if event.picture is not None:
+                seen.picture = (self.pictures_below or Path()) / event.picture
+
+    def _span(self, event: Left) -> str:
+        if event.source in self._live:
+            start, end = (f"{m.utc.astimezone():%H:%M:%S}" for m in (event.start, event.end))
+        else:
+            start, end = clock(event.start.pts), clock(event.end.pts)
+        return start if start == end else f"{start}–{end}"
+
+    def people(self) -> list[Seen]:
+        """Those with a name first, then the unknown; within that by source and time seen."""
+        return sorted(
+            self._seen.values(), key=lambda s: (s.person_id is None, s.source, -s.seconds)
+        )
+
+
+def people_table(people: list[Seen]) -> Table | str:
+    """The table of who was seen."""
+    if not people:
+        return "Nobody was seen."
+    table = Table(title="Who was seen", title_justify="left", title_style="bold")
+    several = len({seen.source for seen in people}) > 1
+    table.add_column("Who", style="bold", overflow="fold")
+    if several:
+        table.add_column("Source", overflow="fold")
+    table.add_column("When", overflow="fold", max_width=28)
+    table.add_column("Times", justify="right")
+    table.add_column("Similarity", justify="right")
+    table.add_column("σ", justify="right")
+    if any(seen.picture for seen in people):
+        table.add_column("Picture", overflow="fold")
+    for seen in people:
+        table.add_row(*_row(seen, several=several))
+    return table
+
+
+def _row(seen: Seen, *, several: bool) -> list[Text]:
+    colour = "yellow" if seen.person_id is None else "green"
+    sigma = seen.best.uncertainty
+    cells = [Text(seen.name, style=colour)]
+    if seen.reasons:
+        cells[0].append(
+            f" ({', '.join(r.replace('_', ' ') for r, _ in seen.reasons.most_common(2))})"
+        )
+    if several:
+        cells.append(Text(seen.source))
+    cells += [
+        Text(_spans(seen)),
+        Text(str(seen.count)),
+        Text("–" if seen.best.reason == "no_gallery" else f"{seen.best.similarity:.2f}"),
+        Text("–" if sigma is None else f"{sigma:.2f}"),
+    ]
+    if seen.picture is not None:
+        cells.append(Text(_short(seen.picture)))
+    return cells
+
+
+def _short(path: Path) -> str:
+    """From the working folder where it lies below it."""
+    full, here = path.absolute(), Path.cwd()
+    return str(full.relative_to(here)) if full.is_relative_to(here) else str(path)
+
+
+def _spans(seen: Seen) -> str:
+    more = seen.count - len(seen.spans)
+    return ", ".join(seen.spans) + (f" and {more} more" if more else "")

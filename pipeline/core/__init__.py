@@ -1,0 +1,1 @@
+"""Data, errors, events and settings that every other folder uses."""

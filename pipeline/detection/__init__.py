@@ -1,0 +1,1 @@
+"""Faces and landmarks in pictures: MTCNN, watched areas, the motion gate."""

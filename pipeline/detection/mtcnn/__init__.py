@@ -1,0 +1,1 @@
+"""The MTCNN cascade on an engine."""

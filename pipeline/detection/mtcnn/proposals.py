@@ -1,0 +1,134 @@
+"""MTCNN's first stage without its network: the picture pyramid and the boxes of its cells."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.boxes import (
+    Rows,
+    move,
+    nms,
+    square,
+)
+from ...core.types import Floats
+
+# P-Net looks through a window of 12×12 pixels, moved by 2.
+WINDOW = 12
+STRIDE = 2
+
+# Proposals overlapping more than this are merged: within a level, then across levels.
+LEVEL_OVERLAP = 0.5
+PYRAMID_OVERLAP = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A size of the picture at which faces are as large as P-Net's window."""
+
+    scale: float
+    height: int
+    width: int
+
+
+def pyramid(height: int, width: int, *, min_face: int, factor: float) -> tuple[Level, ...]:
+    """The levels of a picture, finest first; none when it is smaller than a face.
+
+    Args:
+        height: of the picture in pixels.
+        width: of the picture in pixels.
+        min_face: side of the smallest faces to find, in pixels.
+        factor: from a level to the next, 0..1.
+    """
+    scale = WINDOW / min_face
+    shorter = min(height, width) * scale
+    levels = []
+    while shorter >= WINDOW:
+        levels.append(Level(scale, int(height * scale + 1), int(width * scale + 1)))
+        scale *= factor
+        shorter *= factor
+    return tuple(levels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Cells of a level that may be faces: rows N, columns N, and P-Net's values there, N×5."""
+
+    rows: Rows
+    columns: Rows
+    values: Floats
+
+    @classmethod
+    def of_maps(cls, maps: Floats, threshold: float) -> Cells:
+        """Those that score at least ``threshold`` (log-odds), row by row.
+
+        Args:
+            maps: 5×h×w, P-Net's output: log-odds and four offsets.
+            threshold: log-odds.
+        """
+        flat = maps.reshape(len(maps), -1)
+        places = np.flatnonzero(flat[0] >= threshold)
+        rows, columns = np.divmod(places, maps.shape[2])
+        return cls(rows, columns, np.ascontiguousarray(flat[:, places].T))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposals:
+    """Windows that may be faces: boxes N×4, scores N (probability), offsets N×4."""
+
+    boxes: Floats
+    scores: Floats
+    offsets: Floats
+
+    @classmethod
+    def of_cells(cls, cells: Cells, *, scale: float) -> Proposals:
+        """The windows that the cells of a level see, in pixels of the picture."""
+        corner = np.stack([cells.columns, cells.rows], axis=1).astype(np.float32) * STRIDE
+        step = np.float32(scale)
+        # Rounded down to whole pixels, as facenet-pytorch does.
+        boxes = np.floor(np.concatenate([corner + 1, corner + WINDOW], axis=1) / step)
+        return cls(boxes, probability(cells.values[:, 0]), cells.values[:, 1:])
+
+    @classmethod
+    def join(cls, parts: list[Proposals]) -> Proposals:
+        """One after the other."""
+        if not parts:
+            return cls(
+                np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 4), np.float32)
+            )
+        return cls(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.offsets for part in parts]),
+        )
+
+    def suppress(self, overlap: float) -> Proposals:
+        """Without those that overlap a better one."""
+        rows = nms(self.boxes, self.scores, overlap)
+        return Proposals(self.boxes[rows], self.scores[rows], self.offsets[rows])
+
+    def refined(self) -> Floats:
+        """The boxes N×4 moved by their offsets and made square."""
+        return square(move(self.boxes, self.offsets, inclusive=0))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+def log_odds(probability: float) -> float:
+    """ln(p / (1 − p)); ±inf at 1 and 0."""
+    if probability <= 0:
+        return -math.inf
+    return math.inf if probability >= 1 else math.log(probability / (1 - probability))
+
+
+def probability(odds: Floats) -> Floats:
+    """1 / (1 + exp(−x)), without overflow."""
+    # Below −80 the result is no longer a normal float32.
+    result: Floats = np.float32(1) / (np.float32(1) + np.exp(-np.maximum(odds, -80)))
+    return result

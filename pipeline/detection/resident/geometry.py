@@ -1,0 +1,214 @@
+"""What is known of a picture's search from its size alone, before a pixel is seen.
+
+All levels of a pyramid lie one after the other: their pixels in one long row, and the cells of
+P-Net's maps in another. So one look-up samples all levels and one threshold serves all maps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.boxes import Rows
+from ...core.types import Floats
+from ..mtcnn.proposals import (
+    LEVEL_OVERLAP,
+    PYRAMID_OVERLAP,
+    STRIDE,
+    WINDOW,
+    Level,
+    pyramid,
+)
+from ..mtcnn.sampling import cell_edges
+
+# Overlaps this much below a bound are counted as reaching it: rounding must lose no neighbour.
+_SLACK = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where a level lies among the pixels and the cells of all.
+
+    Attributes:
+        height: of the level, in pixels.
+        width: of the level, in pixels.
+        pixel: its first pixel.
+        rows: of its map.
+        columns: of its map.
+        cell: its first cell.
+        stride: cells from a row of its map to the next: its columns and a margin.
+    """
+
+    height: int
+    width: int
+    pixel: int
+    rows: int
+    columns: int
+    cell: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Geometry:
+    """Search of pictures of one size.
+
+    Attributes:
+        height: of the pictures.
+        width: of the pictures.
+        blocks: the levels, finest first.
+        corners: 4×P int32: where each pixel of the levels looks in a summed-area table of
+            (height + 1)×(width + 1): bottom right, top right, bottom left, top left.
+        heights: P, rows of the picture that each pixel averages.
+        widths: P, columns of the picture that each pixel averages.
+        boxes: T×4, what each cell sees, in pixels of the picture; empty in the margins.
+        levels: T, the level of each cell.
+        near: L×K: how far from a cell of a level those lie that may overlap it enough to be
+            merged within its level. The margins are wide enough that none is another level's.
+        crossing: whether boxes of two levels may overlap enough to be merged.
+    """
+
+    height: int
+    width: int
+    blocks: tuple[Block, ...]
+    corners: NDArray[np.int32]
+    heights: Floats
+    widths: Floats
+    boxes: Floats
+    levels: Rows
+    near: Rows
+    crossing: bool
+
+    @property
+    def pixels(self) -> int:
+        """P, pixels of all levels."""
+        return len(self.heights)
+
+    @property
+    def cells(self) -> int:
+        """T, cells of all levels and their margins."""
+        return len(self.levels)
+
+
+@lru_cache(maxsize=16)  # 30 bytes a pixel of the levels: 12 MB at 1080p and a smallest face of 40
+def geometry(height: int, width: int, *, min_face: int, factor: float) -> Geometry | None:
+    """The search of pictures of this size; None where they are smaller than a face."""
+    levels = pyramid(height, width, min_face=min_face, factor=factor)
+    if not levels:
+        return None
+    sides = [_sides(level) for level in levels]
+    reach = max(_reach(axis) for pair in sides for axis in pair)
+    blocks, cells = _blocks(levels, reach)
+    boxes = np.zeros((cells, 4), np.float32)
+    owner = np.zeros(cells, np.int64)
+    for index, (block, (across, down)) in enumerate(zip(blocks, sides, strict=True)):
+        mine = slice(block.cell, block.cell + block.rows * block.stride)
+        owner[mine] = index
+        place = boxes[mine].reshape(block.rows, block.stride, 4)[:, : block.columns]
+        place[..., 0], place[..., 2] = across
+        place[..., 1], place[..., 3] = down[0][:, None], down[1][:, None]
+    steps = range(-reach, reach + 1)
+    around = [(y, x) for y in steps for x in steps if (y, x) != (0, 0)]
+    corners, heights, widths = _samples(height, width, levels)
+    return Geometry(
+        height=height,
+        width=width,
+        blocks=blocks,
+        corners=corners,
+        heights=heights,
+        widths=widths,
+        boxes=boxes,
+        levels=owner,
+        near=np.array([[y * block.stride + x for y, x in around] for block in blocks], np.int64),
+        crossing=_crossing(sides),
+    )
+
+
+def map_side(side: int) -> int:
+    """Cells of P-Net's map along a side of so many pixels, at least 12.
+
+    Convolutions of 3 take 2 pixels off, its pooling rounds up.
+    """
+    return (side - 1) // STRIDE - (WINDOW // STRIDE - 2)
+
+
+def _blocks(levels: tuple[Level, ...], reach: int) -> tuple[tuple[Block, ...], int]:
+    """The levels' places, and the number of cells with all margins."""
+    pixel, blocks = 0, []
+    cell = reach * (map_side(levels[0].width) + reach) + reach
+    for level in levels:
+        rows, columns = map_side(level.height), map_side(level.width)
+        stride = columns + reach
+        blocks.append(Block(level.height, level.width, pixel, rows, columns, cell, stride))
+        pixel += level.height * level.width
+        cell += (rows + reach) * stride + reach
+    return tuple(blocks), cell
+
+
+Axis = tuple[Floats, Floats]
+
+
+def _sides(level: Level) -> tuple[Axis, Axis]:
+    """Left and right, then top and bottom of a level's cells, as ``Proposals.of_cells``."""
+    step = np.float32(level.scale)
+
+    def axis(side: int) -> Axis:
+        corner = np.arange(map_side(side)).astype(np.float32) * STRIDE
+        return np.floor((corner + 1) / step), np.floor((corner + WINDOW) / step)
+
+    return axis(level.width), axis(level.height)
+
+
+def _reach(axis: Axis) -> int:
+    """How many cells away another may still overlap one enough to be merged.
+
+    Two boxes overlap no more than their sides along either axis do.
+    """
+    first, last = axis
+    for step in range(1, len(first)):
+        shared = np.maximum(last[:-step] - first[step:], 0)
+        whole = last[step:] - first[:-step]
+        if not np.any(shared / whole > LEVEL_OVERLAP - _SLACK):
+            return step - 1
+    return max(len(first) - 1, 0)
+
+
+def _crossing(sides: list[tuple[Axis, Axis]]) -> bool:
+    """Whether boxes of one level may overlap those of the next enough to be merged.
+
+    At best the smaller one lies in the larger one; within a level they were merged before.
+    """
+    areas = []
+    for pair in sides:
+        lengths = [last - first for first, last in pair]
+        areas.append(
+            (
+                float(np.prod([length.min() for length in lengths])),
+                float(np.prod([length.max() for length in lengths])),
+            )
+        )
+    bound = PYRAMID_OVERLAP - _SLACK
+    return any(
+        small[1] > bound * large[0]
+        for index, small in enumerate(areas)
+        for large in areas[index + 1 :]
+    )
+
+
+def _samples(
+    height: int, width: int, levels: tuple[Level, ...]
+) -> tuple[NDArray[np.int32], Floats, Floats]:
+    """See ``Geometry``: corners, heights and widths."""
+    corners, heights, widths = [], [], []
+    for level in levels:
+        top, bottom = (edge[:, None] for edge in cell_edges(height, level.height))
+        left, right = (edge[None, :] for edge in cell_edges(width, level.width))
+        pairs = ((bottom, right), (top, right), (bottom, left), (top, left))
+        places = np.stack([(y * (width + 1) + x).ravel() for y, x in pairs])
+        corners.append(places.astype(np.int32))
+        shape = (level.height, level.width)
+        heights.append(np.broadcast_to(bottom - top, shape).ravel().astype(np.float32))
+        widths.append(np.broadcast_to(right - left, shape).ravel().astype(np.float32))
+    return np.concatenate(corners, axis=1), np.concatenate(heights), np.concatenate(widths)

@@ -1,0 +1,1 @@
+"""From embeddings to names: search, open-set decision, hysteresis."""

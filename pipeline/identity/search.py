@@ -1,0 +1,177 @@
+"""From fused embeddings to names: the gallery's search and the open-set decision."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..core.errors import GalleryError, ModelMismatch
+from ..core.types import Floats, Identity
+from ..gallery.gallery import Gallery
+from ..recognition.cohort import Cohort
+from .decision import (
+    Holders,
+    Matches,
+    Thresholds,
+    decide_frame,
+)
+
+log = logging.getLogger(__name__)
+
+# People compared for one face: the best, the runner-up that may make it ambiguous, and a few
+# more for frames in which several faces compete for the same names.
+NEIGHBOURS = 5
+
+
+class Searcher(Protocol):
+    """Finds the nearest people; the gallery is one."""
+
+    def search(self, mu: Floats, k: int) -> Matches: ...
+
+    def templates(self) -> int:
+        """How many photos a face is compared with."""
+        ...
+
+    def refresh(self) -> bool:
+        """Take in what others changed; True when something did."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GallerySearch:
+    """A gallery as the people to find.
+
+    Attributes:
+        gallery: is searched.
+        model_id: of the encoder whose embeddings are compared.
+        cohort: the similarities are normalised against it; None leaves them cosines.
+    """
+
+    gallery: Gallery
+    model_id: str
+    cohort: Cohort | None = None
+
+    def search(self, mu: Floats, k: int) -> Matches:
+        """See ``Searcher``."""
+        return self.gallery.search(mu, k, cohort=self.cohort)
+
+    def templates(self) -> int:
+        """See ``Searcher``."""
+        return self.gallery.templates()
+
+    def refresh(self) -> bool:
+        """See ``Searcher``. A gallery that cannot be read just now stays as it was.
+
+        Raises:
+            ModelMismatch: it was embedded again by another model.
+        """
+        try:
+            if not self.gallery.refresh():
+                return False
+            self.gallery.require_model(self.model_id)
+        except ModelMismatch:
+            raise
+        except GalleryError as error:
+            log.warning("the gallery stays as it was read last: %s", error)
+            return False
+        log.info("the gallery changed: the people in the picture are searched again")
+        return True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What is decided on: a track's matches and how far they can be trusted.
+
+    Attributes:
+        matches: one row.
+        sigma: uncertainty of the track's clearest look.
+        size: shorter side of the face's box in pixels, the largest so far.
+    """
+
+    matches: Matches
+    sigma: float
+    size: float
+
+
+class Matcher:
+    """Search and decision over a gallery, or over none.
+
+    The thresholds are those for a gallery of the size that it has now (``Thresholds.among``).
+    """
+
+    def __init__(self, searcher: Searcher | None, thresholds: Thresholds) -> None:
+        self._searcher = searcher
+        self._thresholds = thresholds
+
+    def search(self, mu: Floats) -> list[Matches]:
+        """The nearest people of each embedding M×D, one row each."""
+        if self._searcher is None:
+            nobody = Matches(np.zeros((1, 0), np.float32), np.zeros((1, 0), np.int64), ((),))
+            return [nobody] * len(mu)
+        found = self._searcher.search(mu, NEIGHBOURS)
+        return [
+            Matches(
+                found.similarities[row : row + 1],
+                found.person_ids[row : row + 1],
+                found.names[row : row + 1],
+            )
+            for row in range(len(mu))
+        ]
+
+    def threshold(self, thresholds: Thresholds | None = None) -> float:
+        """The similarity that gives a name now, of these thresholds or the matcher's own."""
+        return self._in_force(thresholds).similarity
+
+    def _in_force(self, thresholds: Thresholds | None) -> Thresholds:
+        chosen = self._thresholds if thresholds is None else thresholds
+        return chosen if self._searcher is None else chosen.among(self._searcher.templates())
+
+    def refresh(self) -> bool:
+        """Take in what other processes changed in the gallery; True when something did."""
+        return self._searcher is not None and self._searcher.refresh()
+
+    def decide(
+        self,
+        looks: Sequence[Look],
+        *,
+        thresholds: Thresholds | None = None,
+        holders: Holders | None = None,
+    ) -> list[Identity]:
+        """Who the faces of one frame are: each person at most once.
+
+        Args:
+            looks: one a face.
+            thresholds: instead of the matcher's own.
+            holders: the faces that have a name already.
+        """
+        if not looks:
+            return []
+        width = max(look.matches.person_ids.shape[1] for look in looks)
+        rows = [_widened(look.matches, width) for look in looks]
+        return decide_frame(
+            Matches(
+                np.concatenate([row.similarities for row in rows]),
+                np.concatenate([row.person_ids for row in rows]),
+                tuple(row.names[0] for row in rows),
+            ),
+            self._in_force(thresholds),
+            sigmas=[look.sigma for look in looks],
+            sizes=[look.size for look in looks],
+            holders=holders,
+        )
+
+
+def _widened(row: Matches, width: int) -> Matches:
+    """A row padded to ``width``: the gallery may have grown between two searches."""
+    missing = width - row.person_ids.shape[1]
+    if not missing:
+        return row
+    return Matches(
+        np.pad(row.similarities, ((0, 0), (0, missing)), constant_values=-np.inf),
+        np.pad(row.person_ids, ((0, 0), (0, missing)), constant_values=-1),
+        (row.names[0] + (None,) * missing,),
+    )

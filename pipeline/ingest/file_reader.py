@@ -1,0 +1,183 @@
+"""The threads that read sources into the inbox, and what became of each source."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..core.errors import Closed, SourceError
+from ..core.events import State
+from ..core.types import Exposure, Frame
+from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
+from ..observability.report import SourceReport
+from ..runtime.source_queue import Inbox, Lane
+from ..sources import (
+    Source,
+    SourceOptions,
+    SourceSpec,
+    open_source,
+)
+
+log = logging.getLogger(__name__)
+
+Opener = Callable[[SourceSpec, SourceOptions], Source]
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What became of a source; written by its reader, read by anybody.
+
+    Attributes:
+        name: free of credentials.
+        expected: frames that it should deliver, where its container says so.
+        read: frames delivered to the inbox.
+        skipped: frames decoded and passed over (``SourceOptions.every``).
+        processed: frames that came out of the last stage.
+        corrupt: damaged packets, frames or pictures.
+        seconds: presentation time of the last frame.
+        opened: it could be opened at all.
+        done: its reader is through with it.
+        state: of a live source, as its events tell it; None for files.
+        restarts: times a live source was opened again.
+        lane: where its frames wait.
+        problems: what was wrong with it, a line each.
+    """
+
+    name: str
+    expected: int | None = None
+    read: int = 0
+    skipped: int = 0
+    processed: int = 0
+    corrupt: int = 0
+    seconds: float = 0.0
+    opened: bool = False
+    done: bool = False
+    state: State | None = None
+    restarts: int = 0
+    lane: Lane[Frame | Exposure] | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        """Read to its end, and all that was read is processed or was dropped."""
+        if not self.done:
+            return False
+        dropped = sum(self.lane.stats().dropped.values()) if self.lane is not None else 0
+        return self.processed + dropped >= self.read
+
+    def count_skipped(self, source: Source, metrics: Metrics) -> None:
+        """Count what a file has passed over since the last call: decoded all the same."""
+        more = source.skipped - self.skipped
+        if more:
+            self.skipped += more
+            metrics.add(FRAMES_IN, more, source=self.name)
+            metrics.add(FRAMES_SKIPPED, more, source=self.name)
+
+    def report(self) -> SourceReport:
+        """For people."""
+        return SourceReport(
+            name=self.name,
+            frames=self.processed,
+            expected=self.expected,
+            corrupt=self.corrupt,
+            seconds=self.seconds,
+            opened=self.opened,
+            problem="; ".join(self.problems) or None,
+        )
+
+
+class Reader:
+    """Reads sources one after another into lanes of the inbox.
+
+    Files share one reader: their frames come in order, and the next file is opened while the
+    last frames of the one before are still being processed. A source that cannot be opened or
+    read is noted in its state; the others go on.
+
+    Args:
+        specs: what to read.
+        inbox: where frames go.
+        metrics: counts the frames.
+        lane_frames: decoded frames that may wait per source.
+        options: how sources are read.
+        opener: opens a source.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[SourceSpec],
+        inbox: Inbox[Frame | Exposure],
+        metrics: Metrics,
+        *,
+        lane_frames: int,
+        options: SourceOptions,
+        opener: Opener = open_source,
+    ) -> None:
+        self.states = [SourceState(spec.name) for spec in specs]
+        self._specs = specs
+        self._inbox = inbox
+        self._metrics = metrics
+        self._lane_frames = lane_frames
+        self._options = options
+        self._opener = opener
+        self._stopping = threading.Event()
+        self._current: Source | None = None
+
+    def stop(self) -> None:
+        """End soon; safe in a signal handler."""
+        self._stopping.set()
+        source = self._current
+        if source is not None:
+            source.stop()
+
+    def run(self) -> None:
+        """Read everything; returns when all sources are done."""
+        for spec, state in zip(self._specs, self.states, strict=True):
+            if self._stopping.is_set():
+                break
+            try:
+                with self._opener(spec, self._options) as source:
+                    self._read(source, state)
+            except SourceError as error:
+                if str(error) not in state.problems:
+                    log.warning("%s", error)
+                    state.problems.append(str(error))
+            finally:
+                self._current = None
+                state.done = True
+
+    def _read(self, source: Source, state: SourceState) -> None:
+        state.opened = True
+        state.expected = source.info.frames
+        if self._options.max_frames is not None and state.expected is not None:
+            state.expected = min(state.expected, self._options.max_frames)
+        if state.expected is not None and source.info.fps is not None:
+            state.expected = -(-state.expected // self._options.every)
+        self._current = source
+        if self._stopping.is_set():
+            return
+        # A live lane keeps only the newest frame, a file's a few.
+        capacity = None if source.live else self._lane_frames
+        lane = self._inbox.open(source.name, live=source.live, capacity=capacity)
+        state.lane = lane
+        try:
+            self._deliver(source, lane, state)
+        finally:
+            lane.close()
+            state.count_skipped(source, self._metrics)
+            state.corrupt = source.corrupt
+            state.problems += source.problems
+
+    def _deliver(self, source: Source, lane: Lane[Frame | Exposure], state: SourceState) -> None:
+        for frame in source:
+            try:
+                lane.put(frame)
+            except Closed:
+                return
+            state.read += 1
+            state.seconds = frame.pts
+            self._metrics.add(FRAMES_IN, source=source.name)
+            state.count_skipped(source, self._metrics)
+            if self._stopping.is_set():
+                return

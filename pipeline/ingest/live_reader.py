@@ -1,0 +1,251 @@
+"""Reads one live source for as long as the run goes on, whatever happens to it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import inf
+from typing import Protocol
+
+from ..core.config import LiveSettings
+from ..core.events import SourceStateEvent
+from ..core.types import Exposure, Frame
+from ..metrics import Metrics
+from ..runtime.source_queue import Inbox
+from ..sources import (
+    Source,
+    SourceOptions,
+    SourceSpec,
+    open_source,
+)
+from .backoff import Backoff
+from .delivery import Delivery
+from .file_reader import Opener, SourceState
+from .session import Session
+from .status import Status
+from .watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+# After so many seconds of frames a connection counts as good: the next pause is short again.
+_STEADY = 10.0
+# How long a session may take to end before it is left alone; stop() promises two seconds.
+_PATIENCE = 0.7
+# Sessions that hang at the same time. Each holds a thread and a connection.
+_MOST_HANGING = 4
+# Clocks may be set: a schedule is looked at again after so many seconds.
+_SCHEDULE_CHECK = 30.0
+
+
+class Hours(Protocol):
+    """When a camera is watched; see ``facestream.pipeline.core.config.schedule.Schedule``."""
+
+    def open_at(self, when: datetime) -> bool: ...
+
+    def next_change(self, when: datetime) -> datetime | None: ...
+
+
+def is_live(spec: SourceSpec) -> bool:
+    """True for what `LiveReader` reads: cameras, URLs and standard input.
+
+    A URL may turn out to be a file, and standard input is one; they too may be silent for long,
+    so that each needs a thread of its own. Their frames are not dropped.
+    """
+    return spec.kind in {"camera", "url", "stdin"}
+
+
+class LiveReader:
+    """Reads a live source into a lane of the inbox; ``run`` is for a thread of its own.
+
+    A source that cannot be opened or is lost is tried again after a pause, for ever; it has
+    ``failed`` only where no try can succeed (`SourceError.retry` is ``never``). It ends by itself
+    when it proves to be a file and was read to its end.
+
+    Args:
+        spec: what to read.
+        inbox: where frames go: a live source's as `Exposure`, the newest only.
+        metrics: counts frames, states and restarts.
+        options: how it is read; the time-outs and the transport are those of ``live``.
+        live: limits and pauses.
+        on_state: gets an event for each change of state, in the thread of ``run``.
+        schedule: when it is watched; None: always.
+        opener: opens the source.
+        lane_frames: frames that may wait when it proves to be a file.
+    """
+
+    def __init__(
+        self,
+        spec: SourceSpec,
+        inbox: Inbox[Frame | Exposure],
+        metrics: Metrics,
+        *,
+        options: SourceOptions,
+        live: LiveSettings,
+        on_state: Callable[[SourceStateEvent], None],
+        schedule: Hours | None = None,
+        opener: Opener = open_source,
+        lane_frames: int | None = None,
+    ) -> None:
+        self.state = SourceState(spec.name)
+        self._spec = spec
+        self._options = replace(
+            options,
+            open_timeout=live.open_timeout,
+            read_timeout=live.read_timeout,
+            rtsp_transport=live.transport,
+        )
+        self._live = live
+        self._schedule = schedule
+        self._opener = opener
+        self._status = Status(self.state, metrics, on_state)
+        self._backoff = Backoff(live.retry_first, live.retry_longest)
+        self._watchdog = _watchdog(spec, live)
+        self._delivery = Delivery(
+            *(self.state, inbox, metrics),
+            options=options,
+            frozen_after=live.frozen_after,
+            lane_frames=lane_frames,
+        )
+        self._session: Session | None = None
+        self._hanging: list[Session] = []
+        self._connections = 0
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End soon; safe in a signal handler. ``run`` returns within two seconds."""
+        self._stopping.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Connect, read and try again until `stop`, or until the source is at its end."""
+        reason: str | None = None
+        try:
+            reason = self._connections_until_the_end()
+        finally:
+            self._delivery.close()
+            self._leave()
+            if self._status.current != "failed":
+                self._status.other("ended", reason)
+            self.state.done = True
+
+    def _connections_until_the_end(self) -> str | None:
+        while not self._stopping.is_set():
+            if not self._open_hours():
+                continue
+            session = self._connect()
+            reason = self._watch(session) if session is not None else "earlier reads still hang"
+            if self._stopping.is_set():
+                break
+            if session is not None:
+                self._leave()
+                if session.error is not None:
+                    raise session.error
+                if session.how == "complete":
+                    return None
+                if self._delivery.file_like:
+                    self.state.problems.append(f"{self._spec.name}: {reason}")
+                    return reason
+                if session.done and session.retry == "never":
+                    self.state.problems.append(f"{self._spec.name}: {reason}")
+                    self._status.other("failed", reason)
+                    return reason
+            if reason is not None:
+                self._back_off(session, reason)
+        if self._status.current == "retrying":
+            self.state.problems.append(f"{self._spec.name}: was away when the run ended")
+        return None
+
+    def _open_hours(self) -> bool:
+        """False after a wait, when it is not to be watched now."""
+        if self._schedule is None:
+            return True
+        now = datetime.now(UTC)
+        if self._schedule.open_at(now):
+            return True
+        self._status.other("paused", "outside its schedule")
+        change = self._schedule.next_change(now)
+        left = (change - now).total_seconds() if change is not None else _SCHEDULE_CHECK
+        self._sleep(min(max(left, 0.01), _SCHEDULE_CHECK))
+        return False
+
+    def _connect(self) -> Session | None:
+        """A new connection; None while too many old ones hang."""
+        self._hanging = [session for session in self._hanging if not session.done]
+        if len(self._hanging) >= _MOST_HANGING:
+            return None
+        if self._status.current != "retrying":
+            self._status.other("connecting")
+        self._connections += 1
+        self._session = Session(
+            f"facestream-live-{self._spec.name}-{self._connections}",
+            open_source=self._open,
+            read=self._delivery.read,
+            notify=self._wake.set,
+        )
+        self._delivery.welcome(self._session)
+        self._session.start()
+        return self._session
+
+    def _watch(self, session: Session) -> str | None:
+        """Until the connection is over; returns why, None when it is not to be watched now."""
+        seen = False
+        while not self._stopping.is_set():
+            if not seen and session.first_frame is not None:
+                self._status.live(reopened=self.state.opened)
+                seen = self.state.opened = True
+            if session.done:
+                return session.reason
+            if self._schedule is not None and not self._schedule.open_at(datetime.now(UTC)):
+                return None
+            verdict = self._watchdog.judge(session.progress, time.monotonic())
+            if verdict.state == "lost":
+                return verdict.reason
+            if verdict.state == "live":
+                self._status.live()
+            session.alert = verdict.state == "stalled"
+            if verdict.state == "stalled":
+                self._status.stalled(verdict.reason)
+            self._wake.wait(min(verdict.recheck, _SCHEDULE_CHECK))
+            self._wake.clear()
+        return None
+
+    def _back_off(self, session: Session | None, reason: str) -> None:
+        if session is not None and session.seconds >= min(_STEADY, self._live.retry_longest):
+            self._backoff.reset()
+        pause = self._backoff.pause(session.retry if session is not None else "slowly")
+        self._status.retrying(reason, pause)
+        self._sleep(pause)
+
+    def _sleep(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
+
+    def _leave(self) -> None:
+        """The connection is over, whether its thread notices or not."""
+        self._delivery.welcome(None)
+        session, self._session = self._session, None
+        if session is None or session.leave(_PATIENCE):
+            return
+        self._hanging.append(session)
+        log.debug("%s: a native read hangs, left alone", self._spec.name)
+
+    def _open(self, halt: threading.Event) -> Source:
+        # Frames are counted here, over all connections.
+        options = replace(self._options, max_frames=None, halt=halt)
+        return self._opener(self._spec, options)
+
+
+def _watchdog(spec: SourceSpec, live: LiveSettings) -> Watchdog:
+    # A pipe may be silent for as long as its writer likes, and cannot be opened again.
+    patient = spec.kind == "stdin"
+    return Watchdog(
+        # Opening has two steps, each with the time-out: connecting, and the first packets.
+        open_within=inf if patient else 2 * live.open_timeout,
+        stall_after=live.stall_after,
+        lost_after=inf if patient else live.read_timeout,
+        frozen_after=live.frozen_after,
+    )

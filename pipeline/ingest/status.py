@@ -1,0 +1,126 @@
+"""The state of a live source, told once per change: log, metrics, event."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from ..core.events import SourceStateEvent, State
+from ..metrics import SOURCE_RESTARTS, SOURCE_STATE, Metrics
+from .file_reader import SourceState
+
+log = logging.getLogger(__name__)
+
+SUMMARY_EVERY = 600.0
+"""Seconds between two lines of the log about a source that stays away."""
+# Reasons of one outage that are told; a server that says something new each time is no news.
+_TOLD = 5
+
+
+class Status:
+    """Where a live source is; for the one thread that controls it.
+
+    The first loss is a warning; that it is still away is one line in ten minutes. Another reason
+    for being away (first nobody answers, then the password is refused) is told as a new event.
+
+    Args:
+        state: gets ``state`` and ``restarts``.
+        metrics: gets the state as one gauge per state, and the restarts.
+        on_state: gets an event for each change.
+        now: monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        state: SourceState,
+        metrics: Metrics,
+        on_state: Callable[[SourceStateEvent], None],
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state = state
+        self._metrics = metrics
+        self._on_state = on_state
+        self._now = now
+        self._reasons: set[str | None] = set()
+        self._tries = 0
+        self._lost_at = 0.0
+        self._summed_up = 0.0
+
+    @property
+    def current(self) -> State | None:
+        """The state it is in; None before the first."""
+        return self._state.state
+
+    def live(self, *, reopened: bool = False) -> None:
+        """Frames arrive; ``reopened`` when they come from another connection than before."""
+        if reopened:
+            self._state.restarts += 1
+            self._metrics.add(SOURCE_RESTARTS, source=self._state.name)
+        away = self._now() - self._lost_at if self.current == "retrying" else None
+        if not self._change("live", None):
+            return
+        if away is None:
+            log.info("%s: live", self._state.name)
+        else:
+            tries = f"{self._tries} tries" if self._tries > 1 else "1 try"
+            log.info("%s: live again after %.1f s (%s)", self._state.name, away, tries)
+        self._tries = 0
+
+    def stalled(self, reason: str) -> None:
+        """It is connected, but shows nothing new."""
+        if self._change("stalled", reason):
+            log.warning("%s: stalled: %s", self._state.name, reason)
+
+    def retrying(self, reason: str, pause: float) -> None:
+        """It is lost, or could not be opened once more; the next try is in ``pause`` seconds."""
+        now = self._now()
+        if self.current != "retrying":
+            self._reasons.clear()
+            self._lost_at = self._summed_up = now
+            self._tries = 0
+        self._tries += 1
+        news = reason not in self._reasons and len(self._reasons) < _TOLD
+        if news:
+            self._reasons.add(reason)
+            self._change("retrying", reason, retry_in=pause)
+            log.warning("%s: %s; next try in %.1f s", self._state.name, reason, pause)
+        elif now - self._summed_up >= SUMMARY_EVERY:
+            self._summed_up = now
+            log.warning(
+                "%s: still away after %.0f s and %d tries: %s",
+                *(self._state.name, now - self._lost_at, self._tries, reason),
+            )
+        else:
+            log.debug("%s: try %d: %s", self._state.name, self._tries, reason)
+
+    def other(self, state: State, reason: str | None = None) -> None:
+        """Any other state."""
+        if self._change(state, reason):
+            level = logging.WARNING if state == "failed" else logging.INFO
+            tail = f": {reason}" if reason else ""
+            log.log(level, "%s: %s%s", self._state.name, state, tail)
+
+    def _change(self, state: State, reason: str | None, *, retry_in: float | None = None) -> bool:
+        """False when it is in this state already; ``retrying`` is told again all the same."""
+        previous = self._state.state
+        if state == previous and retry_in is None:
+            return False
+        self._state.state = state
+        name = self._state.name
+        if previous is not None and previous != state:
+            self._metrics.set(SOURCE_STATE, 0, source=name, state=previous)
+        self._metrics.set(SOURCE_STATE, 1, source=name, state=state)
+        event = SourceStateEvent(
+            source=name,
+            utc=datetime.now(UTC),
+            state=state,
+            previous=previous,
+            reason=reason,
+            retry_in=None if retry_in is None else round(retry_in, 3),
+            restarts=self._state.restarts,
+        )
+        self._on_state(event)
+        return True

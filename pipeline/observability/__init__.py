@@ -1,0 +1,1 @@
+"""What runs, what a run did, and how to report it."""

@@ -1,0 +1,178 @@
+"""What a run did: for people, for JSON, and while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..core.events import State
+from ..metrics import (
+    BATCH_FRAMES,
+    FRAME_AGE,
+    STAGE_SECONDS,
+    Metrics,
+    limiting_queue,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AgeReport:
+    """Age of a source's frames when their results were out, in seconds from their arrival."""
+
+    p50: float
+    p95: float
+    p99: float
+    largest: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """One source of a run.
+
+    Attributes:
+        name: without credentials.
+        frames: frames dealt with: searched, or passed over by design.
+        expected: frames it should have had, where its container says so.
+        corrupt: frames or packets that could not be decoded.
+        seconds: presentation time covered.
+        opened: it could be opened at all.
+        problem: what was wrong with it, None when nothing was.
+        skipped: those of ``frames`` that were passed over (``tracking.detect_every``).
+        dropped: frames lost before they were processed, by cause.
+        state: a live source's last state, None for a file.
+        restarts: times a live source was opened again.
+        age: of a live source's frames, None for a file or before the first frame.
+    """
+
+    name: str
+    frames: int
+    expected: int | None
+    corrupt: int
+    seconds: float
+    opened: bool
+    problem: str | None
+    skipped: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    state: State | None = None
+    restarts: int = 0
+    age: AgeReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """Time spent in a stage: ``seconds`` over ``batches`` of ``frames`` in all."""
+
+    seconds: float
+    batches: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueReport:
+    """A queue: what it holds, the most it held, and how long its writers and readers waited."""
+
+    capacity: int
+    depth: int
+    high_water: int
+    blocked_seconds: float
+    waited_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole run.
+
+    Attributes:
+        frames: frames dealt with: searched, or passed over by design.
+        skipped: those of ``frames`` that were passed over (``tracking.detect_every``).
+        seconds: from the start of the sources to the last result.
+        fps: ``frames / seconds``.
+        first_result_seconds: from the start of the run, loading included, to the first result.
+        embedded: faces the encoder saw (see ``encoder.looks``).
+        limiting_queue: the queue before the slowest worker, None when decoding is the slowest.
+        interrupted: it was stopped before its sources ended.
+    """
+
+    sources: tuple[SourceReport, ...]
+    frames: int
+    skipped: int
+    faces: int
+    embedded: int
+    sightings: int
+    dropped: dict[str, int]
+    seconds: float
+    fps: float
+    first_result_seconds: float | None
+    stages: dict[str, StageReport]
+    queues: dict[str, QueueReport]
+    limiting_queue: str | None
+    peak_memory_bytes: int
+    backends: dict[str, str]
+    interrupted: bool
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was wrong with the sources, a line each."""
+        return tuple(s.problem for s in self.sources if s.problem is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A run while it goes on.
+
+    Attributes:
+        total: frames expected in all, None where a source does not say.
+        queues: waiting items by queue.
+        source: name of the source that delivered last.
+        ages: of the frames of each live source that had some.
+        states: of each live source.
+    """
+
+    frames: int
+    total: int | None
+    faces: int
+    dropped: int
+    fps: float
+    queues: dict[str, int]
+    source: str | None
+    ages: Mapping[str, AgeReport] = field(default_factory=dict)
+    states: Mapping[str, State] = field(default_factory=dict)
+
+
+def age_report(metrics: Metrics, source: str) -> AgeReport | None:
+    """The age of a source's frames so far; None before the first result."""
+    seen = metrics.histogram(FRAME_AGE, source=source)
+    if seen is None:
+        return None
+    p50, p95, p99 = (round(seen.quantile(q), 4) for q in (0.5, 0.95, 0.99))
+    return AgeReport(p50, p95, p99, round(seen.largest, 4))
+
+
+def stage_reports(metrics: Metrics) -> dict[str, StageReport]:
+    """The time of every stage that ran."""
+    reports = {}
+    for sample in metrics.snapshot():
+        if sample.family is not STAGE_SECONDS:
+            continue
+        name = dict(sample.labels)["stage"]
+        time = metrics.histogram(STAGE_SECONDS, stage=name)
+        batches = metrics.histogram(BATCH_FRAMES, stage=name)
+        if time is not None:
+            frames = round(batches.total) if batches is not None else 0
+            reports[name] = StageReport(time.total, time.count, frames)
+    return reports
+
+
+def queue_reports(metrics: Metrics) -> tuple[dict[str, QueueReport], str | None]:
+    """The queues, from the sources downstream, and the one before the slowest worker."""
+    queues = metrics.queues()
+    slowest = limiting_queue(queues)
+    return {
+        q.name: QueueReport(q.capacity, q.depth, q.high_water, q.blocked_seconds, q.waited_seconds)
+        for q in queues
+    }, slowest.name if slowest else None

@@ -1,0 +1,209 @@
+"""What really runs a pipeline: its networks, index and decoders. For a line, and for metrics.
+
+Nothing here chooses anything. It asks what serves, each time anew: engines are exchanged while
+they run, galleries grow, hardware decoders fail.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from facestream.engines.base import Engine
+from facestream.engines.devices import driver_report
+from facestream.engines.errors import EngineError
+from facestream.engines.options import Serving
+
+from ..core.errors import FacestreamError
+from ..gallery.index import USUAL, IndexInfo, Searching
+from ..metrics import (
+    DECODER_INFO,
+    ENGINE_INFO,
+    FALLBACKS,
+    INDEX_INFO,
+    Metrics,
+)
+from ..metrics.families import Family
+from ..sources import DecodedBy, Decoding, FallbackReason
+
+log = logging.getLogger(__name__)
+
+
+class Running:
+    """Tells what runs.
+
+    Args:
+        engines: the networks' engines by name.
+        index: what searches; None without a gallery.
+        decoding: what is to decode; None where there is no video.
+        serving: what was asked of the engines.
+        searching: what was asked of the index.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, Engine],
+        *,
+        index: Callable[[], IndexInfo] | None = None,
+        decoding: Decoding | None = None,
+        serving: Serving = Serving(),
+        searching: Searching = USUAL,
+    ) -> None:
+        self._engines = engines
+        self._index = index
+        self._decoding = decoding
+        self._serving = serving
+        self._searching = searching
+
+    def line(self) -> str:
+        """All of it in one line: e.g. ``networks: openvino on CPU, bfloat16 (…); decode: cpu``."""
+        parts = [f"networks: {self._networks()}{_because(self._why_networks())}"]
+        if self._index is not None:
+            index = self._index()
+            parts.append(f"index: {index.kind} on {index.device}{_because(index.reason)}")
+        if self._decoding is not None:
+            reason = self._decoding.reason
+            parts.append(f"decode: {self._decoding.decoder}{_because(reason)}")
+        return "; ".join(parts)
+
+    def _networks(self) -> str:
+        """The engines, those that run alike together; the screens of the detector go unsaid."""
+        places: dict[tuple[str, str], dict[str, list[str]]] = {}
+        for name, engine in self._engines.items():
+            if not name.endswith("_screen"):
+                precisions = places.setdefault((engine.backend, engine.device), {})
+                precisions.setdefault(engine.precision, []).append(_kin(name))
+        told = []
+        for (backend, device), precisions in places.items():
+            alike = len(places) == len(precisions) == 1
+            what = ", ".join(
+                precision if alike else f"{' and '.join(dict.fromkeys(kin))} {precision}"
+                for precision, kin in precisions.items()
+            )
+            told.append(f"{backend} on {device}, {what}")
+        return " and ".join(told)
+
+    def _why_networks(self) -> str:
+        asked = self._serving
+        if asked.backend != "auto" or asked.device != "auto":
+            return "asked for"
+        reasons = [getattr(engine, "reason", "") for engine in self._engines.values()]
+        told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+        return told or _no_cuda(self._engines.values())
+
+    def facts(self) -> Iterator[tuple[Family, str, dict[str, str]]]:
+        """For the metrics: the family, what it is about, and its labels now."""
+        for name, engine in self._engines.items():
+            labels = {
+                "network": name,
+                "backend": engine.backend,
+                "device": engine.device,
+                "precision": engine.precision,
+            }
+            yield ENGINE_INFO, name, labels
+        if self._index is not None:
+            index = self._index()
+            yield INDEX_INFO, "", {"kind": index.kind, "device": index.device}
+
+    def stayed(self) -> set[str]:
+        """Networks whose better engine could not be built or was refused."""
+        return {
+            name
+            for name, engine in self._engines.items()
+            if getattr(engine, "state", None) == "stayed"
+        }
+
+    def index_fallback(self) -> bool:
+        """There is a CUDA device, and the search does not use it although it may."""
+        if self._index is None or self._searching.kind != "auto" or not driver_report().devices:
+            return False
+        index = self._index()
+        return index.kind != "none" and "cuda" not in index.device
+
+    @property
+    def decode_fallback(self) -> bool:
+        """The CPU decodes although there is hardware that should."""
+        return self._decoding is not None and self._decoding.fallback
+
+    @property
+    def network_fallback(self) -> bool:
+        """There is a CUDA device, and some network does not use it although it may."""
+        if self._serving.device == "cpu" or self._serving.backend == "openvino":
+            return False
+        elsewhere = any(
+            "cuda" not in engine.device and getattr(engine, "state", None) != "building"
+            for engine in self._engines.values()
+        )
+        return elsewhere and bool(driver_report().devices)
+
+
+class RunningMetrics:
+    """Keeps the metrics of what runs up to date: 1 for what does, 0 for what did.
+
+    Args:
+        metrics: asked to call `refresh` before each snapshot.
+        running: of the pipeline.
+    """
+
+    def __init__(self, metrics: Metrics, running: Running) -> None:
+        self._metrics = metrics
+        self._running = running
+        self._lock = threading.Lock()
+        self._counted: set[str] = set()
+        self._ones: dict[tuple[Family, str], Mapping[str, str]] = {}
+        metrics.refresh_with(self.refresh)
+        if running.network_fallback:
+            metrics.add(FALLBACKS, part="networks", reason="unavailable")
+        if running.decode_fallback:
+            metrics.add(FALLBACKS, part="decode", reason="unavailable")
+
+    def refresh(self) -> None:
+        """Ask again what runs; what cannot say so stays as it was."""
+        try:
+            for family, key, labels in self._running.facts():
+                self._one(family, key, labels)
+            if self._running.index_fallback():
+                self._count_once("index", "index", "unavailable")
+        except (FacestreamError, EngineError) as error:
+            log.debug("the index does not say what it is: %s", error)
+        for network in self._running.stayed():
+            self._count_once(network, "networks", "failed")
+
+    def decoder(self, source: str, decoder: DecodedBy, fallback: FallbackReason | None) -> None:
+        """See ``SourceOptions.on_decoder``."""
+        self._one(DECODER_INFO, source, {"source": source, "decoder": decoder})
+        if fallback is not None:
+            self._metrics.add(FALLBACKS, part="decode", reason=fallback)
+
+    def _count_once(self, what: str, part: str, reason: str) -> None:
+        with self._lock:
+            if what in self._counted:
+                return
+            self._counted.add(what)
+        self._metrics.add(FALLBACKS, part=part, reason=reason)
+
+    def _one(self, family: Family, key: str, labels: Mapping[str, str]) -> None:
+        with self._lock:
+            before = self._ones.get((family, key))
+            if before == labels:
+                return
+            self._ones[family, key] = labels
+            if before is not None:
+                self._metrics.set(family, 0, **before)
+            self._metrics.set(family, 1, **labels)
+
+
+def _because(reason: str) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def _kin(network: str) -> str:
+    return "detector" if network.startswith("mtcnn_") else "encoder"
+
+
+def _no_cuda(engines: Iterable[Engine]) -> str:
+    if any("cuda" in engine.device for engine in engines):
+        return ""
+    problem = driver_report().problem
+    return problem or ""

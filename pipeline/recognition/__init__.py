@@ -1,0 +1,1 @@
+"""Alignment, the encoder, uncertainty and score normalisation."""

@@ -1,0 +1,1 @@
+"""Bounded queues, workers and supervision; knows nothing of faces."""

@@ -1,0 +1,286 @@
+"""A bounded queue between two workers that is closed, never poisoned.
+
+A poison pill deadlocks when the reader dies first: the writer waits for ever in ``put``. Here
+either side may close the channel, and everybody who waits in it wakes with `Closed`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
+
+from ..core.errors import Closed
+
+T = TypeVar("T")
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+State = Literal["open", "draining", "aborted"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """Counters of a queue at one moment.
+
+    Attributes:
+        name: the queue's name.
+        capacity: most items it holds.
+        depth: items in it now.
+        high_water: most items it ever held.
+        passed: items taken out so far.
+        discarded: items thrown away by ``close(discard=True)``.
+        blocked_seconds: time its producers waited for room, summed over them.
+        waited_seconds: time its consumers waited for a first item, summed over them.
+        producers: how many threads share ``blocked_seconds``, for an average.
+    """
+
+    name: str
+    capacity: int
+    depth: int
+    high_water: int
+    passed: int
+    discarded: int
+    blocked_seconds: float
+    waited_seconds: float
+    producers: int = 1
+
+
+class Inlet(Protocol[Out]):
+    """Where a worker takes its batches from: a `Channel` or an ``Inbox``."""
+
+    @property
+    def aborted(self) -> bool: ...
+
+    def get_batch(
+        self, max_items: int, max_wait: float, timeout: float | None = None
+    ) -> Sequence[Out]: ...
+
+    def close(self, discard: bool = False) -> None: ...
+
+
+class Outlet(Protocol[In]):
+    """Where a worker puts its results: a `Channel` of these, or of these and other things."""
+
+    def put_all(self, items: Sequence[In]) -> None: ...
+
+    def wait_for_room(self, items: int) -> None: ...
+
+    def close(self, discard: bool = False) -> None: ...
+
+
+class Channel(Generic[T]):
+    """A bounded first-in first-out queue for any number of producers and consumers.
+
+    ``close()`` refuses further items and lets the readers take what is there (drain);
+    ``close(discard=True)`` throws that away too (abort). Both wake everybody who waits.
+
+    Args:
+        capacity: most items that wait in it, at least 1.
+        name: how errors and reports call it.
+
+    Raises:
+        ValueError: the capacity is below 1.
+    """
+
+    def __init__(self, capacity: int, name: str) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity of channel '{name}' must be at least 1, not {capacity}")
+        self.name = name
+        self.capacity = capacity
+        self._items: deque[T] = deque()
+        self._lock = threading.Lock()
+        self._not_empty = threading.Condition(self._lock)
+        self._not_full = threading.Condition(self._lock)
+        self._state: State = "open"
+        self._high_water = 0
+        self._passed = 0
+        self._discarded = 0
+        self._blocked = 0.0
+        self._waited = 0.0
+
+    def put(self, item: T, timeout: float | None = None) -> None:
+        """Add an item; waits while the channel is full.
+
+        Raises:
+            Closed: the channel is closed, or was closed meanwhile; the item was not added.
+            TimeoutError: there was no room within ``timeout`` seconds.
+        """
+        with self._lock:
+            self._wait_for_room(timeout)
+            self._append(item)
+
+    def slip(self, item: T) -> None:
+        """Add an item, also when the channel is full: a rare small one whose sender must not wait.
+
+        Raises:
+            Closed: the channel is closed.
+        """
+        with self._lock:
+            if self._state != "open":
+                raise Closed(f"channel '{self.name}' is closed")
+            self._append(item)
+
+    def put_all(self, items: Sequence[T]) -> None:
+        """Add several items in order, so that a reader finds them together where they fit.
+
+        Raises:
+            Closed: the channel is closed, or was closed before all were added.
+        """
+        with self._lock:
+            for item in items:
+                self._wait_for_room(None)
+                self._append(item)
+
+    def wait_for_room(self, items: int) -> None:
+        """Wait until so many items (at most the capacity) fit in at once.
+
+        Raises:
+            Closed: the channel is closed, or was closed meanwhile.
+        """
+        with self._lock:
+            self._wait_for_room(None, min(items, self.capacity))
+
+    def get(self, timeout: float | None = None) -> T:
+        """Take the oldest item; waits while there is none.
+
+        Raises:
+            Closed: the channel is closed and empty.
+            TimeoutError: nothing came within ``timeout`` seconds.
+        """
+        with self._lock:
+            self._wait_for_item(timeout)
+            return self._take()
+
+    def get_batch(self, max_items: int, max_wait: float, timeout: float | None = None) -> list[T]:
+        """Take 1 to ``max_items`` items: block for the first, then linger for more.
+
+        Lingering ends when the batch is full, after ``max_wait`` seconds, or when the channel
+        is closed. 0 takes what is there.
+
+        Returns:
+            Empty when nothing came within ``timeout`` seconds.
+
+        Raises:
+            Closed: the channel is closed and empty, or was aborted.
+            ValueError: ``max_items`` is below 1.
+        """
+        if max_items < 1:
+            raise ValueError(f"max_items must be at least 1, not {max_items}")
+        with self._lock:
+            try:
+                self._wait_for_item(timeout)
+            except TimeoutError:
+                return []
+            batch = [self._take()]
+            deadline = time.monotonic() + max_wait
+            while len(batch) < max_items:
+                if self._items:
+                    batch.append(self._take())
+                    continue
+                left = deadline - time.monotonic()
+                if left <= 0 or self._state != "open":
+                    break
+                self._not_empty.wait(left)
+            if self._state == "aborted":
+                self._discarded += len(batch)
+                raise Closed(f"channel '{self.name}' was aborted")
+            return batch
+
+    def close(self, discard: bool = False) -> None:
+        """Refuse further items; with ``discard`` throw away those that wait. May be repeated."""
+        with self._lock:
+            if discard:
+                self._discarded += len(self._items)
+                self._items.clear()
+                self._state = "aborted"
+            elif self._state == "open":
+                self._state = "draining"
+            self._not_empty.notify_all()
+            self._not_full.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """True once it was closed, in either way."""
+        return self._state != "open"
+
+    @property
+    def aborted(self) -> bool:
+        """True once it was closed with ``discard``: what is in hand is not worth finishing."""
+        return self._state == "aborted"
+
+    @property
+    def depth(self) -> int:
+        """Items that wait now."""
+        return len(self._items)
+
+    @property
+    def high_water(self) -> int:
+        """Most items that ever waited."""
+        return self._high_water
+
+    @property
+    def blocked_seconds(self) -> float:
+        """Time that producers waited for room, in total."""
+        return self._blocked
+
+    def stats(self) -> QueueStats:
+        """All counters, from one moment."""
+        with self._lock:
+            return QueueStats(
+                self.name,
+                self.capacity,
+                len(self._items),
+                self._high_water,
+                self._passed,
+                self._discarded,
+                self._blocked,
+                self._waited,
+            )
+
+    def __repr__(self) -> str:
+        return f"Channel({self.name!r}, {self.depth}/{self.capacity}, {self._state})"
+
+    def _wait_for_room(self, timeout: float | None, items: int = 1) -> None:
+        fullest = self.capacity - items
+        if self._state == "open" and len(self._items) <= fullest:
+            return
+        start = time.monotonic()
+        try:
+            free = self._not_full.wait_for(
+                lambda: self._state != "open" or len(self._items) <= fullest, timeout
+            )
+        finally:
+            self._blocked += time.monotonic() - start
+        if self._state != "open":
+            raise Closed(f"channel '{self.name}' is closed")
+        if not free:
+            raise TimeoutError(f"channel '{self.name}' stayed full for {timeout:g} s")
+
+    def _wait_for_item(self, timeout: float | None) -> None:
+        if not self._items:
+            start = time.monotonic()
+            try:
+                came = self._not_empty.wait_for(
+                    lambda: bool(self._items) or self._state != "open", timeout
+                )
+            finally:
+                self._waited += time.monotonic() - start
+            if not came:
+                raise TimeoutError(f"channel '{self.name}' stayed empty for {timeout:g} s")
+        if not self._items:
+            raise Closed(f"channel '{self.name}' is closed")
+
+    def _append(self, item: T) -> None:
+        self._items.append(item)
+        self._high_water = max(self._high_water, len(self._items))
+        self._not_empty.notify()
+
+    def _take(self) -> T:
+        item = self._items.popleft()
+        self._passed += 1
+        # All: those who wait want room for different numbers of items.
+        self._not_full.notify_all()
+        return item

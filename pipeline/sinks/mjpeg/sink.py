@@ -1,0 +1,147 @@
+"""The live picture for browsers: MJPEG over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import socket
+import threading
+
+from ...core.addresses import Address
+from ...core.errors import OutputError, UsageError
+from ...core.events import Event, SourceStateEvent
+from ...core.types import FrameResult
+from ..base import Needs, Sink
+from ..files import slug, unused
+from .views import View
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 1
+"""How long a client may take to notice the end."""
+
+
+class RestreamSink(Sink):
+    """Serves a page with all sources, ``/<source>.mjpeg`` and ``/<source>.jpg``.
+
+    A frame is drawn and encoded only while somebody watches, in the server's threads, once for
+    all who watch. Who is slow misses frames; the pipeline waits for nobody.
+
+    Args:
+        address: where it listens.
+        token: what clients must present; needed unless only this machine can connect.
+
+    Raises:
+        UsageError: the extra ``server`` is not installed, or the token is missing.
+        OutputError: the address cannot be used.
+    """
+
+    needs: Needs = "all"
+
+    def __init__(self, address: Address, *, token: str | None = None) -> None:
+        for package in ("fastapi", "uvicorn"):
+            if importlib.util.find_spec(package) is None:
+                raise UsageError(
+                    f"--restream needs {package}, which is not installed: "
+                    "pip install 'facestream[server]'"
+                )
+        if token is None and not address.loopback:
+            raise UsageError(
+                f"--restream {address}: other machines can connect, so a token is needed: "
+                "give --restream-token or FACESTREAM_RESTREAM_TOKEN"
+            )
+        self._views: dict[str, View] = {}
+        self._by_source: dict[str, View] = {}
+        self._socket = _listen(address)
+        self.address = Address(address.host, self._socket.getsockname()[1])
+        self._server = _Server(self._views, self._socket, address, token)
+        log.info("live pictures at http://%s/", self.address)
+
+    def write(self, result: FrameResult) -> None:
+        self._view(result.frame.source).offer(result)
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, SourceStateEvent):
+            self._view(event.source).state = event.state
+
+    def source_ended(self, source: str) -> None:
+        self._view(source).end()
+
+    def close(self) -> None:
+        for view in self._by_source.values():
+            view.end()
+        self._server.close()
+        self._socket.close()
+
+    def _view(self, source: str) -> View:
+        view = self._by_source.get(source)
+        if view is None:
+            view = View(source, unused(slug(source), self._views))
+            self._by_source[source] = view
+            self._views[view.label] = view
+        return view
+
+
+class _Server:
+    """Uvicorn in a thread of its own."""
+
+    def __init__(
+        self, views: dict[str, View], listening: socket.socket, address: Address, token: str | None
+    ) -> None:
+        import uvicorn
+
+        from .web import Guard, web_app
+
+        local = frozenset({"localhost", "127.0.0.1", "::1", address.host.lower()})
+        app = Guard(web_app(views), token=token, hosts=local if token is None else None)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="critical",  # a client that is cut off at the end is no error
+            access_log=False,  # it would log the token
+            lifespan="off",
+            timeout_graceful_shutdown=STOP_SECONDS,
+            server_header=False,
+        )
+        self._uvicorn = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(listening)), name="restream", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        self._uvicorn.should_exit = True
+        self._thread.join()
+
+    async def _serve(self, listening: socket.socket) -> None:
+        await self._uvicorn.serve([listening])
+        # Who reads nothing keeps bytes waiting, and uvicorn leaves such a connection open.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for connection in list(self._uvicorn.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        if others:
+            await asyncio.wait(others, timeout=STOP_SECONDS)
+        await asyncio.sleep(0)  # a transport closes its socket in the loop's next round
+
+
+def _listen(address: Address) -> socket.socket:
+    try:
+        family, *_, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(where)
+            listening.listen()
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot serve pictures at {address}: {error.strerror}; choose another address"
+        ) from error
+    return listening

@@ -1,0 +1,202 @@
+"""Annotated video of live sources: a file for every few minutes."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...core.errors import OutputError
+from ...core.events import Event, SourceStateEvent
+from ...core.types import FrameResult
+from ..base import Needs, Sink
+from ..files import (
+    check_writable,
+    remove,
+    slug,
+    unused,
+    utc_stamp,
+)
+from .mp4 import Mp4Writer, index_in_front
+
+log = logging.getLogger(__name__)
+
+GAP_SECONDS = 5.0
+"""A segment ends when its source is silent, or was lost, for so long."""
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-([1-9]\d*))?", re.ASCII)
+_LOST = ("retrying", "paused", "failed")
+
+
+@dataclass(slots=True)
+class _Open:
+    """A segment that is being written."""
+
+    writer: Mp4Writer
+    shape: tuple[int, ...]
+    began: float
+    last: float
+
+
+@dataclass(slots=True)
+class _Camera:
+    """A source: its segment, if one is open, since when it is lost, and its files.
+
+    ``earlier`` are the files of runs before this one, the oldest first.
+    """
+
+    label: str
+    earlier: list[Path]
+    lost: float | None = None
+    segment: _Open | None = None
+    files: list[Path] = field(default_factory=list)
+
+
+class SegmentsSink(Sink):
+    """Writes ``<stem>-<source>-<utc time>.mp4`` for each source, a new one every few minutes.
+
+    A segment also ends when the size of the picture changes or the source is lost. Each is
+    complete when it is closed, and playable while it is written. Another thread rewrites it then
+    with its index in front.
+
+    Args:
+        path: ends in ``.mp4``; gives the folder and the stem.
+        minutes: longest time in a file.
+        keep: files kept of each source; None keeps all. Those of earlier runs count, too: what has
+            exactly such a name with the same stem and source.
+        clock: monotonic, in seconds.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+
+    needs: Needs = "all"
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        minutes: float = 10.0,
+        keep: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if path.suffix.lower() not in (".mp4", ".m4v"):
+            raise OutputError(f"cannot write {path}: the annotated video must end in .mp4")
+        check_writable(path)
+        self._path = path
+        self._seconds = 60 * minutes
+        self._keep = keep
+        self._clock = clock
+        self._cameras: dict[str, _Camera] = {}
+        self._finisher = ThreadPoolExecutor(1, thread_name_prefix="segments")
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of this run that are kept."""
+        return [path for camera in self._cameras.values() for path in camera.files]
+
+    def write(self, result: FrameResult) -> None:
+        frame = result.frame
+        self.end_lost()
+        camera = self._camera(frame.source)
+        now, shape = frame.captured_at, frame.image.shape[:2]
+        if camera.segment is not None and self._over(camera.segment, now, shape):
+            self._end(camera)
+        if camera.segment is None:
+            path = self._new_path(camera, frame.utc)
+            camera.segment = _Open(Mp4Writer(path, (shape[0], shape[1])), shape, now, now)
+            camera.files.append(path)
+            self._remove_oldest(camera)
+        camera.segment.writer.draw(result)
+        camera.segment.last = now
+
+    def event(self, event: Event) -> None:
+        # What a source says of itself overtakes its last frames: they still belong to the
+        # segment, which ends when the source is back or stays away.
+        if isinstance(event, SourceStateEvent):
+            camera = self._camera(event.source)
+            if event.state in _LOST:
+                camera.lost = self._clock() if camera.lost is None else camera.lost
+            elif event.state == "live" and camera.lost is not None:
+                camera.lost = None
+                self._end(camera)
+        self.end_lost()
+
+    def end_lost(self) -> None:
+        """End the segments of sources that stay away; also called when nothing comes at all."""
+        now = self._clock()
+        for camera in self._cameras.values():
+            if camera.lost is not None and now - camera.lost > GAP_SECONDS:
+                self._end(camera)
+
+    def source_ended(self, source: str) -> None:
+        self._end(self._camera(source))
+
+    def close(self) -> None:
+        # Every file is finished, also when one of them cannot be.
+        problem: OutputError | None = None
+        try:
+            for camera in self._cameras.values():
+                try:
+                    self._end(camera)
+                except OutputError as error:
+                    problem = problem or error
+        finally:
+            self._finisher.shutdown()
+        if problem is not None:
+            raise problem
+
+    def _camera(self, source: str) -> _Camera:
+        camera = self._cameras.get(source)
+        if camera is None:
+            label = unused(slug(source), {c.label for c in self._cameras.values()})
+            camera = _Camera(label, [] if self._keep is None else self._earlier(label))
+            self._cameras[source] = camera
+        return camera
+
+    def _over(self, segment: _Open, now: float, shape: tuple[int, ...]) -> bool:
+        return (
+            shape != segment.shape
+            or now - segment.last > GAP_SECONDS
+            or now - segment.began >= self._seconds
+        )
+
+    def _end(self, camera: _Camera) -> None:
+        segment, camera.segment = camera.segment, None
+        if segment is None:
+            return
+        segment.writer.close()
+        if not segment.writer.broken:
+            self._finisher.submit(index_in_front, segment.writer.path)
+
+    def _new_path(self, camera: _Camera, utc: float) -> Path:
+        stem = f"{self._path.stem}-{camera.label}-{utc_stamp(utc)}"
+        path, number = self._path.with_stem(stem), 1
+        while path.exists():
+            number += 1
+            path = self._path.with_stem(f"{stem}-{number}")
+        return path
+
+    def _earlier(self, label: str) -> list[Path]:
+        """Files of this source that lie there already, the oldest first."""
+        start, found = f"{self._path.stem}-{label}-", []
+        try:
+            there = list(self._path.parent.iterdir())
+        except OSError as error:
+            log.warning("cannot list %s: %s", self._path.parent, error.strerror)
+            return []
+        for path in there:
+            stamp = _STAMP.fullmatch(path.stem.removeprefix(start))
+            named = path.stem.startswith(start) and path.suffix == self._path.suffix
+            if stamp and named and path.is_file() and not path.is_symlink():
+                found.append((stamp[1], int(stamp[2] or 1), path))
+        return [path for _, _, path in sorted(found)]
+
+    def _remove_oldest(self, camera: _Camera) -> None:
+        while self._keep is not None and len(camera.earlier) + len(camera.files) > self._keep:
+            oldest = (camera.earlier or camera.files).pop(0)
+            # After its index was written, which is in the same queue.
+            self._finisher.submit(remove, oldest)

@@ -1,0 +1,76 @@
+"""The recogniser, told when a source is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..core.types import FrameResult
+from .recognise import RecogniseStage
+
+
+class Countdown(Protocol):
+    """A source on its way to its end."""
+
+    name: str
+    processed: int
+
+    @property
+    def finished(self) -> bool:
+        """Read to its end, and all that was read is processed."""
+        ...
+
+
+class SourceEndsStage:
+    """Runs the recogniser and ends the tracks of each source whose last frame went through.
+
+    A source's end becomes visible one batch after its last frame, or at the end of the stream.
+
+    Args:
+        stage: the recogniser.
+        sources: all sources of the run; their ``processed`` is counted here.
+        on_ended: told the name of a source after its last sighting.
+    """
+
+    def __init__(
+        self,
+        stage: RecogniseStage,
+        sources: Sequence[Countdown],
+        *,
+        on_ended: Callable[[str], None],
+    ) -> None:
+        self.name = stage.name
+        self._stage = stage
+        self._on_ended = on_ended
+        self._unfinished = list(sources)
+        self._by_name = {source.name: source for source in sources}
+
+    def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
+        """See ``RecogniseStage``."""
+        # First: the results of an earlier call are on their way by now.
+        self._end_finished()
+        done = self._stage(batch)
+        for result in done:
+            source = self._by_name.get(result.frame.source)
+            if source is not None:
+                source.processed += 1
+        return done
+
+    def tick(self) -> None:
+        """End the sources that are over while no frames come."""
+        self._end_finished()
+        self._stage.tick()
+
+    def flush(self) -> None:
+        """End what is left."""
+        self._stage.flush()
+        self._end_finished()
+
+    def close(self) -> None:
+        """The networks belong to the pipeline."""
+
+    def _end_finished(self) -> None:
+        for source in [s for s in self._unfinished if s.finished]:
+            self._unfinished.remove(source)
+            self._stage.end_source(source.name)
+            self._on_ended(source.name)

@@ -1,0 +1,1 @@
+"""Tracks: association, fusion of their embeddings, re-identification."""

@@ -1,0 +1,78 @@
+"""Which detection continues which track: one assignment, by motion and overlap."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ..core.boxes import iou_matrix
+from ..core.types import Floats
+from .kalman import Motion, Numbers, coordinates
+
+# Squared distance (Mahalanobis, three coordinates) beyond which a detection is somebody else:
+# were all motion as modelled, one in 60,000 of the right ones would lie outside.
+GATE = 25.0
+# Logarithm of how much likelier a face here is the track's than a newcomer's, before the place
+# is compared: newcomers spread over the whole picture, some tens of faces' areas.
+PRIOR = 4.0
+# A track's other choice this close in log-likelihood (or another track's claim to its face)
+# leaves in doubt who is who.
+DOUBT = 4.0
+
+
+class Association(NamedTuple):
+    """Who continues whom.
+
+    Attributes:
+        pairs: (track row, detection row), each row at most once.
+        doubtful: the track rows in ``pairs`` that could as well be paired otherwise.
+    """
+
+    pairs: list[tuple[int, int]]
+    doubtful: set[int]
+
+
+def associate(motion: Motion, detected: Floats, *, at: float, min_iou: float) -> Association:
+    """The likeliest pairing of tracks and detections.
+
+    Args:
+        motion: of the T tracks.
+        detected: N×4 boxes that were found.
+        at: their presentation time in seconds.
+        min_iou: overlap with the expected box from which a detection may be the track's however
+            unexpected its size and place are otherwise, 0..1.
+    """
+    if not len(motion) or not len(detected):
+        return Association([], set())
+    score = _scores(motion, detected, at, min_iou)
+    rows, columns = linear_sum_assignment(np.maximum(score, 0.0), maximize=True)
+    pairs = [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if score[r, c] > 0.0]
+    return Association(pairs, _doubtful(score, pairs))
+
+
+def _scores(motion: Motion, detected: Floats, at: float, min_iou: float) -> Numbers:
+    """T×N log-likelihood ratios of "the track's" to "a newcomer's"; −inf where impossible."""
+    value, variance, unit = (column[:, :3] for column in motion.forecast(at))
+    apart = coordinates(detected)[None, :, :3] - value[:, None]
+    distance = (apart**2 / variance[:, None]).sum(axis=2)
+    spread = np.log(variance / unit).sum(axis=1)
+    score: Numbers = PRIOR - (distance + spread[:, None]) / 2
+    score[distance > GATE] = -np.inf
+    overlap = iou_matrix(motion.expected(at), detected)
+    near = overlap >= min_iou
+    score[near] = np.maximum(score[near], overlap[near])
+    return score
+
+
+def _doubtful(score: Numbers, pairs: list[tuple[int, int]]) -> set[int]:
+    if not pairs or score.size == 1:
+        return set()
+    rows, columns = np.array(pairs, np.intp).T
+    mine = score[rows, columns]
+    rest = score.copy()
+    rest[rows, columns] = -np.inf
+    others = np.maximum(rest.max(axis=1)[rows], rest.max(axis=0)[columns])
+    doubt = others > np.maximum(mine - DOUBT, 0.0)
+    return {int(row) for row in rows[doubt]}

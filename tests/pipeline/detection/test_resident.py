@@ -1,0 +1,330 @@
+"""The search on a device against the CPU's, picture by picture.
+
+On the CPU torch runs it here; the tests marked ``gpu`` do the same on a CUDA device.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from facestream.engines.errors import BackendUnavailable
+from facestream.engines.options import Serving
+from facestream.engines.registry import BackendChoice, choose_backend
+from facestream.pipeline.core.boxes import iou_matrix
+from facestream.pipeline.core.types import Faces, Image
+from facestream.pipeline.detection.mtcnn import cascade as cpu_cascade
+from facestream.pipeline.detection.mtcnn import detector as mtcnn
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.detection.parity.gate import judge_detector
+from facestream.pipeline.detection.parity.scenes import MIN_FACE
+
+from .agreement import real_pictures
+
+torch = pytest.importorskip("torch")
+
+from facestream.pipeline.detection.resident import (  # noqa: E402
+    ResidentDetector,
+    capacity,
+    cascade,
+    detector,
+)
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+# The same float32 networks in another library: their scores differ by the last digits.
+PIXELS = 0.01
+SCORE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def resident(device: str) -> Iterator[ResidentDetector]:
+    with ResidentDetector(min_face=40, serving=serving(device)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def exact() -> Iterator[Mtcnn]:
+    on_cpu = Serving(backend="openvino", threads=1)
+    with Mtcnn(mode="exact", min_face=40, serving=on_cpu) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> Image:
+    data = pytest.importorskip("skimage.data")
+    return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+
+
+def serving(device: str) -> Serving:
+    return Serving(backend="torch", device="cuda" if device == "cuda" else "cpu")
+
+
+def same(wanted: Faces, found: Faces) -> bool:
+    return (
+        len(wanted) == len(found)
+        and np.allclose(wanted.boxes, found.boxes, rtol=0, atol=PIXELS)
+        and np.allclose(wanted.landmarks, found.landmarks, rtol=0, atol=PIXELS)
+        and np.allclose(wanted.scores, found.scores, rtol=0, atol=SCORE)
+    )
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("min_face", [20, 40])
+def test_finds_what_the_cpu_finds(
+    shared_data: Path, resident: ResidentDetector, exact: Mtcnn, device: str, min_face: int
+) -> None:
+    """Photos, portraits, films and a street crowd; on the CPU some of them, for their time."""
+    step = 1 if device == "cuda" else 200 // min_face
+    pictures = list(real_pictures(shared_data))[::step]
+    wanted = exact.detect_batch(pictures, min_face=min_face)
+    found = resident.detect_batch(pictures, min_face=min_face)
+    assert sum(map(len, wanted)) > 200 // step
+    differ = [i for i, pair in enumerate(zip(wanted, found, strict=True)) if not same(*pair)]
+    if device == "cpu":
+        assert differ == []
+    # Another card's convolutions may pass a score on the edge or swap two that are nearly equal.
+    assert len(differ) <= len(pictures) // 50
+    for i in differ:
+        overlap = iou_matrix(wanted[i].boxes, found[i].boxes)
+        assert (overlap.max(axis=1)[wanted[i].scores > 0.9] > 0.9).all()
+
+
+def test_finds_the_face_of_a_public_picture(
+    resident: ResidentDetector, exact: Mtcnn, astronaut: Image
+) -> None:
+    for min_face in (20, 40, 80):
+        (wanted,) = exact.detect_batch([astronaut], min_face=min_face)
+        (found,) = resident.detect_batch([astronaut], min_face=min_face)
+        assert len(wanted) >= 1
+        assert same(wanted, found)
+
+
+def test_the_parity_gate_passes_it(device: str) -> None:
+    with ResidentDetector(min_face=MIN_FACE, serving=serving(device)) as resident:
+        verdict = judge_detector(resident.detect)
+    assert verdict.refused == ()
+    assert verdict.figures["iou_min"] > 0.999
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9])
+def test_other_steps_of_sizes(device: str, astronaut: Image, factor: float) -> None:
+    """At 0.9 boxes of two levels are merged too."""
+    image = astronaut[:300, 60:340]
+    on_cpu = Serving(backend="openvino", threads=1)
+    options: dict[str, Any] = {"min_face": 40, "factor": factor, "thresholds": (0.5, 0.6, 0.8)}
+    with (
+        Mtcnn(mode="exact", serving=on_cpu, **options) as exact,
+        ResidentDetector(serving=serving(device), **options) as resident,
+    ):
+        assert same(exact.detect(image), resident.detect(image))
+
+
+def test_a_batch_gives_what_single_pictures_give(
+    resident: ResidentDetector, exact: Mtcnn, astronaut: Image
+) -> None:
+    """Seven of one size among others, some seen from behind and some read-only."""
+    frozen = astronaut.copy()
+    frozen.setflags(write=False)
+    images = [
+        astronaut,
+        astronaut[:, ::-1],
+        np.zeros_like(astronaut),
+        astronaut[:300, :301],
+        frozen,
+        np.roll(astronaut, 40, axis=1),
+        astronaut[:1, :1],
+        np.random.default_rng(0).integers(0, 256, astronaut.shape, dtype=np.uint8),
+        np.roll(astronaut, 60, axis=0),
+        astronaut[:20, :200],
+    ]
+    batch = resident.detect_batch(images)
+    assert [len(faces) for faces in batch] == [1, 1, 0, 1, 1, 1, 0, 0, 1, 0]
+    for faces, image in zip(batch, images, strict=True):
+        assert same(faces, resident.detect(image))
+        assert same(faces, exact.detect(image))
+    assert resident.detect_batch([]) == []
+
+
+def test_each_picture_has_its_own_smallest_face(
+    resident: ResidentDetector, astronaut: Image
+) -> None:
+    few, many = resident.detect_batch([astronaut, astronaut], min_face=[400, None])
+    assert (len(few), len(many)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (1, 500), (39, 39), (40, 40), (41, 40), (40, 400)]
+)
+def test_tiny_pictures(resident: ResidentDetector, height: int, width: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    found = resident.detect_batch([noise, np.zeros_like(noise)])
+    assert [len(faces) for faces in found] == [0, 0]
+    assert found[0].boxes.shape == (0, 4)
+    assert found[0].landmarks.shape == (0, 5, 2)
+
+
+def test_lists_that_are_too_short_are_noticed(
+    device: str, exact: Mtcnn, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two batches of one kind are under way when the first is seen not to have fitted."""
+    monkeypatch.setattr(capacity, "_FIRST", (4, 4, 1, 1))
+    monkeypatch.setattr(capacity, "_FIRST_WINDOW", 1)
+    monkeypatch.setattr(capacity, "_FIRST_ROUNDS", 2)
+    images = [np.roll(astronaut, 16 * i, axis=1) for i in range(4)]
+    small = 4 * 512 * 512 * 16  # memory for one picture at a time
+    with ResidentDetector(min_face=20, serving=serving(device), memory=small) as resident:
+        found = resident.detect_batch(images)
+        assert resident.counts.batches == 4
+        assert resident.counts.repeated >= 4
+        before = resident.counts.repeated
+        again = resident.detect_batch(images)
+        assert resident.counts.repeated == before
+    wanted = exact.detect_batch(images, min_face=20)
+    for a, b, c in zip(wanted, found, again, strict=True):
+        assert same(a, b)
+        assert same(a, c)
+
+
+def test_a_batch_that_needs_too_much_is_searched_one_by_one(
+    device: str, exact: Mtcnn, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "_FIRST", (4, 4, 1, 1))
+    monkeypatch.setattr(detector, "_CELL_BYTES", 1 << 30)
+    images = [np.roll(astronaut, 16 * i, axis=1) for i in range(2)]
+    with ResidentDetector(min_face=40, serving=serving(device)) as resident:
+        found = resident.detect_batch(images)
+        assert resident.counts.batches == 3
+    wanted = exact.detect_batch(images)
+    assert all(same(a, b) for a, b in zip(wanted, found, strict=True))
+
+
+def test_of_too_many_proposals_the_best_are_looked_at(
+    resident: ResidentDetector, exact: Mtcnn, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = resident.detect(astronaut)
+    for most in (1, 6):
+        monkeypatch.setattr(cpu_cascade, "MOST_PROPOSALS", most)
+        monkeypatch.setattr(cascade, "MOST_PROPOSALS", most)
+        images = [astronaut, np.zeros_like(astronaut), astronaut[:, ::-1]]
+        wanted = exact.detect_batch(images)
+        found = resident.detect_batch(images)
+        assert all(same(a, b) for a, b in zip(wanted, found, strict=True))
+        assert not same(everything, found[0])
+
+
+def test_frames_that_are_on_the_device_already(
+    resident: ResidentDetector, astronaut: Image
+) -> None:
+    images = np.stack([astronaut, np.zeros_like(astronaut), astronaut[:, ::-1]])
+    frames = torch.from_numpy(images).to(resident.device)
+    found = resident.detect_tensor(frames)
+    for faces, image in zip(found, images, strict=True):
+        assert same(resident.detect(image), faces)
+    assert [len(faces) for faces in resident.detect_tensor(frames[:, :20])] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (torch.zeros((10, 10, 3), dtype=torch.uint8), "B×H×W×3 uint8, not 10×10×3"),
+        (torch.zeros((1, 10, 10, 3)), "torch.float32"),
+        (torch.zeros((1, 10, 10, 3), dtype=torch.uint8, device="meta"), "on meta"),
+    ],
+)
+def test_other_tensors_are_refused(resident: ResidentDetector, frames: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resident.detect_tensor(frames)
+
+
+def test_a_backend_that_takes_no_tensors_is_refused() -> None:
+    with pytest.raises(BackendUnavailable, match="does not take tensors"):
+        ResidentDetector(serving=Serving(backend="openvino", threads=1))
+
+
+def test_threads_do_not_disturb_each_other(resident: ResidentDetector, astronaut: Image) -> None:
+    alone = resident.detect(astronaut)
+    found: list[Faces] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(resident.detect(astronaut))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert all(same(alone, faces) for faces in found)
+
+
+def test_mtcnn_falls_back_in_auto_alone(
+    astronaut: Image,
+    exact: Mtcnn,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A torch that sees a GPU and has no kernels for it."""
+
+    def choose(backend: Any = "auto", *, device: Any = "auto") -> BackendChoice:
+        if device == "cpu":
+            return choose_backend(backend, device=device)
+        return BackendChoice("torch", "auto", "cuda")
+
+    def fails(self: ResidentDetector, **_: Any) -> None:
+        raise BackendUnavailable("torch does not search on cuda:0: no kernel image is available")
+
+    monkeypatch.setattr(mtcnn, "choose_backend", choose)
+    monkeypatch.setattr(ResidentDetector, "__init__", fails)
+    with Mtcnn(mode="exact", serving=Serving(threads=1)) as chosen:
+        assert "no kernel image" in caplog.text
+        assert chosen.backend == "openvino"
+        assert same(exact.detect(astronaut), chosen.detect(astronaut))
+    for asked in (Serving(backend="torch"), Serving(device="cuda"), Serving(strict=True)):
+        with pytest.raises(BackendUnavailable, match="no kernel image"):
+            Mtcnn(serving=asked)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((10, 10), np.uint8), "H×W×3"),
+        (np.zeros((10, 10, 3), np.float32), "uint8, not float32"),
+        (np.zeros((0, 10, 3), np.uint8), "no pixels"),
+    ],
+)
+def test_what_is_no_picture_is_refused(
+    resident: ResidentDetector, image: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        resident.detect_batch([image, image])
+
+
+def test_bad_sizes_are_refused(resident: ResidentDetector, astronaut: Image) -> None:
+    with pytest.raises(ValueError, match="at least 12"):
+        resident.detect_batch([astronaut], min_face=5)
+    with pytest.raises(ValueError, match="2 sizes for 1 images"):
+        resident.detect_batch([astronaut], min_face=[20, 20])
+
+
+def test_mtcnn_takes_it_where_torch_serves_on_a_gpu(
+    astronaut: Image, exact: Mtcnn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The choice alone: the search itself runs on the CPU here."""
+    monkeypatch.setattr(
+        mtcnn, "choose_backend", lambda *_, **__: BackendChoice("torch", "asked for", "cuda")
+    )
+    made = ResidentDetector.__init__
+
+    def on_cpu(self: ResidentDetector, **options: Any) -> None:
+        assert options["serving"].device == "cuda"
+        made(self, **{**options, "serving": serving("cpu")})
+
+    monkeypatch.setattr(ResidentDetector, "__init__", on_cpu)
+    with Mtcnn(min_face=40, serving=Serving(backend="torch")) as chosen:
+        assert chosen.backend == "torch"
+        assert set(chosen.engines) == {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"}
+        assert same(exact.detect(astronaut), chosen.detect(astronaut))
+        assert [len(f) for f in chosen.detect_batch([astronaut] * 2, min_face=[400, 40])] == [0, 1]

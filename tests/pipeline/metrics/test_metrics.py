@@ -1,0 +1,140 @@
+"""Counters, gauges, histograms, and the snapshot that an exporter reads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from facestream.pipeline.metrics import (
+    BATCH_FRAMES,
+    FRAME_AGE,
+    FRAMES_DROPPED,
+    FRAMES_IN,
+    QUEUE_DEPTH,
+    QUEUE_HIGH_WATER,
+    STAGE_SECONDS,
+    Histogram,
+    Metrics,
+    limiting_queue,
+)
+from facestream.pipeline.runtime.channel import Channel, QueueStats
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_counters_by_label_and_summed() -> None:
+    metrics = Metrics()
+    metrics.add(FRAMES_DROPPED, source="a", cause="superseded")
+    metrics.add(FRAMES_DROPPED, 4, source="b", cause="superseded")
+    metrics.add(FRAMES_DROPPED, source="b", cause="discarded")
+    assert metrics.value(FRAMES_DROPPED) == 6
+    assert metrics.value(FRAMES_DROPPED, source="b") == 5
+    assert metrics.value(FRAMES_DROPPED, cause="superseded") == 5
+    assert metrics.value(FRAMES_IN) == 0
+
+
+def test_wrong_use_is_an_error() -> None:
+    metrics = Metrics()
+    with pytest.raises(ValueError, match="has the labels source, cause; given: source"):
+        metrics.add(FRAMES_DROPPED, source="a")
+    with pytest.raises(ValueError, match="is a histogram, not a counter"):
+        metrics.add(FRAME_AGE, source="a")
+    with pytest.raises(ValueError, match="is a counter, not a gauge"):
+        metrics.set(FRAMES_IN, 1, source="a")
+
+
+def test_gauge_keeps_the_last() -> None:
+    metrics = Metrics()
+    metrics.set(QUEUE_DEPTH, 3, queue="q")
+    metrics.set(QUEUE_DEPTH, 2, queue="q")
+    assert metrics.value(QUEUE_DEPTH, queue="q") == 2
+
+
+def test_timed_also_when_it_raises() -> None:
+    metrics = Metrics()
+    with pytest.raises(KeyError), metrics.timed(STAGE_SECONDS, stage="x"):
+        raise KeyError
+    seen = metrics.histogram(STAGE_SECONDS, stage="x")
+    assert seen is not None
+    assert seen.count == 1
+    assert metrics.histogram(STAGE_SECONDS, stage="y") is None
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=200), st.floats(0, 1))
+def test_histogram_agrees_with_numpy(values: list[float], q: float) -> None:
+    metrics = Metrics()
+    for number, value in enumerate(values):
+        metrics.observe(FRAME_AGE, value, source=f"s{number % 3}")
+    seen = metrics.histogram(FRAME_AGE)
+    assert seen is not None
+    assert seen.count == sum(seen.buckets) == len(values)
+    assert seen.total == pytest.approx(sum(values))
+    assert (seen.smallest, seen.largest) == (min(values), max(values))
+    edges = np.concatenate(([-np.inf], seen.bounds, [np.inf]))
+    inside = [sum(low < value <= high for value in values) for low, high in pairwise(edges)]
+    assert list(seen.buckets) == inside
+    exact = np.quantile(values, q, method="inverted_cdf")
+    bucket = int(np.searchsorted(seen.bounds, exact))
+    estimate = seen.quantile(q)
+    assert seen.smallest <= estimate <= seen.largest
+    low, high = edges[bucket], edges[bucket + 1]  # right up to the width of a bucket
+    assert low - 1e-9 <= estimate <= high + 1e-9
+
+
+def test_quantile_of_what() -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Histogram(1, 1.0, 1.0, 1.0, (), (1,)).quantile(1.5)
+
+
+def test_threads_lose_no_update() -> None:
+    metrics = Metrics()
+
+    def work() -> None:
+        for _ in range(2000):
+            metrics.add(FRAMES_IN, source="a")
+            metrics.observe(BATCH_FRAMES, 1, stage="s")
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            pool.submit(work)
+    assert metrics.value(FRAMES_IN) == 8000
+    seen = metrics.histogram(BATCH_FRAMES)
+    assert seen is not None
+    assert seen.count == 8000
+
+
+def test_snapshot_reads_the_queues() -> None:
+    metrics = Metrics()
+    channel: Channel[int] = Channel(4, "found")
+    metrics.watch(channel.stats)
+    channel.put_all([1, 2, 3])
+    channel.get()
+    metrics.add(FRAMES_IN, source="a")
+    metrics.observe(FRAME_AGE, 0.03, source="a")
+    samples = {(s.family.name, s.labels): s.value for s in metrics.snapshot()}
+    assert samples[QUEUE_DEPTH.name, (("queue", "found"),)] == 2
+    assert samples[QUEUE_HIGH_WATER.name, (("queue", "found"),)] == 3
+    assert samples[FRAMES_IN.name, (("source", "a"),)] == 1
+    age = samples[FRAME_AGE.name, (("source", "a"),)]
+    assert isinstance(age, Histogram)
+    assert age.mean == pytest.approx(0.03)
+
+
+IDLE = QueueStats("q", 4, 0, 0, 0, 0, 0.0, 0.0)
+
+
+def test_limiting_queue() -> None:
+    inbox = replace(IDLE, name="inbox", blocked_seconds=9.0, waited_seconds=0.1)
+    found = replace(IDLE, name="found", blocked_seconds=0.2, waited_seconds=8.0)
+    assert limiting_queue([inbox, found]) == inbox
+    slow_end = [
+        replace(inbox, waited_seconds=0.0),
+        replace(found, blocked_seconds=7.0, waited_seconds=0.1),
+    ]
+    assert limiting_queue(slow_end) == slow_end[1]
+    slow_sources = [replace(inbox, blocked_seconds=0.0, waited_seconds=5.0), found]
+    assert limiting_queue(slow_sources) is None
+    assert limiting_queue([]) is None

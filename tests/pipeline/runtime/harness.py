@@ -1,0 +1,168 @@
+"""A small pipeline of real threads with stages that do as told, for tests of the runtime."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from facestream.pipeline.core.errors import Closed
+from facestream.pipeline.core.types import Frame, FrameResult
+from facestream.pipeline.metrics import Metrics
+from facestream.pipeline.runtime.channel import Channel
+from facestream.pipeline.runtime.source_queue import Inbox, Lane
+from facestream.pipeline.runtime.supervisor import Supervisor
+from facestream.pipeline.runtime.worker import Batching, Stage, run_stage
+
+PIXEL = np.zeros((1, 1, 3), np.uint8)
+STAGES = ("detect", "embed", "track", "sink")
+Key = tuple[str, int]
+
+
+class Planted(Exception):
+    """The error that a test planted."""
+
+
+def frame(source: str, index: int) -> Frame:
+    return Frame(source, index, index / 25, 0.0, 0.0, PIXEL)
+
+
+def key(result: FrameResult) -> Key:
+    return result.frame.source, result.frame.index
+
+
+class Probe:
+    """A stage that notes what it saw, may hold frames back, and may fail.
+
+    Args:
+        name: the stage's name.
+        fail_at: raise on this item (counted over all batches); -1 raises in flush, -2 in close.
+        hold: frames it keeps back until more come or the end.
+    """
+
+    def __init__(self, name: str, *, fail_at: int | None = None, hold: int = 0) -> None:
+        self.name = name
+        self.seen: list[Key] = []
+        self.closed = 0
+        self._fail_at = fail_at
+        self._hold = hold
+        self._held: list[FrameResult] = []
+
+    def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
+        for result in batch:
+            if len(self.seen) == self._fail_at:
+                raise Planted(self.name)
+            self.seen.append(key(result))
+            self._held.append(replace(result, detected=True))
+        ready = max(0, len(self._held) - self._hold)
+        out, self._held = self._held[:ready], self._held[ready:]
+        return out
+
+    def flush(self) -> list[FrameResult]:
+        if self._fail_at == -1:
+            raise Planted(self.name)
+        out, self._held = self._held, []
+        return out
+
+    def close(self) -> None:
+        self.closed += 1
+        if self._fail_at == -2:
+            raise Planted(self.name)
+
+
+class Feeder:
+    """Reads one source into its lane: ``items`` frames, or raises at ``fail_at``."""
+
+    def __init__(self, lane: Lane[Frame], items: int, *, fail_at: int | None = None) -> None:
+        self.lane = lane
+        self.items = items
+        self.delivered = 0
+        self._fail_at = fail_at
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def __call__(self) -> None:
+        try:
+            for index in range(self.items):
+                if index == self._fail_at:
+                    raise Planted(self.lane.name)
+                if self._stopping.is_set():
+                    return
+                self.lane.put(frame(self.lane.name, index))
+                self.delivered += 1
+        except Closed:
+            return
+        finally:
+            self.lane.close()
+
+
+class Rig:
+    """sources → inbox → detect → embed+track → sink → results, with random capacities."""
+
+    def __init__(
+        self,
+        rng: random.Random,
+        probes: Sequence[Probe],
+        *,
+        items: Sequence[int] = (12, 12),
+        fail_source: int | None = None,
+    ) -> None:
+        self.supervisor = Supervisor(grace=20.0)
+        self.metrics = Metrics()
+        self.probes = list(probes)
+        self.inbox: Inbox[Frame] = self.supervisor.own(Inbox())
+        self.feeders: list[Feeder] = []
+        for number, count in enumerate(items):
+            lane = self.inbox.open(f"s{number}", live=False, capacity=rng.randint(1, 4))
+            fail_at = fail_source if number == 0 else None
+            self.feeders.append(Feeder(lane, count, fail_at=fail_at))
+        self.inbox.seal()
+        self.links: list[Channel[FrameResult]] = [
+            self.supervisor.channel(rng.randint(1, 4), name)
+            for name in ("found", "tracked", "results")
+        ]
+        self._rng = rng
+
+    @property
+    def results(self) -> Channel[FrameResult]:
+        return self.links[-1]
+
+    def start(self) -> None:
+        detect, embed, track, sink = self.probes
+        found, tracked, results = self.links
+        self._spawn("detect", [detect], self.inbox, found)
+        self._spawn("embed+track", [embed, track], found, tracked)
+        self._spawn("sink", [sink], tracked, results)
+        for feeder in self.feeders:
+            self.supervisor.on_stop(feeder.stop)
+            self.supervisor.spawn(feeder.lane.name, feeder)
+
+    def consume(self) -> list[Key]:
+        got: list[Key] = []
+        while True:
+            try:
+                got += [key(result) for result in self.results.get_batch(3, 0.0)]
+            except Closed:
+                return got
+
+    def _spawn(
+        self,
+        name: str,
+        stages: Sequence[Stage],
+        inlet: Inbox[Frame] | Channel[FrameResult],
+        outlet: Channel[FrameResult],
+    ) -> None:
+        batching = Batching(self._rng.randint(1, 4), self._rng.choice([0.0, 0.001]))
+        self.supervisor.spawn(
+            name,
+            lambda: run_stage(stages, inlet, outlet, batching=batching, metrics=self.metrics),
+        )
+
+
+def facestream_threads() -> list[str]:
+    """Threads of the runtime that are alive."""
+    return [t.name for t in threading.enumerate() if t.name.startswith("facestream-")]
