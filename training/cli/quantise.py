@@ -11,8 +11,8 @@ import numpy as np
 import typer
 from facestream.engines.cards import MODELS, read_card, verify
 from facestream.engines.openvino import describe
-from facestream.pipeline.recognition.parity.encoder import COSINE
-from facestream.pipeline.recognition.parity.faces import gate_faces
+from facestream.pipeline.recognition.parity import COSINE
+from facestream.pipeline.recognition.parity_faces import gate_faces
 from numpy.typing import NDArray
 
 from ..data.faces import FaceZips, read_folder, split_identities

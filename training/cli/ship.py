@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from facestream.engines.cards import MODELS, read_card, verify
-from facestream.pipeline.recognition.parity.reference import SHIPPED, write_shipped
+from facestream.pipeline.recognition.parity import SHIPPED, write_shipped
 
 from ..export.golden import make_golden, write_golden
 from .cohort import cohort

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 from facestream.engines.quantised import quantised_file
-from facestream.pipeline.recognition.parity.figures import cosines, rank_correlation
+from facestream.pipeline.recognition.parity import cosines, rank_correlation
 from facestream.pipeline.recognition.uncertainty import sigma
 from numpy.typing import NDArray
 

@@ -20,14 +20,14 @@ from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.mtcnn import cascade as cpu_cascade
 from facestream.pipeline.detection.mtcnn import detector as mtcnn
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.detection.parity.gate import judge_detector
-from facestream.pipeline.detection.parity.scenes import MIN_FACE
+from facestream.pipeline.detection.mtcnn.parity import judge_detector
+from facestream.pipeline.detection.scenes import MIN_FACE
 
 from .agreement import real_pictures
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import (  # noqa: E402
+from facestream.pipeline.detection.resident import (
     ResidentDetector,
     capacity,
     cascade,

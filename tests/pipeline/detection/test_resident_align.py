@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import ResidentDetector  # noqa: E402
-from facestream.pipeline.detection.resident.align import align_faces, similarity_transforms  # noqa: E402
-from facestream.pipeline.detection.resident.table import summed  # noqa: E402
+from facestream.pipeline.detection.resident import ResidentDetector
+from facestream.pipeline.detection.resident.align import align_faces, similarity_transforms
+from facestream.pipeline.detection.resident.table import summed
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

@@ -14,7 +14,7 @@ from facestream.pipeline.detection.resident.detector import Size
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import ResidentDetector  # noqa: E402
+from facestream.pipeline.detection.resident import ResidentDetector
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("torch_cuda")]
 

@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import arithmetic, cascade, table  # noqa: E402
-from facestream.pipeline.detection.resident.align import align_faces  # noqa: E402
-from facestream.pipeline.detection.resident.capacity import Lengths, Planner  # noqa: E402
-from facestream.pipeline.detection.resident.geometry import Geometry, geometry, map_side  # noqa: E402
-from facestream.pipeline.detection.resident.slots import (  # noqa: E402
+from facestream.pipeline.detection.resident import arithmetic, cascade, table
+from facestream.pipeline.detection.resident.align import align_faces
+from facestream.pipeline.detection.resident.capacity import Lengths, Planner
+from facestream.pipeline.detection.resident.geometry import Geometry, geometry, map_side
+from facestream.pipeline.detection.resident.slots import (
     chosen,
     most_in_a_frame,
     place_in_frame,
     ranked,
 )
-from facestream.pipeline.detection.resident.suppress import suppress_ranked  # noqa: E402
+from facestream.pipeline.detection.resident.suppress import suppress_ranked
 
 NOISE = np.random.default_rng(0).integers(0, 256, (3, 97, 131, 3), dtype=np.uint8)
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

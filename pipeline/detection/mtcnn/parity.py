@@ -14,14 +14,13 @@ from facestream.engines.options import EngineOptions
 from facestream.engines.parity import Verdict
 from facestream.engines.registry import load_engine
 
+from ...core.boxes import iou_matrix
 from ...core.types import Faces, Floats, Image
-from ...recognition.parity.figures import overlaps, verdict
-from ...recognition.parity.reference import faces_digest
-from ..mtcnn.cascade import Search, find_faces
-from ..mtcnn.networks import Network, Networks
-from ..mtcnn.sampling import AreaSampler
-from ..mtcnn.worker_pool import alone
-from .scenes import MIN_FACE, scenes
+from ..scenes import MIN_FACE, digest, scenes
+from .cascade import Search, find_faces
+from .networks import Network, Networks
+from .sampling import AreaSampler
+from .worker_pool import alone
 
 NETWORKS: Final[tuple[Network, ...]] = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet")
 Detect = Callable[[Image], Faces]
@@ -52,7 +51,7 @@ class NetworkGate:
     def key(self) -> str:
         """See ``Gate``."""
         cascade = "-".join(load_card(name).sha256[:8] for name in NETWORKS)
-        return f"{self._network}-{_VERSION}-{faces_digest()[:16]}-{cascade}-{OVERLAP}-{MEDIAN}"
+        return f"{self._network}-{_VERSION}-{digest()[:16]}-{cascade}-{OVERLAP}-{MEDIAN}"
 
     def judge(self, engine: Engine) -> Verdict:
         """See ``Gate``."""
@@ -82,7 +81,7 @@ def compare(found: Sequence[Floats], expected: Sequence[Floats]) -> Verdict:
     missing = extra = 0
     for boxes, truth in zip(found, expected, strict=True):
         # What is not finite overlaps nothing: it is an extra, and its face is missing.
-        table = overlaps(truth, np.nan_to_num(boxes, posinf=0, neginf=0))
+        table = iou_matrix(truth, np.nan_to_num(boxes, posinf=0, neginf=0))
         extra += len(boxes)
         while table.size and table.max() >= _SAME:
             row, column = np.unravel_index(np.argmax(table), table.shape)
@@ -98,9 +97,9 @@ def compare(found: Sequence[Floats], expected: Sequence[Floats]) -> Verdict:
         "missing": float(missing),
         "extra": float(extra),
     }
-    judged = verdict(figures, {"iou_min": OVERLAP, "iou_median": MEDIAN})
-    told = (f"{count} {name}" for name, count in (("missing", missing), ("extra", extra)) if count)
-    return Verdict(figures, judged.refused + tuple(told))
+    judged = Verdict.of(figures, {"iou_min": OVERLAP, "iou_median": MEDIAN})
+    lost = (f"{count} {name}" for name, count in (("missing", missing), ("extra", extra)) if count)
+    return Verdict(figures, judged.refused + tuple(lost))
 
 
 @cache

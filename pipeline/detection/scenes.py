@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from typing import Final
 
 import cv2
 import numpy as np
 
-from ...core.types import Image
+from ..core.types import Image
 from .portraits import portraits
 
 MIN_FACE: Final = 20
@@ -39,6 +40,12 @@ _SCENES: Final[tuple[tuple[int, int, tuple[_Face, ...]], ...]] = (
 def scenes() -> tuple[Image, ...]:
     """H×W×3 BGR uint8 each; not to be written to."""
     return tuple(_scene(*scene) for scene in _SCENES)
+
+
+@cache
+def digest() -> str:
+    """SHA-256 of the scenes: they differ where OpenCV decodes or resizes otherwise."""
+    return hashlib.sha256(b"".join(image.tobytes() for image in scenes())).hexdigest()
 
 
 def _scene(height: int, width: int, faces: tuple[_Face, ...]) -> Image:

@@ -17,12 +17,11 @@ from facestream.engines.registry import (
     precisions,
 )
 
-from ...detection.mtcnn.detector import Mtcnn
-from ...detection.parity.gate import NETWORKS, NetworkGate, judge_detector
-from ...detection.parity.scenes import MIN_FACE
-from ..planned import Planned, planned
-from .decoder import DecoderGate
-from .encoder import EncoderGate
+from ..detection.mtcnn.detector import Mtcnn
+from ..detection.mtcnn.parity import NETWORKS, NetworkGate, judge_detector
+from ..detection.scenes import MIN_FACE
+from .parity import DecoderGate, EncoderGate
+from .planned import Planned, planned
 
 log = logging.getLogger(__name__)
 

@@ -18,15 +18,17 @@ from facestream.engines.options import EngineOptions, Serving
 from facestream.engines.registry import load_engine
 from facestream.engines.serving import serve
 from facestream.pipeline.core.types import Faces, Floats, Image
-from facestream.pipeline.detection.parity.gate import NETWORKS, NetworkGate, compare
-from facestream.pipeline.detection.parity.scenes import scenes
+from facestream.pipeline.detection.mtcnn.parity import NETWORKS, NetworkGate, compare
+from facestream.pipeline.detection.scenes import scenes
+from facestream.pipeline.recognition import parity as reference
 from facestream.pipeline.recognition.encoder import encoder_options
-from facestream.pipeline.recognition.parity import reference
-from facestream.pipeline.recognition.parity.decoder import DecoderGate
-from facestream.pipeline.recognition.parity.encoder import EncoderGate
-from facestream.pipeline.recognition.parity.faces import gate_faces
-from facestream.pipeline.recognition.parity.figures import overlaps, rank_correlation
-from facestream.pipeline.recognition.parity.reference import Outputs
+from facestream.pipeline.recognition.parity import (
+    DecoderGate,
+    EncoderGate,
+    Outputs,
+    rank_correlation,
+)
+from facestream.pipeline.recognition.parity_faces import gate_faces
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
@@ -71,14 +73,16 @@ def test_the_faces_are_the_same_each_time_and_span_the_doubt() -> None:
 
 
 def test_the_reference_that_ships_is_the_encoders_own() -> None:
-    assert reference._shipped(checksum(ENCODER)) is not None
-    shipped, now = reference.reference(ENCODER), reference.compute(ENCODER)
+    assert reference.shipped_reference(checksum(ENCODER)) is not None
+    shipped = reference.reference(ENCODER)
+    with load_engine(ENCODER, backend="openvino", options=FLOAT32) as engine:
+        now = reference.run_encoder(engine, gate_faces())
     np.testing.assert_allclose(shipped.mu, now.mu, atol=1e-3)
     np.testing.assert_allclose(shipped.logvar, now.logvar, atol=1e-3)
 
 
 def test_another_network_has_a_reference_of_its_own() -> None:
-    assert reference._shipped("0" * 64) is None
+    assert reference.shipped_reference("0" * 64) is None
 
 
 @pytest.mark.skipif("BF16" not in capabilities(), reason="needs a CPU with bfloat16")
@@ -243,9 +247,3 @@ def test_rank_correlation_is_spearmans(values: list[int], random: Any) -> None:
         assert np.isnan(found)
     else:
         assert found == pytest.approx(float(spearmanr(a, b)[0]))
-
-
-def test_overlaps() -> None:
-    a = np.array([[0, 0, 2, 2]], np.float32)
-    b = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]], np.float32)
-    np.testing.assert_allclose(overlaps(a, b), [[1, 1 / 3, 0]], rtol=1e-6)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from facestream.engines.errors import ModelError
 
-from ....core.types import Floats, Image
+from ...core.types import Floats, Image
 
 _FOLDER: Final = Path(__file__).parent
 

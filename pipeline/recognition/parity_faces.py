@@ -9,9 +9,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from ...core.types import Image
-from ...detection.parity.portraits import Portrait, portraits
-from ..align import align_faces
+from ..core.types import Image
+from ..detection.portraits import Portrait, portraits
+from .align import align_faces
 
 SIZE: Final = 112
 COUNT: Final = 64
