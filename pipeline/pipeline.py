@@ -17,7 +17,7 @@ from typing import Any
 
 from facestream.engines.closing import Closing
 
-from .analysis import load_models
+from .analysis import FaceAnalyzer
 from .core.config import Settings
 from .core.errors import Closed, StageFailed
 from .core.events import Event
@@ -41,7 +41,6 @@ from .metrics import Metrics
 from .observability.report import Progress, Report
 from .observability.run_statistics import Tally
 from .observability.runtime_info import Running, RunningMetrics
-from .recognition.align import align_faces
 from .runtime.channel import Channel
 from .runtime.memory import Trimmer, share_one_heap
 from .runtime.source_queue import Inbox
@@ -51,7 +50,7 @@ from .sinks.base import Sink
 from .sources import BY_CPU, SourceOptions, SourceSpec
 from .stages.detect import DetectStage
 from .stages.recognise import RecogniseStage
-from .stages.rules import open_matcher, rules_of, searching_of
+from .stages.rules import rules_of, searching_of
 from .stages.source_end import SourceEndsStage
 
 log = logging.getLogger(__name__)
@@ -100,6 +99,7 @@ class Pipeline(Closing):
         EngineError: the networks cannot run here.
 
     Attributes:
+        analyzer: the networks and the matcher.
         running: says what runs, and why.
         metrics: counts what happens.
     """
@@ -138,23 +138,21 @@ class Pipeline(Closing):
             raise
 
     def _load(self, gallery: Gallery | str | Path | None) -> None:
-        """Load the networks, try the decoders meanwhile, and open the gallery."""
-        with ThreadPoolExecutor(1) as pool:
-            deciding = pool.submit(decoding_of, self._specs, self.settings.runtime)
-            models = self._resources.enter_context(load_models(self.settings))
-            self._decoding = deciding.result()
-        self._detector, self.encoder = models.detector, models.encoder
+        """Open the gallery, then load the networks while the decoders are tried."""
         searching = searching_of(self.settings.runtime)
         if isinstance(gallery, (str, Path)):
             gallery = self._resources.enter_context(
                 Gallery(gallery, create="never", searching=searching)
             )
         self.gallery = gallery
-        if gallery is not None:
-            gallery.require_model(self.encoder.model_id)
-        self._matcher = open_matcher(gallery, self.encoder.card, self.settings.recognition)
+        self.analyzer = FaceAnalyzer(self.settings, gallery=gallery)
+        self._resources.enter_context(self.analyzer)
+        with ThreadPoolExecutor(1) as pool:
+            deciding = pool.submit(decoding_of, self._specs, self.settings.runtime)
+            self.analyzer.load()
+            self._decoding = deciding.result()
         self.running = Running(
-            models.engines,
+            self.analyzer.engines,
             index=None if gallery is None else gallery.index_info,
             decoding=self._decoding,
             serving=self.settings.runtime.serving(),
@@ -170,8 +168,7 @@ class Pipeline(Closing):
 
     def warm_up(self, image: Image) -> None:
         """Compile the networks for frames of this size (H×W×3 BGR uint8) before they come."""
-        found = self._detector.detect(image)
-        self.encoder.embed(align_faces(image, found.landmarks))
+        self.analyzer.analyze(image)
 
     def stop(self) -> None:
         """End cleanly: what was read is processed. From any thread or a signal handler."""
@@ -230,7 +227,7 @@ class Pipeline(Closing):
         self._states = [*readers.states, *self._missing]
         live = {spec.name for spec in self._specs if is_live(spec)}
         detect = DetectStage(
-            self._detector,
+            self.analyzer.detector,
             views=lambda name: view_of(self.settings, name, live=name in live),
         )
         recognise = self._recognise_stage(readers.states, results)
@@ -262,11 +259,13 @@ class Pipeline(Closing):
         self, states: Sequence[SourceState], results: Channel[_Output]
     ) -> SourceEndsStage:
         stage = RecogniseStage(
-            self.encoder,
-            self._matcher,
-            rules=lambda source: rules_of(self.settings.for_source(source), self.encoder.card),
+            self.analyzer.encoder,
+            self.analyzer.matcher,
+            rules=lambda source: rules_of(
+                self.settings.for_source(source), self.analyzer.encoder.card
+            ),
             on_event=lambda event: _put(results, event),
-            model=self.encoder.model_id,
+            model=self.analyzer.model_id,
             metrics=self.metrics,
         )
         self._recognise = stage
@@ -320,7 +319,10 @@ class Pipeline(Closing):
             self._states,
             self._inbox.lanes(),
             embedded=self._recognise.embedded if self._recognise is not None else 0,
-            backends={"detector": self._detector.backend, "encoder": self.encoder.backend},
+            backends={
+                "detector": self.analyzer.detector.backend,
+                "encoder": self.analyzer.encoder.backend,
+            },
         )
 
 

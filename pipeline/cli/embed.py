@@ -13,11 +13,11 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..analysis import load_models
+from ..analysis import FaceAnalyzer, Keep
+from ..batch_embed import EmbeddingTable
 from ..core.config import load_settings
 from ..core.errors import SourceError
 from ..sinks.files import check_writable
-from .batch_embed import Harvest, Keep
 from .console import plural, stderr, stdout
 from .errors import BAD_INPUT, INTERRUPTED
 from .pictures import (
@@ -54,9 +54,9 @@ def embed_paths(
     check_writable(out)
     files = list_pictures(paths)
     began = time.monotonic()
-    with load_models(settings) as models:
-        running = what_runs(models, settings)
-        harvest = Harvest(models.detector, models.encoder, keep)
+    with FaceAnalyzer(settings).load() as analyzer:
+        running = what_runs(analyzer)
+        table = EmbeddingTable(analyzer, keep)
         stopped = Event()
         with (
             stopping_on_signals(stopped.set),
@@ -64,42 +64,40 @@ def embed_paths(
             closing(read_ahead(files)) as pictures,
         ):
             for batch in in_batches(pictures):
-                harvest.add(batch)
-                advance(harvest)
+                table.add(batch)
+                advance(table)
                 if stopped.is_set():
                     break
-        if len(harvest.unreadable) == len(files):
-            raise SourceError(nothing_readable([why for _, why in harvest.unreadable]))
-        harvest.save(out)
+        if len(table.unreadable) == len(files):
+            raise SourceError(nothing_readable([why for _, why in table.unreadable]))
+        table.save(out)
     log.info("%s", running)
-    _summarise(harvest, out, total=len(files), seconds=time.monotonic() - began)
-    if stopped.is_set() and harvest.pictures < len(files):
+    _summarise(table, out, total=len(files), seconds=time.monotonic() - began)
+    if stopped.is_set() and table.pictures < len(files):
         return INTERRUPTED
-    return BAD_INPUT if harvest.unreadable else 0
+    return BAD_INPUT if table.unreadable else 0
 
 
-def _summarise(harvest: Harvest, out: Path, *, total: int, seconds: float) -> None:
-    for _, why in harvest.unreadable[:NAMED]:
+def _summarise(table: EmbeddingTable, out: Path, *, total: int, seconds: float) -> None:
+    for _, why in table.unreadable[:NAMED]:
         stderr().print(f"facestream: {why}", soft_wrap=True, markup=False)
-    more = len(harvest.unreadable) - NAMED
+    more = len(table.unreadable) - NAMED
     if more > 0:
         stderr().print(f"facestream: and {more} more; all are in the array 'unreadable'")
-    left = (
-        "" if harvest.pictures == total else f"Interrupted: {total - harvest.pictures} left out. "
-    )
+    left = "" if table.pictures == total else f"Interrupted: {total - table.pictures} left out. "
     stdout().print(
-        f"{left}{plural(harvest.faces, 'face')} of "
-        f"{plural(harvest.pictures, 'picture')} in {out} · "
-        f"{len(harvest.unreadable)} unreadable · {seconds:.1f} s, "
-        f"{harvest.pictures / seconds:.1f} pictures/s",
+        f"{left}{plural(table.faces, 'face')} of "
+        f"{plural(table.pictures, 'picture')} in {out} · "
+        f"{len(table.unreadable)} unreadable · {seconds:.1f} s, "
+        f"{table.pictures / seconds:.1f} pictures/s",
         soft_wrap=True,
         markup=False,
     )
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[Harvest], None]]:
-    """Yields a function that shows how far the harvest is."""
+def _progress(total: int) -> Iterator[Callable[[EmbeddingTable], None]]:
+    """Yields a function that shows how far it is."""
     if stderr().is_terminal:
         columns = (
             BarColumn(),
@@ -119,7 +117,7 @@ def _progress(total: int) -> Iterator[Callable[[Harvest], None]]:
         return
     last = time.monotonic()
 
-    def say(now: Harvest) -> None:
+    def say(now: EmbeddingTable) -> None:
         nonlocal last
         if time.monotonic() - last >= LOG_SECONDS:
             last = time.monotonic()

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analysis import Models
+from ..analysis import FaceAnalyzer
 from ..core.addresses import Address
 from ..core.config import Settings, default_gallery_path, load_settings
 from ..core.errors import OutputError, SourceError, UsageError
@@ -104,7 +104,7 @@ def _serve_metrics(pipeline: Pipeline, where: str) -> MetricsServer:
     from ..metrics.prometheus import MetricsServer
 
     pipeline.metrics.set(
-        BUILD_INFO, 1, version=facestream_version(), model=pipeline.encoder.model_id
+        BUILD_INFO, 1, version=facestream_version(), model=pipeline.analyzer.model_id
     )
     return MetricsServer(pipeline.metrics, Address.parse(where, flag="--metrics"))
 
@@ -125,14 +125,15 @@ def announce_gallery(given: Path | None, used: Path | None) -> None:
         log.info("used the gallery %s", used)
 
 
-def what_runs(models: Models, settings: Settings, gallery: Gallery | None = None) -> str:
+def what_runs(analyzer: FaceAnalyzer, gallery: Gallery | None = None) -> str:
     """What runs the networks and the search, and why; in one line, to be told at the end.
 
     Raises:
         BackendUnavailable: what is to search cannot serve here.
     """
     index = None if gallery is None else gallery.index_info
-    return Running(models.engines, index=index, serving=settings.runtime.serving()).line()
+    serving = analyzer.settings.runtime.serving()
+    return Running(analyzer.engines, index=index, serving=serving).line()
 
 
 def write_report(path: Path, report: Report, settings: Settings, roll: RollSink) -> None:

@@ -13,7 +13,7 @@ from facestream.engines.errors import InferenceError, ModelError
 from facestream.engines.index import open_index
 from facestream.engines.index.flat import FlatNumpyIndex
 
-from ..analysis import load_models
+from ..analysis import FaceAnalyzer
 from ..core.config import load_settings
 from ..core.errors import UsageError
 from ..core.types import Floats, Image
@@ -40,11 +40,11 @@ def prove_choice() -> str:
     runtime = settings.runtime
     strict = runtime.strict_device
     decoding = decide(runtime.decode, strict="strict" if strict else "lenient")
-    with load_models(settings) as models:
-        index = open_index(models.encoder.dim, kind=runtime.index, strict=strict)
+    with FaceAnalyzer(settings).load() as analyzer:
+        index = open_index(analyzer.encoder.dim, kind=runtime.index, strict=strict)
         found = IndexInfo(index.kind, index.device, index.reason)
         return Running(
-            models.engines, index=lambda: found, decoding=decoding, serving=runtime.serving()
+            analyzer.engines, index=lambda: found, decoding=decoding, serving=runtime.serving()
         ).line()
 
 
