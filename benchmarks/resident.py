@@ -27,7 +27,6 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-import torch
 from facestream.engines.options import Serving
 from facestream.engines.torch import describe as describe_torch
 from facestream.pipeline.bench.machine import describe
@@ -60,12 +59,8 @@ def frames(video: Path, height: int, count: int) -> list[Image]:
 def measure(
     detector: ResidentDetector, images: list[Image], rounds: int, warm_up: int
 ) -> dict[str, Any]:
-    """Frames a second from the host and from the device."""
-    on_device = torch.from_numpy(np.stack(images)).to(detector.device)
-    ways: dict[str, Search] = {
-        "from_host": lambda: detector.detect_batch(images),
-        "on_device": lambda: detector.detect_tensor(on_device),
-    }
+    """Frames a second from the host."""
+    ways: dict[str, Search] = {"from_host": lambda: detector.detect_batch(images)}
     for search in ways.values():
         for _ in range(warm_up):
             found = search()

@@ -217,30 +217,6 @@ def test_of_too_many_proposals_the_best_are_looked_at(
         assert not same(everything, found[0])
 
 
-def test_frames_that_are_on_the_device_already(
-    resident: ResidentDetector, astronaut: Image
-) -> None:
-    images = np.stack([astronaut, np.zeros_like(astronaut), astronaut[:, ::-1]])
-    frames = torch.from_numpy(images).to(resident.device)
-    found = resident.detect_tensor(frames)
-    for faces, image in zip(found, images, strict=True):
-        assert same(resident.detect(image), faces)
-    assert [len(faces) for faces in resident.detect_tensor(frames[:, :20])] == [0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("frames", "message"),
-    [
-        (torch.zeros((10, 10, 3), dtype=torch.uint8), "B×H×W×3 uint8, not 10×10×3"),
-        (torch.zeros((1, 10, 10, 3)), "torch.float32"),
-        (torch.zeros((1, 10, 10, 3), dtype=torch.uint8, device="meta"), "on meta"),
-    ],
-)
-def test_other_tensors_are_refused(resident: ResidentDetector, frames: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        resident.detect_tensor(frames)
-
-
 def test_a_backend_that_takes_no_tensors_is_refused() -> None:
     with pytest.raises(BackendUnavailable, match="does not take tensors"):
         ResidentDetector(serving=Serving(backend="openvino", threads=1))

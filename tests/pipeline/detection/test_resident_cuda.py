@@ -59,23 +59,6 @@ def test_a_search_is_launched_without_waiting(
     assert all(alike(a, b) for a, b in zip(wanted, found, strict=True))
 
 
-def test_alignment_is_launched_without_waiting(
-    resident: ResidentDetector, images: list[Image], no_waiting: Any
-) -> None:
-    (wanted, *_) = resident.detect_and_align(images)
-    from facestream.pipeline.detection.resident.align import align_faces
-    from facestream.pipeline.detection.resident.table import summed
-
-    with resident._transfer.working():
-        frames = resident._transfer.upload(images)
-        landmarks = resident._transfer.to_device(torch.from_numpy(wanted[0].landmarks))
-        owners = torch.zeros(len(landmarks), dtype=torch.int64, device=resident.device)
-        no_waiting()
-        crops = align_faces(summed(frames), owners, landmarks)
-        torch.cuda.set_sync_debug_mode("default")
-    assert np.array_equal(crops.cpu().numpy(), wanted[1])
-
-
 def test_what_comes_often_is_recorded(resident: ResidentDetector, images: list[Image]) -> None:
     """A batch that came often enough is replayed, and finds the same."""
     first = resident.detect_batch(images)
