@@ -37,7 +37,7 @@ from facestream.pipeline.recognition.uncertainty import (
 from facestream.pipeline.tracking.fusion import Template
 from facestream.training.data.teacher import teacher_net
 from facestream.training.evaluation.clips import ClipRules
-from facestream.training.evaluation.embed import embed_all
+from facestream.training.evaluation.embeddings import embed_all
 from facestream.training.evaluation.lfw import open_zip, read_crops
 from facestream.training.evaluation.tpir import (
     Outcomes,
@@ -48,11 +48,11 @@ from facestream.training.evaluation.tpir import (
     tpir,
 )
 from facestream.training.evaluation.videos import (
-    Looks,
+    ClipFaces,
     Trial,
+    clip_faces_key,
     contact_sheet,
     draw_trial,
-    looks_key,
     watch,
 )
 from rich.console import Console
@@ -73,7 +73,7 @@ Tell = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedded:
-    """Looks and enrolled pictures by one network; logvar is None where it gives none."""
+    """ClipFaces and enrolled pictures by one network; logvar is None where it gives none."""
 
     mu: Floats
     logvar: Floats
@@ -147,7 +147,7 @@ METHODS: dict[str, Fusion] = {
 }
 
 
-def tracks_of(looks: Looks, embedded: Embedded, clips: int) -> list[Track | None]:
+def tracks_of(looks: ClipFaces, embedded: Embedded, clips: int) -> list[Track | None]:
     """The track of each clip, None where no face was found."""
     tracks: list[Track | None] = []
     for clip in range(clips):
@@ -192,7 +192,9 @@ def kept(file: Path, make: Callable[[], dict[str, Floats]]) -> dict[str, Floats]
     return arrays
 
 
-def by_encoder(encoder: Encoder, looks: Looks, gallery: Image, key: str, tell: Tell) -> Embedded:
+def by_encoder(
+    encoder: Encoder, looks: ClipFaces, gallery: Image, key: str, tell: Tell
+) -> Embedded:
     """The encoder under test."""
 
     def make() -> dict[str, Floats]:
@@ -206,7 +208,7 @@ def by_encoder(encoder: Encoder, looks: Looks, gallery: Image, key: str, tell: T
 
 
 def by_sface(
-    file: Path, looks: Looks, gallery: Image, key: str, threads: int, tell: Tell
+    file: Path, looks: ClipFaces, gallery: Image, key: str, threads: int, tell: Tell
 ) -> Embedded:
     """The teacher on the same crops; its logvar is all zero."""
 
@@ -230,7 +232,7 @@ def by_sface(
 
 
 def measure(
-    trial: Trial, looks: Looks, ours: Embedded, sface: Embedded | None, *, tuning: bool
+    trial: Trial, looks: ClipFaces, ours: Embedded, sface: Embedded | None, *, tuning: bool
 ) -> dict[str, Outcomes]:
     """The best matches by method."""
     truth = np.array(trial.truth, np.int64)
@@ -370,7 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bar.update(tasks[what], completed=done, total=total)
 
         looks, gallery = see(lfw, trial, rules, given.threads, tell)
-        key = looks_key(trial, rules)
+        key = clip_faces_key(trial, rules)
         with Encoder(model=given.model, serving=Serving(threads=given.threads)) as encoder:
             ours = by_encoder(encoder, looks, gallery, key, tell)
             about = {"model": encoder.model_id, "precision": encoder.precision}
@@ -392,7 +394,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def see(lfw: Path, trial: Trial, rules: ClipRules, threads: int, tell: Tell) -> tuple[Looks, Image]:
+def see(
+    lfw: Path, trial: Trial, rules: ClipRules, threads: int, tell: Tell
+) -> tuple[ClipFaces, Image]:
     """The faces in the clips, and the enrolled ones."""
     done = 0
 
@@ -405,7 +409,7 @@ def see(lfw: Path, trial: Trial, rules: ClipRules, threads: int, tell: Tell) -> 
     return looks, read_crops(lfw, trial.enrolled, cache=CACHE, threads=threads).faces
 
 
-def describe(trial: Trial, looks: Looks, rules: ClipRules, ours: Embedded) -> dict[str, Any]:
+def describe(trial: Trial, looks: ClipFaces, rules: ClipRules, ours: Embedded) -> dict[str, Any]:
     """What was measured on."""
     truth = np.array(trial.truth)
     return {

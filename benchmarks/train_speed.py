@@ -29,7 +29,7 @@ from facestream.engines.registry import load_engine
 from facestream.pipeline.bench.facenet import facenet_pytorch
 from facestream.pipeline.bench.machine import describe as machine
 from facestream.training.data.teacher import any_batch
-from facestream.training.export.encoder import export_encoder
+from facestream.training.export.encoder_onnx import export_encoder
 from facestream.training.losses.identity import cosine_distance
 from facestream.training.losses.latent import kl_loss
 from facestream.training.models.backbones import BackboneName

@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import TextIO
 
 from ..core.errors import ImageError, SourceError
-from ..core.images import read_image
+from ..core.images import PICTURE_SUFFIXES, read_image
 from ..core.types import Image
-
-SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
 
 AHEAD_BYTES = 256 * 2**20
 BATCH_BYTES = 64 * 2**20
@@ -119,6 +115,6 @@ def _below(folder: Path) -> list[str]:
         found += [
             os.path.join(place, name)  # noqa: PTH118 - plain strings: there may be a million
             for name in sorted(files)
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")  # noqa: PTH122
+            if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and not name.startswith(".")  # noqa: PTH122
         ]
     return found
