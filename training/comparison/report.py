@@ -75,7 +75,7 @@ def as_json(comparison: Comparison, *, command: str, note: str) -> dict[str, Any
         "git": comparison.revision,
         "settings": shared,
         "frechet_of_real_faces": {"distance": comparison.floor, "faces": comparison.held},
-        # What training costs is benchmarks/train_speed.py's to say: here each ran at another hour.
+        # Each ran at another hour: `python -m benchmarks suite training` compares the speeds.
         "results": [
             r.model_dump(mode="json", exclude={"config", "train_speed"}) for r in comparison.results
         ],
