@@ -20,7 +20,7 @@ from ..core.config import Settings, load_settings
 from ..core.errors import ImageError, SourceError
 from ..core.types import Faces, Identity, Image
 from ..gallery import Gallery
-from ..identity.search import Look, Matcher
+from ..identity.search import Matcher, MatchQuery
 from ..recognition.align import align_faces
 from ..recognition.uncertainty import sigma
 from ..stages.rules import open_matcher, searching_of
@@ -124,11 +124,11 @@ def _name(path: str, image: Image, models: Models, matcher: Matcher) -> Named:
     mu, logvar = models.encoder.embed(align_faces(image, faces.landmarks))
     sigmas = sigma(logvar)
     sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).min(axis=1)
-    looks = [
-        Look(matches, float(spread), float(side))
+    queries = [
+        MatchQuery(matches, float(spread), float(side))
         for matches, spread, side in zip(matcher.search(mu), sigmas, sides, strict=True)
     ]
-    identities = matcher.decide(looks)
+    identities = matcher.decide(queries)
     order = np.argsort(faces.boxes[:, 0], kind="stable")  # from left to right
     return Named(
         path,

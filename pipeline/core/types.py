@@ -209,7 +209,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Track:
+class TrackSnapshot:
     """A face followed through its source, as it is in one frame.
 
     Attributes:
@@ -231,6 +231,10 @@ class Track:
     faces: int
 
 
+Track = TrackSnapshot
+"""Deprecated name of `TrackSnapshot`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
     """What is known of a frame; each stage fills in its part with ``dataclasses.replace``.
@@ -246,5 +250,5 @@ class FrameResult:
     frame: Frame
     faces: Faces = field(default_factory=Faces.empty)
     crops: Image | None = None
-    tracks: tuple[Track, ...] = ()
+    tracks: tuple[TrackSnapshot, ...] = ()
     detected: bool = False

@@ -83,12 +83,12 @@ class GallerySearch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class MatchQuery:
     """What is decided on: a track's matches and how far they can be trusted.
 
     Attributes:
         matches: one row.
-        sigma: uncertainty of the track's clearest look.
+        sigma: uncertainty of the track's clearest query.
         size: shorter side of the face's box in pixels, the largest so far.
     """
 
@@ -136,7 +136,7 @@ class Matcher:
 
     def decide(
         self,
-        looks: Sequence[Look],
+        queries: Sequence[MatchQuery],
         *,
         thresholds: Thresholds | None = None,
         holders: Holders | None = None,
@@ -144,14 +144,14 @@ class Matcher:
         """Who the faces of one frame are: each person at most once.
 
         Args:
-            looks: one a face.
+            queries: one per face.
             thresholds: instead of the matcher's own.
             holders: the faces that have a name already.
         """
-        if not looks:
+        if not queries:
             return []
-        width = max(look.matches.person_ids.shape[1] for look in looks)
-        rows = [_widened(look.matches, width) for look in looks]
+        width = max(query.matches.person_ids.shape[1] for query in queries)
+        rows = [_widened(query.matches, width) for query in queries]
         return decide_frame(
             Matches(
                 np.concatenate([row.similarities for row in rows]),
@@ -159,8 +159,8 @@ class Matcher:
                 tuple(row.names[0] for row in rows),
             ),
             self._in_force(thresholds),
-            sigmas=[look.sigma for look in looks],
-            sizes=[look.size for look in looks],
+            sigmas=[query.sigma for query in queries],
+            sizes=[query.size for query in queries],
             holders=holders,
         )
 

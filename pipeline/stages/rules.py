@@ -10,12 +10,12 @@ from ..core.config import RecognitionSettings, RuntimeSettings, Settings
 from ..gallery import Gallery
 from ..gallery.index import Searching
 from ..identity.decision import Thresholds
-from ..identity.hysteresis import NamingRules
+from ..identity.hysteresis import HysteresisRules
 from ..identity.search import GallerySearch, Matcher
 from ..recognition.cohort import Cohort, load_cohort
-from ..tracking.embedding_schedule import LookPolicy
+from ..tracking.embedding_schedule import EmbeddingPolicy
 from .recognise import TrackingRules
-from .track_events import TellingRules
+from .track_events import EmissionRules
 
 
 def open_matcher(
@@ -58,13 +58,13 @@ def rules_of(settings: Settings, card: ModelCard) -> TrackingRules:
     return TrackingRules(
         min_iou=tracking.iou,
         absence_seconds=tracking.absence_timeout,
-        looks=LookPolicy(policy=encoder.looks, max_looks=encoder.max_looks),
-        naming=NamingRules(
+        embedding=EmbeddingPolicy(policy=encoder.looks, max_looks=encoder.max_looks),
+        hysteresis=HysteresisRules(
             thresholds=open_thresholds(card, recognition),
             confirm=tracking.confirm,
             release=recognition.release,
         ),
-        telling=TellingRules(min_faces=tracking.min_faces, cooldown=tracking.cooldown),
+        emission=EmissionRules(min_faces=tracking.min_faces, cooldown=tracking.cooldown),
     )
 
 

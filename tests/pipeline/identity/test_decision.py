@@ -286,5 +286,5 @@ def test_the_shipped_cards_know_larger_galleries(name: str) -> None:
 
 
 def test_deciding_needs_no_database() -> None:
-    source = Path(__file__).parents[3] / "pipeline" / "gallery" / "decision.py"
+    source = Path(__file__).parents[3] / "pipeline" / "identity" / "decision.py"
     assert "sqlalchemy" not in source.read_text(encoding="utf-8")

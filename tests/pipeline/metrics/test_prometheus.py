@@ -64,7 +64,7 @@ def test_every_family_is_told_with_its_kind_and_meaning(server: MetricsServer) -
 
 
 def test_the_document_is_in_step_with_the_families() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(facestream_\w+)` \| (\w+) \| ([^|]*) \|", text, re.MULTILINE)
     assert sorted(rows) == sorted((f.name, f.kind, ", ".join(f.labels)) for f in FAMILIES)
 
