@@ -22,10 +22,12 @@ from facestream.pipeline.core.types import (
     Frame,
     FrameResult,
     Image,
+    Matches,
 )
-from facestream.pipeline.identity.decision import Matches, Thresholds
+from facestream.pipeline.identity.decision import Thresholds
 from facestream.pipeline.identity.search import Matcher
-from facestream.pipeline.stages.recognise import RecogniseStage, TrackingRules
+from facestream.pipeline.stages.recognise import RecogniseStage
+from facestream.pipeline.stages.rules import TrackingRules
 
 DIM = 512
 COUNTS = (2, 5, 10, 20)

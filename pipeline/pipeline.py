@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from .core.types import (
 )
 from .detection.region import view_of
 from .gallery import Gallery
+from .gallery.search import GallerySearch, searching_of
+from .identity.search import open_matcher
 from .ingest import is_live
 from .ingest.file_reader import SourceState
 from .ingest.readers import (
@@ -51,7 +54,7 @@ from .sinks.base import Sink
 from .sources import BY_CPU, SourceOptions, SourceSpec
 from .stages.detect import DetectStage
 from .stages.recognise import RecogniseStage
-from .stages.rules import open_matcher, rules_of, searching_of
+from .stages.rules import rules_of
 from .stages.source_end import SourceEndsStage
 
 log = logging.getLogger(__name__)
@@ -152,7 +155,8 @@ class Pipeline(Closing):
         self.gallery = gallery
         if gallery is not None:
             gallery.require_model(self.encoder.model_id)
-        self._matcher = open_matcher(gallery, self.encoder.card, self.settings.recognition)
+        searcher = None if gallery is None else partial(GallerySearch, gallery)
+        self._matcher = open_matcher(searcher, self.encoder.card, self.settings.recognition)
         self.running = Running(
             models.engines,
             index=None if gallery is None else gallery.index_info,

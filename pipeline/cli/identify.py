@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,10 +21,10 @@ from ..core.config import Settings, load_settings
 from ..core.errors import ImageError, SourceError
 from ..core.types import Faces, Identity, Image
 from ..gallery import Gallery
-from ..identity.search import Matcher, MatchQuery
+from ..gallery.search import GallerySearch, searching_of
+from ..identity.search import Matcher, MatchQuery, open_matcher
 from ..recognition.align import align_faces
 from ..recognition.uncertainty import sigma
-from ..stages.rules import open_matcher, searching_of
 from .console import stderr, stdout
 from .errors import BAD_INPUT
 from .pictures import list_pictures, nothing_readable, read_ahead
@@ -87,7 +88,8 @@ def identify_images(
         if people is not None:
             people.require_model(models.encoder.model_id)
         running = what_runs(models, settings, people)
-        matcher = open_matcher(people, models.encoder.card, settings.recognition)
+        searcher = None if people is None else partial(GallerySearch, people)
+        matcher = open_matcher(searcher, models.encoder.card, settings.recognition)
         named = list(_named(files, models, matcher))
     problems = [one.problem for one in named if one.problem is not None]
     if len(problems) == len(named):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,6 +206,21 @@ class Identity:
     def known(self) -> bool:
         """True when it has a name."""
         return self.person_id is not None
+
+
+class Matches(NamedTuple):
+    """The most similar people of M faces, best first.
+
+    Attributes:
+        similarities: M×k float32 cosines, or normalised by a cohort, −inf where there are
+            fewer than k people.
+        person_ids: M×k int64, −1 where there are fewer.
+        names: M rows of k names, None where there are fewer.
+    """
+
+    similarities: Floats
+    person_ids: NDArray[np.int64]
+    names: tuple[tuple[str | None, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

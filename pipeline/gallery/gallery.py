@@ -12,8 +12,7 @@ from facestream.engines.errors import InferenceError
 
 from ..core.config import default_gallery_path
 from ..core.errors import GalleryError
-from ..core.types import Floats, Image
-from ..identity.decision import Matches
+from ..core.types import Floats, Image, Matches
 from ..recognition.cohort import Cohort
 from . import enrol, reembed, transfer
 from .changes import Head

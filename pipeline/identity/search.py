@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from facestream.engines.cards import ModelCard
 
-from ..core.errors import GalleryError, ModelMismatch
-from ..core.types import Floats, Identity
-from ..gallery.gallery import Gallery
-from ..recognition.cohort import Cohort
-from .decision import (
-    Holders,
-    Matches,
-    Thresholds,
-    decide_frame,
-)
-
-log = logging.getLogger(__name__)
+from ..core.config import RecognitionSettings
+from ..core.types import Floats, Identity, Matches
+from ..recognition.cohort import Cohort, load_cohort
+from .decision import Holders, Thresholds, decide_frame
 
 # People compared for one face: the best, the runner-up that may make it ambiguous, and a few
 # more for frames in which several faces compete for the same names.
@@ -39,47 +31,6 @@ class Searcher(Protocol):
     def refresh(self) -> bool:
         """Take in what others changed; True when something did."""
         ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GallerySearch:
-    """A gallery as the people to find.
-
-    Attributes:
-        gallery: is searched.
-        model_id: of the encoder whose embeddings are compared.
-        cohort: the similarities are normalised against it; None leaves them cosines.
-    """
-
-    gallery: Gallery
-    model_id: str
-    cohort: Cohort | None = None
-
-    def search(self, mu: Floats, k: int) -> Matches:
-        """See ``Searcher``."""
-        return self.gallery.search(mu, k, cohort=self.cohort)
-
-    def templates(self) -> int:
-        """See ``Searcher``."""
-        return self.gallery.templates()
-
-    def refresh(self) -> bool:
-        """See ``Searcher``. A gallery that cannot be read just now stays as it was.
-
-        Raises:
-            ModelMismatch: it was embedded again by another model.
-        """
-        try:
-            if not self.gallery.refresh():
-                return False
-            self.gallery.require_model(self.model_id)
-        except ModelMismatch:
-            raise
-        except GalleryError as error:
-            log.warning("the gallery stays as it was read last: %s", error)
-            return False
-        log.info("the gallery changed: the people in the picture are searched again")
-        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,4 +125,52 @@ def _widened(row: Matches, width: int) -> Matches:
         np.pad(row.similarities, ((0, 0), (0, missing)), constant_values=-np.inf),
         np.pad(row.person_ids, ((0, 0), (0, missing)), constant_values=-1),
         (row.names[0] + (None,) * missing,),
+    )
+
+
+def open_matcher(
+    searcher: Callable[[str, Cohort | None], Searcher] | None,
+    card: ModelCard,
+    recognition: RecognitionSettings,
+) -> Matcher:
+    """The matcher of the settings.
+
+    Args:
+        searcher: opens the search among the known people, by the encoder's id and the cohort
+            that normalises the similarities; None recognises nobody.
+        card: the encoder's.
+        recognition: see the class.
+
+    Raises:
+        ModelError: the cohort is missing, damaged or another encoder's.
+        ConfigError: there is no threshold.
+    """
+    cohort = _cohort(card, recognition)
+    found = None if searcher is None else searcher(card.id, cohort)
+    return Matcher(found, _thresholds(card, recognition, cohort))
+
+
+def open_thresholds(card: ModelCard, recognition: RecognitionSettings) -> Thresholds:
+    """The thresholds of the settings (of one camera); raises as `open_matcher`."""
+    return _thresholds(card, recognition, _cohort(card, recognition))
+
+
+def _cohort(card: ModelCard, recognition: RecognitionSettings) -> Cohort | None:
+    return load_cohort(card.id) if recognition.normalise == "cohort" else None
+
+
+def _thresholds(
+    card: ModelCard, recognition: RecognitionSettings, cohort: Cohort | None
+) -> Thresholds:
+    max_sigma = recognition.max_sigma
+    if max_sigma is None and cohort is not None and "max_sigma" in cohort.card.metrics:
+        max_sigma = float(cohort.card.metrics["max_sigma"])
+    return Thresholds.from_card(
+        card,
+        calibrated=None if cohort is None else cohort.card.thresholds,
+        similarity=recognition.threshold,
+        margin=recognition.margin,
+        max_sigma=max_sigma,
+        min_size=recognition.min_face_to_name,
+        false_alarms=recognition.false_alarms,
     )

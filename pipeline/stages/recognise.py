@@ -17,15 +17,15 @@ from ..core.types import (
     FrameResult,
     Image,
 )
-from ..identity.hysteresis import HysteresisRules
 from ..identity.search import Matcher
 from ..metrics import Metrics
 from ..recognition.align import align_faces
 from ..recognition.quality import quality
 from ..tracking.embedding_schedule import EmbeddingPolicy, pose_of
 from ..tracking.tracker import SourceTracker, Tracklet
+from .rules import TrackingRules
 from .source_tracks import Observation, SourceTracks
-from .track_events import EmissionRules, TrackEventEmitter
+from .track_events import TrackEventEmitter
 
 # How often the gallery's file is asked whether another process changed it.
 REFRESH_SECONDS = 2.0
@@ -37,25 +37,6 @@ class Embedder(Protocol):
     """The encoder, as far as this stage is concerned."""
 
     def embed(self, crops: Image) -> tuple[Floats, Floats]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class TrackingRules:
-    """How the faces of a source are tracked, identified and reported.
-
-    Attributes:
-        min_iou: overlap from which two boxes are the same face.
-        absence_seconds: a track ends when its face was not seen for this long.
-        embedding: when a face is embedded again.
-        hysteresis: how names are given and kept.
-        emission: when an event is emitted.
-    """
-
-    min_iou: float = 0.3
-    absence_seconds: float = 1.0
-    embedding: EmbeddingPolicy = field(default_factory=EmbeddingPolicy)
-    hysteresis: HysteresisRules = field(default_factory=HysteresisRules)
-    emission: EmissionRules = field(default_factory=EmissionRules)
 
 
 @dataclass(slots=True, eq=False)

@@ -14,8 +14,8 @@ from ..core.types import (
     Frame,
     Identity,
     Image,
+    Matches,
 )
-from ..identity.decision import Matches
 from ..recognition.uncertainty import sigma
 from .embedding_schedule import Certainty, EmbeddingPlan
 from .fusion import Template

@@ -16,9 +16,8 @@ from facestream.engines.cards import (
 )
 from facestream.engines.cards import Thresholds as CardThresholds
 from facestream.pipeline.core.errors import ConfigError
-from facestream.pipeline.core.types import Identity
+from facestream.pipeline.core.types import Identity, Matches
 from facestream.pipeline.identity.decision import (
-    Matches,
     Thresholds,
     decide,
     decide_frame,

@@ -13,13 +13,15 @@ from facestream.pipeline.core.types import (
     Frame,
     FrameResult,
     Image,
+    Matches,
 )
 from facestream.pipeline.detection.region import View
-from facestream.pipeline.identity.decision import Matches, Thresholds
+from facestream.pipeline.identity.decision import Thresholds
 from facestream.pipeline.identity.hysteresis import HysteresisRules
 from facestream.pipeline.identity.search import Matcher
 from facestream.pipeline.stages.detect import DetectStage
-from facestream.pipeline.stages.recognise import RecogniseStage, TrackingRules
+from facestream.pipeline.stages.recognise import RecogniseStage
+from facestream.pipeline.stages.rules import TrackingRules
 from facestream.pipeline.stages.track_events import EmissionRules
 from facestream.pipeline.tracking.embedding_schedule import EmbeddingPolicy
 

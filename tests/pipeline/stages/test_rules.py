@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from facestream.engines.cards import load_card
 from facestream.pipeline.core.config import Settings
-from facestream.pipeline.core.types import Floats
+from facestream.pipeline.core.types import Floats, Matches
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.identity.decision import Matches, Thresholds
-from facestream.pipeline.identity.search import GallerySearch, Matcher, MatchQuery
+from facestream.pipeline.gallery.search import GallerySearch
+from facestream.pipeline.identity.decision import Thresholds
+from facestream.pipeline.identity.search import Matcher, MatchQuery, open_matcher
 from facestream.pipeline.recognition.encoder import DEFAULT_MODEL
-from facestream.pipeline.stages.rules import open_matcher, rules_of
+from facestream.pipeline.stages.rules import rules_of
 
 from tests.pixels import PixelReader, paint
 
