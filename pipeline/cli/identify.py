@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from ..core.config import Settings, load_settings
 from ..core.errors import ImageError, SourceError
 from ..core.types import Faces, Identity, Image
 from ..gallery import Gallery
-from ..gallery.search import GallerySearch, searching_of
+from ..gallery.search import searching_of
 from ..identity.search import Matcher, MatchQuery, open_matcher
 from ..recognition.align import align_faces
 from ..recognition.uncertainty import sigma
@@ -88,8 +87,7 @@ def identify_images(
         if people is not None:
             people.require_model(models.encoder.model_id)
         running = what_runs(models, settings, people)
-        searcher = None if people is None else partial(GallerySearch, people)
-        matcher = open_matcher(searcher, models.encoder.card, settings.recognition)
+        matcher = open_matcher(people, models.encoder.card, settings.recognition)
         named = list(_named(files, models, matcher))
     problems = [one.problem for one in named if one.problem is not None]
     if len(problems) == len(named):

@@ -70,7 +70,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Exposure:
+class LazyFrame:
     """A decoded frame whose picture is made only when somebody looks at it.
 
     Most frames of a live camera are superseded before they are searched: converting them to BGR
@@ -89,7 +89,7 @@ class Exposure:
     captured_at: float
     convert: Callable[[], Image | None]
 
-    def develop(self) -> Frame | None:
+    def to_frame(self) -> Frame | None:
         """The frame; None when its picture cannot be made."""
         image = self.convert()
         if image is None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..core.config import RuntimeSettings
 from ..core.errors import GalleryError, ModelMismatch
 from ..core.types import Floats, Matches
 from ..recognition.cohort import Cohort
-from .gallery import Gallery
 from .index import Searching
+
+if TYPE_CHECKING:
+    from .gallery import Gallery
 
 log = logging.getLogger(__name__)
 

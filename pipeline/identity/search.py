@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +20,7 @@ NEIGHBOURS = 5
 
 
 class Searcher(Protocol):
-    """Finds the nearest people; the gallery is one."""
+    """Finds the nearest people among embeddings of one model."""
 
     def search(self, mu: Floats, k: int) -> Matches: ...
 
@@ -30,6 +30,14 @@ class Searcher(Protocol):
 
     def refresh(self) -> bool:
         """Take in what others changed; True when something did."""
+        ...
+
+
+class SearchableGallery(Protocol):
+    """Known people that can be searched; ``Gallery`` is one."""
+
+    def searcher(self, model_id: str, cohort: Cohort | None) -> Searcher:
+        """A search with this model's embeddings; the cohort normalises the similarities."""
         ...
 
 
@@ -129,15 +137,14 @@ def _widened(row: Matches, width: int) -> Matches:
 
 
 def open_matcher(
-    searcher: Callable[[str, Cohort | None], Searcher] | None,
+    gallery: SearchableGallery | None,
     card: ModelCard,
     recognition: RecognitionSettings,
 ) -> Matcher:
     """The matcher of the settings.
 
     Args:
-        searcher: opens the search among the known people, by the encoder's id and the cohort
-            that normalises the similarities; None recognises nobody.
+        gallery: who is known; None recognises nobody.
         card: the encoder's.
         recognition: see the class.
 
@@ -146,8 +153,8 @@ def open_matcher(
         ConfigError: there is no threshold.
     """
     cohort = _cohort(card, recognition)
-    found = None if searcher is None else searcher(card.id, cohort)
-    return Matcher(found, _thresholds(card, recognition, cohort))
+    searcher = None if gallery is None else gallery.searcher(card.id, cohort)
+    return Matcher(searcher, _thresholds(card, recognition, cohort))
 
 
 def open_thresholds(card: ModelCard, recognition: RecognitionSettings) -> Thresholds:

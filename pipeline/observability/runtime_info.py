@@ -30,7 +30,7 @@ from ..sources import DecodedBy, Decoding, FallbackReason
 log = logging.getLogger(__name__)
 
 
-class Running:
+class RuntimeInfo:
     """Tells what runs.
 
     Args:
@@ -138,7 +138,7 @@ class Running:
         return elsewhere and bool(driver_report().devices)
 
 
-class RunningMetrics:
+class RuntimeInfoMetrics:
     """Keeps the metrics of what runs up to date: 1 for what does, 0 for what did.
 
     Args:
@@ -146,7 +146,7 @@ class RunningMetrics:
         running: of the pipeline.
     """
 
-    def __init__(self, metrics: Metrics, running: Running) -> None:
+    def __init__(self, metrics: Metrics, running: RuntimeInfo) -> None:
         self._metrics = metrics
         self._running = running
         self._lock = threading.Lock()

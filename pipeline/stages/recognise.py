@@ -18,6 +18,7 @@ from ..core.types import (
     Image,
 )
 from ..identity.search import Matcher
+from ..ingest.isolation import SourceIsolation
 from ..metrics import Metrics
 from ..recognition.align import align_faces
 from ..recognition.quality import quality
@@ -27,9 +28,9 @@ from .rules import TrackingRules
 from .source_tracks import Observation, SourceTracks
 from .track_events import TrackEventEmitter
 
-# How often the gallery's file is asked whether another process changed it.
+# How often the gallery's file is checked for changes by another process.
 REFRESH_SECONDS = 2.0
-# A source from which nothing came for so much longer than the absence is asleep: its tracks end.
+# A source without frames for this much longer than the absence is silent: its tracks end.
 SILENCE_SECONDS = 5.0
 
 
@@ -48,17 +49,22 @@ class _Source:
     tracks: SourceTracks
     heard: float = 0.0  # by the stage's clock
 
+    def end(self) -> None:
+        """End all tracks."""
+        self.tracks.end(self.tracker.finish())
+
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """A frame between tracking and naming.
+    """A frame between tracking and identification.
 
-    Tracking runs ahead of naming by up to a batch, so what is true of this frame is kept here:
-    the tracklets of its faces, the rows to embed and which are ambiguous, and the tracklets
-    that were let go before it.
+    Tracking runs ahead of identification by up to a batch, so the state of this frame is kept here:
+    the tracklets of its faces, the rows to embed and which are ambiguous, and the tracklets that
+    ended before it.
     """
 
     result: FrameResult
+    source: _Source
     ended: list[Tracklet]
     tracklets: list[Tracklet]
     boxes: Floats
@@ -68,9 +74,10 @@ class _Pending:
 
 
 class RecogniseStage:
-    """Follows faces, embeds those worth it and names the tracks.
+    """Tracks faces, embeds those worth it and identifies the tracks.
 
-    One worker owns the stage; frames of a source must come in their order.
+    One worker owns the stage; it gets the frames of a source in their order. A frame in which
+    handling the source raises is left out, and the source's tracks end.
 
     Args:
         encoder: embeds aligned faces.
@@ -79,6 +86,7 @@ class RecogniseStage:
         on_event: called in the worker's thread with each event, those of a source in their order.
         model: id of the encoder, for the events.
         metrics: counts the tracks; None for none.
+        isolation: keeps an error with its source; without it every error ends the run.
     """
 
     name = "recognise"
@@ -92,7 +100,9 @@ class RecogniseStage:
         on_event: Callable[[TrackEvent], None],
         model: str,
         metrics: Metrics | None = None,
+        isolation: SourceIsolation | None = None,
     ) -> None:
+        self._isolation = isolation or SourceIsolation()
         self._encoder = encoder
         self._matcher = matcher
         self._rules = rules
@@ -107,34 +117,54 @@ class RecogniseStage:
     def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
         """The same frames, in the same order, with their tracks."""
         self._refresh()
-        pending = [self._track(result) for result in batch]
-        mu, logvar = self._embed(pending)
+        isolation = self._isolation
+        pending: list[_Pending] = []
+        for result in batch:
+            item = isolation.call(result.frame.source, "recognise", self._track, result)
+            if item is None:
+                self._lose(result.frame.source)
+            else:
+                pending.append(item)
+        embedded = isolation.call_each("recognise", self._embed, pending, source=_name_of)
         done: list[FrameResult] = []
-        start = 0
-        for item in pending:
-            stop = start + len(item.rows)
-            done.append(self._name(item, mu[start:stop], logvar[start:stop]))
-            start = stop
+        for item, found in zip(pending, embedded, strict=True):
+            name, finished = _name_of(item), None
+            if self._sources.get(name) is not item.source:
+                isolation.lost(name)  # its tracks ended with an error in another frame
+                continue
+            if found is not None:
+                finished = isolation.call(name, "recognise", self._identify, item, *found)
+            if finished is None:
+                self._lose(name)
+                continue
+            if finished.detected:
+                isolation.succeeded(name, "recognise")
+            done.append(finished)
         return done
 
     def tick(self) -> None:
         """End the tracks of sources that went silent; see the gallery's changes."""
         self._refresh()
         now = time.monotonic()
-        for source in self._sources.values():
+        for name, source in self._sources.items():
             if now - source.heard > source.rules.absence_seconds + SILENCE_SECONDS:
-                source.tracks.end(source.tracker.finish())
+                self._isolation.clean_up(name, "recognise", source.end)
 
     def end_source(self, source: str) -> None:
         """End the tracks of a source that has no more frames."""
         known = self._sources.pop(source, None)
         if known is not None:
-            known.tracks.end(known.tracker.finish())
+            self._isolation.clean_up(source, "recognise", known.end)
 
     def flush(self) -> None:
         """End all tracks."""
         for source in list(self._sources):
             self.end_source(source)
+
+    def _lose(self, source: str) -> None:
+        """A frame is left out after an error: the source begins anew."""
+        self.end_source(source)
+        self._isolation.lost(source)
 
     def _refresh(self) -> None:
         """Take in changes of the gallery from time to time; all live tracks are searched."""
@@ -174,46 +204,52 @@ class RecogniseStage:
         ended = tracker.finish() if apart else tracker.expire(frame.pts)
         if not result.detected:
             tracklets, boxes = tracker.expected(frame.pts)
-            return _Pending(result, ended, tracklets, boxes)
+            return _Pending(result, source, ended, tracklets, boxes)
         rules = source.rules
         # Where the next detection comes soon, a new face waits for it: boxes that are found once
         # only are seldom faces.
         soon = frame.pts - tracker.searched_at < rules.embedding.first_seconds
         patient = soon and rules.emission.min_faces > 1 and not frame.still
         tracklets = tracker.associate(faces.boxes, at=frame.pts)
-        item = _Pending(result, ended, tracklets, faces.boxes, quality=quality(faces))
+        item = _Pending(result, source, ended, tracklets, faces.boxes, quality=quality(faces))
         item.rows = _rows_to_embed(item, rules.embedding, least=2 if patient else 1)
         return item
 
-    def _embed(self, pending: Sequence[_Pending]) -> tuple[Floats, Floats]:
+    def _embed(self, items: Sequence[_Pending]) -> list[tuple[Floats, Floats]]:
+        """mu and logvar of the rows of each frame, all in one call of the encoder."""
         crops = [
-            align_faces(p.result.frame.image, p.result.faces.landmarks[p.rows])
-            for p in pending
-            if p.rows
+            align_faces(item.result.frame.image, item.result.faces.landmarks[item.rows])
+            for item in items
+            if item.rows
         ]
-        if not crops:
-            return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
-        mu, logvar = self._encoder.embed(np.concatenate(crops))
+        empty = np.zeros((0, 0), np.float32)
+        mu, logvar = self._encoder.embed(np.concatenate(crops)) if crops else (empty, empty)
         self.embedded += len(mu)
-        return mu, logvar
+        stops = np.cumsum([len(item.rows) for item in items]).tolist()
+        return [
+            (mu[stop - len(item.rows) : stop], logvar[stop - len(item.rows) : stop])
+            for item, stop in zip(items, stops, strict=True)
+        ]
 
-    def _name(self, item: _Pending, mu: Floats, logvar: Floats) -> FrameResult:
+    def _identify(self, item: _Pending, mu: Floats, logvar: Floats) -> FrameResult:
         """Fuse the new embeddings, search where that may help, decide, and emit events."""
-        result = item.result
-        tracks = self._sources[result.frame.source].tracks
+        result, tracks = item.result, item.source.tracks
         tracks.end(item.ended)
         if not result.detected:
             snapshots = tracks.expected(result.frame, item.tracklets, item.boxes)
             return replace(result, tracks=tuple(snapshots))
-        ambiguous = item.ambiguous
         observations = {
-            r: Observation(mu[n], logvar[n], ambiguous.get(r, False))
-            for n, r in enumerate(item.rows)
+            row: Observation(mu[n], logvar[n], item.ambiguous.get(row, False))
+            for n, row in enumerate(item.rows)
         }
         snapshots = tracks.update(result, item.tracklets, observations, item.quality)
         if len(item.rows) == len(result.faces) and len(result.faces):
             result = replace(result, faces=result.faces.with_embeddings(mu, logvar))
         return replace(result, tracks=tuple(snapshots))
+
+
+def _name_of(item: _Pending) -> str:
+    return item.result.frame.source
 
 
 def _rows_to_embed(item: _Pending, policy: EmbeddingPolicy, *, least: int) -> list[int]:

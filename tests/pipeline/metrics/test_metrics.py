@@ -127,14 +127,14 @@ IDLE = QueueStats("q", 4, 0, 0, 0, 0, 0.0, 0.0)
 
 
 def test_limiting_queue() -> None:
-    inbox = replace(IDLE, name="inbox", blocked_seconds=9.0, waited_seconds=0.1)
+    queue = replace(IDLE, name="inbox", blocked_seconds=9.0, waited_seconds=0.1)
     found = replace(IDLE, name="found", blocked_seconds=0.2, waited_seconds=8.0)
-    assert limiting_queue([inbox, found]) == inbox
+    assert limiting_queue([queue, found]) == queue
     slow_end = [
-        replace(inbox, waited_seconds=0.0),
+        replace(queue, waited_seconds=0.0),
         replace(found, blocked_seconds=7.0, waited_seconds=0.1),
     ]
     assert limiting_queue(slow_end) == slow_end[1]
-    slow_sources = [replace(inbox, blocked_seconds=0.0, waited_seconds=5.0), found]
+    slow_sources = [replace(queue, blocked_seconds=0.0, waited_seconds=5.0), found]
     assert limiting_queue(slow_sources) is None
     assert limiting_queue([]) is None

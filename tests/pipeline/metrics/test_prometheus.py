@@ -22,7 +22,7 @@ from facestream.pipeline.metrics import (
 )
 from facestream.pipeline.metrics.prometheus import MetricsServer
 from facestream.pipeline.runtime.channel import Channel
-from facestream.pipeline.runtime.source_queue import Inbox
+from facestream.pipeline.runtime.source_queue import SourceQueue
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -98,13 +98,13 @@ def test_a_histogram_is_cumulative(metrics: Metrics, server: MetricsServer) -> N
 def test_queues_and_what_lanes_dropped_are_read_at_the_scrape(
     metrics: Metrics, server: MetricsServer
 ) -> None:
-    inbox: Inbox[int] = Inbox()
+    queue: SourceQueue[int] = SourceQueue()
     found: Channel[int] = Channel(3, "found")
     metrics.watch(found.stats)
-    metrics.watch_lanes(inbox.lanes)
-    lane = inbox.open("door", live=True)
+    metrics.watch_sources(queue.source_stats)
+    buffer = queue.open("door", live=True)
     for number in range(5):
-        lane.put(number)
+        buffer.put(number)
     metrics.add(FRAMES_DROPPED, 2, source="door", cause="superseded")
     metrics.add(FRAMES_DROPPED, 3, source="door", cause="unreadable")
     found.put(1)

@@ -11,8 +11,8 @@ import pytest
 from facestream.pipeline.core.events import Moment, SourceStateEvent
 from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.metrics import FRAME_AGE, FRAMES_SKIPPED, Metrics
-from facestream.pipeline.observability.run_statistics import Tally
-from facestream.pipeline.runtime.source_queue import Inbox
+from facestream.pipeline.observability.run_statistics import RunStatistics
+from facestream.pipeline.runtime.source_queue import SourceQueue
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,28 +20,28 @@ from tests.pipeline.tracks import picture, result, sighting
 
 
 def test_a_live_source_has_ages_drops_and_its_state() -> None:
-    metrics, inbox = Metrics(), Inbox[int]()
-    metrics.watch_lanes(inbox.lanes)
-    live, file = inbox.open("door", live=True), inbox.open("clip.mp4", live=False)
+    metrics, queue = Metrics(), SourceQueue[int]()
+    metrics.watch_sources(queue.source_stats)
+    live, file = queue.open("door", live=True), queue.open("clip.mp4", live=False)
     for number in range(4):
         live.put(number)
     file.put(1)
-    tally = Tally(metrics)
-    tally.start()
+    statistics = RunStatistics(metrics)
+    statistics.start()
     for source in ("door", "door", "clip.mp4"):
         done = result(picture(), source=source)
-        tally.count(replace(done, frame=replace(done.frame, captured_at=time.monotonic() - 0.25)))
+        statistics.count(replace(done, frame=replace(done.frame, captured_at=time.monotonic() - 0.25)))
     metrics.add(FRAMES_SKIPPED, 6, source="door")
     states = [
         SourceState("door", state="retrying", restarts=2),
         SourceState("clip.mp4", expected=9, opened=True),
     ]
-    now = tally.progress(states, inbox.lanes())
+    now = statistics.progress(states, queue.source_stats())
     assert (now.frames, now.total, now.dropped) == (9, None, 3)
     assert list(now.ages) == ["door"]
     assert now.states == {"door": "retrying"}
-    tally.end(interrupted=False)
-    report = tally.report(states, inbox.lanes(), embedded=0, backends={})
+    statistics.end(interrupted=False)
+    report = statistics.report(states, queue.source_stats(), embedded=0, backends={})
     assert (report.frames, report.skipped, report.dropped) == (9, 6, {"superseded": 3})
     door, clip = report.sources
     assert (door.frames, door.skipped, door.dropped) == (8, 6, {"superseded": 3})
@@ -53,11 +53,11 @@ def test_a_live_source_has_ages_drops_and_its_state() -> None:
 
 
 def test_a_sighting_is_counted_when_it_is_over() -> None:
-    tally = Tally(Metrics())
+    statistics = RunStatistics(Metrics())
     state = SourceStateEvent(source="door", utc=Moment.at(0, 1e9).utc, state="live")
     for event in (state, sighting(name="Ada"), sighting()):
-        tally.event(event)
-    assert tally.sightings == 2
+        statistics.event(event)
+    assert statistics.sightings == 2
 
 
 @given(
@@ -77,7 +77,7 @@ def test_quantiles_of_ages_are_within_a_quarter(ages: list[float], q: float) -> 
 
 
 def test_an_unknown_source_has_no_age() -> None:
-    tally = Tally(Metrics())
-    report = tally.report([SourceState("door", state="failed")], [], embedded=0, backends={})
+    statistics = RunStatistics(Metrics())
+    report = statistics.report([SourceState("door", state="failed")], [], embedded=0, backends={})
     assert report.sources[0].age is None
     assert report.fps == pytest.approx(0)

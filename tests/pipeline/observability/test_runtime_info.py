@@ -24,7 +24,7 @@ from facestream.pipeline.metrics import (
 )
 from facestream.pipeline.metrics.families import Family
 from facestream.pipeline.observability import runtime_info as running_module
-from facestream.pipeline.observability.runtime_info import Running, RunningMetrics
+from facestream.pipeline.observability.runtime_info import RuntimeInfo, RuntimeInfoMetrics
 from facestream.pipeline.pipeline import Pipeline
 from facestream.pipeline.sources import BY_CPU, Decoding
 
@@ -67,7 +67,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_one_line_says_what_runs_and_why(driver: Any) -> None:
-    line = Running(
+    line = RuntimeInfo(
         engines(mtcnn_pnet=Stand(), mtcnn_rnet=Stand(), vae_encoder=Stand(precision="bfloat16")),
         index=lambda: IndexInfo("flat", "CPU", "few photos"),
         decoding=Decoding("cpu", "no hardware decoder"),
@@ -98,19 +98,19 @@ def test_one_line_says_what_runs_and_why(driver: Any) -> None:
 )
 def test_what_runs_alike_is_told_once(driver: Any, stands: Mapping[str, Stand], said: str) -> None:
     driver(DriverReport((GPU,), (13, 0)))
-    assert Running(engines(**stands)).line() == said
+    assert RuntimeInfo(engines(**stands)).line() == said
 
 
 def test_what_was_asked_for_needs_no_other_reason(driver: Any) -> None:
-    running = Running(engines(vae_encoder=Stand()), serving=Serving(backend="openvino"))
+    running = RuntimeInfo(engines(vae_encoder=Stand()), serving=Serving(backend="openvino"))
     assert running.line() == "networks: openvino on CPU, float32 (asked for)"
 
 
 def test_metrics_follow_what_is_exchanged(driver: Any) -> None:
     metrics, engine = Metrics(), Stand()
     index = IndexInfo("flat", "CPU", "")
-    running = Running(engines(vae_encoder=engine), index=lambda: index)
-    keeper = RunningMetrics(metrics, running)
+    running = RuntimeInfo(engines(vae_encoder=engine), index=lambda: index)
+    keeper = RuntimeInfoMetrics(metrics, running)
     assert told(metrics, ENGINE_INFO) == {("vae_encoder", "openvino", "CPU", "float32"): 1}
     assert told(metrics, INDEX_INFO) == {("flat", "CPU"): 1}
     engine.backend, engine.device, engine.precision = "tensorrt", "cuda:0", "float16"
@@ -135,8 +135,8 @@ def test_an_engine_that_could_not_be_built_is_counted_once(driver: Any) -> None:
 
     driver(DriverReport((GPU,), (13, 0)))
     engine, metrics = Switching(), Metrics()
-    running = Running(engines(vae_encoder=engine))
-    RunningMetrics(metrics, running)
+    running = RuntimeInfo(engines(vae_encoder=engine))
+    RuntimeInfoMetrics(metrics, running)
     assert told(metrics, FALLBACKS) == {}
     assert "(a better engine is being built)" in running.line()
     engine.state, engine.reason = "stayed", "refused by the parity gate"
@@ -159,14 +159,14 @@ def test_a_gpu_that_goes_unused_is_counted(driver: Any) -> None:
         (Serving(backend="openvino"), None, set()),
     ):
         metrics = Metrics()
-        running = Running(
+        running = RuntimeInfo(
             stands,
             index=lambda: index,
             decoding=decoding,
             serving=serving,
             searching=Searching("auto" if counted else "flat"),
         )
-        RunningMetrics(metrics, running)
+        RuntimeInfoMetrics(metrics, running)
         assert {part for part, _ in told(metrics, FALLBACKS)} == counted
 
 
@@ -214,7 +214,7 @@ def test_an_index_that_cannot_say_what_it_is_does_not_break_the_metrics(driver: 
         raise GalleryError("the file is gone")
 
     metrics = Metrics()
-    RunningMetrics(metrics, Running(engines(vae_encoder=Stand()), index=broken))
+    RuntimeInfoMetrics(metrics, RuntimeInfo(engines(vae_encoder=Stand()), index=broken))
     assert set(told(metrics, ENGINE_INFO).values()) == {1}
     assert told(metrics, INDEX_INFO) == {}
 

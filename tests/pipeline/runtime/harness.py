@@ -12,7 +12,7 @@ from facestream.pipeline.core.errors import Closed
 from facestream.pipeline.core.types import Frame, FrameResult
 from facestream.pipeline.metrics import Metrics
 from facestream.pipeline.runtime.channel import Channel
-from facestream.pipeline.runtime.source_queue import Inbox, Lane
+from facestream.pipeline.runtime.source_queue import SourceBuffer, SourceQueue
 from facestream.pipeline.runtime.supervisor import Supervisor
 from facestream.pipeline.runtime.worker import Batching, Stage, run_stage
 
@@ -73,10 +73,12 @@ class Probe:
 
 
 class Feeder:
-    """Reads one source into its lane: ``items`` frames, or raises at ``fail_at``."""
+    """Reads one source into its buffer: ``items`` frames, or raises at ``fail_at``."""
 
-    def __init__(self, lane: Lane[Frame], items: int, *, fail_at: int | None = None) -> None:
-        self.lane = lane
+    def __init__(
+        self, buffer: SourceBuffer[Frame], items: int, *, fail_at: int | None = None
+    ) -> None:
+        self.buffer = buffer
         self.items = items
         self.delivered = 0
         self._fail_at = fail_at
@@ -89,19 +91,19 @@ class Feeder:
         try:
             for index in range(self.items):
                 if index == self._fail_at:
-                    raise Planted(self.lane.name)
+                    raise Planted(self.buffer.name)
                 if self._stopping.is_set():
                     return
-                self.lane.put(frame(self.lane.name, index))
+                self.buffer.put(frame(self.buffer.name, index))
                 self.delivered += 1
         except Closed:
             return
         finally:
-            self.lane.close()
+            self.buffer.close()
 
 
 class Rig:
-    """sources → inbox → detect → embed+track → sink → results, with random capacities."""
+    """sources → queue → detect → embed+track → sink → results, with random capacities."""
 
     def __init__(
         self,
@@ -114,13 +116,13 @@ class Rig:
         self.supervisor = Supervisor(grace=20.0)
         self.metrics = Metrics()
         self.probes = list(probes)
-        self.inbox: Inbox[Frame] = self.supervisor.own(Inbox())
+        self.queue: SourceQueue[Frame] = self.supervisor.own(SourceQueue())
         self.feeders: list[Feeder] = []
         for number, count in enumerate(items):
-            lane = self.inbox.open(f"s{number}", live=False, capacity=rng.randint(1, 4))
+            buffer = self.queue.open(f"s{number}", live=False, capacity=rng.randint(1, 4))
             fail_at = fail_source if number == 0 else None
-            self.feeders.append(Feeder(lane, count, fail_at=fail_at))
-        self.inbox.seal()
+            self.feeders.append(Feeder(buffer, count, fail_at=fail_at))
+        self.queue.seal()
         self.links: list[Channel[FrameResult]] = [
             self.supervisor.channel(rng.randint(1, 4), name)
             for name in ("found", "tracked", "results")
@@ -134,12 +136,12 @@ class Rig:
     def start(self) -> None:
         detect, embed, track, sink = self.probes
         found, tracked, results = self.links
-        self._spawn("detect", [detect], self.inbox, found)
+        self._spawn("detect", [detect], self.queue, found)
         self._spawn("embed+track", [embed, track], found, tracked)
         self._spawn("sink", [sink], tracked, results)
         for feeder in self.feeders:
             self.supervisor.on_stop(feeder.stop)
-            self.supervisor.spawn(feeder.lane.name, feeder)
+            self.supervisor.spawn(feeder.buffer.name, feeder)
 
     def consume(self) -> list[Key]:
         got: list[Key] = []
@@ -153,7 +155,7 @@ class Rig:
         self,
         name: str,
         stages: Sequence[Stage],
-        inlet: Inbox[Frame] | Channel[FrameResult],
+        inlet: SourceQueue[Frame] | Channel[FrameResult],
         outlet: Channel[FrameResult],
     ) -> None:
         batching = Batching(self._rng.randint(1, 4), self._rng.choice([0.0, 0.001]))

@@ -108,7 +108,7 @@ def test_stop_at_random_moments_drains_what_was_read() -> None:
         got += rig.consume()
         rig.supervisor.join(30)
         for feeder in rig.feeders:
-            mine = [index for source, index in got if source == feeder.lane.name]
+            mine = [index for source, index in got if source == feeder.buffer.name]
             assert mine == list(range(feeder.delivered)), f"seed {seed}"
         assert [probe.closed for probe in rig.probes] == [1, 1, 1, 1]
     assert facestream_threads() == []
@@ -240,7 +240,7 @@ class Slow(Probe):
 def test_report_names_the_queue_that_limits(slow: str, queue: str) -> None:
     probes = [Slow(name) if name == slow else Probe(name) for name in STAGES]
     rig = Rig(random.Random(7), probes, items=(40, 40))
-    for stats in (rig.inbox.stats, *(link.stats for link in rig.links)):
+    for stats in (rig.queue.stats, *(link.stats for link in rig.links)):
         rig.metrics.watch(stats)
     rig.start()
     rig.consume()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.errors import Closed, StageFailed
 from facestream.pipeline.core.types import (
-    Exposure,
+    LazyFrame,
     Frame,
     FrameResult,
     Image,
@@ -21,7 +21,7 @@ from facestream.pipeline.metrics import (
     Metrics,
 )
 from facestream.pipeline.runtime.channel import Channel
-from facestream.pipeline.runtime.source_queue import Inbox
+from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.runtime.worker import Batching, run_stage
 
 from tests.pipeline.runtime.harness import (
@@ -33,14 +33,14 @@ from tests.pipeline.runtime.harness import (
 from tests.waiting import wait_until
 
 
-def filled(count: int) -> Inbox[Frame]:
-    inbox: Inbox[Frame] = Inbox()
-    lane = inbox.open("s", live=False, capacity=100)
-    inbox.seal()
+def filled(count: int) -> SourceQueue[Frame]:
+    queue: SourceQueue[Frame] = SourceQueue()
+    buffer = queue.open("s", live=False, capacity=100)
+    queue.seal()
     for index in range(count):
-        lane.put(frame("s", index))
-    lane.close()
-    return inbox
+        buffer.put(frame("s", index))
+    buffer.close()
+    return queue
 
 
 def indices(outlet: Channel[FrameResult]) -> list[int]:
@@ -105,14 +105,14 @@ def test_stage_may_swallow_frames_and_have_no_flush() -> None:
 @pytest.mark.parametrize("fail_at", [0, 3, -1, -2])
 def test_error_names_the_stage(fail_at: int) -> None:
     outlet: Channel[FrameResult] = Channel(100, "out")
-    inbox = filled(5)
+    queue = filled(5)
     stages = [Probe("a"), Probe("b", fail_at=fail_at), Probe("c")]
     with pytest.raises(StageFailed, match="stage 'b' failed: Planted: b") as caught:
-        run_stage(stages, inbox, outlet, batching=Batching(2))
+        run_stage(stages, queue, outlet, batching=Batching(2))
     assert caught.value.stage == "b"
     assert isinstance(caught.value.__cause__, Planted)
     assert [stage.closed for stage in stages] == [1, 1, 1]
-    assert inbox.aborted
+    assert queue.aborted
     assert outlet.closed
 
 
@@ -133,20 +133,20 @@ def test_closed_inside_a_stage_is_no_end_of_stream() -> None:
 def test_nobody_reads_stops_the_producers() -> None:
     outlet: Channel[FrameResult] = Channel(100, "out")
     outlet.close()
-    inbox = filled(50)
+    queue = filled(50)
     stage = Probe("a", hold=1)
-    run_stage([stage], inbox, outlet)
-    assert inbox.aborted
+    run_stage([stage], queue, outlet)
+    assert queue.aborted
     assert len(stage.seen) < 50
     assert stage.closed == 1
 
 
 def test_abort_does_not_flush() -> None:
     outlet: Channel[FrameResult] = Channel(100, "out")
-    inbox = filled(5)
-    inbox.close(discard=True)
+    queue = filled(5)
+    queue.close(discard=True)
     stage = Probe("a", fail_at=-1)
-    run_stage([stage], inbox, outlet)
+    run_stage([stage], queue, outlet)
     assert stage.closed == 1
     assert outlet.aborted
 
@@ -172,38 +172,38 @@ class Clock(Plain):
 
 
 def test_time_passes_also_without_frames() -> None:
-    inbox: Inbox[Frame] = Inbox()
-    inbox.open("silent", live=True)
+    queue: SourceQueue[Frame] = SourceQueue()
+    queue.open("silent", live=True)
     stage = Clock()
-    worker = threading.Thread(target=run_stage, args=([stage], inbox, None))
+    worker = threading.Thread(target=run_stage, args=([stage], queue, None))
     worker.start()
     try:
         assert stage.ticked.wait(30)
     finally:
-        inbox.close()
+        queue.close()
         worker.join(30)
     assert not worker.is_alive()
 
 
 def test_a_batch_is_taken_only_when_the_next_link_has_room_for_it() -> None:
-    inbox: Inbox[Frame] = Inbox()
-    lane = inbox.open("camera", live=True)
+    queue: SourceQueue[Frame] = SourceQueue()
+    buffer = queue.open("camera", live=True)
     outlet: Channel[FrameResult] = Channel(1, "out")
-    worker = threading.Thread(target=run_stage, args=([Passing()], inbox, outlet))
+    worker = threading.Thread(target=run_stage, args=([Passing()], queue, outlet))
     worker.start()
     try:
-        lane.put(frame("camera", 0))
+        buffer.put(frame("camera", 0))
         wait_until(lambda: outlet.depth == 1)
         for index in range(1, 6):
-            lane.put(frame("camera", index))
+            buffer.put(frame("camera", index))
         first, second = key(outlet.get(timeout=30)), key(outlet.get(timeout=30))
     finally:
-        inbox.close(discard=True)
+        queue.close(discard=True)
         outlet.close(discard=True)
         worker.join(30)
     # While nobody took the first result the worker held no other frame: the newest came next.
     assert (first[1], second[1]) == (0, 5)
-    assert lane.stats().dropped == {"superseded": 4}
+    assert buffer.stats().dropped == {"superseded": 4}
 
 
 def test_frames_are_developed_when_they_are_taken() -> None:
@@ -213,24 +213,24 @@ def test_frames_are_developed_when_they_are_taken() -> None:
         made.append(index)
         return None if index == 1 else np.zeros((2, 2, 3), np.uint8)
 
-    inbox: Inbox[Frame | Exposure] = Inbox()
-    lane = inbox.open("camera", live=True)
-    inbox.seal()
+    queue: SourceQueue[Frame | LazyFrame] = SourceQueue()
+    buffer = queue.open("camera", live=True)
+    queue.seal()
     outlet: Channel[FrameResult] = Channel(9, "out")
     metrics = Metrics()
     for index in range(3):  # the first is superseded: nobody made its picture
-        lane.put(Exposure("camera", index, 0.0, 0.0, 0.0, partial(picture, index)))
-    lane.close()
-    run_stage([Passing()], inbox, outlet, metrics=metrics)
+        buffer.put(LazyFrame("camera", index, 0.0, 0.0, 0.0, partial(picture, index)))
+    buffer.close()
+    run_stage([Passing()], queue, outlet, metrics=metrics)
     assert made == [2]
     assert indices(outlet) == [2]
 
-    again: Inbox[Frame | Exposure] = Inbox()
-    lane = again.open("camera", live=False, capacity=3)
+    again: SourceQueue[Frame | LazyFrame] = SourceQueue()
+    buffer = again.open("camera", live=False, capacity=3)
     again.seal()
     for index in (1, 2):
-        lane.put(Exposure("camera", index, 0.0, 0.0, 0.0, partial(picture, index)))
-    lane.close()
+        buffer.put(LazyFrame("camera", index, 0.0, 0.0, 0.0, partial(picture, index)))
+    buffer.close()
     outlet = Channel(9, "out")
     run_stage([Passing()], again, outlet, metrics=metrics)
     assert indices(outlet) == [2]
