@@ -85,9 +85,10 @@ class _Histogram(prometheus.Histogram):
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
         super().observe(amount, exemplar)
-        with self._extremes_lock:
-            self._smallest = min(self._smallest, amount)
-            self._largest = max(self._largest, amount)
+        if amount < self._smallest or amount > self._largest:
+            with self._extremes_lock:
+                self._smallest = min(self._smallest, amount)
+                self._largest = max(self._largest, amount)
 
     def distribution(self, bounds: tuple[float, ...]) -> Distribution:
         """What a child observed so far."""

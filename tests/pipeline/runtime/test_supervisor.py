@@ -8,17 +8,16 @@ import time
 
 import pytest
 from facestream.pipeline.core.errors import StageFailed, StuckThread
-from facestream.pipeline.metrics import limiting_queue
+from facestream.pipeline.observability.report import limiting_queue
 from facestream.pipeline.runtime.supervisor import Supervisor
 
 from tests.pipeline.runtime.harness import (
     STAGES,
-    Key,
+    Item,
     Planted,
     Probe,
     Rig,
     facestream_threads,
-    key,
 )
 from tests.waiting import wait_until
 
@@ -100,9 +99,9 @@ def test_stop_at_random_moments_drains_what_was_read() -> None:
         rig = Rig(rng, [Probe(name, hold=rng.randint(0, 2)) for name in STAGES], items=(400, 400))
         rig.start()
         stop_after = rng.randint(0, 60)
-        got: list[Key] = []
+        got: list[Item] = []
         while len(got) < stop_after:
-            got.append(key(rig.results.get()))
+            got.append(rig.results.get())
         rig.supervisor.stop()
         rig.supervisor.stop()
         got += rig.consume()
