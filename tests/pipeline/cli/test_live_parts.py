@@ -73,18 +73,20 @@ def test_progress_tells_the_oldest_source_and_the_states() -> None:
 
 
 def test_the_table_of_live_sources() -> None:
-    queue = SourceQueue[int]()
-    queue.open("door", live=True)
+    buffer = SourceQueue[Any]().open("door", live=True)
     statistics = RunStatistics(Metrics())
     statistics.count(result(picture(), source="door"))
-    states = [SourceState("door", state="ended", restarts=3), SourceState("clip[1].mp4")]
-    report = statistics.report(states, queue.source_stats(), embedded=0, backends={})
+    door = SourceState("door", live=True, state="ended", restarts=3, buffer=buffer)
+    clip = SourceState("clip[1].mp4")
+    statistics.start([door, clip])
+    report = statistics.report(embedded=0, backends={})
     shown = console()
     shown.print(live_table(report))
     assert "door" in text_of(shown)
     assert "ended" in text_of(shown)
     assert "clip" not in text_of(shown)
-    files_only = statistics.report(states[1:], [], embedded=0, backends={})
+    statistics.start([clip])
+    files_only = statistics.report(embedded=0, backends={})
     assert live_table(files_only) is None
 
 

@@ -103,10 +103,10 @@ def work(sources: int) -> tuple[int, int]:
     states = [SourceState(f"{n}.mp4") for n in range(2 * sources)]
     statistics.start(states)
     for state in states[:sources]:
-        state.buffer = queue.open(state.name, live=False)
-        state.buffer.put(1)
+        buffer = state.buffer = queue.open(state.name, live=False)
+        buffer.put(1)
         queue.get_batch(1, 0)
-        state.buffer.close()
+        buffer.close()
         state.opened, state.expected, state.done = True, 1, True
         metrics.add(FRAMES_SKIPPED, 3, source=state.name)
         metrics.add(FRAMES_DROPPED, source=state.name, cause="failed")
