@@ -97,7 +97,7 @@ class Pipeline(Closing):
         sinks: get every result and event, in the thread that iterates. The pipeline closes each of
             them once: at the end of the run, or with itself if it never runs.
         frames: ``all``: every frame is a result; ``searched``: only those that are searched for
-            faces (``tracking.detect_every``), the others are decoded and passed over, which is
+            faces (``tracking.detect_every``), the others are decoded and skipped, which is
             quicker. Of a live source only the newest frame is a result either way.
 
     Raises:
@@ -124,7 +124,7 @@ class Pipeline(Closing):
         self.metrics = Metrics()
         self._statistics = RunStatistics(self.metrics)
         self._sinks = list(sinks)
-        self._open_sinks = ExitStack()  # closes each once, whoever comes first
+        self._open_sinks = ExitStack()  # closes each one once
         for sink in self._sinks:
             self._open_sinks.callback(sink.close)
         self._wanted: Wanted = frames

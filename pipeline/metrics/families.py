@@ -1,4 +1,4 @@
-"""Every metric of a run: its name, kind, meaning and labels, declared once."""
+"""Every metric of a run: its name, kind, help and labels, declared once."""
 
 from __future__ import annotations
 

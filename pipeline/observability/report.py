@@ -27,13 +27,13 @@ class SourceReport:
 
     Attributes:
         name: without credentials.
-        frames: frames dealt with: searched, or passed over by design.
+        frames: frames that came out: searched, or skipped by design.
         expected: frames it should have had, where its container says so.
         corrupt: frames or packets that could not be decoded.
         seconds: presentation time covered.
         opened: it could be opened at all.
         problem: what was wrong with it, None when nothing was.
-        skipped: those of ``frames`` that were passed over (``tracking.detect_every``).
+        skipped: those of ``frames`` that were skipped (``tracking.detect_every``).
         dropped: frames lost before they were processed, by cause.
         state: a live source's last state, None for a file.
         restarts: times a live source was opened again.
@@ -79,8 +79,8 @@ class Report:
     """The whole run.
 
     Attributes:
-        frames: frames dealt with: searched, or passed over by design.
-        skipped: those of ``frames`` that were passed over (``tracking.detect_every``).
+        frames: frames that came out: searched, or skipped by design.
+        skipped: those of ``frames`` that were skipped (``tracking.detect_every``).
         seconds: from the start of the sources to the last result.
         fps: ``frames / seconds``.
         first_result_seconds: from the start of the run, loading included, to the first result.

@@ -92,7 +92,7 @@ def run_worker(
     Args:
         stages: run one after another in this thread.
         inlet: where items come from.
-        outlet: where results go; None at the end of the line, where results are let go.
+        outlet: where results go; None where they are not needed any more.
         batching: size of batches and how long to wait for them.
         convert: makes the stages' item of what the inlet gives, None to leave it out; called
             when the item is taken.

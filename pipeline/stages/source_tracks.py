@@ -110,7 +110,7 @@ class SourceTracks:
         return snapshots
 
     def end(self, tracklets: Sequence[Tracklet]) -> None:
-        """End the tracks of tracklets that were let go."""
+        """End the tracks of tracklets that ended."""
         for tracklet in tracklets:
             if tracklet.track is not None:
                 self._end(tracklet.track)

@@ -34,7 +34,7 @@ SURER_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class EmissionRules:
-    """When something is emitted.
+    """When an event is emitted.
 
     Attributes:
         min_faces: detections that confirm a track; a photo needs one.
@@ -84,7 +84,7 @@ class TrackEventEmitter:
                 self._emit_for(track, frame)
 
     def left(self, track: Track) -> None:
-        """Tell that it is over, if it was ever emitted of."""
+        """The track is over: emit its last event, if it had a first one."""
         best = track.best
         self._note_seen(track)
         if not track.emitted.appeared or best is None:
@@ -139,7 +139,7 @@ class TrackEventEmitter:
             self._metrics.observe(TIME_TO_NAME, after, source=self._source)
 
     def _withdraw(self, track: Track, frame: Frame) -> None:
-        """No name any more; another one is emitted afterwards, as ``renamed``."""
+        """The name is gone; another one is emitted afterwards, as ``renamed``."""
         if track.identity.known:
             return
         self._update(track, frame, "withdrawn")

@@ -11,8 +11,8 @@ from ..core.boxes import iou_matrix
 from ..core.types import Floats
 from .kalman import Motion, Numbers, coordinates
 
-# Squared distance (Mahalanobis, three coordinates) beyond which a detection is somebody else:
-# were all motion as modelled, one in 60,000 of the right ones would lie outside.
+# Squared distance (Mahalanobis, three coordinates) beyond which a detection is another
+# face: were all motion as modelled, one in 60,000 of the right ones would lie outside.
 GATE = 25.0
 # Logarithm of how much likelier a face here is the track's than a newcomer's, before the place
 # is compared: newcomers spread over the whole picture, some tens of faces' areas.

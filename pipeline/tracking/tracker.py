@@ -31,7 +31,7 @@ class Tracklet:
         unverified: that changed since its face was embedded.
         plan: when its face is embedded.
         track: whose face it is; None until the first frame was named.
-        released: its track went to another tracklet: it is let go unless it has a new one.
+        released: its track went to another tracklet: it ends unless it gets a new one.
     """
 
     number: int
@@ -49,8 +49,8 @@ class SourceTracker:
 
     Attributes:
         searched_at: presentation time of the last frame that was searched for faces.
-        tracklets: those not let go, a row of the motion each.
-        cut: tells where the source cuts to another picture.
+        tracklets: the live ones, a row of the motion each.
+        cut: detects where the source cuts to another picture.
     """
 
     def __init__(self, *, min_iou: float, absence_seconds: float) -> None:
@@ -94,7 +94,7 @@ class SourceTracker:
         return [self.tracklets[row] for row in rows], self._motion.expected(at)[rows]
 
     def expire(self, at: float) -> list[Tracklet]:
-        """Let go of the tracklets not seen for the absence, or seen later than ``at``."""
+        """End the tracklets not seen for the absence, or seen later than ``at``."""
         if not self.tracklets:
             return []
         passed = at - self._motion.at
@@ -109,7 +109,7 @@ class SourceTracker:
         return gone
 
     def finish(self) -> list[Tracklet]:
-        """Let go of all."""
+        """End all."""
         gone = self.tracklets
         self._keep([])
         return gone
