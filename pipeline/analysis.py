@@ -20,15 +20,12 @@ from facestream.engines.closing import Closing
 
 from .core.config import Settings
 from .core.images import read_image
-from .core.types import Faces, Floats, Identity, Image
+from .core.types import Faces, Floats, Identity, Image, Matches
 from .detection import Detector, open_detector
-from .gallery import Gallery
-from .identity.decision import Matches
-from .identity.search import Look, Matcher
+from .identity.search import Matcher, MatchQuery, SearchableGallery, open_matcher
 from .recognition.align import align_faces
 from .recognition.encoder import Encoder
 from .recognition.uncertainty import normalise, sigma
-from .stages.rules import open_matcher
 
 Keep = Literal["all", "largest"]
 
@@ -109,7 +106,9 @@ class FaceAnalyzer(Closing):
         gallery: who is known; without one every identity has the reason ``no_gallery``.
     """
 
-    def __init__(self, settings: Settings | None = None, *, gallery: Gallery | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, gallery: SearchableGallery | None = None
+    ) -> None:
         self.settings = settings or Settings()
         self._gallery = gallery
         self._detector: Detector | None = None
@@ -243,7 +242,7 @@ class FaceAnalyzer(Closing):
         spread = sigma(faces.logvar)
         sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).min(axis=1)
         queries = [
-            Look(row, float(one), float(side))
+            MatchQuery(row, float(one), float(side))
             for row, one, side in zip(matches, spread, sides, strict=True)
         ]
         return Analysis(faces, spread, tuple(self.matcher.decide(queries)))

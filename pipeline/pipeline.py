@@ -2,7 +2,7 @@
 
 ::
 
-    reader → Inbox → detect → found → recognise → results → the caller's thread → sinks
+    reader → SourceQueue → detect → found → recognise → results → the caller's thread → sinks
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from facestream.engines.closing import Closing
+from facestream.engines.errors import EngineError
 
 from .analysis import FaceAnalyzer
 from .core.config import Settings
-from .core.errors import Closed, StageFailed
+from .core.errors import Closed, FacestreamError, StageFailed
 from .core.events import Event
 from .core.types import (
-    Exposure,
     Frame,
     FrameResult,
     Image,
+    LazyFrame,
 )
 from .detection.region import view_of
 from .gallery import Gallery
+from .gallery.search import searching_of
 from .ingest import is_live
 from .ingest.file_reader import SourceState
+from .ingest.isolation import SourceIsolation
 from .ingest.readers import (
     Readers,
     Wanted,
@@ -39,24 +42,26 @@ from .ingest.readers import (
 )
 from .metrics import Metrics
 from .observability.report import Progress, Report
-from .observability.run_statistics import Tally
-from .observability.runtime_info import Running, RunningMetrics
+from .observability.run_statistics import RunStatistics
+from .observability.runtime_info import RuntimeInfo, RuntimeInfoMetrics
 from .runtime.channel import Channel
 from .runtime.memory import Trimmer, share_one_heap
-from .runtime.source_queue import Inbox
+from .runtime.source_queue import SourceQueue
 from .runtime.supervisor import Supervisor
-from .runtime.worker import Batching, run_stage
+from .runtime.worker import Batching, run_worker
 from .sinks.base import Sink
 from .sources import BY_CPU, SourceOptions, SourceSpec
-from .stages.detect import DetectStage
+from .stages.detect import DetectStage, frame_result
 from .stages.recognise import RecogniseStage
-from .stages.rules import rules_of, searching_of
+from .stages.rules import rules_of
 from .stages.source_end import SourceEndsStage
 
 log = logging.getLogger(__name__)
 
-# A run that was told to stop may take this long to bring its threads home.
+# How long a stopped run waits for its threads.
 STOP_SECONDS = 30.0
+# Errors of what serves all sources end the run; any other one in a source's frames is its own.
+FATAL = (EngineError, FacestreamError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +92,10 @@ class Pipeline(Closing):
             specs of ``expand_sources``.
         gallery: who is known; None recognises nobody. A path is opened, and closed at the end.
         settings: see `Settings`.
-        sinks: get every result and event, in the thread that iterates.
+        sinks: get every result and event, in the thread that iterates. The pipeline closes each of
+            them once: at the end of the run, or with itself if it never runs.
         frames: ``all``: every frame is a result; ``searched``: only those that are searched for
-            faces (``tracking.detect_every``), the others are decoded and passed over, which is
+            faces (``tracking.detect_every``), the others are decoded and skipped, which is
             quicker. Of a live source only the newest frame is a result either way.
 
     Raises:
@@ -100,7 +106,7 @@ class Pipeline(Closing):
 
     Attributes:
         analyzer: the networks and the matcher.
-        running: says what runs, and why.
+        running: what runs, and why.
         metrics: counts what happens.
     """
 
@@ -115,26 +121,29 @@ class Pipeline(Closing):
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
-        self._tally = Tally(self.metrics)
+        self._statistics = RunStatistics(self.metrics)
         self._sinks = list(sinks)
-        self._wanted: Wanted = frames
+        self._open_sinks = ExitStack()  # closes each one once
         for sink in self._sinks:
-            sink.count_in(self.metrics)
+            self._open_sinks.callback(sink.close)
+        self._wanted: Wanted = frames
         self._resources = ExitStack()
-        self._specs, self._missing = expanded(sources, self.settings)
         self._supervisor = Supervisor()
-        self._inbox: Inbox[Frame | Exposure] = self._supervisor.own(Inbox())
+        self._queue: SourceQueue[Frame | LazyFrame] = self._supervisor.own(SourceQueue())
         self._states: list[SourceState] = []
         self._recognise: RecogniseStage | None = None
         self._trimmer = Trimmer()
-        self._live = any(map(is_live, self._specs))
-        if self._live:
-            share_one_heap()  # before the networks start their threads
         self._used = False
         try:
+            for sink in self._sinks:
+                sink.count_in(self.metrics)
+            self._specs, self._missing = expanded(sources, self.settings)
+            self._live = any(map(is_live, self._specs))
+            if self._live:
+                share_one_heap()  # before the networks start their threads
             self._load(gallery)
         except BaseException:
-            self._resources.close()
+            self.close()
             raise
 
     def _load(self, gallery: Gallery | str | Path | None) -> None:
@@ -151,20 +160,21 @@ class Pipeline(Closing):
             deciding = pool.submit(decoding_of, self._specs, self.settings.runtime)
             self.analyzer.load()
             self._decoding = deciding.result()
-        self.running = Running(
+        self.running = RuntimeInfo(
             self.analyzer.engines,
             index=None if gallery is None else gallery.index_info,
             decoding=self._decoding,
             serving=self.settings.runtime.serving(),
             searching=searching,
         )
-        self._on_decoder = RunningMetrics(self.metrics, self.running).decoder
+        self._on_decoder = RuntimeInfoMetrics(self.metrics, self.running).decoder
 
     def close(self) -> None:
-        """Stop what runs and free the networks; may be repeated."""
+        """Stop what runs, free the networks and close the sinks; may be repeated."""
         if self._used:
             self._supervisor.abort()
-        self._resources.close()
+        with self._open_sinks:
+            self._resources.close()
 
     def warm_up(self, image: Image) -> None:
         """Compile the networks for frames of this size (H×W×3 BGR uint8) before they come."""
@@ -207,56 +217,67 @@ class Pipeline(Closing):
         """Start the threads; the returned channel ends when everything is done."""
         runtime = self.settings.runtime
         # Full queues hold whole frames: few and small ones keep memory flat. A live frame grows
-        # old in them, and waits better in its lane.
+        # old in them, and waits better in its buffer.
         batches = 1 if self._live else runtime.queue_batches
         capacity = batches * runtime.batch_frames
         found: Channel[FrameResult] = self._supervisor.channel(capacity, "found")
         results: Channel[_Output] = self._supervisor.channel(capacity, "results")
-        for watched in (self._inbox.stats, found.stats, results.stats):
+        for watched in (self._queue.stats, found.stats, results.stats):
             self.metrics.watch(watched)
-        self.metrics.watch_lanes(self._inbox.lanes)
+        self.metrics.watch_sources(self._queue.source_stats)
+        isolation = SourceIsolation(self.metrics, fatal=FATAL)
         readers = Readers(
             self._specs,
-            self._inbox,
+            self._queue,
             self.metrics,
             settings=self.settings,
             wanted=self._wanted,
             options=SourceOptions(decoding=self._decoding or BY_CPU, on_decoder=self._on_decoder),
-            on_state=lambda event: _slip(results, event),
+            on_state=lambda event: _put_now(results, event),
+            isolation=isolation,
         )
         self._states = [*readers.states, *self._missing]
         live = {spec.name for spec in self._specs if is_live(spec)}
         detect = DetectStage(
             self.analyzer.detector,
             views=lambda name: view_of(self.settings, name, live=name in live),
+            isolation=isolation,
         )
-        recognise = self._recognise_stage(readers.states, results)
+        recognise = self._recognise_stage(readers.states, results, isolation)
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
-        self._tally.start()
+        self._statistics.start(self._states)
         readers.start(self._supervisor)
         if self._live:
             self._supervisor.on_stop(self._trimmer.stop)
             self._supervisor.spawn("trim", self._trimmer.run)
         self._supervisor.spawn(
             "detect",
-            lambda: run_stage(
-                [detect], self._inbox, found, batching=batching, metrics=self.metrics
+            lambda: run_worker(
+                [detect],
+                self._queue,
+                found,
+                batching=batching,
+                convert=lambda item: frame_result(item, isolation),
+                on_batch=self.metrics.observe_batch,
             ),
         )
         self._supervisor.spawn(
             "recognise",
-            lambda: run_stage(
+            lambda: run_worker(
                 [recognise],
                 found,
                 results,
                 batching=Batching(max_items=runtime.batch_frames),
-                metrics=self.metrics,
+                on_batch=self.metrics.observe_batch,
             ),
         )
         return results
 
     def _recognise_stage(
-        self, states: Sequence[SourceState], results: Channel[_Output]
+        self,
+        states: Sequence[SourceState],
+        results: Channel[_Output],
+        isolation: SourceIsolation,
     ) -> SourceEndsStage:
         stage = RecogniseStage(
             self.analyzer.encoder,
@@ -267,6 +288,7 @@ class Pipeline(Closing):
             on_event=lambda event: _put(results, event),
             model=self.analyzer.model_id,
             metrics=self.metrics,
+            isolation=isolation,
         )
         self._recognise = stage
         return SourceEndsStage(
@@ -281,13 +303,13 @@ class Pipeline(Closing):
             except Closed:
                 return
             if isinstance(item, FrameResult):
-                self._tally.count(item)
+                self._statistics.count(item)
                 self._to_sinks(lambda sink, result=item: sink.write(result))
                 yield item
             elif isinstance(item, _SourceEnded):
                 self._to_sinks(lambda sink, name=item.source: sink.source_ended(name))
             else:
-                self._tally.event(item)
+                self._statistics.event(item)
                 self._to_sinks(lambda sink, event=item: sink.event(event))
 
     def _to_sinks(self, call: Callable[..., Any]) -> None:
@@ -298,26 +320,22 @@ class Pipeline(Closing):
                 raise StageFailed(type(sink).__name__, error) from error
 
     def _finish(self) -> None:
-        """Bring the threads home; the first error comes out, and the sinks are closed anyway."""
-        with ExitStack() as stack:
-            for sink in self._sinks:
-                stack.callback(sink.close)
+        """Wait for the threads and close the sinks; raises the first error."""
+        with self._open_sinks:
             interrupted = self._supervisor.stopping
             self._trimmer.stop()
             try:
                 self._supervisor.join(STOP_SECONDS if interrupted else None)
             finally:
-                self._tally.end(interrupted=interrupted)
+                self._statistics.end(interrupted=interrupted)
 
     def progress(self) -> Progress:
         """Where the run is now."""
-        return self._tally.progress(self._states, self._inbox.lanes())
+        return self._statistics.progress(dropped=self._queue.dropped)
 
     def report(self) -> Report:
         """What the run did so far."""
-        return self._tally.report(
-            self._states,
-            self._inbox.lanes(),
+        return self._statistics.report(
             embedded=self._recognise.embedded if self._recognise is not None else 0,
             backends={
                 "detector": self.analyzer.detector.backend,
@@ -330,11 +348,11 @@ def _put(results: Channel[_Output], item: _Output) -> None:
     try:
         results.put(item)
     except Closed:
-        log.debug("nobody reads the results any more")
+        log.debug("the results are no longer read")
 
 
-def _slip(results: Channel[_Output], event: Event) -> None:
+def _put_now(results: Channel[_Output], event: Event) -> None:
     try:
-        results.slip(event)
+        results.put_now(event)
     except Closed:
-        log.debug("nobody reads the results any more")
+        log.debug("the results are no longer read")

@@ -19,10 +19,12 @@ from facestream.pipeline.core.types import (
     Frame,
     FrameResult,
     Image,
+    Matches,
 )
-from facestream.pipeline.identity.decision import Matches, Thresholds
+from facestream.pipeline.identity.decision import Thresholds
 from facestream.pipeline.identity.search import Matcher
-from facestream.pipeline.stages.recognise import RecogniseStage, TrackingRules
+from facestream.pipeline.stages.recognise import RecogniseStage
+from facestream.pipeline.stages.rules import TrackingRules
 
 from ..suite import (
     Case,
@@ -61,7 +63,7 @@ class RecogniseSuite(Suite):
 
         def step() -> tuple[float, float]:
             encoder = SyntheticEncoder(faces)
-            stage = UntimedEncoder(
+            stage = RecogniseStage(
                 encoder,
                 Matcher(encoder, Thresholds(similarity=0.4)),
                 rules=lambda source: rules,
@@ -70,9 +72,9 @@ class RecogniseSuite(Suite):
             )
             spent = []
             for result in found:
-                stage.encoding, start = 0.0, time.perf_counter()
+                encoder.seconds, start = 0.0, time.perf_counter()
                 stage([result])
-                spent.append(time.perf_counter() - start - stage.encoding)
+                spent.append(time.perf_counter() - start - encoder.seconds)
             answer["p95_ms"] = round(1000 * float(np.percentile(spent, 95)), 3)
             answer["embedded_per_face_and_second"] = round(
                 stage.embedded / faces / (FRAMES / 25), 2
@@ -93,11 +95,15 @@ class SyntheticEncoder:
         self._rng = np.random.default_rng(1)
         faces = self._rng.normal(size=(people, DIM)).astype(np.float32)
         self._faces = faces / np.linalg.norm(faces, axis=1, keepdims=True)
+        self.seconds = 0.0  # spent in embed
 
     def embed(self, crops: Image) -> tuple[Floats, Floats]:
+        start = time.perf_counter()
         mu = self._faces[[round(float(crop[56, 56, 0]) / 10) for crop in crops]]
         noise = 0.02 * self._rng.normal(size=mu.shape)
-        return (mu + noise).astype(np.float32), np.full(mu.shape, -1, np.float32)
+        found = (mu + noise).astype(np.float32), np.full(mu.shape, -1, np.float32)
+        self.seconds += time.perf_counter() - start
+        return found
 
     def search(self, mu: Floats, k: int) -> Matches:
         similar = mu / np.linalg.norm(mu, axis=1, keepdims=True) @ self._faces.T
@@ -110,18 +116,6 @@ class SyntheticEncoder:
 
     def refresh(self) -> bool:
         return False
-
-
-class UntimedEncoder(RecogniseStage):
-    """Records the time of its encoder."""
-
-    encoding = 0.0
-
-    def _embed(self, pending: Any) -> tuple[Floats, Floats]:
-        start = time.perf_counter()
-        found = super()._embed(pending)
-        self.encoding += time.perf_counter() - start
-        return found
 
 
 def frames(faces: int, *, every: int) -> list[FrameResult]:

@@ -18,7 +18,7 @@ from ..analysis import AnalyzedFace, FaceAnalyzer
 from ..core.config import Settings, load_settings
 from ..core.errors import ImageError, SourceError
 from ..gallery import Gallery
-from ..stages.rules import searching_of
+from ..gallery.search import searching_of
 from .console import stderr, stdout
 from .errors import BAD_INPUT
 from .pictures import list_pictures, nothing_readable, read_ahead

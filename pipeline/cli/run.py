@@ -18,7 +18,7 @@ from ..gallery import Gallery
 from ..ingest.readers import expanded
 from ..metrics import BUILD_INFO, OUTPUT_DROPPED
 from ..observability.report import Report
-from ..observability.runtime_info import Running
+from ..observability.runtime_info import RuntimeInfo
 from ..pipeline import Pipeline
 from .announce import RunningSink
 from .console import (
@@ -60,9 +60,6 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
     gallery = chosen_gallery(request.gallery)
     outputs, running = open_outputs(request, settings, specs), RunningSink()
     with ExitStack() as stack:
-        for sink in outputs.sinks:
-            # The pipeline closes them after a run; this is for one that never begins.
-            stack.callback(sink.close)
         pipeline = stack.enter_context(
             Pipeline(
                 sources,
@@ -133,7 +130,7 @@ def what_runs(analyzer: FaceAnalyzer, gallery: Gallery | None = None) -> str:
     """
     index = None if gallery is None else gallery.index_info
     serving = analyzer.settings.runtime.serving()
-    return Running(analyzer.engines, index=index, serving=serving).line()
+    return RuntimeInfo(analyzer.engines, index=index, serving=serving).line()
 
 
 def write_report(path: Path, report: Report, settings: Settings, roll: RollSink) -> None:
@@ -155,7 +152,7 @@ def write_report(path: Path, report: Report, settings: Settings, roll: RollSink)
 
 def nothing_read(report: Report) -> str:
     """What was wrong when no source gave a single frame; empty when one did."""
-    if report.frames or report.interrupted or not report.problems:
+    if report.frames or report.dropped or report.interrupted or not report.problems:
         return ""
     first = report.problems[0]
     return first if len(report.sources) == 1 else f"no source can be read; the first: {first}"

@@ -19,7 +19,7 @@ from ..core.errors import UsageError
 from ..core.types import Floats, Image
 from ..detection.mtcnn.detector import Mtcnn
 from ..gallery.index import IndexInfo
-from ..observability.runtime_info import Running
+from ..observability.runtime_info import RuntimeInfo
 from ..recognition.encoder import Encoder
 from ..recognition.uncertainty import normalise
 from ..sources import decide
@@ -43,7 +43,7 @@ def prove_choice() -> str:
     with FaceAnalyzer(settings).load() as analyzer:
         index = open_index(analyzer.encoder.dim, kind=runtime.index, strict=strict)
         found = IndexInfo(index.kind, index.device, index.reason)
-        return Running(
+        return RuntimeInfo(
             analyzer.engines, index=lambda: found, decoding=decoding, serving=runtime.serving()
         ).line()
 

@@ -1,4 +1,4 @@
-"""The threads that read sources into the inbox, and what became of each source."""
+"""The threads that read sources into the queue, and what became of each source."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 from ..core.errors import Closed, SourceError
 from ..core.events import State
-from ..core.types import Exposure, Frame
+from ..core.types import Frame, LazyFrame
 from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
-from ..observability.report import SourceReport
-from ..runtime.source_queue import Inbox, Lane
+from ..runtime.source_queue import SourceBuffer, SourceQueue
 from ..sources import (
     Source,
     SourceOptions,
     SourceSpec,
     open_source,
 )
+from .isolation import SourceIsolation
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +32,19 @@ class SourceState:
     Attributes:
         name: free of credentials.
         expected: frames that it should deliver, where its container says so.
-        read: frames delivered to the inbox.
+        read: frames delivered to the queue.
         skipped: frames decoded and passed over (``SourceOptions.every``).
         processed: frames that came out of the last stage.
+        lost: frames that were taken from the queue and left out by a stage.
         corrupt: damaged packets, frames or pictures.
         seconds: presentation time of the last frame.
         opened: it could be opened at all.
         done: its reader is through with it.
         state: of a live source, as its events tell it; None for files.
+        live: it is read by a `LiveReader`.
         restarts: times a live source was opened again.
-        lane: where its frames wait.
+        buffer: where its frames wait.
+        failure: why it was parked: its frames cannot be processed.
         problems: what was wrong with it, a line each.
     """
 
@@ -50,22 +53,32 @@ class SourceState:
     read: int = 0
     skipped: int = 0
     processed: int = 0
+    lost: int = 0
     corrupt: int = 0
     seconds: float = 0.0
     opened: bool = False
     done: bool = False
     state: State | None = None
+    live: bool = False
     restarts: int = 0
-    lane: Lane[Frame | Exposure] | None = None
+    buffer: SourceBuffer[Frame | LazyFrame] | None = None
+    failure: str | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:
-        """Read to its end, and all that was read is processed or was dropped."""
+        """Read to its end, and every frame that was taken from its buffer is dealt with."""
         if not self.done:
             return False
-        dropped = sum(self.lane.stats().dropped.values()) if self.lane is not None else 0
-        return self.processed + dropped >= self.read
+        buffer = self.buffer
+        return buffer is None or (buffer.ended and self.processed + self.lost >= buffer.taken)
+
+    def park(self, reason: str) -> None:
+        """Give the source up: what waits is thrown away, and its reader ends."""
+        self.failure = reason
+        self.problems.append(f"{self.name}: {reason}")
+        if self.buffer is not None:
+            self.buffer.close(discard=True)
 
     def count_skipped(self, source: Source, metrics: Metrics) -> None:
         """Count what a file has passed over since the last call: decoded all the same."""
@@ -75,21 +88,9 @@ class SourceState:
             metrics.add(FRAMES_IN, more, source=self.name)
             metrics.add(FRAMES_SKIPPED, more, source=self.name)
 
-    def report(self) -> SourceReport:
-        """For people."""
-        return SourceReport(
-            name=self.name,
-            frames=self.processed,
-            expected=self.expected,
-            corrupt=self.corrupt,
-            seconds=self.seconds,
-            opened=self.opened,
-            problem="; ".join(self.problems) or None,
-        )
-
 
 class Reader:
-    """Reads sources one after another into lanes of the inbox.
+    """Reads sources one after another into buffers of the queue.
 
     Files share one reader: their frames come in order, and the next file is opened while the
     last frames of the one before are still being processed. A source that cannot be opened or
@@ -97,28 +98,31 @@ class Reader:
 
     Args:
         specs: what to read.
-        inbox: where frames go.
+        queue: where frames go.
         metrics: counts the frames.
-        lane_frames: decoded frames that may wait per source.
+        buffer_frames: decoded frames that may wait per source.
         options: how sources are read.
         opener: opens a source.
+        isolation: counts errors of one source; without it they end the run.
     """
 
     def __init__(
         self,
         specs: Sequence[SourceSpec],
-        inbox: Inbox[Frame | Exposure],
+        queue: SourceQueue[Frame | LazyFrame],
         metrics: Metrics,
         *,
-        lane_frames: int,
+        buffer_frames: int,
         options: SourceOptions,
         opener: Opener = open_source,
+        isolation: SourceIsolation | None = None,
     ) -> None:
+        self._isolation = isolation or SourceIsolation()
         self.states = [SourceState(spec.name) for spec in specs]
         self._specs = specs
-        self._inbox = inbox
+        self._queue = queue
         self._metrics = metrics
-        self._lane_frames = lane_frames
+        self._buffer_frames = buffer_frames
         self._options = options
         self._opener = opener
         self._stopping = threading.Event()
@@ -143,6 +147,9 @@ class Reader:
                 if str(error) not in state.problems:
                     log.warning("%s", error)
                     state.problems.append(str(error))
+            except Exception as error:  # noqa: BLE001 - the isolation raises what is fatal
+                text = self._isolation.failed(spec.name, "decode", error)
+                state.problems.append(f"{spec.name}: {text}")
             finally:
                 self._current = None
                 state.done = True
@@ -157,22 +164,24 @@ class Reader:
         self._current = source
         if self._stopping.is_set():
             return
-        # A live lane keeps only the newest frame, a file's a few.
-        capacity = None if source.live else self._lane_frames
-        lane = self._inbox.open(source.name, live=source.live, capacity=capacity)
-        state.lane = lane
+        # A live buffer keeps only the newest frame, a file's a few.
+        capacity = None if source.live else self._buffer_frames
+        buffer = self._queue.open(source.name, live=source.live, capacity=capacity)
+        state.buffer = buffer
         try:
-            self._deliver(source, lane, state)
+            self._deliver(source, buffer, state)
         finally:
-            lane.close()
+            buffer.close()
             state.count_skipped(source, self._metrics)
             state.corrupt = source.corrupt
             state.problems += source.problems
 
-    def _deliver(self, source: Source, lane: Lane[Frame | Exposure], state: SourceState) -> None:
+    def _deliver(
+        self, source: Source, buffer: SourceBuffer[Frame | LazyFrame], state: SourceState
+    ) -> None:
         for frame in source:
             try:
-                lane.put(frame)
+                buffer.put(frame)
             except Closed:
                 return
             state.read += 1

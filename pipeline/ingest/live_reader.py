@@ -13,9 +13,9 @@ from typing import Protocol
 
 from ..core.config import LiveSettings
 from ..core.events import SourceStateEvent
-from ..core.types import Exposure, Frame
+from ..core.types import Frame, LazyFrame
 from ..metrics import Metrics
-from ..runtime.source_queue import Inbox
+from ..runtime.source_queue import SourceQueue
 from ..sources import (
     Source,
     SourceOptions,
@@ -25,6 +25,7 @@ from ..sources import (
 from .backoff import Backoff
 from .delivery import Delivery
 from .file_reader import Opener, SourceState
+from .isolation import SourceIsolation
 from .session import Session
 from .status import Status
 from .watchdog import Watchdog
@@ -59,28 +60,30 @@ def is_live(spec: SourceSpec) -> bool:
 
 
 class LiveReader:
-    """Reads a live source into a lane of the inbox; ``run`` is for a thread of its own.
+    """Reads a live source into a buffer of the queue; ``run`` is for a thread of its own.
 
     A source that cannot be opened or is lost is tried again after a pause, for ever; it has
-    ``failed`` only where no try can succeed (`SourceError.retry` is ``never``). It ends by itself
-    when it proves to be a file and was read to its end.
+    ``failed`` only where no try can succeed (`SourceError.retry` is ``never``) or its
+    frames cannot be processed. It ends by itself when it proves to be a file and was read to its
+    end.
 
     Args:
         spec: what to read.
-        inbox: where frames go: a live source's as `Exposure`, the newest only.
+        queue: where frames go: a live source's as `LazyFrame`, the newest only.
         metrics: counts frames, states and restarts.
         options: how it is read; the time-outs and the transport are those of ``live``.
         live: limits and pauses.
         on_state: gets an event for each change of state, in the thread of ``run``.
         schedule: when it is watched; None: always.
         opener: opens the source.
-        lane_frames: frames that may wait when it proves to be a file.
+        buffer_frames: frames that may wait when it proves to be a file.
+        isolation: counts errors of one source; without it they end the run.
     """
 
     def __init__(
         self,
         spec: SourceSpec,
-        inbox: Inbox[Frame | Exposure],
+        queue: SourceQueue[Frame | LazyFrame],
         metrics: Metrics,
         *,
         options: SourceOptions,
@@ -88,9 +91,11 @@ class LiveReader:
         on_state: Callable[[SourceStateEvent], None],
         schedule: Hours | None = None,
         opener: Opener = open_source,
-        lane_frames: int | None = None,
+        buffer_frames: int | None = None,
+        isolation: SourceIsolation | None = None,
     ) -> None:
-        self.state = SourceState(spec.name)
+        self.state = SourceState(spec.name, live=True)
+        self._isolation = isolation or SourceIsolation()
         self._spec = spec
         self._options = replace(
             options,
@@ -105,10 +110,10 @@ class LiveReader:
         self._backoff = Backoff(live.retry_first, live.retry_longest)
         self._watchdog = _watchdog(spec, live)
         self._delivery = Delivery(
-            *(self.state, inbox, metrics),
+            *(self.state, queue, metrics),
             options=options,
             frozen_after=live.frozen_after,
-            lane_frames=lane_frames,
+            buffer_frames=buffer_frames,
         )
         self._session: Session | None = None
         self._hanging: list[Session] = []
@@ -144,7 +149,10 @@ class LiveReader:
             if session is not None:
                 self._leave()
                 if session.error is not None:
-                    raise session.error
+                    reason = self._isolation.failed(self._spec.name, "decode", session.error)
+                if self.state.failure is not None:
+                    self._status.other("failed", self.state.failure)
+                    return self.state.failure
                 if session.how == "complete":
                     return None
                 if self._delivery.file_like:
@@ -217,6 +225,7 @@ class LiveReader:
     def _back_off(self, session: Session | None, reason: str) -> None:
         if session is not None and session.seconds >= min(_STEADY, self._live.retry_longest):
             self._backoff.reset()
+            self._isolation.succeeded(self._spec.name, "decode")
         pause = self._backoff.pause(session.retry if session is not None else "slowly")
         self._status.retrying(reason, pause)
         self._sleep(pause)

@@ -9,7 +9,7 @@ _JUMP = 10.0
 class Pacer:
     """How long to hold a frame back so that frames come as they were taken.
 
-    HLS comes in segments: six seconds of frames at once, then nothing for as long. A lane that
+    HLS comes in segments: six seconds of frames at once, then nothing for as long. A buffer that
     keeps the newest frame would lose nearly all of them.
     """
 

@@ -16,7 +16,7 @@ class Progress:
     Attributes:
         started: when it began to open.
         last_frame: when the last frame came, None before the first.
-        busy: our side makes it wait (a file whose lane is full).
+        busy: our side makes it wait (a file whose buffer is full).
         frozen: the picture does not change.
         alone: the last frame came with the first after a silence. A reader that times out gives
             what it still held, at once: only a later frame shows that the source is back.

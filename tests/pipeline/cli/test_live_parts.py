@@ -23,8 +23,8 @@ from facestream.pipeline.core.types import FrameResult
 from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.metrics import Metrics
 from facestream.pipeline.observability.report import AgeReport, Progress
-from facestream.pipeline.observability.run_statistics import Tally
-from facestream.pipeline.runtime.source_queue import Inbox
+from facestream.pipeline.observability.run_statistics import RunStatistics
+from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sinks.base import Sink
 from facestream.pipeline.sinks.only import OnlySink
 from facestream.pipeline.sinks.window import ShowSink
@@ -73,18 +73,20 @@ def test_progress_tells_the_oldest_source_and_the_states() -> None:
 
 
 def test_the_table_of_live_sources() -> None:
-    inbox = Inbox[int]()
-    inbox.open("door", live=True)
-    tally = Tally(Metrics())
-    tally.count(result(picture(), source="door"))
-    states = [SourceState("door", state="ended", restarts=3), SourceState("clip[1].mp4")]
-    report = tally.report(states, inbox.lanes(), embedded=0, backends={})
+    buffer = SourceQueue[Any]().open("door", live=True)
+    statistics = RunStatistics(Metrics())
+    statistics.count(result(picture(), source="door"))
+    door = SourceState("door", live=True, state="ended", restarts=3, buffer=buffer)
+    clip = SourceState("clip[1].mp4")
+    statistics.start([door, clip])
+    report = statistics.report(embedded=0, backends={})
     shown = console()
     shown.print(live_table(report))
     assert "door" in text_of(shown)
     assert "ended" in text_of(shown)
     assert "clip" not in text_of(shown)
-    files_only = tally.report(states[1:], [], embedded=0, backends={})
+    statistics.start([clip])
+    files_only = statistics.report(embedded=0, backends={})
     assert live_table(files_only) is None
 
 

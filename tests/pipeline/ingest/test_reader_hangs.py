@@ -16,7 +16,7 @@ from facestream.pipeline.core.errors import SourceError
 from facestream.pipeline.core.types import Frame
 from facestream.pipeline.ingest import LiveReader
 from facestream.pipeline.metrics import Metrics
-from facestream.pipeline.runtime.source_queue import Inbox
+from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import (
     Source,
     SourceInfo,
@@ -180,7 +180,7 @@ def test_a_mistake_of_ours_is_not_taken_for_a_lost_camera() -> None:
         raise ZeroDivisionError("a mistake")
 
     reader = LiveReader(
-        *(SPEC, Inbox(), Metrics()),
+        *(SPEC, SourceQueue(), Metrics()),
         options=SourceOptions(),
         live=QUICK,
         on_state=lambda _: None,
