@@ -8,18 +8,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from facestream.engines.closing import Closing
 
 from .analysis import load_models
 from .core.config import Settings
-from .core.errors import Closed, StageFailed
+from .core.errors import Closed
 from .core.events import Event
 from .core.types import (
     Exposure,
@@ -48,6 +47,7 @@ from .runtime.source_queue import Inbox
 from .runtime.supervisor import Supervisor
 from .runtime.worker import Batching, run_stage
 from .sinks.base import Sink
+from .sinks.fan_out import FanOut
 from .sources import BY_CPU, SourceOptions, SourceSpec
 from .stages.detect import DetectStage
 from .stages.recognise import RecogniseStage
@@ -88,7 +88,8 @@ class Pipeline(Closing):
             specs of ``expand_sources``.
         gallery: who is known; None recognises nobody. A path is opened, and closed at the end.
         settings: see `Settings`.
-        sinks: get every result and event, in the thread that iterates.
+        sinks: get every result and event, in the thread that iterates, and are closed with the
+            run; sinks, or what `open_sink` takes (``kafka://host:9092/topic``).
         frames: ``all``: every frame is a result; ``searched``: only those that are searched for
             faces (``tracking.detect_every``), the others are decoded and passed over, which is
             quicker. Of a live source only the newest frame is a result either way.
@@ -98,6 +99,7 @@ class Pipeline(Closing):
         ConfigError: a camera of the settings cannot be used.
         GalleryError: the gallery cannot be used.
         EngineError: the networks cannot run here.
+        OutputError: a sink cannot be opened.
 
     Attributes:
         running: says what runs, and why.
@@ -110,16 +112,13 @@ class Pipeline(Closing):
         *,
         gallery: Gallery | str | Path | None = None,
         settings: Settings | None = None,
-        sinks: Sequence[Sink] = (),
+        sinks: Sequence[Sink | str] = (),
         frames: Wanted = "all",
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
         self._tally = Tally(self.metrics)
-        self._sinks = list(sinks)
         self._wanted: Wanted = frames
-        for sink in self._sinks:
-            sink.count_in(self.metrics)
         self._resources = ExitStack()
         self._specs, self._missing = expanded(sources, self.settings)
         self._supervisor = Supervisor()
@@ -133,9 +132,13 @@ class Pipeline(Closing):
         self._used = False
         try:
             self._load(gallery)
+            embeddings = self.settings.events.embeddings
+            self._sinks = FanOut(sinks, embeddings="added" if embeddings else "left_out")
         except BaseException:
             self._resources.close()
             raise
+        self._sinks.count_in(self.metrics)
+        self._resources.callback(self._sinks.close)
 
     def _load(self, gallery: Gallery | str | Path | None) -> None:
         """Load the networks, try the decoders meanwhile, and open the gallery."""
@@ -283,26 +286,18 @@ class Pipeline(Closing):
                 return
             if isinstance(item, FrameResult):
                 self._tally.count(item)
-                self._to_sinks(lambda sink, result=item: sink.write(result))
+                self._sinks.write(item)
                 yield item
             elif isinstance(item, _SourceEnded):
-                self._to_sinks(lambda sink, name=item.source: sink.source_ended(name))
+                self._sinks.source_ended(item.source)
             else:
                 self._tally.event(item)
-                self._to_sinks(lambda sink, event=item: sink.event(event))
-
-    def _to_sinks(self, call: Callable[..., Any]) -> None:
-        for sink in self._sinks:
-            try:
-                call(sink)
-            except Exception as error:
-                raise StageFailed(type(sink).__name__, error) from error
+                self._sinks.event(item)
 
     def _finish(self) -> None:
         """Bring the threads home; the first error comes out, and the sinks are closed anyway."""
         with ExitStack() as stack:
-            for sink in self._sinks:
-                stack.callback(sink.close)
+            stack.callback(self._sinks.close)
             interrupted = self._supervisor.stopping
             self._trimmer.stop()
             try:

@@ -27,7 +27,7 @@ from facestream.pipeline.observability.run_statistics import Tally
 from facestream.pipeline.runtime.source_queue import Inbox
 from facestream.pipeline.sinks.base import Sink
 from facestream.pipeline.sinks.only import OnlySink
-from facestream.pipeline.sinks.window import ShowSink
+from facestream.pipeline.sinks.window import WindowSink
 from rich.console import Console
 
 from tests.pipeline.tracks import picture, result, sighting
@@ -153,9 +153,9 @@ def test_a_window_needs_a_display_and_an_opencv_that_has_windows(
 ) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    NONE\n")
     with pytest.raises(UsageError, match=r"pip install 'facestream\[show\]'"):
-        ShowSink({"DISPLAY": ":0"})
+        WindowSink({"DISPLAY": ":0"})
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    QT5\n")
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(UsageError, match="needs a display and there is none"):
-        ShowSink({})
-    ShowSink({"DISPLAY": ":0"}).close()
+        WindowSink({})
+    WindowSink({"DISPLAY": ":0"}).close()
