@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cli.demo_clip import portraits
 from ..core.images import read_image
 from ..core.types import Image
+from ..sources.demo_clip import portraits
 
 Size = Literal["480p", "720p", "1080p"]
 SIZES: dict[Size, tuple[int, int]] = {

@@ -1,33 +1,14 @@
-"""Tells on the terminal what runs, and who was recognised, as it happens."""
+"""Says on the terminal who is recognised, as it happens."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from rich.console import Console
 from rich.text import Text
 
 from ..core.events import Event, Identified, Updated
-from ..core.types import FrameResult
 from ..sinks.base import Sink
-
-log = logging.getLogger(__name__)
-
-
-class RunningSink(Sink):
-    """Logs what runs, with the first result: before it, a mistake is all there is to tell.
-
-    Attributes:
-        line: gives it; None: nothing is told.
-    """
-
-    line: Callable[[], str] | None = None
-
-    def write(self, result: FrameResult) -> None:
-        line, self.line = self.line, None
-        if line is not None:
-            log.info("%s", line())
 
 
 class AnnounceSink(Sink):

@@ -14,15 +14,9 @@ import typer
 from .bench import bench_app
 from .cameras import cameras_app
 from .demo import demo_app
-from .devices import NETWORKS, with_devices
 from .engines import engines_app
 from .errors import guarded
-from .flags import (
-    EXAMPLES,
-    Config,
-    Gallery,
-    MinFace,
-)
+from .flags import EXAMPLES, NETWORKS, Config, Form, Gallery, Json, MinFace, with_devices
 from .gallery import gallery_app
 from .run_command import RUN_EPILOG, run
 
@@ -45,7 +39,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from .versions import facestream_version
+        from ..core.versions import facestream_version
 
         print(f"facestream {facestream_version()}")
         raise typer.Exit
@@ -99,7 +93,7 @@ def identify(
     from .identify import identify_images
 
     flags = devices | {"detector.min_face": min_face}
-    form: Literal["json", "table"] = "json" if as_json else "table"
+    form: Form = "json" if as_json else "table"
     raise typer.Exit(
         identify_images(images, gallery=gallery, form=form, config=config, flags=flags)
     )
@@ -148,9 +142,7 @@ def embed(
 
 
 @app.command(epilog=f"{EXAMPLES}\n\nfacestream doctor\n\nfacestream doctor --json > machine.json")
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def doctor(as_json: Json = False) -> None:
     """Check this installation: versions, devices, models, a real inference, a real search."""
     from .doctor import diagnose
 

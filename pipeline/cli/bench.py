@@ -264,7 +264,7 @@ def _arguments(suites: list[Any], wanted: Wanted, options: VideoOptions) -> dict
 
 
 def _demo_clip(folder: Path) -> Path:
-    from .demo_clip import write_clip
+    from ..sources.demo_clip import write_clip
 
     clip = folder / "demo.mp4"
     write_clip(clip)

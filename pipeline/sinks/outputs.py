@@ -113,9 +113,12 @@ def open_outputs(
             outputs.events = lines.path
             add(lines)
         if folder is not None:
-            below = None if outputs.events is None else outputs.events.parent
-            earlier = "keep" if live else "replace"
-            add(PicturesSink(folder / "pictures", relative_to=below, earlier=earlier))
+            pictures = PicturesSink(
+                folder / "pictures",
+                relative_to=None if outputs.events is None else outputs.events.parent,
+                earlier="keep" if live else "replace",
+            )
+            add(pictures)
         if annotate is not None:
             for sink in _annotate(outputs, annotate, settings, specs):
                 add(sink)

@@ -9,16 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..core.errors import SourceError
+from ..core.picture_files import PICTURE_SUFFIXES
 from .base import SourceSpec
 from .credentials import without_credentials
 
 # fmt: off
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
-        ".pbm", ".pnm", ".jp2", ".avif"
-    }
-)
 VIDEO_SUFFIXES = frozenset(
     {
         ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg",
@@ -28,6 +23,7 @@ VIDEO_SUFFIXES = frozenset(
     }
 )
 # fmt: on
+IMAGE_SUFFIXES = PICTURE_SUFFIXES - VIDEO_SUFFIXES  # a GIF is read as a video
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _DIGITS = re.compile(r"(\d+)")

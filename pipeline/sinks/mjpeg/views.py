@@ -106,4 +106,3 @@ class View:
                 loop.call_soon_threadsafe(event.set)
             except RuntimeError:  # the server has ended
                 self._watchers.discard((loop, event))
-

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from ...core.filenames import slug, with_parts
 from ...core.errors import OutputError
+from ...core.filenames import slug, with_parts
 from ...core.types import FrameResult
 from ..base import Needs, Sink
 from ..files import OutputNames, check_writable

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from facestream.pipeline.cli.regions import draw_regions
 from facestream.pipeline.core.config import load_settings
 from facestream.pipeline.detection.region import View
+from facestream.pipeline.sinks.video.regions import draw_regions
 
 from .conftest import ROOT, Run, mistake
 

@@ -20,7 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=120)
-ODD = st.text(st.sampled_from("aé/\\.- _\0\n\u0301\u0303\u200d\u200c👩🏽🔬🇮🇸각\u1161名"), max_size=60)
+ODD = st.text(
+    st.sampled_from("aé/\\.- _\0\n\u0301\u0303\u200d\u200c👩🏽🔬🇮🇸각\u1161名"), max_size=60
+)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -151,7 +151,7 @@ class Remote(Sink):
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Packages that offer a sink, one that is broken, and one that is no sink."""
     points = EntryPoints(
         EntryPoint(name, value, registry.GROUP)
@@ -162,7 +162,6 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         )
     )
     monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
-    yield
 
 
 @pytest.mark.usefixtures("installed")

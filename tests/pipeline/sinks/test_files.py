@@ -13,7 +13,7 @@ import cv2
 import pytest
 from facestream.pipeline.core.errors import OutputError
 from facestream.pipeline.core.events import Event, Left
-from facestream.pipeline.sinks.base import CallbackSink, Sink, SourcesSink
+from facestream.pipeline.sinks.base import CallbackSink, SourcesSink
 from facestream.pipeline.sinks.fan_out import FanOut
 from facestream.pipeline.sinks.files import make_folder
 from facestream.pipeline.sinks.jsonl import JsonlSink

@@ -11,13 +11,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from ..core.errors import ImageError, SourceError
-from ..core.images import read_image
-from ..core.types import Image
+from .errors import ImageError, SourceError
+from .images import read_image
+from .types import Image
 
-SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# fmt: off
+PICTURE_SUFFIXES = frozenset(
+    {
+        ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png",
+        ".pnm", ".ppm", ".tif", ".tiff", ".webp"
+    }
 )
+# fmt: on
 
 AHEAD_BYTES = 256 * 2**20
 BATCH_BYTES = 64 * 2**20
@@ -119,6 +124,6 @@ def _below(folder: Path) -> list[str]:
         found += [
             os.path.join(place, name)  # noqa: PTH118 - plain strings: there may be a million
             for name in sorted(files)
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")  # noqa: PTH122
+            if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and not name.startswith(".")  # noqa: PTH122
         ]
     return found
