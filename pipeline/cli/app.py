@@ -6,6 +6,8 @@ but some input was unreadable or truncated, 130 interrupted (the files are compl
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +15,7 @@ import typer
 
 from .bench import bench_app
 from .cameras import cameras_app
+from .console import set_up_logging
 from .demo import demo_app
 from .engines import engines_app
 from .errors import guarded
@@ -57,8 +60,6 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    from .console import set_up_logging
-
     set_up_logging(debug=debug)
 
 
@@ -152,8 +153,6 @@ def doctor(as_json: Json = False) -> None:
 @app.command(epilog=f"{EXAMPLES}\n\nfacestream schema > events.schema.json")
 def schema() -> None:
     """Print the JSON Schema of a line of events.jsonl, for all types of events."""
-    import json
-
     from ..core.events import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
@@ -174,8 +173,6 @@ def config(
     ] = False,
 ) -> None:
     """Print the effective settings as TOML: defaults, --config file, environment."""
-    import os
-
     from ..core.config import environment_names, load_settings, to_toml
 
     if environment:

@@ -25,12 +25,11 @@ from ..observability.runtime_info import Running
 from ..pipeline import Pipeline
 from ..sinks.base import Sink, needs_of
 from ..sinks.outputs import OutputRequest, Outputs, open_outputs
-from .announce import AnnounceSink
 from .console import muted, plural, stderr, stdout, warn
 from .errors import BAD_INPUT, INTERRUPTED
 from .progress import show_progress
 from .signals import stopping_on_signals
-from .summary import SummarySink, people_table
+from .summary import AnnounceSink, SummarySink, people_table
 from .tables import live_table, report_tables
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import Any
 
 import cv2
 import pytest
-from facestream.pipeline.cli.announce import AnnounceSink
 from facestream.pipeline.cli.progress import describe
-from facestream.pipeline.cli.summary import SummarySink
+from facestream.pipeline.cli.summary import AnnounceSink, SummarySink
 from facestream.pipeline.cli.tables import live_table
 from facestream.pipeline.core.errors import UsageError
 from facestream.pipeline.core.events import (

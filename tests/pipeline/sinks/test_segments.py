@@ -103,11 +103,11 @@ def test_frames_that_a_state_has_overtaken_belong_to_the_segment(tmp_path: Path)
     assert [frames_in(one) for one in sink.paths] == [4, 1]
 
 
-def test_a_sink_is_told_that_nothing_comes() -> None:
-    told = threading.Event()
-    sink = BackgroundSink(Sink(), name="annotate", idle=told.set)
+def test_an_idle_sink_is_called() -> None:
+    idle = threading.Event()
+    sink = BackgroundSink(Sink(), name="annotate", idle=idle.set)
     sink.write(frame(0))
-    assert told.wait(30)
+    assert idle.wait(30)
     sink.close()
 
 
