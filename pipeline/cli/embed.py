@@ -73,7 +73,8 @@ def embed_paths(
         ):
             for batch in in_batches(pictures):
                 rows.add(batch)
-                show(rows.pictures, plural(rows.faces, "face"))
+                rate = rows.pictures / max(time.monotonic() - began, 1e-6)
+                show(rows.pictures, f"· {plural(rows.faces, 'face')} · {rate:.0f}/s")
                 if stopped.is_set():
                     break
         if len(rows.unreadable) == len(files):

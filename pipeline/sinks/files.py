@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Container
+from collections.abc import Collection, Container
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
@@ -25,10 +25,14 @@ class OutputNames:
     Args:
         earlier: ``replace``: a file of an earlier run may be replaced; ``keep``: what exists
             already keeps its name.
+        avoid: resolved paths that are never given out, as those of the run's sources.
     """
 
-    def __init__(self, earlier: Literal["replace", "keep"]) -> None:
+    def __init__(
+        self, earlier: Literal["replace", "keep"], *, avoid: Collection[Path] = ()
+    ) -> None:
         self._earlier = earlier
+        self._avoid = frozenset(avoid)
         self._used: set[Path] = set()
 
     def unused(self, path: Path) -> Path:
@@ -40,7 +44,9 @@ class OutputNames:
         return found
 
     def _free(self, path: Path) -> bool:
-        return path not in self._used if self._earlier == "replace" else not path.exists()
+        if self._earlier == "keep":
+            return not path.exists()
+        return path not in self._used and path.resolve() not in self._avoid
 
 
 def check_writable(path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..core.addresses import Address
 from ..core.config import Settings
@@ -98,7 +99,9 @@ def open_outputs(
             annotate = annotate or folder / "annotated.mp4"
     if report is not None:
         check_writable(report)
-    _check_files(specs, annotate, None if events in (None, "-") else Path(events), report)
+    # A folder of pictures is one source of many files.
+    sources = {Path(spec.location).resolve() for spec in specs if not is_live(spec)}
+    _check_files(sources, annotate, None if events in (None, "-") else Path(events), report)
     live = any(map(is_live, specs))
     outputs = Outputs([], window=None, events=None, report=report, videos=[])
     with ExitStack() as opened:  # where a later one cannot be opened
@@ -120,7 +123,7 @@ def open_outputs(
             )
             add(pictures)
         if annotate is not None:
-            for sink in _annotate(outputs, annotate, settings, specs):
+            for sink in _annotate(outputs, annotate, settings, specs, avoid=sources):
                 add(sink)
         for spec in request.others:
             add(open_sink(spec))
@@ -133,9 +136,7 @@ def open_outputs(
     return outputs
 
 
-def _check_files(specs: Sequence[SourceSpec], *paths: Path | None) -> None:
-    # A folder of pictures is one source of many files.
-    sources = {Path(spec.location).resolve() for spec in specs if not is_live(spec)}
+def _check_files(sources: Collection[Path], *paths: Path | None) -> None:
     written: set[Path] = set()
     for path in filter(None, paths):
         place = path.resolve()
@@ -147,14 +148,20 @@ def _check_files(specs: Sequence[SourceSpec], *paths: Path | None) -> None:
 
 
 def _annotate(
-    outputs: Outputs, path: Path, settings: Settings, specs: Sequence[SourceSpec]
+    outputs: Outputs,
+    path: Path,
+    settings: Settings,
+    specs: Sequence[SourceSpec],
+    *,
+    avoid: Collection[Path],
 ) -> list[Sink]:
     """A video of each file; of live sources segments, which hold nothing else up."""
     live = [spec.name for spec in specs if is_live(spec)]
     files = [spec.name for spec in specs if not is_live(spec)]
     sinks: list[Sink] = []
     if files:
-        video = VideoSink(path, naming="single" if len(specs) == 1 else "per_source")
+        naming: Literal["single", "per_source"] = "single" if len(specs) == 1 else "per_source"
+        video = VideoSink(path, naming=naming, avoid=avoid)
         outputs.videos.append(video)
         sinks.append(SourcesSink(video, files) if live else video)
     if live:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,7 @@ class VideoSink(Sink):
         path: ends in ``.mp4``.
         naming: ``single`` writes the one source to ``path``; ``per_source`` writes
             ``<stem>-<source>.mp4`` beside it for each.
+        avoid: resolved paths that are not written, as those of the run's sources.
 
     Raises:
         OutputError: the file cannot be written.
@@ -35,12 +37,18 @@ class VideoSink(Sink):
 
     needs: Needs = "all"
 
-    def __init__(self, path: Path, *, naming: Literal["single", "per_source"] = "single") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        naming: Literal["single", "per_source"] = "single",
+        avoid: Collection[Path] = (),
+    ) -> None:
         check_video(path)
         self._path = path
         self._naming = naming
         self._source: str | None = None
-        self._names = OutputNames("replace")
+        self._names = OutputNames("replace", avoid=avoid)
         self._writers: dict[str, Mp4Writer] = {}
         self.paths: list[Path] = []
         """The files so far, in the order in which they were begun."""
