@@ -126,7 +126,7 @@ def remove_person(gallery: GalleryRequest, name: str, *, ask: Literal["always", 
     """Remove a person, after a question on the terminal.
 
     Raises:
-        UsageError: there is no such person, or nobody can be asked.
+        UsageError: there is no such person, or there is no terminal for the question.
     """
     with _opened(gallery, create="never") as people:
         person = people.person(name)

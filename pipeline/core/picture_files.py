@@ -58,7 +58,7 @@ def list_pictures(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -
 
 
 def read_ahead(paths: Sequence[str], *, ahead: int = 64) -> Generator[Read]:
-    """Read pictures in their order, up to ``ahead`` of them before they are asked for.
+    """Read pictures in their order, up to ``ahead`` of them before they are requested.
 
     Large pictures are read less far ahead, to about ``AHEAD_BYTES`` in all. Decoding releases
     the interpreter's lock, so it runs beside the networks.

@@ -38,7 +38,7 @@ class CameraReport:
         overrides: the keys in which it differs from the groups.
         width: of its frames in pixels, when it was probed; likewise the next three.
         height: in pixels.
-        fps: frames a second as it says itself.
+        fps: frames a second that the stream announces.
         codec: short name.
         problem: why it cannot be used; None when nothing is wrong.
         frame: a frame (H×W×3 BGR uint8) where one was requested.

@@ -152,7 +152,7 @@ def _decoders() -> Iterator[CheckResult]:
 
 
 def _engine_cache(settings: Settings) -> CheckResult:
-    """The folder of plans and verdicts, and how much lies in it."""
+    """The folder of plans and verdicts, and its size."""
     folder = settings.runtime.serving().cache
     if folder is None or not folder.exists():
         return CheckResult("engines", "cache", "ok", f"{folder}, empty")

@@ -18,7 +18,7 @@ class FanOut(Sink):
     """Hands everything to each sink, and closes each of them once.
 
     An event is completed once, before the first sink gets it: by the sinks' `Sink.enrich` and,
-    where that is asked for, with the fused embedding. All sinks see the same event.
+    on request, with the fused embedding. All sinks see the same event.
 
     Args:
         sinks: sinks, or what `open_sink` takes.

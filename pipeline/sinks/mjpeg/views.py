@@ -1,4 +1,4 @@
-"""The newest picture of each source, for all who watch."""
+"""The newest picture of each source, for all viewers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class View:
         self._wake()
 
     def end(self) -> None:
-        """No more frames; the streams of those who watch end."""
+        """No more frames; all streams of this source end."""
         self._ended = True
         self._wake()
 
@@ -63,8 +63,8 @@ class View:
     def jpeg(self) -> bytes | None:
         """The newest frame with boxes and names; None before the first.
 
-        It is drawn and encoded in the thread that calls, once for all who ask; a newer frame can
-        be offered meanwhile.
+        It is drawn and encoded in the calling thread, once for all callers; a newer frame can be
+        offered meanwhile.
         """
         with self._encoding:
             with self._lock:

@@ -46,7 +46,7 @@ class _Whole(io.FileIO):
     """
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        """All of it: FFmpeg takes no notice when a write was short."""
+        """Write all of it: FFmpeg ignores a short write."""
         left = memoryview(data)
         while left:
             left = left[super().write(left) :]

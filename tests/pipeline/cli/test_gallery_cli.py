@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -155,6 +156,8 @@ def test_settings_come_from_a_file_the_environment_and_flags(
         pytest.skip("there is a GPU, on which TensorRT may serve")
     config = tmp_path / "settings.toml"
     config.write_text('[runtime]\nbackend = "tensorrt"\n')
+    (tmp_path / "people" / "Ann").mkdir(parents=True)
+    shutil.copy(pictures / "one.png", tmp_path / "people" / "Ann")
     add = ("add", "Eileen", pictures / "one.png")
     assert "tensorrt" in failed(run(*add, "--config", config))
     assert run(*add, "--config", config, "--backend", "openvino")[0] == 0
@@ -162,7 +165,7 @@ def test_settings_come_from_a_file_the_environment_and_flags(
     assert run("re-embed", "--config", config)[0] == 0, "the environment wins over the file"
     for command in (
         ("add", "Eileen", pictures / "one.png"),
-        ("import", pictures),
+        ("import", tmp_path / "people"),
         ("list",),
         ("show", "Eileen"),
         ("remove", "Eileen", "--yes"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.pipeline import Pipeline
 from facestream.pipeline.core.addresses import Address
 from facestream.pipeline.core.errors import OutputError, StageFailed, UsageError
 from facestream.pipeline.core.events import Event, FusedTemplate
@@ -24,6 +25,7 @@ from facestream.pipeline.sinks.registry import open_sink, register_sink
 from facestream.pipeline.sinks.video.files import VideoSink
 from facestream.pipeline.sinks.video.segments import SegmentsSink
 
+from tests.media import make_clip
 from tests.pipeline.tracks import picture, result, sighting, track
 
 MAKERS: dict[str, Callable[[Path], Sink]] = {
@@ -106,6 +108,13 @@ def test_each_sink_is_closed_once_whatever_the_others_do() -> None:
         together.close()
     together.close()
     assert [sink.closed for sink in sinks] == [1, 1, 1]
+
+
+def test_a_pipeline_that_never_runs_closes_its_sinks(tmp_path: Path) -> None:
+    sink = Counted()
+    with Pipeline([make_clip(tmp_path / "clip.mp4", frames=1)], sinks=[sink]):
+        assert sink.closed == 0
+    assert sink.closed == 1
 
 
 @pytest.mark.parametrize(
