@@ -215,7 +215,8 @@ def test_a_signal_completes_the_files(
     process = start("run", long, "--out", tmp_path / "seen", cwd=tmp_path)
     video = tmp_path / "seen" / "annotated.mp4"
     assert process.stderr is not None
-    assert "networks: " in process.stderr.readline(), "said with the first result"
+    while "networks: " not in (line := process.stderr.readline()):  # said with the first result
+        assert line, "it ended before its first result"
     wait_until(lambda: video.exists() and video.stat().st_size > 0)
     process.send_signal(number)
     text, error = process.communicate(timeout=120)
