@@ -17,11 +17,11 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from facestream.pipeline.cli.demo_clip import portraits
 from facestream.pipeline.core.images import read_image
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.recognition.align import align_faces
+from facestream.pipeline.sources.demo_clip import portraits
 from numpy.typing import NDArray
 
 SIZES = {"480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080)}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .analysis import FaceAnalyzer, Keep
 from .core.errors import ImageError, OutputError
+from .core.filenames import part_of
 from .core.types import Faces, Image
 from .recognition.uncertainty import normalise, sigma
 
@@ -62,7 +63,7 @@ class EmbeddingTable:
         Raises:
             OutputError: it cannot be written.
         """
-        part = path.with_name(f".{path.name}.part")
+        part = part_of(path)
         try:
             with part.open("wb") as file:
                 np.savez(file, allow_pickle=False, **self.arrays())

@@ -8,19 +8,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from facestream.engines.closing import Closing
 from facestream.engines.errors import EngineError
 
 from .analysis import FaceAnalyzer
 from .core.config import Settings
-from .core.errors import Closed, FacestreamError, StageFailed
+from .core.errors import Closed, FacestreamError
 from .core.events import Event
 from .core.types import (
     Frame,
@@ -50,6 +49,7 @@ from .runtime.source_queue import SourceQueue
 from .runtime.supervisor import Supervisor
 from .runtime.worker import Batching, run_worker
 from .sinks.base import Sink
+from .sinks.fan_out import FanOut
 from .sources import BY_CPU, SourceOptions, SourceSpec
 from .stages.detect import DetectStage, frame_result
 from .stages.recognise import RecogniseStage
@@ -92,8 +92,9 @@ class Pipeline(Closing):
             specs of ``expand_sources``.
         gallery: who is known; None recognises nobody. A path is opened, and closed at the end.
         settings: see `Settings`.
-        sinks: get every result and event, in the thread that iterates. The pipeline closes each of
-            them once: at the end of the run, or with itself if it never runs.
+        sinks: get every result and event, in the thread that iterates: sinks, or what `open_sink`
+            takes (``kafka://host:9092/topic``). The pipeline closes each of them once: at the end
+            of the run, or with itself if it never runs.
         frames: ``all``: every frame is a result; ``searched``: only those that are searched for
             faces (``tracking.detect_every``), the others are decoded and skipped, which is
             quicker. Of a live source only the newest frame is a result either way.
@@ -103,6 +104,7 @@ class Pipeline(Closing):
         ConfigError: a camera of the settings cannot be used.
         GalleryError: the gallery cannot be used.
         EngineError: the networks cannot run here.
+        OutputError: a sink cannot be opened.
 
     Attributes:
         analyzer: the networks and the matcher.
@@ -116,16 +118,14 @@ class Pipeline(Closing):
         *,
         gallery: Gallery | str | Path | None = None,
         settings: Settings | None = None,
-        sinks: Sequence[Sink] = (),
+        sinks: Sequence[Sink | str] = (),
         frames: Wanted = "all",
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
         self._statistics = RunStatistics(self.metrics)
-        self._sinks = list(sinks)
-        self._open_sinks = ExitStack()  # closes each one once
-        for sink in self._sinks:
-            self._open_sinks.callback(sink.close)
+        embeddings = self.settings.events.embeddings
+        self._sinks = FanOut(sinks, embeddings="added" if embeddings else "left_out")
         self._wanted: Wanted = frames
         self._resources = ExitStack()
         self._supervisor = Supervisor()
@@ -135,8 +135,7 @@ class Pipeline(Closing):
         self._trimmer = Trimmer()
         self._used = False
         try:
-            for sink in self._sinks:
-                sink.count_in(self.metrics)
+            self._sinks.count_in(self.metrics)
             self._specs, self._missing = expanded(sources, self.settings)
             self._live = any(map(is_live, self._specs))
             if self._live:
@@ -173,7 +172,7 @@ class Pipeline(Closing):
         """Stop what runs, free the networks and close the sinks; may be repeated."""
         if self._used:
             self._supervisor.abort()
-        with self._open_sinks:
+        with self._sinks:
             self._resources.close()
 
     def warm_up(self, image: Image) -> None:
@@ -304,24 +303,17 @@ class Pipeline(Closing):
                 return
             if isinstance(item, FrameResult):
                 self._statistics.count(item)
-                self._to_sinks(lambda sink, result=item: sink.write(result))
+                self._sinks.write(item)
                 yield item
             elif isinstance(item, _SourceEnded):
-                self._to_sinks(lambda sink, name=item.source: sink.source_ended(name))
+                self._sinks.source_ended(item.source)
             else:
                 self._statistics.event(item)
-                self._to_sinks(lambda sink, event=item: sink.event(event))
-
-    def _to_sinks(self, call: Callable[..., Any]) -> None:
-        for sink in self._sinks:
-            try:
-                call(sink)
-            except Exception as error:
-                raise StageFailed(type(sink).__name__, error) from error
+                self._sinks.event(item)
 
     def _finish(self) -> None:
         """Wait for the threads and close the sinks; raises the first error."""
-        with self._open_sinks:
+        with self._sinks:
             interrupted = self._supervisor.stopping
             self._trimmer.stop()
             try:

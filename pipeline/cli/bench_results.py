@@ -21,7 +21,7 @@ from typing import Any, Literal
 from facestream.engines.devices import cuda_devices
 
 from ..core.errors import UsageError
-from .versions import version_of
+from ..core.versions import version_of
 
 SCHEMA = 2
 Scalar = str | int | float | bool | None

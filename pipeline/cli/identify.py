@@ -9,28 +9,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from ..analysis import AnalyzedFace, FaceAnalyzer
-from ..core.config import Settings, load_settings
+from ..core.config import load_settings
 from ..core.errors import ImageError, SourceError
+from ..core.picture_files import list_pictures, nothing_readable, read_ahead
 from ..gallery import Gallery
 from ..gallery.search import searching_of
-from .console import stderr, stdout
+from .console import stdout, warn
 from .errors import BAD_INPUT
-from .pictures import list_pictures, nothing_readable, read_ahead
+from .flags import Form
 from .run import announce_gallery, chosen_gallery, what_runs
 
-Form = Literal["table", "json"]
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Named:
-    """A picture with its faces named from left to right, or why it cannot be read."""
+class IdentifiedPicture:
+    """A picture with its faces from left to right, or why it cannot be read."""
 
     path: str
     faces: Sequence[AnalyzedFace] = ()
@@ -76,45 +76,44 @@ def identify_images(
     files = list_pictures(images)
     known = chosen_gallery(gallery)
     with ExitStack() as stack:
-        people = None if known is None else stack.enter_context(_people(known, settings))
+        people = None
+        if known is not None:
+            searching = searching_of(settings.runtime)
+            people = stack.enter_context(Gallery(known, create="never", searching=searching))
         analyzer = stack.enter_context(FaceAnalyzer(settings, gallery=people).load())
         running = what_runs(analyzer, people)
-        named = list(_named(files, analyzer))
-    problems = [one.problem for one in named if one.problem is not None]
-    if len(problems) == len(named):
+        pictures = list(_identified(files, analyzer))
+    problems = [one.problem for one in pictures if one.problem is not None]
+    if len(problems) == len(pictures):
         raise SourceError(nothing_readable(problems))
     announce_gallery(gallery, known)
     log.info("%s", running)
     if form == "json":
         # An array with a picture a line: for programs as for people.
-        lines = [json.dumps(one.to_dict(), ensure_ascii=False) for one in named]
+        lines = [json.dumps(one.to_dict(), ensure_ascii=False) for one in pictures]
         print("[\n" + ",\n".join(lines) + "\n]")
     else:
-        stdout().print(_table(named))
+        stdout().print(_table(pictures))
     for problem in problems:
-        stderr().print(f"facestream: {problem}", soft_wrap=True, markup=False)
+        warn(problem)
     return BAD_INPUT if problems else 0
 
 
-def _people(path: Path, settings: Settings) -> Gallery:
-    return Gallery(path, create="never", searching=searching_of(settings.runtime))
-
-
-def _named(files: Sequence[str], analyzer: FaceAnalyzer) -> Iterator[Named]:
+def _identified(files: Sequence[str], analyzer: FaceAnalyzer) -> Iterator[IdentifiedPicture]:
     for path, image in read_ahead(files, ahead=8):
         if isinstance(image, ImageError):
-            yield Named(path, problem=str(image))
+            yield IdentifiedPicture(path, problem=str(image))
         else:
-            yield Named(path, list(analyzer.analyze(image).left_to_right()))
+            yield IdentifiedPicture(path, list(analyzer.analyze(image).left_to_right()))
 
 
-def _table(named: Sequence[Named]) -> Table:
+def _table(pictures: Sequence[IdentifiedPicture]) -> Table:
     table = Table()
     for title in ("Picture", "Who"):
         table.add_column(title, overflow="fold")
     for title in ("Similarity", "Probability", "σ", "Box"):
         table.add_column(title, justify="right")
-    for one in named:
+    for one in pictures:
         if not one.faces:
             table.add_row(
                 Text(one.path), Text((one.problem and "unreadable") or "no face", style="dim")

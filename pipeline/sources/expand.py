@@ -23,8 +23,7 @@ VIDEO_SUFFIXES = frozenset(
     }
 )
 # fmt: on
-# A GIF is an animation here.
-IMAGE_SUFFIXES = PICTURE_SUFFIXES - VIDEO_SUFFIXES
+IMAGE_SUFFIXES = PICTURE_SUFFIXES - VIDEO_SUFFIXES  # a GIF is read as a video
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _DIGITS = re.compile(r"(\d+)")

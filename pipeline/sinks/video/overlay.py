@@ -101,7 +101,7 @@ def _placed(
     faces: Sequence[Rect],
 ) -> tuple[Rect, Image | None]:
     """Where a plate covers neither a plate nor another face; else the name alone; a known name
-    rather over a face than not at all."""
+    over a face if there is no other place."""
     short = Label(label.name, "", label.colour)
     tries = [(label, (*plates, *faces)), (short, (*plates, *faces))]
     if label.colour == KNOWN:

@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from ..core.errors import ImageError, SourceError
-from ..core.images import PICTURE_SUFFIXES, read_image
-from ..core.types import Image
+from .errors import ImageError, SourceError
+from .images import PICTURE_SUFFIXES, read_image
+from .types import Image
 
 AHEAD_BYTES = 256 * 2**20
 BATCH_BYTES = 64 * 2**20
@@ -49,7 +49,7 @@ def list_pictures(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -
 
 
 def read_ahead(paths: Sequence[str], *, ahead: int = 64) -> Generator[Read]:
-    """Read pictures in their order, up to ``ahead`` of them before they are asked for.
+    """Read pictures in their order, up to ``ahead`` of them before they are requested.
 
     Large pictures are read less far ahead, to about ``AHEAD_BYTES`` in all. Decoding releases
     the interpreter's lock, so it runs beside the networks.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import time
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -14,29 +14,45 @@ from facestream.engines.index import open_index
 from facestream.engines.index.flat import FlatNumpyIndex
 
 from ..analysis import FaceAnalyzer
-from ..core.config import load_settings
+from ..core.config import Settings
 from ..core.errors import UsageError
+from ..core.images import read_image
 from ..core.types import Floats, Image
 from ..detection.mtcnn.detector import Mtcnn
 from ..gallery.index import IndexInfo
-from ..observability.runtime_info import RuntimeInfo
 from ..recognition.encoder import Encoder
 from ..recognition.uncertainty import normalise
 from ..sources import decide
+from ..sources.demo_clip import portraits
+from .runtime_info import RuntimeInfo
 
 # Reduced precision moves an embedding by about 0.001 of cosine; a wrong result by far more.
 LEAST_COSINE = 0.98
 
 
-def prove_models() -> str:
+def checks(settings: Settings) -> dict[str, Callable[[], str]]:
+    """Checks by name; each returns what it measured.
+
+    They raise ``EngineError`` or ``FacestreamError`` where a result is wrong.
+    """
+    return {
+        "models": _check_models,
+        "choice": lambda: _check_choice(settings),
+        "inference": _check_inference,
+        "detection": _check_detection,
+        "search": _check_search,
+        "video": _check_video,
+    }
+
+
+def _check_models() -> str:
     """Every model's file has its card's checksum."""
     found = [(card.id, model_path(card.name), card.sha256[:8]) for card in list_cards()]
     return ", ".join(f"{path.name} ({sha}…)" for _, path, sha in found)
 
 
-def prove_choice() -> str:
-    """What runs with the settings as they are, and why, as a run says it."""
-    settings = load_settings(environment=os.environ)
+def _check_choice(settings: Settings) -> str:
+    """What runs with these settings, and why, as a run says it."""
     runtime = settings.runtime
     strict = runtime.strict_device
     decoding = decide(runtime.decode, strict="strict" if strict else "lenient")
@@ -48,32 +64,32 @@ def prove_choice() -> str:
         ).line()
 
 
-def prove_inference() -> str:
+def _check_inference() -> str:
     """The encoder's embeddings agree with those OpenCV computes from the same file in float32."""
     crops = _patterns(4)
-    with_encoder = Encoder()
+    encoder = Encoder()
     try:
-        with_encoder.embed(crops)
+        encoder.embed(crops)
         began = time.perf_counter()
-        mu, logvar = with_encoder.embed(crops)
+        mu, logvar = encoder.embed(crops)
         each = (time.perf_counter() - began) / len(crops)
     finally:
-        with_encoder.close()
+        encoder.close()
     if not (np.isfinite(mu).all() and np.isfinite(logvar).all()):
         raise InferenceError("the encoder returned values that are not finite")
     cosine = float((normalise(mu) * normalise(_by_opencv(crops))).sum(axis=1).min())
     if cosine < LEAST_COSINE:
         raise InferenceError(
-            f"the encoder on {with_encoder.backend} disagrees with OpenCV's result: cosine "
+            f"the encoder on {encoder.backend} disagrees with OpenCV's result: cosine "
             f"{cosine:.3f}; try --backend torch, and report this with 'facestream doctor --json'"
         )
     return (
-        f"encoder on {with_encoder.backend}, {1000 * each:.1f} ms a face; cosine to OpenCV's "
+        f"encoder on {encoder.backend}, {1000 * each:.1f} ms a face; cosine to OpenCV's "
         f"float32 result {cosine:.5f}"
     )
 
 
-def prove_detection() -> str:
+def _check_detection() -> str:
     """The detector runs; on scikit-image's portrait, where installed, it finds the one face."""
     portrait = _portrait()
     detector = Mtcnn()
@@ -93,7 +109,7 @@ def prove_detection() -> str:
     return f"found the face in scikit-image's portrait, {timing}"
 
 
-def prove_search() -> str:
+def _check_search() -> str:
     """The index finds the same neighbours as plain numpy."""
     random = np.random.default_rng(0)
     vectors = normalise(random.normal(size=(2000, 128)).astype(np.float32))
@@ -115,7 +131,7 @@ def prove_search() -> str:
     return f"{where}: 32 queries in 2,000 vectors, {1e6 * seconds / 32:.0f} µs each"
 
 
-def prove_video() -> str:
+def _check_video() -> str:
     """A few frames of H.264 are written and read back."""
     import av
 
@@ -165,13 +181,8 @@ def _by_opencv(crops: Image) -> Floats:
 
 
 def _portrait() -> Image | None:
-    import importlib.util
-    from pathlib import Path
-
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
+    try:
+        astronaut, _ = portraits()
+    except UsageError:
         return None
-    from ..core.images import read_image
-
-    path = Path(spec.origin).parent / "data" / "astronaut.png"
-    return read_image(path) if path.is_file() else None
+    return read_image(astronaut) if astronaut.is_file() else None

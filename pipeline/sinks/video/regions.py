@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..core.config import Polygon
-from ..core.types import Image
-from ..detection.region import View
-from ..sinks.video.labels import Colour, Label, plate
+from ...core.config import Polygon
+from ...core.types import Image
+from ...detection.region import View
+from .labels import Colour, Label, plate
 
 WATCHED: Colour = (94, 220, 110)
 MASKED: Colour = (70, 70, 240)
