@@ -1,4 +1,4 @@
-"""What the kinds of index cost, and what they miss: the figures behind ``choose_kind``.
+"""What the kinds of index cost, and what they miss: the figures behind ``engines.index.choice``.
 
     python benchmarks/index.py --json benchmarks/results/index.json [--real EMBEDDINGS.npz]
 
@@ -20,7 +20,6 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -35,10 +34,8 @@ from facestream.engines.index.cores import (
     Positions,
     Vectors,
 )
-from facestream.engines.index.layered import LayeredIndex, Upkeep
-from facestream.engines.index.library import load_faiss, searching
-from facestream.engines.index.rowfile import read_rows, write_rows
-from facestream.engines.index.structures import save_structure
+from facestream.engines.index.layered import CompactionPolicy, LayeredIndex
+from facestream.engines.index.library import load_faiss, single_threaded
 from facestream.pipeline.bench.machine import describe
 from facestream.pipeline.bench.vectors import cohort
 
@@ -46,14 +43,14 @@ PHOTOS = 4
 MATES = 0.7
 PROBES = 400
 K = 10
-NEVER = Upkeep(tail_share=None, dead_share=None)
+NEVER = CompactionPolicy(tail_share=None, deleted_share=None)
 
 
 class ScalarCore:
     """Everything, in fewer bits; what it finds is scored again from float32."""
 
     exact = False
-    deepest = 2048
+    max_k = 2048
 
     def __init__(self, vectors: Vectors, *, bits: str) -> None:
         faiss = load_faiss()
@@ -64,13 +61,9 @@ class ScalarCore:
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
         """See ``Core``."""
-        with searching():
+        with single_threaded():
             found: tuple[Vectors, Positions] = self._index.search(queries, k)
         return found
-
-    def size(self) -> int:
-        """Bytes beside the float32 vectors."""
-        return int(self._index.code_size * self._index.ntotal)
 
 
 KINDS: dict[str, Callable[[Vectors], Core]] = {
@@ -163,13 +156,12 @@ def measure(
     began = time.perf_counter()
     core = KINDS[name](gallery)
     build = time.perf_counter() - began
-    index = LayeredIndex(gallery.shape[1], build=lambda _: core, upkeep=NEVER)
+    index = LayeredIndex(gallery.shape[1], build=lambda _: core, policy=NEVER)
     index.adopt(np.arange(len(gallery)), gallery)
     row: dict[str, Any] = {
         "kind": name,
         "templates": len(gallery),
         "build_s": round(build, 1),
-        "structure_mb": round(_bytes(core) / 1e6, 1),
     }
     for batch in (1, 32):
         starts = iter(range(10**9))
@@ -184,43 +176,6 @@ def measure(
     return row
 
 
-def _bytes(core: Core) -> int:
-    """Of what it keeps beside the float32 vectors, on disk."""
-    if isinstance(core, ScalarCore):
-        return core.size()
-    if not isinstance(core, HnswCore | IvfPqCore):
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "x")
-        save_structure(core, path, tag="", count=0)
-        return path.stat().st_size
-
-
-def files(gallery: Vectors) -> dict[str, Any]:
-    """Writing, reading (checked) and a first search from the memory-mapped file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "x")
-        ids = np.arange(len(gallery)) + 1
-        began = time.perf_counter()
-        write_rows(path, ids, ids, gallery, tag="", room=1000)
-        written = time.perf_counter()
-        rows = read_rows(path)
-        read = time.perf_counter()
-        index = LayeredIndex(gallery.shape[1], build=KnnCore)
-        index.adopt(rows.ids, rows.vectors)
-        index.search(gallery[:1], K)
-        answered = time.perf_counter()
-        rows.erase(ids[:4], tag="")
-        return {
-            "templates": len(gallery),
-            "mb": round(path.stat().st_size / 1e6, 1),
-            "write_s": round(written - began, 3),
-            "read_s": round(read - written, 3),
-            "first_answer_s": round(answered - written, 3),
-            "erase_4_rows_s": round(time.perf_counter() - answered, 4),
-        }
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; see the module's text."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -230,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
     load_faiss().omp_set_num_threads(1)
-    report: dict[str, Any] = {"machine": describe(), "results": [], "files": []}
+    report: dict[str, Any] = {"machine": describe(), "results": []}
     sets: list[tuple[str, Callable[[], tuple[Vectors, Vectors, Vectors]]]] = [
         ("synthetic", partial(synthetic, count)) for count in given.templates
     ]
@@ -245,8 +200,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             row["load"] = describe()["load_average"]
             report["results"].append(row)
             print(json.dumps(row), flush=True)
-        report["files"].append(files(gallery))
-        print(json.dumps(report["files"][-1]), flush=True)
         _write(given.json, report)
     return 0
 
@@ -258,9 +211,9 @@ def _write(path: Path | None, report: dict[str, Any]) -> None:
         if path.is_file():
             old = json.loads(path.read_text(encoding="utf-8"))
             report.setdefault("note", old.get("note", ""))
-            for part in ("results", "files"):
-                now = {_what(row) for row in report[part]}
-                report[part] = [row for row in old[part] if _what(row) not in now] + report[part]
+            now = {_what(row) for row in report["results"]}
+            old_rows = [row for row in old["results"] if _what(row) not in now]
+            report["results"] = old_rows + report["results"]
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 

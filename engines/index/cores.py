@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .library import load_faiss, searching
+from .library import load_faiss, single_threaded
 
 Vectors = NDArray[np.float32]
 Positions = NDArray[np.int64]
@@ -29,7 +29,7 @@ class Core(Protocol):
         ...
 
     @property
-    def deepest(self) -> int | None:
+    def max_k(self) -> int | None:
         """Most neighbours it can be asked for; None for any number."""
         ...
 
@@ -57,7 +57,7 @@ class KnnCore:
     """
 
     exact = True
-    deepest = None
+    max_k = None
 
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
@@ -81,7 +81,7 @@ class KnnCore:
 
     def _range(self, queries: Vectors, k: int, start: int, end: int) -> tuple[Vectors, Positions]:
         """The nearest among some of the vectors, on this thread."""
-        with searching() as faiss:
+        with single_threaded() as faiss:
             similarities, at = faiss.knn(
                 queries, self._vectors[start:end], k, faiss.METRIC_INNER_PRODUCT
             )
@@ -92,7 +92,7 @@ class NumpyCore:
     """Plain numpy, where FAISS is not installed: as exact, slower."""
 
     exact = True
-    deepest = None
+    max_k = None
 
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors

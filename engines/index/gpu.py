@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import BackendUnavailable, InferenceError
 from .approximate import probes, subvectors
 from .cores import Positions, Vectors
-from .library import load_faiss, told
+from .library import faiss_message, load_faiss
 
 GpuStorage = Literal["float16", "float32"]
 
@@ -62,7 +62,7 @@ def _home() -> _Home:
 class _GpuCore:
     """What the cores on a GPU have in common."""
 
-    deepest: int | None = _MOST_NEIGHBOURS
+    max_k: int | None = _MOST_NEIGHBOURS
 
     def __init__(self) -> None:
         self._home = _home()
@@ -75,7 +75,7 @@ class _GpuCore:
                 found: tuple[Vectors, Positions] = self._index.search(queries, k)
             except RuntimeError as error:
                 raise InferenceError(
-                    f"the faiss search on the GPU failed: {told(error)}"
+                    f"the faiss search on the GPU failed: {faiss_message(error)}"
                 ) from error
         return found
 
@@ -153,12 +153,12 @@ class GpuIvfPqCore(_GpuCore):
 def _no_room(vectors: Vectors, error: RuntimeError) -> InferenceError:
     return InferenceError(
         f"{len(vectors)} vectors of {vectors.shape[1]} cannot be put on the GPU "
-        f"({told(error)}); use the index 'flat'"
+        f"({faiss_message(error)}); use the index 'flat'"
     )
 
 
 @cache
-def prove_gpu(device: int = 0) -> str:
+def probe_gpu(device: int = 0) -> str:
     """Search for real on the device, in another process; once per process.
 
     Returns:

@@ -211,8 +211,10 @@ def _opened(
     gallery: Path | None, *, create: Create, flags: Mapping[str, Any] | None = None
 ) -> Iterator[Gallery]:
     settings = load_settings(environment=os.environ, flags=flags)
-    reader = VisionReader(serving=settings.runtime.serving())
-    with Gallery(gallery, create=create, reader=reader) as opened:
+    with (
+        VisionReader(serving=settings.runtime.serving()) as reader,
+        Gallery(gallery, create=create, reader=reader) as opened,
+    ):
         yield opened
 
 

@@ -22,13 +22,11 @@ from ..core.errors import GalleryCorrupt, GalleryError
 from .names import printable
 
 Create = Literal["if_missing", "never"]
-# ``none`` fails at once when another process is writing.
-Patience = Literal["usual", "none"]
 
 # "FSTG" in the file's header tells a gallery from any other SQLite file.
 APPLICATION_ID = 0x46535447
 # Oldest first; the last is what this version writes. A test compares with the scripts.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 BUSY_SECONDS = 10.0
 # quick_check reads the whole file, about 1 GB/s: larger galleries are checked as they are read.
 CHECKED_BYTES = 256 * 2**20
@@ -61,9 +59,9 @@ def open_database(path: Path, *, create: Create) -> Engine:
 
 
 @contextmanager
-def writing(engine: Engine, *, patience: Patience = "usual") -> Iterator[Connection]:
+def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that has the write lock from its start, so that it cannot deadlock."""
-    connect = engine.connect().execution_options(facestream_write=patience)
+    connect = engine.connect().execution_options(facestream_write=True)
     with connect as connection, connection.begin():
         yield connection
 
@@ -153,9 +151,8 @@ def _engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        write: Patience | None = connection.get_execution_options().get("facestream_write")
-        seconds = 0.0 if write == "none" else BUSY_SECONDS
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
+        write = connection.get_execution_options().get("facestream_write", False)
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * BUSY_SECONDS)}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
@@ -177,6 +174,7 @@ def _check_and_migrate(engine: Engine, path: Path) -> None:
         # Another process may have been first.
         if _identify(connection, path) != REVISIONS[-1]:
             _migrate(connection)
+            _delete_copies(path)
 
 
 def _identify(connection: Connection, path: Path) -> str | None:
@@ -216,6 +214,39 @@ def _migrate(connection: Connection) -> None:
 
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     command.upgrade(alembic_config(connection), REVISIONS[-1])
+
+
+def _delete_copies(path: Path) -> None:
+    """Overwrite and delete the copies of embeddings that older versions wrote beside the gallery.
+
+    Called before the upgrade is committed: should it be cut off, the next opening does it again.
+
+    Raises:
+        GalleryError: one cannot be deleted.
+    """
+    copy = path.name + ".templates"
+    names = (copy, f"{copy}.hnsw", f"{copy}.ivfpq")
+    # Not glob: the gallery's name may have brackets.
+    for place in path.parent.iterdir():
+        unfinished = place.name.startswith(f"{copy}.") and place.name.endswith(".part")
+        if not (place.name in names or unfinished) or place.is_symlink() or not place.is_file():
+            continue
+        try:
+            with place.open("rb+") as file:
+                if file.read(len(HEADER)) == HEADER:
+                    continue  # a gallery, which may have any name
+                file.seek(0)
+                left = os.fstat(file.fileno()).st_size
+                while left:
+                    left -= file.write(bytes(min(left, 2**20)))
+                file.flush()
+                os.fsync(file.fileno())
+            place.unlink()
+        except OSError as error:
+            raise GalleryError(
+                f"'{printable(str(place))}' holds copies of the gallery's embeddings and cannot "
+                f"be overwritten ({error.strerror}); change its permissions or delete it"
+            ) from error
 
 
 def alembic_config(connection: Connection) -> Any:

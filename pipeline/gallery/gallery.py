@@ -5,28 +5,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from facestream.engines.closing import Closing
 from facestream.engines.errors import InferenceError
+from facestream.engines.index import DEFAULT_OPTIONS, IndexInfo, IndexOptions
 
 from ..core.config import default_gallery_path
 from ..core.errors import GalleryError
 from ..core.types import Floats, Image
 from ..identity.decision import Matches
 from ..recognition.cohort import Cohort
-from . import enrol, reembed, transfer
+from . import enrol, transfer
 from .changes import Head
 from .database import Create
 from .enrol import ImportPlan, ImportReport, plan_import
 from .faces import expand_photos
-from .index import (
-    USUAL,
-    IndexInfo,
-    Searching,
-    TemplateIndex,
-)
-from .loading import load_index
+from .index import TemplateIndex
 from .names import printable
 from .reader import FaceReader, VisionReader
 from .records import Person, Photo, PhotoResult
@@ -44,8 +40,9 @@ class Gallery(Closing):
     Args:
         path: the file; None is ``default_gallery_path()``.
         create: ``if_missing`` makes a new gallery, ``never`` refuses.
-        reader: finds and embeds faces; None loads the shipped networks when they are needed.
-        searching: what is to search it, and whether anything else may.
+        reader: finds and embeds faces, and stays the caller's to close; None loads the shipped
+            networks when they are needed.
+        index: how it is searched.
 
     Raises:
         GalleryCorrupt: the file is not a gallery, or is damaged.
@@ -58,22 +55,26 @@ class Gallery(Closing):
         *,
         create: Create = "if_missing",
         reader: FaceReader | None = None,
-        searching: Searching = USUAL,
+        index: IndexOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.path = (default_gallery_path() if path is None else Path(path)).expanduser().absolute()
         if path is None and create == "if_missing":
             _make_folder(self.path.parent)
         self._store = Store(self.path, create=create)
-        self._reader: FaceReader = VisionReader() if reader is None else reader
-        self._searching = searching
+        self._resources = ExitStack()
+        self._resources.callback(self._store.close)
+        if reader is None:
+            reader = self._resources.enter_context(VisionReader())
+        self._reader: FaceReader = reader
+        self._options = index
         self._index: TemplateIndex | None = None
         self._head = Head(-1, "")  # the file's state in the index
         self._seen = 0  # of this object's changes
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the file. What was reported as done is on the disk already."""
-        self._store.close()
+        """Close the file, and free the networks unless they belong to the caller's reader."""
+        self._resources.close()
 
     def __repr__(self) -> str:
         return f"Gallery({str(self.path)!r})"
@@ -231,7 +232,7 @@ class Gallery(Closing):
             How many were embedded.
         """
         count = 0
-        for done, total in reembed.re_embed(self._store, self._reader):
+        for done, total in enrol.re_embed(self._store, self._reader):
             count = max(count, done)
             if progress is not None:
                 progress(done, total)
@@ -308,8 +309,8 @@ class Gallery(Closing):
                     return delta.added.head
             except InferenceError as error:  # a GPU without room for more, for one
                 log.warning("the index is made anew: %s", error)
-        self._index, head = load_index(self._store, self._searching)
-        return head
+        self._index = TemplateIndex(self._store.snapshot(), options=self._options)
+        return self._index.head
 
 
 def _make_folder(folder: Path) -> None:

@@ -82,22 +82,21 @@ class PhotoRow(Base):
     person: Mapped[PersonRow] = relationship(back_populates="photos")
 
 
-class EmbeddingRow(Base):
-    """What one model makes of one crop."""
+class TemplateRow(Base):
+    """What one model makes of the crops of ``templates.BLOCK`` photos, by photo id."""
 
-    __tablename__ = "embeddings"
+    __tablename__ = "templates"
 
-    photo_id: Mapped[int] = mapped_column(
-        ForeignKey("photos.id", ondelete="CASCADE"), primary_key=True
-    )
     model_id: Mapped[str] = mapped_column(Text, primary_key=True)
-    mu: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
-    logvar: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
-    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    block: Mapped[int] = mapped_column(primary_key=True)
+    # In this order: SQLite reads a row up to the last column that is asked for.
+    person_ids: Mapped[bytes] = mapped_column(LargeBinary)
+    mu: Mapped[bytes] = mapped_column(LargeBinary)
+    logvar: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class MetaRow(Base):
-    """Facts of the whole gallery: ``model_id`` in use, ``generation`` (counts the changes)."""
+    """``model_id`` in use, ``generation`` (counts the changes), and the log (``changes``)."""
 
     __tablename__ = "meta"
 

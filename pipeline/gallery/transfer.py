@@ -88,13 +88,13 @@ def export(store: Store, folder: Path) -> Export:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise OutputError(f"the folder '{shown}' is not empty; give a new or an empty one")
-        snapshot = store.snapshot()
+        snapshot = store.snapshot(columns="both")
         people = tuple(_export_person(store, person, folder) for person in store.people())
         np.savez(
             folder / EMBEDDINGS,
-            photo_id=snapshot.photo_ids,
-            mu=snapshot.mu,
-            logvar=snapshot.logvar,
+            photo_id=snapshot.templates.photo_ids,
+            mu=snapshot.templates.mu,
+            logvar=snapshot.templates.logvar,
             model_id=np.array(snapshot.model_id or ""),
         )
         description = Export(

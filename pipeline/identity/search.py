@@ -1,18 +1,14 @@
-"""From fused embeddings to names: the gallery's search and the open-set decision."""
+"""From fused embeddings to names: search and the open-set decision."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from ..core.errors import GalleryError, ModelMismatch
 from ..core.types import Floats, Identity
-from ..gallery.gallery import Gallery
-from ..recognition.cohort import Cohort
 from .decision import (
     Holders,
     Matches,
@@ -20,15 +16,13 @@ from .decision import (
     decide_frame,
 )
 
-log = logging.getLogger(__name__)
-
 # People compared for one face: the best, the runner-up that may make it ambiguous, and a few
 # more for frames in which several faces compete for the same names.
 NEIGHBOURS = 5
 
 
 class Searcher(Protocol):
-    """Finds the nearest people; the gallery is one."""
+    """Finds the nearest people; ``gallery.search.GallerySearch`` is one."""
 
     def search(self, mu: Floats, k: int) -> Matches: ...
 
@@ -39,47 +33,6 @@ class Searcher(Protocol):
     def refresh(self) -> bool:
         """Take in what others changed; True when something did."""
         ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GallerySearch:
-    """A gallery as the people to find.
-
-    Attributes:
-        gallery: is searched.
-        model_id: of the encoder whose embeddings are compared.
-        cohort: the similarities are normalised against it; None leaves them cosines.
-    """
-
-    gallery: Gallery
-    model_id: str
-    cohort: Cohort | None = None
-
-    def search(self, mu: Floats, k: int) -> Matches:
-        """See ``Searcher``."""
-        return self.gallery.search(mu, k, cohort=self.cohort)
-
-    def templates(self) -> int:
-        """See ``Searcher``."""
-        return self.gallery.templates()
-
-    def refresh(self) -> bool:
-        """See ``Searcher``. A gallery that cannot be read just now stays as it was.
-
-        Raises:
-            ModelMismatch: it was embedded again by another model.
-        """
-        try:
-            if not self.gallery.refresh():
-                return False
-            self.gallery.require_model(self.model_id)
-        except ModelMismatch:
-            raise
-        except GalleryError as error:
-            log.warning("the gallery stays as it was read last: %s", error)
-            return False
-        log.info("the gallery changed: the people in the picture are searched again")
-        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

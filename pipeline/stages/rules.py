@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from facestream.engines.cards import ModelCard
+from facestream.engines.index import IndexOptions
 
 from ..core.config import RecognitionSettings, RuntimeSettings, Settings
 from ..gallery import Gallery
-from ..gallery.index import Searching
+from ..gallery.search import GallerySearch
 from ..identity.decision import Thresholds
 from ..identity.hysteresis import NamingRules
-from ..identity.search import GallerySearch, Matcher
+from ..identity.search import Matcher
 from ..recognition.cohort import Cohort, load_cohort
 from ..tracking.embedding_schedule import LookPolicy
 from .recognise import TrackingRules
@@ -37,10 +38,10 @@ def open_matcher(
     return Matcher(searcher, _thresholds(card, recognition, cohort))
 
 
-def searching_of(runtime: RuntimeSettings) -> Searching:
+def searching_of(runtime: RuntimeSettings) -> IndexOptions:
     """How the settings want a gallery to be searched."""
     strictness: Literal["fallback", "strict"] = "strict" if runtime.strict_device else "fallback"
-    return Searching(runtime.index, strictness, runtime.device)
+    return IndexOptions(runtime.index, strictness, runtime.device)
 
 
 def rules_of(settings: Settings, card: ModelCard) -> TrackingRules:

@@ -9,8 +9,9 @@ from facestream.engines.cards import load_card
 from facestream.pipeline.core.config import Settings
 from facestream.pipeline.core.types import Floats
 from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.gallery.search import GallerySearch
 from facestream.pipeline.identity.decision import Matches, Thresholds
-from facestream.pipeline.identity.search import GallerySearch, Look, Matcher
+from facestream.pipeline.identity.search import Look, Matcher
 from facestream.pipeline.recognition.encoder import DEFAULT_MODEL
 from facestream.pipeline.stages.rules import open_matcher, rules_of
 
