@@ -147,7 +147,7 @@ class Pipeline(Closing):
         searching = searching_of(self.settings.runtime)
         if isinstance(gallery, (str, Path)):
             gallery = self._resources.enter_context(
-                Gallery(gallery, create="never", index=searching)
+                Gallery(gallery, create="never", searching=searching)
             )
         self.gallery = gallery
         if gallery is not None:

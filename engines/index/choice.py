@@ -125,12 +125,12 @@ def open_index(
     if kind not in KINDS:
         raise ValueError(f"no index '{kind}'; choose {', '.join(KINDS[:-1])} or {KINDS[-1]}")
     if kind == "numpy":
-        return _numpy(dim, "asked for")
+        return _numpy(dim, "requested")
     if kind == "gpu":
-        return _gpu(dim, expected, "asked for")
+        return _gpu(dim, expected, "requested")
     if kind == "auto":
         return _auto(dim, expected, use_gpu=device != "cpu", strict=strict)
-    return _cpu(dim, kind, expected, "asked for")
+    return _cpu(dim, kind, expected, "requested")
 
 
 def index_over(

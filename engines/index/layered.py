@@ -1,10 +1,10 @@
 """An index that takes additions and removals while it is searched, over cores that take neither.
 
-Most vectors lie in the *bulk*, searched by a core that is made once: on a GPU, as a graph, or
-plainly. New vectors go to the *tail*, which is searched exactly on the CPU; when the tail has
-grown too long, a new bulk is made of both. Removed vectors stay where they are, marked, until
-their share is too large: then the bulk is made again without them. Readers never wait: they work
-on the state they began with while a writer makes the next one.
+Most vectors lie in the *bulk*, searched by a core that is built once: on a GPU, as a graph, or
+exactly on the CPU. New vectors go to the *tail*, which is searched exactly on the CPU; when the
+tail is too long, a new bulk is built of both. Removed vectors are marked as deleted until their
+share is too large; then the bulk is rebuilt without them. Readers never wait: they search the
+state they began with while a writer prepares the next one.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _FIRST_CAPACITY = 256
 
 @dataclass(frozen=True, slots=True)
 class CompactionPolicy:
-    """When a new bulk is made.
+    """When the bulk is rebuilt.
 
     Attributes:
         tail: least length of the tail; below it, searching the tail on one thread takes less
             than 0.3 ms (16384 × 128, measured).
         tail_share: and least share of the bulk, so that n additions cost O(n) copies in all;
-            None never takes the tail in (a core that takes minutes to build).
+            None never merges the tail (for a core that takes minutes to build).
         deleted_share: of the bulk; at a quarter, a third more vectors are searched than are there.
-            None never makes it again.
+            None never rebuilds it.
     """
 
     tail: int = 16384
@@ -50,7 +50,7 @@ class CompactionPolicy:
     deleted_share: float | None = 0.25
 
     def tail_full(self, tail: int, bulk: int) -> bool:
-        """True when so long a tail is to be taken in."""
+        """True when the tail is to be merged into the bulk."""
         return self.tail_share is not None and tail > max(self.tail, self.tail_share * bulk)
 
     def needs_compaction(self, bulk: Segment) -> bool:
@@ -98,7 +98,7 @@ class LayeredIndex:
         self._kind, self._device, self._reason = kind, device, reason
         self._lock = threading.Lock()  # of writers
         self._buffer = _AppendBuffer(dim)
-        nothing = self._exact_part(np.zeros(0, np.int64), np.zeros((0, dim), np.float32))
+        nothing = self._exact_segment(np.zeros(0, np.int64), np.zeros((0, dim), np.float32))
         self._state = _State(nothing, nothing)
 
     @property
@@ -155,7 +155,7 @@ class LayeredIndex:
                 self._renew(np.concatenate([*parts[0], ids]), np.concatenate([*parts[1], vectors]))
                 return
             all_ids, all_vectors = self._buffer.append(ids, vectors)
-            grown = self._exact_part(all_ids, all_vectors)
+            grown = self._exact_segment(all_ids, all_vectors)
             if tail.deleted_count:
                 grown = grown.without(np.flatnonzero(tail.deleted))
             self._state = replace(state, tail=grown)
@@ -166,11 +166,11 @@ class LayeredIndex:
         with self._lock:
             state, before = self._state, len(self)
             for name in ("bulk", "tail"):
-                part: Segment = getattr(state, name)
-                at = part.positions(ids)
+                segment: Segment = getattr(state, name)
+                at = segment.positions(ids)
                 at = at[at >= 0]
                 if len(at):
-                    state = replace(state, **{name: part.without(at)})
+                    state = replace(state, **{name: segment.without(at)})
             self._state = state
             removed = before - len(self)
             if self._policy.needs_compaction(state.bulk):
@@ -178,7 +178,7 @@ class LayeredIndex:
             if self._policy.needs_compaction(state.tail):
                 self._buffer = _AppendBuffer(self._dim)
                 rest = self._buffer.append(*state.tail.remaining())
-                self._state = replace(self._state, tail=self._exact_part(*rest))
+                self._state = replace(self._state, tail=self._exact_segment(*rest))
             return removed
 
     def search(
@@ -229,14 +229,14 @@ class LayeredIndex:
         """Make these the bulk, with an empty tail; the caller holds the lock."""
         bulk = self._bulk(ids, vectors)
         self._buffer = _AppendBuffer(self._dim)
-        self._state = _State(bulk, self._exact_part(ids[:0], vectors[:0]))
+        self._state = _State(bulk, self._exact_segment(ids[:0], vectors[:0]))
 
     def _bulk(self, ids: Ids, vectors: Vectors) -> Segment:
         if len(ids) == 0:
-            return self._exact_part(ids, vectors)
+            return self._exact_segment(ids, vectors)
         return Segment.of(ids, vectors, self._build(vectors), self._exact_build)
 
-    def _exact_part(self, ids: Ids, vectors: Vectors) -> Segment:
+    def _exact_segment(self, ids: Ids, vectors: Vectors) -> Segment:
         return Segment.of(ids, vectors, self._exact_build(vectors), self._exact_build)
 
 

@@ -1,7 +1,7 @@
-"""A part of an index: some vectors, what searches them, and which of them are gone.
+"""A segment of an index: vectors, the core that searches them, and which of them are deleted.
 
-Nothing here changes once made; ``without`` gives a new part that shares the vectors. That is what
-lets readers go on with the part they have while a writer makes the next one.
+A segment is immutable; ``without`` returns a new one that shares the vectors. So readers use the
+segment they have while a writer prepares the next one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Segment:
     def of(
         cls, ids: Ids, vectors: Vectors, core: Core, exact_build: Callable[[Vectors], Core]
     ) -> Segment:
-        """A part with nothing removed. Nothing is copied."""
+        """A segment with nothing removed. Nothing is copied."""
         ascending = bool((ids[1:] > ids[:-1]).all())
         order = None if ascending else np.argsort(ids, kind="stable")
         return cls(ids, vectors, core, exact_build, np.zeros(len(ids), np.bool_), 0, order)
@@ -71,7 +71,7 @@ class Segment:
         return found
 
     def without(self, positions: Ids) -> Segment:
-        """The part with these removed as well."""
+        """The segment with these removed as well."""
         deleted = self.deleted.copy()
         deleted[positions] = True
         return replace(self, deleted=deleted, deleted_count=int(np.count_nonzero(deleted)))

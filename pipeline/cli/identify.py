@@ -106,7 +106,7 @@ def identify_images(
 
 
 def _people(path: Path, settings: Settings) -> Gallery:
-    return Gallery(path, create="never", index=searching_of(settings.runtime))
+    return Gallery(path, create="never", searching=searching_of(settings.runtime))
 
 
 def _named(files: Sequence[str], models: Models, matcher: Matcher) -> Iterator[Named]:

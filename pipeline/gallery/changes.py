@@ -1,7 +1,7 @@
-"""The gallery's log of changes: an index is brought up to date by it rather than read anew.
+"""The gallery's log of changes, by which an index is updated instead of rebuilt.
 
-Each change counts the gallery's generation up and leaves a row in ``meta``: a random stamp, what
-was done, and to whom (an id, no name). Two copies of one gallery that were changed separately
+Each change increments the generation and adds a row to ``meta``: a random stamp, the kind of
+change, and the person's id. Two copies of one gallery that were changed separately
 have different stamps, so the state of one is never taken for a state of the other.
 """
 
@@ -21,7 +21,7 @@ from .templates import Templates, read_templates
 
 ChangeKind = Literal["added", "removed", "renamed", "model"]
 
-# Rows of the log, 50 bytes each. An index that is further behind is read anew.
+# Rows of the log, 50 bytes each. An index that is further behind is rebuilt.
 LOG_LENGTH = 4096
 _PREFIX = "change/"
 _END = "change0"  # the character after "/"
@@ -85,8 +85,8 @@ def read_snapshot(
     """All templates of the model in use; see ``read_templates``."""
     model_id = model_in_use(session)
     templates = read_templates(session, path, model_id, columns=columns)
-    names = session.connection().exec_driver_sql("SELECT id, name FROM people")
-    return Snapshot(read_head(session), model_id, {row[0]: row[1] for row in names}, templates)
+    people = session.connection().exec_driver_sql("SELECT id, name FROM people").fetchall()
+    return Snapshot(read_head(session), model_id, {row[0]: row[1] for row in people}, templates)
 
 
 def read_delta(

@@ -1,4 +1,4 @@
-"""One SQLite file: opened, checked, migrated, and its errors told in one line.
+"""One SQLite file: opened, checked and migrated; its errors become one line.
 
 The rollback journal is used, not WAL: a closed gallery is one file that can be copied, mailed or
 read from a read-only medium. Writers wait for each other up to ``BUSY_SECONDS``.
@@ -68,7 +68,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Tells SQLite's errors in the gallery's words."""
+    """Raises SQLite's errors as ``GalleryError``."""
     try:
         yield
     except DatabaseError as error:
@@ -129,7 +129,8 @@ def _prepare_file(path: Path, create: Create) -> None:
         return  # a new file
     if header != HEADER:
         raise GalleryCorrupt(
-            f"'{shown}' is not a facestream gallery (not an SQLite file); give another --gallery"
+            f"'{shown}' is not a facestream gallery (not an SQLite file); "
+            "choose another with --gallery"
         )
 
 
@@ -144,7 +145,7 @@ def _engine(path: Path) -> Engine:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
-        # What is removed is overwritten: a removed face leaves nothing in the file.
+        # Removed rows are overwritten: a removed face leaves nothing in the file.
         cursor.execute("PRAGMA secure_delete = ON")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
@@ -194,7 +195,7 @@ def _identify(connection: Connection, path: Path) -> str | None:
     if application != APPLICATION_ID or "alembic_version" not in tables:
         raise GalleryCorrupt(
             f"'{shown}' is an SQLite file of another program, not a facestream gallery; "
-            "give another --gallery"
+            "choose another with --gallery"
         )
     revision = str(
         connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
@@ -219,7 +220,7 @@ def _migrate(connection: Connection) -> None:
 def _delete_copies(path: Path) -> None:
     """Overwrite and delete the copies of embeddings that older versions wrote beside the gallery.
 
-    Called before the upgrade is committed: should it be cut off, the next opening does it again.
+    Called before the upgrade is committed: when interrupted, the next opening repeats it.
 
     Raises:
         GalleryError: one cannot be deleted.

@@ -45,10 +45,10 @@ def enrol(
             if isinstance(found, PhotoResult):
                 yield found
                 continue
-            kept = store.add(name, found, next(embedded))
+            added = store.add(name, found, next(embedded))
             path = _path(photo, number)
-            if isinstance(kept, str):
-                yield PhotoResult.kept_already(path, name, owner=kept)
+            if isinstance(added, str):
+                yield PhotoResult.already_enrolled(path, name, owner=added)
             else:
                 yield PhotoResult(path, True)
 
@@ -73,7 +73,7 @@ def _examine(
         # Before it is decoded: importing a folder again is quick.
         owner = store.owner(picture.sha256)
         if owner is not None:
-            return PhotoResult.kept_already(path, name, owner=owner)
+            return PhotoResult.already_enrolled(path, name, owner=owner)
         return main_face(picture, reader)
     except ImageError as error:
         return PhotoResult(path, False, error.reason, str(error))
@@ -107,7 +107,7 @@ def re_embed(store: Store, reader: FaceReader) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What a folder holds for an import.
+    """The people and photos of a folder that is to be imported.
 
     Attributes:
         people: names with their photos.
@@ -127,7 +127,7 @@ class ImportPlan:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of an import.
+    """The results of an import.
 
     Attributes:
         results: name and result of each photo.

@@ -42,7 +42,7 @@ class Gallery(Closing):
         create: ``if_missing`` makes a new gallery, ``never`` refuses.
         reader: finds and embeds faces, and stays the caller's to close; None loads the shipped
             networks when they are needed.
-        index: how it is searched.
+        searching: the kind of index, and whether another may serve instead.
 
     Raises:
         GalleryCorrupt: the file is not a gallery, or is damaged.
@@ -55,7 +55,7 @@ class Gallery(Closing):
         *,
         create: Create = "if_missing",
         reader: FaceReader | None = None,
-        index: IndexOptions = DEFAULT_OPTIONS,
+        searching: IndexOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.path = (default_gallery_path() if path is None else Path(path)).expanduser().absolute()
         if path is None and create == "if_missing":
@@ -66,7 +66,7 @@ class Gallery(Closing):
         if reader is None:
             reader = self._resources.enter_context(VisionReader())
         self._reader: FaceReader = reader
-        self._options = index
+        self._searching = searching
         self._index: TemplateIndex | None = None
         self._head = Head(-1, "")  # the file's state in the index
         self._seen = 0  # of this object's changes
@@ -115,7 +115,7 @@ class Gallery(Closing):
         return self._store.photos(self._store.person(name).id)
 
     def crop(self, photo: Photo) -> Image:
-        """The aligned face that was kept, 112×112×3 BGR uint8.
+        """The aligned face, 112×112×3 BGR uint8.
 
         Raises:
             GalleryCorrupt: it is gone or damaged.
@@ -223,10 +223,10 @@ class Gallery(Closing):
         return transfer.export(self._store, Path(folder))
 
     def re_embed(self, *, progress: Callable[[int, int], None] | None = None) -> int:
-        """Embed all kept faces with the reader's model, and use that from now on.
+        """Embed all faces with the reader's model, and use that model from now on.
 
         Args:
-            progress: called with how many are done, and of how many.
+            progress: called with the number that are done, and of all.
 
         Returns:
             How many were embedded.
@@ -253,7 +253,7 @@ class Gallery(Closing):
 
         Raises:
             ValueError: the shape does not fit.
-            BackendUnavailable: what is to search cannot serve here.
+            BackendUnavailable: the index cannot serve here.
             InferenceError: it failed.
         """
         return self._current().search(mu, k, cohort=cohort)
@@ -263,7 +263,7 @@ class Gallery(Closing):
         return len(self._current())
 
     def index_info(self) -> IndexInfo:
-        """What really searches; loads the index only where nothing was searched yet."""
+        """The index that searches; it is loaded if nothing was searched yet."""
         return (self._index or self._current()).info
 
     def _current(self) -> TemplateIndex:
@@ -284,7 +284,7 @@ class Gallery(Closing):
             True when it did.
 
         Raises:
-            BackendUnavailable: what is to search cannot serve here.
+            BackendUnavailable: the index cannot serve here.
         """
         with self._lock:
             # Before the file is read: a change in between is seen at the next search.
@@ -298,7 +298,7 @@ class Gallery(Closing):
             return False
 
     def _updated(self) -> Head:
-        """Make or update the index; returns the state it has then."""
+        """Build or update the index; returns the gallery's state in it."""
         index = self._index
         if index is not None:
             delta = self._store.delta(
@@ -308,8 +308,8 @@ class Gallery(Closing):
                 if delta is not None and index.update(delta):
                     return delta.added.head
             except InferenceError as error:  # a GPU without room for more, for one
-                log.warning("the index is made anew: %s", error)
-        self._index = TemplateIndex(self._store.snapshot(), options=self._options)
+                log.warning("the index is rebuilt: %s", error)
+        self._index = TemplateIndex(self._store.snapshot(), options=self._searching)
         return self._index.head
 
 
@@ -319,5 +319,5 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         raise GalleryError(
             f"the folder '{printable(str(folder))}' for the gallery cannot be made: "
-            f"{error.strerror}; give another place with --gallery"
+            f"{error.strerror}; choose another with --gallery"
         ) from error

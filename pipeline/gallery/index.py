@@ -37,14 +37,14 @@ class _Table:
 
 
 class TemplateIndex:
-    """The index of a gallery. Threads may search it while one brings it up to date.
+    """The index of a gallery. Threads may search it while one updates it.
 
     Args:
-        snapshot: what is searched; its ``mu`` is normalised in place and belongs to the index.
-        options: how.
+        snapshot: is searched; the index owns its ``mu`` and normalises it in place.
+        options: how to search.
 
     Raises:
-        BackendUnavailable: what was asked for cannot serve here.
+        BackendUnavailable: the index cannot serve here.
         InferenceError: it cannot take so many.
     """
 
@@ -73,7 +73,7 @@ class TemplateIndex:
 
     @property
     def info(self) -> IndexInfo:
-        """What searches."""
+        """The index that searches."""
         if self._index is None:
             return IndexInfo("none", "CPU", "the gallery is empty")
         return IndexInfo(self._index.kind, self._index.device, self._index.reason)
@@ -83,13 +83,13 @@ class TemplateIndex:
         return 0 if self._index is None else len(self._index)
 
     def update(self, delta: Delta) -> bool:
-        """Take in what changed; for one thread at a time.
+        """Apply changes; for one thread at a time.
 
         Returns:
-            False, with nothing changed, when the index must be made anew.
+            False, with nothing changed, when the index must be rebuilt.
 
         Raises:
-            InferenceError: the index failed; make it anew.
+            InferenceError: the index failed; rebuild it.
         """
         new = delta.added
         templates = new.templates
@@ -211,7 +211,7 @@ class TemplateIndex:
 
 
 def _searchable(templates: Templates) -> tuple[_Table, Floats]:
-    """The photos whose embedding has a direction, and those of length 1, made in place."""
+    """The photos whose embedding has a direction, and these, normalised in place."""
     mu = templates.mu
     usable = np.zeros(len(mu), np.bool_)
     for start in range(0, len(mu), _CHUNK):

@@ -12,7 +12,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A time in UTC, kept as ISO 8601 text (SQLite has no type for it)."""
+    """A time in UTC, stored as ISO 8601 text (SQLite has no type for it)."""
 
     impl = String(32)
     cache_ok = True
@@ -25,7 +25,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class FloatArray(TypeDecorator[NDArray[np.float32]]):
-    """A one-dimensional float32 array, kept as little-endian bytes."""
+    """A one-dimensional float32 array, stored as little-endian bytes."""
 
     impl = LargeBinary
     cache_ok = True
@@ -46,7 +46,7 @@ class Base(DeclarativeBase):
 
 
 class PersonRow(Base):
-    """Someone who was enrolled. Ids are never used again."""
+    """A person. Ids are never reused."""
 
     __tablename__ = "people"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -83,7 +83,7 @@ class PhotoRow(Base):
 
 
 class TemplateRow(Base):
-    """What one model makes of the crops of ``templates.BLOCK`` photos, by photo id."""
+    """One model's embeddings of the crops of ``templates.BLOCK`` photos, by photo id."""
 
     __tablename__ = "templates"
 

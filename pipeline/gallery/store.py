@@ -111,7 +111,7 @@ class Store:
             return [_photo(row) for row in rows]
 
     def crop(self, photo_id: int) -> Image:
-        """The kept face, 112×112×3 BGR uint8.
+        """The aligned face, 112×112×3 BGR uint8.
 
         Raises:
             GalleryCorrupt: it is not there or cannot be decoded.
@@ -140,7 +140,7 @@ class Store:
     # --- writing ---------------------------------------------------------------------------
 
     def add(self, name: str, face: Face, embedded: Embedded) -> tuple[Person, int] | str:
-        """Keep a photo; the person is made with the first one.
+        """Store a photo; the first one creates the person.
 
         Returns:
             The person and the photo's id, or the name of the person who has this photo already.
@@ -272,18 +272,18 @@ class Store:
         self._compare(self.model_id(), model_id)
 
     def _claim_model(self, session: Session, model_id: str) -> None:
-        kept = model_in_use(session)
-        if kept is None:
+        in_use = model_in_use(session)
+        if in_use is None:
             session.merge(MetaRow(key="model_id", value=model_id))
-        self._compare(kept, model_id)
+        self._compare(in_use, model_id)
 
-    def _compare(self, kept: str | None, model_id: str) -> None:
-        if kept is not None and kept != model_id:
+    def _compare(self, in_use: str | None, model_id: str) -> None:
+        if in_use is not None and in_use != model_id:
             raise ModelMismatch(
                 f"the gallery '{printable(str(self.path))}' holds embeddings of the model "
-                f"'{printable(kept)}', and '{model_id}' is in use: they cannot be compared; run "
+                f"'{printable(in_use)}', and '{model_id}' is in use: they cannot be compared; run "
                 f"'facestream gallery re-embed --gallery {shlex.quote(str(self.path))}' "
-                "(the photos are kept in the gallery)"
+                "(the gallery has the photos)"
             )
 
     def _decoded(self, photo_id: int, data: bytes | None) -> Image:

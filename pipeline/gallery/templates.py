@@ -97,7 +97,9 @@ def read_templates(
         start, end = end, end + int(np.count_nonzero(used))
         photo_ids[start:end], person_ids[start:end] = ids[used], people[used]
         for array, blob in zip(arrays, blobs, strict=True):
-            array[start:end] = np.frombuffer(blob, "<f4").reshape(BLOCK, dim)[used]
+            vectors = np.frombuffer(blob, "<f4").reshape(BLOCK, dim)
+            # Without a mask, one copy less.
+            array[start:end] = vectors if end - start == BLOCK else vectors[used]
     nothing = np.zeros((0, max(dim, 0)), np.float32)
     mu, logvar, *_ = (*(array[:end] for array in arrays), nothing, nothing)
     return Templates(photo_ids[:end], person_ids[:end], mu, logvar)

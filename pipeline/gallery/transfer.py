@@ -1,4 +1,4 @@
-"""A gallery as a folder of plain files, and back.
+"""Export of a gallery to a folder of plain files, and import of such a folder.
 
 ``gallery.json`` describes people and photos, ``crops/`` holds the aligned faces as PNG and
 ``embeddings.npz`` the arrays ``photo_id`` N, ``mu`` N×D, ``logvar`` N×D and ``model_id``.
@@ -34,7 +34,7 @@ from .store import Store
 
 DESCRIPTION = "gallery.json"
 EMBEDDINGS = "embeddings.npz"
-# Characters of a name that are kept in a folder's name, and how many of them.
+# Characters of a person's name in the name of the folder: at most 167 bytes with the id.
 _SLUG_LENGTH = 40
 
 
@@ -77,7 +77,7 @@ class Export(_Record):
 
 
 def export(store: Store, folder: Path) -> Export:
-    """Write the gallery to a folder that is new or empty.
+    """Write the gallery to a new or empty folder.
 
     Raises:
         OutputError: the folder is not empty or cannot be written.
@@ -138,9 +138,9 @@ def read_export(folder: Path) -> Export:
 
 
 def restore(store: Store, reader: FaceReader, folder: Path) -> Iterator[tuple[str, PhotoResult]]:
-    """Add what an export holds; people of the same name are joined.
+    """Add the people of an export; people of the same name become one.
 
-    Embeddings of the gallery's model are taken as they are; others are made from the crops.
+    Embeddings of the gallery's model are copied; others are computed from the crops.
 
     Yields:
         Name and result of each photo, on the disk by then.
@@ -164,10 +164,10 @@ def restore(store: Store, reader: FaceReader, folder: Path) -> Iterator[tuple[st
             if known is None or ours not in (None, known.model_id):
                 mu, logvar = reader.embed(face.crop[None])
                 known = Embedded(reader.model_id, mu[0], logvar[0])
-            kept = store.add(person.name, face, known)
+            added = store.add(person.name, face, known)
             ours = known.model_id
-            if isinstance(kept, str):
-                yield person.name, PhotoResult.kept_already(path, person.name, owner=kept)
+            if isinstance(added, str):
+                yield person.name, PhotoResult.already_enrolled(path, person.name, owner=added)
             else:
                 yield person.name, PhotoResult(path, True)
 
@@ -207,7 +207,7 @@ def _export_photo(store: Store, photo: Photo, folder: Path, inside: PurePosixPat
 
 
 def _folder_name(person: Person) -> str:
-    """The id, and of the name only letters and digits: no name can lead out of the folder."""
+    """The id, and the name's letters and digits: no name can lead out of the export."""
     slug = "".join(char if char.isalnum() else "-" for char in person.name[:_SLUG_LENGTH])
     return f"{person.id:06d}-{slug}".rstrip("-")
 

@@ -79,7 +79,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         GpuIndexFlatIP=GpuIndexFlatIP,
     )
     monkeypatch.setattr(gpu, "load_faiss", lambda: module)
-    monkeypatch.setattr(gpu, "_HOMES", gpu._Homes())
+    monkeypatch.setattr(gpu, "_PER_THREAD", gpu._PerThread())
     return module
 
 
@@ -118,13 +118,13 @@ def test_threads_that_make_and_search_cores_never_share_resources_at_once() -> N
 @pytest.mark.usefixtures("fake")
 def test_one_home_a_thread_with_bounded_memory() -> None:
     first, second = GpuFlatCore(unit(10)), GpuFlatCore(unit(10))
-    assert first._home is second._home
-    assert first._home.resources.temporary == gpu.TEMP_BYTES
+    assert first._shared is second._shared
+    assert first._shared.resources.temporary == gpu.TEMP_BYTES
     others: list[object] = []
-    thread = threading.Thread(target=lambda: others.append(GpuFlatCore(unit(10))._home))
+    thread = threading.Thread(target=lambda: others.append(GpuFlatCore(unit(10))._shared))
     thread.start()
     thread.join()
-    assert others[0] is not first._home
+    assert others[0] is not first._shared
 
 
 @pytest.mark.usefixtures("fake")

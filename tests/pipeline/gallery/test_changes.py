@@ -202,7 +202,7 @@ def test_approximate_kinds(
     with Gallery(path, reader=reader) as gallery:
         gallery.add("Ann", *photos(1, 1))
     fill(path, mu)
-    with Gallery(path, reader=reader, index=IndexOptions(kind)) as gallery:
+    with Gallery(path, reader=reader, searching=IndexOptions(kind)) as gallery:
         found = gallery.search(mu, 1)
         assert gallery.index_info().kind == kind
         assert [row[0] for row in found.names] == [f"P{number}" for number in range(300)]

@@ -45,7 +45,7 @@ def upgrade() -> None:
 def _blocks(
     connection: Connection, model_id: str
 ) -> Iterator[tuple[str, int, bytes, bytes, bytes]]:
-    """The model's embeddings of the commonest length. The crops of the others are kept."""
+    """The model's embeddings of the commonest length, in blocks; others are left out."""
     lengths = connection.exec_driver_sql(
         "SELECT length(mu), count(*) FROM embeddings WHERE model_id = ? "
         "AND length(mu) = length(logvar) AND length(mu) % 4 = 0 "
