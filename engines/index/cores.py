@@ -1,7 +1,7 @@
-"""What searches the bulk of an index: made once over all vectors, never changed.
+"""Cores: they search the bulk of an index. A core is built once over all vectors and immutable.
 
-A core knows positions, not ids. Additions, removals and exact similarities are the business of
-``LayeredIndex``, the same for all of them.
+A core finds positions, not ids. ``LayeredIndex`` adds additions, removals and exact similarities,
+the same for all of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Core(Protocol):
 
     @property
     def max_k(self) -> int | None:
-        """Most neighbours it can be asked for; None for any number."""
+        """The largest k it can search for; None for any."""
         ...
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
@@ -45,12 +45,12 @@ class Core(Protocol):
 Build = Callable[[Vectors], Core]
 
 
-# Products (queries × vectors × D) that are worth a thread of their own: about 50 ms of work.
+# Products (queries × vectors × D) that are worth a thread: about 50 ms of work.
 _THREAD_WORTH = 2_000_000_000
 
 
 class KnnCore:
-    """FAISS over the vectors where they lie (a memory-mapped file too): exact, nothing built.
+    """FAISS over the vectors where they lie: exact, nothing is built.
 
     A large search is divided among as many threads as FAISS may use, each with a range of the
     vectors.

@@ -84,8 +84,8 @@ class Segment:
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
         """The k nearest that are not removed, with exact similarities.
 
-        Removed vectors are still found by the core, so it is asked for more until k others are
-        there. What is among the first m of all, less the removed, is the first of the others.
+        The core still finds removed vectors, so the search is repeated with a larger depth until k
+        others are found.
 
         Returns:
             Similarities and ids M×k; −inf and −1 where there are fewer.
@@ -110,14 +110,14 @@ class Segment:
         return similarities, ids
 
     def _core_for(self, depth: int, tries: int) -> Core:
-        """The core, or an exact one for what it cannot find: too many, or at the second try."""
+        """The core, or an exact one where the depth is too large for it or two tries failed."""
         max_k = self.core.max_k
         if (max_k is None or depth <= max_k) and (self.core.exact or tries <= 2):
             return self.core
         return self.exact_build(self.vectors)
 
     def _live(self, core: Core, queries: Vectors, depth: int) -> tuple[Vectors, Positions]:
-        """What the core finds, best first, with −inf for what was removed."""
+        """The core's results, best first, with −inf for removed vectors."""
         scores, at = core.search(queries, depth)
         if not core.exact:
             scores = np.einsum("md,mkd->mk", queries, self.vectors[np.maximum(at, 0)])

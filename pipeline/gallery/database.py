@@ -175,7 +175,7 @@ def _check_and_migrate(engine: Engine, path: Path) -> None:
         # Another process may have been first.
         if _identify(connection, path) != REVISIONS[-1]:
             _migrate(connection)
-            _delete_copies(path)
+            delete_copies(path)
 
 
 def _identify(connection: Connection, path: Path) -> str | None:
@@ -217,7 +217,7 @@ def _migrate(connection: Connection) -> None:
     command.upgrade(alembic_config(connection), REVISIONS[-1])
 
 
-def _delete_copies(path: Path) -> None:
+def delete_copies(path: Path) -> None:
     """Overwrite and delete the copies of embeddings that older versions wrote beside the gallery.
 
     Called before the upgrade is committed: when interrupted, the next opening repeats it.

@@ -199,7 +199,7 @@ class Store:
         with self._write() as session:
             person = next(_people(session, _find(session, name).id))
             photos = session.scalars(select(PhotoRow.id).where(PhotoRow.person_id == person.id))
-            erase_templates(session, np.array(list(photos), np.int64))
+            erase_templates(session, self.path, np.array(list(photos), np.int64))
             session.execute(delete(PersonRow).where(PersonRow.id == person.id))
             log_change(session, "removed", person.id)
             return person

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
@@ -67,7 +67,7 @@ def read_templates(
         columns: ``mu`` leaves ``logvar`` out.
 
     Raises:
-        GalleryCorrupt: a block has another size than the rest.
+        GalleryCorrupt: a block has a wrong size.
     """
     first = (after + 1) // BLOCK
     chosen = (TemplateRow.model_id == (model_id or ""), TemplateRow.block >= first)
@@ -88,9 +88,8 @@ def read_templates(
             dim = len(blobs[0]) // (4 * BLOCK)
             # Memory is taken as it is written, so empty slots cost none.
             arrays = [np.empty((count * BLOCK, dim), np.float32) for _ in blobs]
-        sizes = [len(people_blob) // 2, *map(len, blobs)]
-        if sizes != [4 * BLOCK] + [4 * BLOCK * dim] * len(blobs):
-            raise _damaged(path, block, dim)
+        if len(people_blob) != 8 * BLOCK or {len(blob) for blob in blobs} != {4 * BLOCK * dim}:
+            raise _damaged(path, block)
         people = np.frombuffer(people_blob, "<i8")
         ids = block * BLOCK + np.arange(BLOCK)
         used = (people > 0) & (ids > after)
@@ -101,7 +100,7 @@ def read_templates(
             # Without a mask, one copy less.
             array[start:end] = vectors if end - start == BLOCK else vectors[used]
     nothing = np.zeros((0, max(dim, 0)), np.float32)
-    mu, logvar, *_ = (*(array[:end] for array in arrays), nothing, nothing)
+    mu, logvar = ([array[:end] for array in arrays] + [nothing, nothing])[:2]
     return Templates(photo_ids[:end], person_ids[:end], mu, logvar)
 
 
@@ -126,14 +125,13 @@ def write_templates(
         logvar: N×D.
 
     Raises:
-        GalleryCorrupt: the block has another size.
+        GalleryCorrupt: a block has a wrong size.
     """
     dim = mu.shape[1]
     for block in np.unique(photo_ids // BLOCK).tolist():
-        found = _read_blocks(session, block, TemplateRow.model_id == model_id)
-        columns = found.get(model_id) or _Columns.empty(dim)
+        columns = _read_blocks(session, path, block).get(model_id) or _Columns.empty(dim)
         if columns.mu.shape != (BLOCK, dim):
-            raise _damaged(path, block, dim)
+            raise _damaged(path, block)
         rows = np.flatnonzero(photo_ids // BLOCK == block)
         slots = photo_ids[rows] % BLOCK
         columns.person_ids[slots] = person_ids[rows]
@@ -141,11 +139,15 @@ def write_templates(
         _store(session, model_id, block, columns)
 
 
-def erase_templates(session: Session, photo_ids: Ids) -> None:
-    """Overwrite the templates of these photos, of all models; a block without any is deleted."""
+def erase_templates(session: Session, path: Path, photo_ids: Ids) -> None:
+    """Overwrite the templates of these photos, of all models; a block without any is deleted.
+
+    Raises:
+        GalleryCorrupt: a block has a wrong size.
+    """
     for block in np.unique(photo_ids // BLOCK).tolist():
         slots = photo_ids[photo_ids // BLOCK == block] % BLOCK
-        for model_id, columns in _read_blocks(session, block).items():
+        for model_id, columns in _read_blocks(session, path, block).items():
             columns.person_ids[slots] = 0
             columns.mu[slots] = columns.logvar[slots] = 0
             _store(session, model_id, block, columns)
@@ -182,18 +184,18 @@ class _Columns:
         return cls(np.zeros(BLOCK, np.int64), mu, logvar)
 
 
-def _read_blocks(session: Session, block: int, *chosen: ColumnElement[bool]) -> dict[str, _Columns]:
+def _read_blocks(session: Session, path: Path, block: int) -> dict[str, _Columns]:
     """The block of each model that has it."""
     row = TemplateRow
-    query = select(row.model_id, row.person_ids, row.mu, row.logvar)
     found = {}
-    for model_id, people, *vectors in session.execute(query.where(row.block == block, *chosen)):
-        mu, logvar = (np.frombuffer(blob, "<f4").astype(np.float32) for blob in vectors)
-        found[model_id] = _Columns(
-            np.frombuffer(people, "<i8").astype(np.int64),
-            mu.reshape(BLOCK, -1),
-            logvar.reshape(BLOCK, -1),
-        )
+    for model_id, people, mean, variance in session.execute(
+        select(row.model_id, row.person_ids, row.mu, row.logvar).where(row.block == block)
+    ):
+        if (len(people), len(mean)) != (8 * BLOCK, len(variance)) or len(mean) % (4 * BLOCK):
+            raise _damaged(path, block)
+        person_ids = np.frombuffer(people, "<i8").astype(np.int64)
+        mu, logvar = (np.frombuffer(blob, "<f4").astype(np.float32) for blob in (mean, variance))
+        found[model_id] = _Columns(person_ids, mu.reshape(BLOCK, -1), logvar.reshape(BLOCK, -1))
     return found
 
 
@@ -213,8 +215,8 @@ def _store(session: Session, model_id: str, block: int, columns: _Columns) -> No
     session.execute(statement.on_conflict_do_update(index_elements=keys, set_=blobs))
 
 
-def _damaged(path: Path, block: int, dim: int) -> GalleryCorrupt:
+def _damaged(path: Path, block: int) -> GalleryCorrupt:
     return GalleryCorrupt(
-        f"the gallery '{printable(str(path))}' is damaged (the embeddings of block {block} "
-        f"are not {BLOCK}×{dim}); restore a copy, or move it away and enrol again"
+        f"the gallery '{printable(str(path))}' is damaged (block {block} of the embeddings has "
+        "another size than it should); restore a copy, or move it away and enrol again"
     )

@@ -177,7 +177,7 @@ from facestream.pipeline.gallery import Gallery, database
 def kill(path):
     os.kill(os.getpid(), signal.SIGKILL)
 
-database._delete_copies = kill  # the last step before the commit
+database.delete_copies = kill  # the last step before the commit
 Gallery(path)
 """
 
