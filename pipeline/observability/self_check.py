@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from facestream.engines.cards import list_cards, model_path
 from facestream.engines.errors import InferenceError, ModelError
-from facestream.engines.index import open_index
+from facestream.engines.index import IndexInfo, open_index
 from facestream.engines.index.flat import FlatNumpyIndex
 
 from ..analysis import FaceAnalyzer
@@ -19,7 +19,6 @@ from ..core.errors import UsageError
 from ..core.images import read_image
 from ..core.types import Floats, Image
 from ..detection.mtcnn.detector import Mtcnn
-from ..gallery.index import IndexInfo
 from ..recognition.encoder import Encoder
 from ..recognition.uncertainty import normalise
 from ..sources import decide

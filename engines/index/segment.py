@@ -1,7 +1,7 @@
-"""A part of an index: some vectors, what searches them, and which of them are gone.
+"""A segment of an index: vectors, the core that searches them, and which of them are deleted.
 
-Nothing here changes once made; ``without`` gives a new part that shares the vectors. That is what
-lets readers go on with the part they have while a writer makes the next one.
+A segment is immutable; ``without`` returns a new one that shares the vectors. So readers use the
+segment they have while a writer prepares the next one.
 """
 
 from __future__ import annotations
@@ -24,37 +24,39 @@ SPARE_TIMES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Segment:
     """N vectors with their ids.
 
     Attributes:
         ids: N int64; of one that is there twice all but the last were removed.
         vectors: N×D float32.
         core: searches them.
-        exactly: makes a core that searches them exactly, for what ``core`` cannot be asked for.
-        dead: N; True where the vector was removed.
-        gone: how many were removed.
+        exact_build: makes a core that searches them exactly, for searches beyond ``core``.
+        deleted: N; True where the vector was removed.
+        deleted_count: how many were removed.
     """
 
     ids: Ids
     vectors: Vectors
     core: Core
-    exactly: Callable[[Vectors], Core]
-    dead: Mask
-    gone: int = 0
+    exact_build: Callable[[Vectors], Core]
+    deleted: Mask
+    deleted_count: int = 0
     _order: Ids | None = field(default=None)
 
     @classmethod
-    def of(cls, ids: Ids, vectors: Vectors, core: Core, exactly: Callable[[Vectors], Core]) -> Part:
-        """A part with nothing removed. Nothing is copied."""
+    def of(
+        cls, ids: Ids, vectors: Vectors, core: Core, exact_build: Callable[[Vectors], Core]
+    ) -> Segment:
+        """A segment with nothing removed. Nothing is copied."""
         ascending = bool((ids[1:] > ids[:-1]).all())
         order = None if ascending else np.argsort(ids, kind="stable")
-        return cls(ids, vectors, core, exactly, np.zeros(len(ids), np.bool_), 0, order)
+        return cls(ids, vectors, core, exact_build, np.zeros(len(ids), np.bool_), 0, order)
 
     @property
     def live(self) -> int:
         """How many vectors are not removed."""
-        return len(self.ids) - self.gone
+        return len(self.ids) - self.deleted_count
 
     def positions(self, ids: Ids) -> Ids:
         """Where these ids are; −1 for those that are not here or were removed."""
@@ -65,25 +67,25 @@ class Part:
         at = np.maximum(at - 1, 0)
         if self._order is not None:
             at = self._order[at]
-        found: Ids = np.where((self.ids[at] == ids) & ~self.dead[at], at, -1)
+        found: Ids = np.where((self.ids[at] == ids) & ~self.deleted[at], at, -1)
         return found
 
-    def without(self, positions: Ids) -> Part:
-        """The part with these removed as well."""
-        dead = self.dead.copy()
-        dead[positions] = True
-        return replace(self, dead=dead, gone=int(np.count_nonzero(dead)))
+    def without(self, positions: Ids) -> Segment:
+        """The segment with these removed as well."""
+        deleted = self.deleted.copy()
+        deleted[positions] = True
+        return replace(self, deleted=deleted, deleted_count=int(np.count_nonzero(deleted)))
 
     def remaining(self) -> tuple[Ids, Vectors]:
         """Copies of the ids and vectors that are not removed."""
-        keep = ~self.dead
+        keep = ~self.deleted
         return self.ids[keep], self.vectors[keep]
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
         """The k nearest that are not removed, with exact similarities.
 
-        Removed vectors are still found by the core, so it is asked for more until k others are
-        there. What is among the first m of all, less the removed, is the first of the others.
+        The core still finds removed vectors, so the search is repeated with a larger depth until k
+        others are found.
 
         Returns:
             Similarities and ids M×k; −inf and −1 where there are fewer.
@@ -93,7 +95,7 @@ class Part:
         wanted = min(k, self.live)
         rows = np.arange(len(queries))
         depth = wanted if self.core.exact else max(SPARE_TIMES * wanted, wanted + SPARE)
-        depth += min(self.gone, max(wanted, SPARE))
+        depth += min(self.deleted_count, max(wanted, SPARE))
         tries = 0
         while wanted and len(rows):
             depth = min(depth, len(self.ids))
@@ -108,19 +110,19 @@ class Part:
         return similarities, ids
 
     def _core_for(self, depth: int, tries: int) -> Core:
-        """The core, or an exact one for what it cannot find: too many, or at the second try."""
-        deepest = self.core.deepest
-        if (deepest is None or depth <= deepest) and (self.core.exact or tries <= 2):
+        """The core, or an exact one where the depth is too large for it or two tries failed."""
+        max_k = self.core.max_k
+        if (max_k is None or depth <= max_k) and (self.core.exact or tries <= 2):
             return self.core
-        return self.exactly(self.vectors)
+        return self.exact_build(self.vectors)
 
     def _live(self, core: Core, queries: Vectors, depth: int) -> tuple[Vectors, Positions]:
-        """What the core finds, best first, with −inf for what was removed."""
+        """The core's results, best first, with −inf for removed vectors."""
         scores, at = core.search(queries, depth)
         if not core.exact:
             scores = np.einsum("md,mkd->mk", queries, self.vectors[np.maximum(at, 0)])
-        if self.gone or not core.exact:
-            scores = np.where((at < 0) | self.dead[at], np.float32(-np.inf), scores)
+        if self.deleted_count or not core.exact:
+            scores = np.where((at < 0) | self.deleted[at], np.float32(-np.inf), scores)
             order = np.argsort(-scores, axis=1, kind="stable")
             scores = np.take_along_axis(scores, order, axis=1)
             at = np.take_along_axis(at, order, axis=1)
