@@ -1,12 +1,13 @@
 """Pictures to measure with: people of the demo's portraits in front of photographed textures.
 
-Rendered where they are needed from what scikit-image ships (``demo_clip.portraits``), or frames
+Rendered where they are needed from what scikit-image ships, or frames
 of videos that are given. Never blank: a detector's cost hangs on what it sees.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cli.demo_clip import portraits
+from ..core.errors import UsageError
 from ..core.images import read_image
 from ..core.types import Image
 
@@ -47,14 +48,23 @@ class _Head:
 @functools.cache
 def _heads() -> tuple[_Head, _Head]:
     """Both people; the boxes' heights are what MTCNN finds in the 512×512 originals."""
-    astronaut, camera = (read_image(path) for path in portraits())
+    astronaut, camera = (read_image(_folder() / f"{name}.png") for name in ("astronaut", "camera"))
     return _Head(astronaut[20:220, 125:325], 111.0), _Head(camera[76:236, 146:306], 80.0)
 
 
 @functools.cache
 def _textures() -> list[Image]:
-    folder = portraits()[0].parent
-    return [read_image(folder / name) for name in _TEXTURES]
+    return [read_image(_folder() / name) for name in _TEXTURES]
+
+
+def _folder() -> Path:
+    # Found without importing it: only the pictures are of interest.
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise UsageError(
+            "the pictures come with scikit-image: pip install 'facestream[bench]', or give a video"
+        )
+    return Path(spec.origin).parent / "data"
 
 
 def render(size: tuple[int, int], faces: int, *, count: int, seed: int = 7) -> Image:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from ..core.assignment import assign
 from ..core.types import Floats
 from .track import Sighting
 
@@ -49,17 +49,10 @@ def settle(looks: Sequence[Candidate], lost: Sequence[Sighting]) -> list[Sightin
         return [look.own for look in looks]
     pool = [look.own for look in looks if look.own is not None]
     pool += [s for s in lost if s.template.looks]
-    # The last columns: a new sighting for each look.
-    gain = np.full((len(looks), len(pool) + len(looks)), -1e3)
-    for row, look in enumerate(looks):
-        gain[row, len(pool) + row] = 0.0
-        for column, sighting in enumerate(pool):
-            gain[row, column] = _gain(look, sighting)
-    rows, columns = linear_sum_assignment(gain, maximize=True)
+    gains = np.array([[_gain(look, sighting) for sighting in pool] for look in looks])
     given: list[Sighting | None] = [None] * len(looks)
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        if column < len(pool):
-            given[row] = pool[column]
+    for row, column in assign(gains):
+        given[row] = pool[column]
     return given
 
 
@@ -76,11 +69,11 @@ def _in_question(looks: Sequence[Candidate], lost: Sequence[Sighting]) -> bool:
 
 
 def _gain(look: Candidate, sighting: Sighting) -> float:
-    """What speaks for this sighting, against a new one (0)."""
+    """What speaks for this sighting, against a new one; 0: it cannot be this one."""
     own = sighting is look.own
     if not sighting.template.looks:
-        return STAY_LEAD if own else -1e3
+        return STAY_LEAD if own else 0.0
     similarity = sighting.template.similarity(look.mu)
     if similarity < (SPLIT_SIMILARITY if own else REJOIN_SIMILARITY):
-        return -1e3
+        return 0.0
     return similarity - SPLIT_SIMILARITY + (STAY_LEAD if own else 0.0)
