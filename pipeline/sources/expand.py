@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..core.errors import SourceError
+from ..core.redact import without_credentials
 from .base import SourceSpec
-from .credentials import without_credentials
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset(
