@@ -16,13 +16,12 @@ from facestream.engines.index.flat import FlatNumpyIndex
 from ..analysis import FaceAnalyzer
 from ..core.config import Settings
 from ..core.errors import UsageError
-from ..core.images import read_image
 from ..core.types import Floats, Image
 from ..detection.mtcnn.detector import Mtcnn
+from ..detection.portraits import portraits
 from ..recognition.encoder import Encoder
 from ..recognition.uncertainty import normalise
 from ..sources import decide
-from ..sources.demo_clip import portraits
 from .runtime_info import RuntimeInfo
 
 # Reduced precision moves an embedding by about 0.001 of cosine; a wrong result by far more.
@@ -89,11 +88,10 @@ def _check_inference() -> str:
 
 
 def _check_detection() -> str:
-    """The detector runs; on scikit-image's portrait, where installed, it finds the one face."""
-    portrait = _portrait()
+    """The detector finds the one face of a portrait."""
+    image = portraits()[0].image
     detector = Mtcnn()
     try:
-        image = _patterns(1)[0] if portrait is None else portrait
         detector.detect(image)
         began = time.perf_counter()
         faces = detector.detect(image)
@@ -101,11 +99,9 @@ def _check_detection() -> str:
     finally:
         detector.close()
     timing = f"{image.shape[1]}×{image.shape[0]} in {1000 * seconds:.0f} ms"
-    if portrait is None:
-        return f"ran on a test pattern, {timing} (with scikit-image it is tried on a portrait)"
     if len(faces) != 1:
         raise InferenceError(f"the detector found {len(faces)} faces in a portrait of one person")
-    return f"found the face in scikit-image's portrait, {timing}"
+    return f"found the face of a portrait, {timing}"
 
 
 def _check_search() -> str:
@@ -177,11 +173,3 @@ def _by_opencv(crops: Image) -> Floats:
         network.setInput(cv2.dnn.blobFromImage(crop, swapRB=True), "faces")
         rows.append(np.asarray(network.forward("mu"), np.float32).reshape(1, -1))
     return np.concatenate(rows)
-
-
-def _portrait() -> Image | None:
-    try:
-        astronaut, _ = portraits()
-    except UsageError:
-        return None
-    return read_image(astronaut) if astronaut.is_file() else None

@@ -15,7 +15,6 @@ from .base import (
     SourceSpec,
 )
 from .camera import CameraSource
-from .credentials import without_credentials
 from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand_sources
 from .file import FileSource
 from .hardware import (
@@ -55,7 +54,6 @@ __all__ = [
     "decide",
     "expand_sources",
     "open_source",
-    "without_credentials",
 ]
 
 

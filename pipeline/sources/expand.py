@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..core.errors import SourceError
 from ..core.images import PICTURE_SUFFIXES
+from ..core.redact import without_credentials
 from .base import SourceSpec
-from .credentials import without_credentials
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,32 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import UsageError
-from ..core.images import read_image
 from ..core.types import Image
+from ..detection.portraits import portraits
 
 WIDTH, HEIGHT, FPS, SECONDS = 854, 480, 25, 8
 
 
-def portraits() -> tuple[Path, Path]:
-    """The files ``astronaut`` (NASA, public domain) and ``camera`` (CC0) of scikit-image.
-
-    Raises:
-        UsageError: scikit-image is not installed.
-    """
-    # Found without importing it: only the pictures are of interest.
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise UsageError(
-            "the demo's portraits come with scikit-image: pip install 'facestream[demo]'"
-        )
-    folder = Path(spec.origin).parent / "data"
-    return folder / "astronaut.png", folder / "camera.png"
-
-
 def write_clip(path: Path) -> None:
     """Render the clip as H.264: pan, zoom, sensor noise and changing light."""
-    scene = _scene([read_image(portrait) for portrait in portraits()])
+    scene = _scene([portrait.image for portrait in portraits()])
     grain = _grain()
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast"})
@@ -44,7 +26,7 @@ def write_clip(path: Path) -> None:
         stream.time_base = Fraction(1, FPS)
         for number in range(FPS * SECONDS):
             picture = _view(scene, number / (FPS * SECONDS - 1))
-            # One field of noise, shifted about: as lively as fresh noise and much cheaper.
+            # One field of noise, shifted about: it varies as fresh noise does, and is much cheaper.
             shifted = np.roll(grain, (number * 37 % HEIGHT, number * 101 % WIDTH), (0, 1))
             picture = np.asarray(cv2.add(picture, shifted, dtype=cv2.CV_8U), np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
@@ -56,8 +38,8 @@ def write_clip(path: Path) -> None:
 def _scene(pictures: list[Image]) -> Image:
     """The portraits side by side on a plain wall."""
     scene = np.full((900, 2300, 3), (92, 84, 76), np.uint8)
-    for picture, left in zip(pictures, (160, 1340), strict=True):
-        scene[50:850, left : left + 800] = cv2.resize(picture, (800, 800))
+    for picture, left in zip(pictures, (320, 1510), strict=True):
+        scene[130:530, left : left + 400] = cv2.resize(picture, (400, 400))
     return scene
 
 
