@@ -29,10 +29,10 @@ import cv2
 import numpy as np
 import torch
 from facestream.engines.options import Serving
-from facestream.engines.torch import describe as describe_torch
 from facestream.pipeline.bench.machine import describe
 from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.resident import ResidentDetector
+from facestream.pipeline.detection.resident.networks import find_device
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "videos"
 SIZES = {"480p": 480, "720p": 720, "1080p": 1080}
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     report: dict[str, Any] = {
         "machine": describe(),
-        "runs_on": describe_torch(given.device),
+        "runs_on": f"torch {torch.__version__}, {find_device(given.device)}",
         "results": [],
     }
     print(report["runs_on"])

@@ -114,7 +114,7 @@ def timed(jobs: dict[str, tuple[Job, int]], rounds: int) -> dict[str, dict[str, 
 
 def encoder_jobs(given: argparse.Namespace, folder: Path) -> dict[str, tuple[Job, int]]:
     """All encoders at all batch sizes."""
-    options = EngineOptions(threads=given.threads, static_shapes=True)
+    options = EngineOptions(threads=given.threads)
     engines: dict[str, tuple[Engine, str]] = {}
     for name in BACKBONES:
         file = folder / f"{name}.onnx"

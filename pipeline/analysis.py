@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from facestream.engines.base import Engine
@@ -35,23 +35,24 @@ def load_models(settings: Settings) -> Iterator[Models]:
         EngineError: they cannot run here.
     """
     detector, serving = settings.detector, settings.runtime.serving()
-    with ThreadPoolExecutor(2) as pool:
-        finding = pool.submit(
-            Mtcnn,
-            mode=detector.mode,
-            min_face=detector.min_face,
-            factor=detector.factor,
-            thresholds=detector.thresholds,
-            serving=serving,
-        )
-        embedding = pool.submit(
-            Encoder,
-            serving=serving,
-            max_batch=settings.encoder.max_batch,
-        )
-    models = Models(finding.result(), embedding.result())
-    try:
-        yield models
-    finally:
-        models.detector.close()
-        models.encoder.close()
+    with ExitStack() as opened:
+        with ThreadPoolExecutor(2) as pool:
+            finding = pool.submit(
+                Mtcnn,
+                mode=detector.mode,
+                min_face=detector.min_face,
+                factor=detector.factor,
+                thresholds=detector.thresholds,
+                serving=serving,
+            )
+            embedding = pool.submit(
+                Encoder,
+                serving=serving,
+                max_batch=settings.encoder.max_batch,
+            )
+        # Both have ended: where one failed, the other is closed.
+        if finding.exception() is None:
+            opened.callback(finding.result().close)
+        if embedding.exception() is None:
+            opened.callback(embedding.result().close)
+        yield Models(finding.result(), embedding.result())

@@ -1,4 +1,4 @@
-"""Nearest neighbours among embeddings, whoever they belong to."""
+"""Nearest-neighbour search among vectors."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .choice import (
     choose_kind,
     open_index,
 )
+from .gpu import prove_gpu
 from .layered import LayeredIndex
 from .library import load_faiss
 
@@ -54,8 +55,6 @@ def index_status() -> list[IndexStatus]:
     """
     found = []
     if cuda_devices():
-        from .gpu import prove_gpu
-
         try:
             found.append(IndexStatus("faiss-gpu", True, prove_gpu()))
         except BackendUnavailable as error:

@@ -1,4 +1,4 @@
-"""What every index checks in the same words."""
+"""Checks of an index's arguments."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def check_new(
         ids: N.
         vectors: N×dim.
         dim: length of the vectors.
-        known: tells which of N ids are in the index.
+        known: says which of N ids are in the index.
 
     Raises:
-        ValueError: see ``Index.add``.
+        ValueError: see ``LayeredIndex.add``.
     """
     ids = check_ids(ids)
     vectors = check_vectors("vectors", vectors, dim)
@@ -90,17 +90,3 @@ def check_k(k: int) -> None:
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
-
-
-def pad(
-    similarities: NDArray[np.float32], ids: NDArray[np.int64], k: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Fill M×j results up to M×k with −inf and −1."""
-    missing = k - ids.shape[1]
-    if missing <= 0:
-        return similarities, ids
-    width = ((0, 0), (0, missing))
-    return (
-        np.pad(similarities, width, constant_values=-np.inf),
-        np.pad(ids, width, constant_values=-1),
-    )

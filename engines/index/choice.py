@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from ..devices import CudaDevice, cuda_devices
 from ..errors import BackendUnavailable, InferenceError
 from ..options import Device
+from .approximate import HnswCore, IvfPqCore
 from .cores import (
-    Build,
     Core,
     KnnCore,
     NumpyCore,
     Vectors,
 )
+from .gpu import GpuFlatCore, GpuIvfPqCore, prove_gpu
 from .layered import LayeredIndex, Upkeep
 from .library import load_faiss
 from .parts import Ids
 
 IndexKind = Literal["auto", "flat", "hnsw", "ivfpq", "gpu", "numpy"]
-CpuKind = Literal["flat", "hnsw", "ivfpq"]
 KINDS: tuple[IndexKind, ...] = ("auto", "flat", "hnsw", "ivfpq", "gpu", "numpy")
 
 # Floats (vectors × D) up to which everything is compared: 4,000,000 × 128.
@@ -38,15 +38,15 @@ _GPU_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A kind and why it was chosen, in words."""
+    """A kind and why it was chosen."""
 
     kind: IndexKind
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to search; see ``open_index``.
+class IndexRequest:
+    """Which index to open; see ``open_index``.
 
     Attributes:
         kind: of index.
@@ -59,10 +59,10 @@ class Wish:
     device: Device = "auto"
 
 
-ANY = Wish()
+DEFAULT = IndexRequest()
 
 
-class Kept(Protocol):
+class StructureStore(Protocol):
     """Where the structures of approximate kinds are kept."""
 
     def adopt(
@@ -122,9 +122,9 @@ def open_index(
 ) -> LayeredIndex:
     """An empty index of vectors of length ``dim``.
 
-    ``auto`` takes the GPU where FAISS searches on it, else what ``choose_kind`` says for the CPU,
-    and plain numpy where FAISS is not installed. Any other kind serves or is an error. What
-    serves and why is told by the index (``kind``, ``device``, ``reason``).
+    ``auto`` takes the GPU where FAISS searches on it, else the kind of ``choose_kind`` on the CPU,
+    and plain numpy where FAISS is not installed. Any other kind serves or is an error. The index
+    says which kind serves and why (``kind``, ``device``, ``reason``).
 
     Args:
         dim: length of the vectors.
@@ -157,17 +157,17 @@ def index_over(
     vectors: Vectors,
     *,
     dead: NDArray[np.bool_] | None = None,
-    wish: Wish = ANY,
-    kept: Kept | None = None,
+    request: IndexRequest = DEFAULT,
+    store: StructureStore | None = None,
 ) -> LayeredIndex:
-    """An index over vectors that are there already; they are not copied.
+    """An index over existing vectors, which are not copied.
 
     Args:
         ids: N, none twice and none negative.
         vectors: N×D, of length 1; may be memory-mapped.
         dead: N; True for those that count as removed.
-        wish: what is to search them.
-        kept: where the structure of an approximate kind is kept.
+        request: which index.
+        store: where the structure of an approximate kind is kept.
 
     Raises:
         BackendUnavailable: what was asked for cannot serve here; says why.
@@ -175,15 +175,19 @@ def index_over(
     """
     count, dim = vectors.shape
     index = open_index(
-        dim, kind=wish.kind, expected=count, device=wish.device, strict=wish.strictness == "strict"
+        dim,
+        kind=request.kind,
+        expected=count,
+        device=request.device,
+        strict=request.strictness == "strict",
     )
-    if kept is not None and index.kind in ("hnsw", "ivfpq"):
-        kept.adopt(index, ids, vectors, dead)
+    if store is not None and index.kind in ("hnsw", "ivfpq"):
+        store.adopt(index, ids, vectors, dead)
         return index
     try:
         index.adopt(ids, vectors, dead=dead)
     except InferenceError as error:
-        if index.kind != "gpu" or wish.kind != "auto" or wish.strictness == "strict":
+        if index.kind != "gpu" or request.kind != "auto" or request.strictness == "strict":
             raise
         choice = choose_kind(count, dim)
         index = _cpu(dim, choice.kind, count, f"{choice.reason}; not on the GPU: {error}")
@@ -218,8 +222,8 @@ def _cpu(dim: int, kind: IndexKind, expected: int, reason: str) -> LayeredIndex:
         return LayeredIndex(dim, build=KnnCore, kind="flat", reason=few)
     return LayeredIndex(
         dim,
-        build=_builder(kind),
-        # Building takes minutes: what comes later is searched exactly until the next opening.
+        build=HnswCore if kind == "hnsw" else IvfPqCore,
+        # Building takes minutes: later additions are searched exactly until the next opening.
         upkeep=Upkeep(tail_share=None, dead_share=None),
         kind=kind,
         reason=reason,
@@ -236,8 +240,6 @@ def _gpu(dim: int, expected: int, reason: str) -> LayeredIndex:
     Raises:
         BackendUnavailable: FAISS cannot search there.
     """
-    from .gpu import GpuFlatCore, GpuIvfPqCore, prove_gpu
-
     proof = prove_gpu()
     build: Callable[[Vectors], Core] = GpuFlatCore
     device = next(iter(cuda_devices()), None)
@@ -257,9 +259,3 @@ def _gpu(dim: int, expected: int, reason: str) -> LayeredIndex:
 def _fits(device: CudaDevice, count: int, dim: int) -> bool:
     """True when that many vectors in float16 leave the networks their memory."""
     return 2 * count * dim <= _GPU_SHARE * device.memory
-
-
-def _builder(kind: IndexKind) -> Build:
-    from .approximate import HnswCore, IvfPqCore
-
-    return HnswCore if kind == "hnsw" else IvfPqCore

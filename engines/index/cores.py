@@ -1,4 +1,4 @@
-"""What searches the bulk of an index: made once over all vectors, never changed.
+"""Cores search the bulk of an index: made once over all vectors, never changed.
 
 A core knows positions, not ids. Additions, removals and exact similarities are the business of
 ``LayeredIndex``, the same for all of them.
@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import BackendUnavailable
 from .library import load_faiss, searching
 
 Vectors = NDArray[np.float32]
@@ -111,8 +112,6 @@ class NumpyCore:
 
 def flat_build() -> Build:
     """The exact core for vectors in memory: FAISS where it is installed, else numpy."""
-    from ..errors import BackendUnavailable
-
     try:
         load_faiss()
     except BackendUnavailable:

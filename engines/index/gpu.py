@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import BackendUnavailable, InferenceError
 from .approximate import probes, subvectors
 from .cores import Positions, Vectors
-from .library import load_faiss, told
+from .library import faiss_reason, load_faiss
 
 GpuStorage = Literal["float16", "float32"]
 
@@ -75,7 +75,7 @@ class _GpuCore:
                 found: tuple[Vectors, Positions] = self._index.search(queries, k)
             except RuntimeError as error:
                 raise InferenceError(
-                    f"the faiss search on the GPU failed: {told(error)}"
+                    f"the faiss search on the GPU failed: {faiss_reason(error)}"
                 ) from error
         return found
 
@@ -153,16 +153,16 @@ class GpuIvfPqCore(_GpuCore):
 def _no_room(vectors: Vectors, error: RuntimeError) -> InferenceError:
     return InferenceError(
         f"{len(vectors)} vectors of {vectors.shape[1]} cannot be put on the GPU "
-        f"({told(error)}); use the index 'flat'"
+        f"({faiss_reason(error)}); use the index 'flat'"
     )
 
 
 @cache
 def prove_gpu(device: int = 0) -> str:
-    """Search for real on the device, in another process; once per process.
+    """A real search on the device, in another process; cached.
 
     Returns:
-        What serves, in words.
+        Version and device.
 
     Raises:
         BackendUnavailable: FAISS is not there, is the CPU's, sees no GPU, or its search fails;

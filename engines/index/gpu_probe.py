@@ -21,7 +21,7 @@ def prove(device: int) -> str:
     Raises:
         RuntimeError: FAISS refuses, or finds something else.
     """
-    import faiss
+    import faiss  # what is probed: a broken one must not fail the import of this file
 
     random = np.random.default_rng(0)
     vectors = random.standard_normal((2000, 128)).astype(np.float32)

@@ -28,8 +28,7 @@ from .cores import (
     Vectors,
     flat_build,
 )
-from .growing import Growing
-from .parts import Ids, Part
+from .parts import AppendBuffer, Ids, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Upkeep:
             than 0.3 ms (16384 × 128, measured).
         tail_share: and least share of the bulk, so that n additions cost O(n) copies in all;
             None never takes the tail in (a core that takes minutes to build).
-        dead_share: of the bulk; at a quarter, a third more vectors are searched than are there.
+        dead_share: of the bulk; at a quarter, a third more vectors are searched than remain.
             None never makes it again.
     """
 
@@ -69,7 +68,9 @@ class _State:
 
 
 class LayeredIndex:
-    """See ``Index``. Readers and writers may be in several threads; readers never wait.
+    """Nearest neighbours by inner product over L2-normalised vectors, each with an id.
+
+    Readers and writers may be in several threads; readers never wait.
 
     Args:
         dim: length of the vectors.
@@ -77,7 +78,7 @@ class LayeredIndex:
         upkeep: when it is made again.
         kind: what ``build`` makes: ``flat``, ``hnsw``, ``ivfpq``, ``gpu`` or ``numpy``.
         device: that searches the bulk.
-        reason: why this kind, in words.
+        reason: why this kind.
     """
 
     def __init__(
@@ -91,35 +92,15 @@ class LayeredIndex:
         reason: str = "",
     ) -> None:
         check_dim(dim)
-        self._dim = dim
+        self.dim = dim
         self._exactly = flat_build()
         self._build = build or self._exactly
         self._upkeep = upkeep
-        self._kind, self._device, self._reason = kind, device, reason
+        self.kind, self.device, self.reason = kind, device, reason
         self._lock = threading.Lock()  # of writers
-        self._buffer = Growing(dim)
+        self._buffer = AppendBuffer(dim)
         nothing = self._exact_part(np.zeros(0, np.int64), np.zeros((0, dim), np.float32))
         self._state = _State(nothing, nothing)
-
-    @property
-    def dim(self) -> int:
-        """Length of the vectors."""
-        return self._dim
-
-    @property
-    def kind(self) -> str:
-        """How the bulk is searched."""
-        return self._kind
-
-    @property
-    def device(self) -> str:
-        """Where the bulk is searched."""
-        return self._device
-
-    @property
-    def reason(self) -> str:
-        """Why this kind, in words."""
-        return self._reason
 
     def __len__(self) -> int:
         state = self._state
@@ -145,7 +126,7 @@ class LayeredIndex:
         Raises:
             ValueError: the index is not empty, or the shapes do not fit.
         """
-        if len(ids) != len(vectors) or vectors.shape[1:] != (self._dim,):
+        if len(ids) != len(vectors) or vectors.shape[1:] != (self.dim,):
             raise ValueError(f"{len(ids)} ids do not go with vectors of shape {vectors.shape}")
         with self._lock:
             if len(self):
@@ -159,10 +140,14 @@ class LayeredIndex:
             self._state = replace(self._state, bulk=bulk)
 
     def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Add vectors N×D with ids N; see ``Index.add``."""
+        """Add vectors N×D with ids N.
+
+        Raises:
+            ValueError: shapes do not fit, an id is already there, or a vector is not finite.
+        """
         with self._lock:
             state = self._state
-            ids, vectors = check_new(ids, vectors, dim=self._dim, known=self._known)
+            ids, vectors = check_new(ids, vectors, dim=self.dim, known=self._known)
             if len(ids) == 0:
                 return
             tail = state.tail
@@ -192,7 +177,7 @@ class LayeredIndex:
             if self._upkeep.worn(state.bulk):
                 self._state = replace(state, bulk=self._bulk(*state.bulk.remaining()))
             if self._upkeep.worn(state.tail):
-                self._buffer = Growing(self._dim)
+                self._buffer = AppendBuffer(self.dim)
                 rest = self._buffer.append(*state.tail.remaining())
                 self._state = replace(self._state, tail=self._exact_part(*rest))
             return removed
@@ -200,15 +185,22 @@ class LayeredIndex:
     def search(
         self, queries: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The k nearest of each query; see ``Index.search``.
+        """The k nearest of each query.
 
-        The similarities are exact whatever searches the bulk.
+        Args:
+            queries: M×D, L2-normalised.
+            k: at least 1.
+
+        Returns:
+            Similarities M×k (descending) and ids M×k, −inf and −1 where there are fewer than k
+            vectors. The similarities are exact for every kind.
 
         Raises:
+            ValueError: the queries do not fit, or ``k`` is below 1.
             InferenceError: the core failed.
         """
         check_k(k)
-        queries = check_vectors("queries", queries, self._dim)
+        queries = check_vectors("queries", queries, self.dim)
         state = self._state
         found = [part.search(queries, k) for part in (state.bulk, state.tail) if part.live]
         if not found or len(queries) == 0:
@@ -225,7 +217,7 @@ class LayeredIndex:
     def vectors(self, ids: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.bool_]]:
         """The vectors N×D of these ids, and which were there; the others are zero."""
         state = self._state
-        found = np.zeros((len(ids), self._dim), np.float32)
+        found = np.zeros((len(ids), self.dim), np.float32)
         there = np.zeros(len(ids), np.bool_)
         for part in (state.bulk, state.tail):
             at = part.positions(ids)
@@ -244,7 +236,7 @@ class LayeredIndex:
     def _renew(self, ids: Ids, vectors: Vectors) -> None:
         """Make these the bulk, with an empty tail; the caller holds the lock."""
         bulk = self._bulk(ids, vectors)
-        self._buffer = Growing(self._dim)
+        self._buffer = AppendBuffer(self.dim)
         self._state = _State(bulk, self._exact_part(ids[:0], vectors[:0]))
 
     def _bulk(self, ids: Ids, vectors: Vectors) -> Part:

@@ -66,12 +66,12 @@ def searching() -> Iterator[Any]:
     try:
         yield faiss
     except RuntimeError as error:
-        raise InferenceError(f"the faiss search failed: {told(error)}") from error
+        raise InferenceError(f"the faiss search failed: {faiss_reason(error)}") from error
     finally:
         faiss.omp_set_num_threads(threads)
 
 
-def told(error: RuntimeError) -> str:
-    """What FAISS says, without the signature of the function that said it."""
+def faiss_reason(error: RuntimeError) -> str:
+    """FAISS's message without the signature of the function that raised it."""
     lines = str(error).strip().splitlines() or ["no reason given"]
     return lines[0].rpartition(" Error: ")[2][:200]

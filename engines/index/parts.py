@@ -1,7 +1,7 @@
-"""A part of an index: some vectors, what searches them, and which of them are gone.
+"""A part of an index: some vectors, the core that searches them, and which of them are removed.
 
-Nothing here changes once made; ``without`` gives a new part that shares the vectors. That is what
-lets readers go on with the part they have while a writer makes the next one.
+Parts are immutable; ``without`` gives a new part that shares the vectors. So readers keep their
+part while a writer makes the next one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ Ids = NDArray[np.int64]
 SPARE = 32
 SPARE_TIMES = 4
 
+_FIRST = 256
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """N vectors with their ids.
 
     Attributes:
-        ids: N int64; of one that is there twice all but the last were removed.
+        ids: N int64; of duplicates all but the last were removed.
         vectors: N×D float32.
         core: searches them.
         exactly: makes a core that searches them exactly, for what ``core`` cannot be asked for.
@@ -125,3 +127,33 @@ class Part:
             scores = np.take_along_axis(scores, order, axis=1)
             at = np.take_along_axis(at, order, axis=1)
         return scores, at
+
+
+class AppendBuffer:
+    """Ids and vectors in memory that grow at the end.
+
+    Appending n rows costs O(n) on average; arrays returned earlier never change.
+
+    For one writer at a time.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self._ids = np.zeros(0, np.int64)
+        self._vectors = np.zeros((0, dim), np.float32)
+        self._count = 0
+
+    def append(
+        self, ids: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Append rows; returns all ids N and vectors N×D so far, as views."""
+        start, self._count = self._count, self._count + len(ids)
+        if self._count > len(self._ids):
+            room = max(_FIRST, 2 * self._count)
+            kept, rows = self._ids[:start], self._vectors[:start]
+            self._ids = np.zeros(room, np.int64)
+            self._vectors = np.zeros((room, self._vectors.shape[1]), np.float32)
+            self._ids[:start], self._vectors[:start] = kept, rows
+        # Beyond the arrays returned before.
+        self._ids[start : self._count] = ids
+        self._vectors[start : self._count] = vectors
+        return self._ids[: self._count], self._vectors[: self._count]

@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import IndexFileError
 from .approximate import HnswCore, IvfPqCore
 from .cores import Vectors
-from .library import load_faiss, told
+from .library import faiss_reason, load_faiss
 from .parts import Ids
 
 StructureKind = Literal["hnsw", "ivfpq"]
@@ -111,7 +111,7 @@ def _write(index: Any, path: Path, page: dict[str, Any]) -> None:
             shutil.copymode(path, part)
         part.replace(path)
     except RuntimeError as error:
-        raise OSError(f"'{path.name}' cannot be written: {told(error)}") from error
+        raise OSError(f"'{path.name}' cannot be written: {faiss_reason(error)}") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -147,7 +147,7 @@ def _read(path: Path) -> Any:
             raise IndexFileError(f"'{path.name}' is damaged")
         return load_faiss().read_index(str(path))
     except (OSError, RuntimeError) as error:
-        reason = told(error) if isinstance(error, RuntimeError) else error.strerror
+        reason = faiss_reason(error) if isinstance(error, RuntimeError) else error.strerror
         raise IndexFileError(f"'{path.name}' cannot be read as an index ({reason})") from error
 
 

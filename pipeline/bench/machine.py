@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from facestream.engines.devices import usable_cpus
+
 from .energy import Meters
 from .nvml import Nvml
 
@@ -43,7 +45,7 @@ def describe(*, meters: Meters | None = None) -> dict[str, Any]:
     fields = _fields(_CPUINFO)
     flags = fields.get("flags", fields.get("Features", "")).split()
     load = os.getloadavg()[0]
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cpus()
     return {
         "cpu": fields.get("model name") or platform.processor() or platform.machine(),
         "cpu_features": [flag for flag in _FEATURES if flag in flags],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from facestream.engines.devices import usable_cpus
 
 # Twice the largest last-level caches in use would still fit; a copy of it comes from memory.
 _COPY_BYTES = 512 * 2**20
@@ -110,7 +110,7 @@ def copy_memory(threads: int | None = None) -> tuple[Step, dict[str, Any]]:
     Returns:
         A step that gives what it moved in GB.
     """
-    count = threads or len(os.sched_getaffinity(0))
+    count = threads or usable_cpus()
     source = np.ones(_COPY_BYTES // 8, np.float64)
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(source, count), np.array_split(target, count), strict=True))

@@ -26,9 +26,10 @@ class BackendName(StrEnum):
     """What runs the networks."""
 
     AUTO = "auto"
+    ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
-    TORCH = "torch"
     TENSORRT = "tensorrt"
+    TORCH = "torch"  # the old name of onnxruntime
 
 
 class DeviceName(StrEnum):

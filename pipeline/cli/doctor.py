@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from facestream.engines.devices import usable_cpus
 from facestream.engines.errors import EngineError
 from facestream.engines.index import faiss_distributions, faiss_problem, index_status
 from facestream.engines.registry import backend_status, choose_backend
@@ -44,6 +45,8 @@ PACKAGES = (
     "sqlalchemy",
     "pydantic",
     "torch",
+    "onnxruntime",
+    "onnxruntime-gpu",
     "tensorrt",
     "tensorrt-rtx-cu13",
     "cuda-bindings",
@@ -104,7 +107,7 @@ def _versions() -> Iterator[Finding]:
 
 def _machine() -> Iterator[Finding]:
     model, features = _cpu()
-    cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores usable"
+    cores = f"{usable_cpus()} of {os.cpu_count()} cores usable"
     yield Finding("machine", "cpu", "ok", f"{model}, {cores}")
     yield Finding("machine", "features", "ok", " ".join(features) or "none of the usual ones")
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -12,9 +12,9 @@ from typing import TypeAlias
 import numpy as np
 from facestream.engines.index import LayeredIndex
 from facestream.engines.index.choice import (
-    ANY,
-    Kept,
-    Wish,
+    DEFAULT,
+    IndexRequest,
+    StructureStore,
     index_over,
 )
 from numpy.typing import NDArray
@@ -28,8 +28,8 @@ from .templates import Delta, Templates
 Ids = NDArray[np.int64]
 
 # How a gallery is to be searched.
-Searching: TypeAlias = Wish
-USUAL = ANY
+Searching: TypeAlias = IndexRequest
+USUAL = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class TemplateIndex:
         *,
         searching: Searching = USUAL,
         unit: Floats | None = None,
-        kept: Kept | None = None,
+        kept: StructureStore | None = None,
     ) -> None:
         self.head: Head = templates.head
         self.model_id = templates.model_id
@@ -97,7 +97,7 @@ class TemplateIndex:
         self._means_lock = threading.Lock()
         if len(person_ids):
             self._index = index_over(
-                templates.photo_ids, unit, dead=person_ids <= 0, wish=searching, kept=kept
+                templates.photo_ids, unit, dead=person_ids <= 0, request=searching, store=kept
             )
 
     @property

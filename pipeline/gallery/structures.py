@@ -34,7 +34,7 @@ _NEWER = 0.125
 
 
 class KeptStructure:
-    """See ``engines.index.choice.Kept``.
+    """See ``engines.index.choice.StructureStore``.
 
     Args:
         store: of the gallery.

@@ -13,7 +13,6 @@ from facestream.engines.index import IndexKind, choose_kind, open_index
 from facestream.engines.index.approximate import HnswCore, IvfPqCore
 from facestream.engines.index.choice import FLAT_FLOATS, LEAST_IVFPQ
 from facestream.engines.index.cores import Vectors
-from facestream.engines.index.flat import FlatNumpyIndex
 from facestream.engines.index.layered import LayeredIndex
 from facestream.engines.index.library import searching
 from facestream.engines.index.structures import (
@@ -23,6 +22,8 @@ from facestream.engines.index.structures import (
     save_structure,
     structure_count,
 )
+
+from .oracle import FlatNumpyIndex
 
 KINDS: tuple[StructureKind, ...] = ("hnsw", "ivfpq")
 kinds = pytest.mark.parametrize("kind", KINDS)

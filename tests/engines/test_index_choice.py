@@ -16,9 +16,9 @@ from facestream.engines.index import (
     index_status,
     open_index,
 )
-from facestream.engines.index.choice import Wish, index_over
+from facestream.engines.index.choice import IndexRequest, index_over
 from facestream.engines.index.cores import KnnCore, Vectors
-from facestream.engines.index.library import load_faiss, told
+from facestream.engines.index.library import faiss_reason, load_faiss
 
 CARD = CudaDevice(0, "NVIDIA GeForce RTX 3060", (8, 6), 12 * 2**30)
 
@@ -99,9 +99,9 @@ def test_a_gpu_without_room_falls_back_only_in_auto(monkeypatch: pytest.MonkeyPa
     assert (index.kind, index.device) == ("flat", "CPU")
     assert "out of memory" in index.reason
     assert index.search(vectors[:2], 1)[1].ravel().tolist() == [0, 1]
-    for wish in (Wish("gpu"), Wish("auto", "strict")):
+    for wish in (IndexRequest("gpu"), IndexRequest("auto", "strict")):
         with pytest.raises(InferenceError, match="out of memory"):
-            index_over(ids, vectors, wish=wish)
+            index_over(ids, vectors, request=wish)
 
 
 def test_what_does_not_fit_on_the_card_is_approximated_there() -> None:
@@ -113,6 +113,6 @@ def test_faiss_tells_its_reason_in_a_line() -> None:
     error = RuntimeError(
         "Error in void faiss::x(int) at /project/faiss/x.cpp:65: Error: 'a < b' failed: no room\nat"
     )
-    assert told(error) == "'a < b' failed: no room"
-    assert told(RuntimeError("")) == "no reason given"
-    assert told(RuntimeError("plain")) == "plain"
+    assert faiss_reason(error) == "'a < b' failed: no room"
+    assert faiss_reason(RuntimeError("")) == "no reason given"
+    assert faiss_reason(RuntimeError("plain")) == "plain"

@@ -10,9 +10,10 @@ import pytest
 from facestream.engines.errors import BackendUnavailable
 from facestream.engines.index import open_index
 from facestream.engines.index.cores import Vectors
-from facestream.engines.index.flat import FlatNumpyIndex
 from facestream.engines.index.gpu import GpuFlatCore, GpuIvfPqCore, prove_gpu
 from facestream.engines.index.layered import LayeredIndex, Upkeep
+
+from .oracle import FlatNumpyIndex
 
 pytestmark = pytest.mark.gpu
 DIM = 128

@@ -15,11 +15,12 @@ import pytest
 from facestream.engines.errors import InferenceError
 from facestream.engines.index import gpu
 from facestream.engines.index.cores import Vectors
-from facestream.engines.index.flat import FlatNumpyIndex
 from facestream.engines.index.gpu import GpuFlatCore
 from facestream.engines.index.layered import LayeredIndex, Upkeep
 from facestream.engines.index.library import load_faiss
 from numpy.typing import NDArray
+
+from .oracle import FlatNumpyIndex
 
 
 class Resources:

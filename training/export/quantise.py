@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from facestream.engines.quantised import quantised_file
+from facestream.engines.cards import quantised_file
 from facestream.pipeline.recognition.parity.figures import cosines, rank_correlation
 from facestream.pipeline.recognition.uncertainty import sigma
 from numpy.typing import NDArray

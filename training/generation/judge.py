@@ -212,7 +212,7 @@ def _in_engine(graph: JudgeGraph, file: Path, *, threads: int) -> JudgeRun:
         partial = file.with_name(f".{file.name}")
         partial.write_bytes(model.SerializeToString())
         partial.replace(file)
-    engine = load_engine(file, options=EngineOptions(threads=threads, static_shapes=True))
+    engine = load_engine(file, options=EngineOptions(threads=threads))
 
     def run(*tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         feeds = {

@@ -34,10 +34,10 @@ BATCHES = (1, 8, 32, 128)
 Embed = Callable[[Image], Floats]
 
 # The first is what all are compared with. What cannot serve here says why when it is asked.
-_CPU = ("openvino float32", "openvino bfloat16", "openvino int8", "torch float32")
+_CPU = ("openvino float32", "openvino bfloat16", "openvino int8", "onnxruntime float32")
 _GPU = (
     *("tensorrt float16 cuda", "tensorrt bfloat16 cuda", "tensorrt float32 cuda"),
-    *("torch float16 cuda", "torch bfloat16 cuda", "torch float32 cuda"),
+    *("onnxruntime float16 cuda", "onnxruntime float32 cuda"),
 )
 
 
@@ -56,9 +56,11 @@ class EmbedSuite:
                 names.append(name)
             else:
                 lacking.append(missing)
-        absent = lacks_modules(self.name, "facestream torch float32", ("torch", "onnx"), EXTRA)
+        absent = lacks_modules(
+            self.name, "facestream onnxruntime float32", ("onnxruntime", "onnx"), EXTRA
+        )
         if absent is not None:
-            names.remove("facestream torch float32")
+            names.remove("facestream onnxruntime float32")
             lacking.append(absent)
         for name, missing in (
             (RUNTIME, lacks_modules(self.name, RUNTIME, ("onnxruntime",), EXTRA)),
@@ -109,7 +111,11 @@ class EmbedSuite:
         reference = next(
             (
                 name
-                for name in (RUNTIME, "facestream openvino float32", "facestream torch float32")
+                for name in (
+                    RUNTIME,
+                    "facestream openvino float32",
+                    "facestream onnxruntime float32",
+                )
                 if name in answers
             ),
             None,

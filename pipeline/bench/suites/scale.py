@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from facestream.engines.devices import usable_cpus
 from facestream.engines.options import Serving
 
 from ..peers import EXTRA, lacks_modules
@@ -47,7 +48,7 @@ class ScaleSuite:
 
     def cases(self, wanted: Wanted) -> tuple[list[Case], list[Missing]]:
         """Each part of the pipeline over what makes it faster."""
-        threads = _doubling(len(os.sched_getaffinity(0)))
+        threads = _doubling(usable_cpus())
         batches = (1, 8, 32) if wanted.quick else (1, 2, 4, 8, 16, 32, 64, 128)
         sources = (1, 2) if wanted.quick else (1, 2, 4, 8)
         keys: list[tuple[dict[str, Scalar], str]] = []

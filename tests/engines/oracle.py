@@ -1,24 +1,22 @@
-"""Exact search in plain numpy: what the other indexes are compared with."""
+"""Exact search in plain numpy, which the indexes are compared with."""
 
 from __future__ import annotations
 
 import threading
 
 import numpy as np
-from numpy.typing import NDArray
-
-from .checks import (
+from facestream.engines.index.checks import (
     check_dim,
     check_ids,
     check_k,
     check_new,
     check_vectors,
-    pad,
 )
+from numpy.typing import NDArray
 
 
 class FlatNumpyIndex:
-    """Every query against every vector; equal similarities by ascending id. See ``Index``."""
+    """Every query against every vector; equal similarities by ascending id."""
 
     kind = "numpy"
     device = "CPU"
@@ -40,7 +38,7 @@ class FlatNumpyIndex:
         return len(self._ids)
 
     def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Add vectors N×D with ids N; see ``Index.add``."""
+        """Add vectors N×D with ids N."""
         with self._lock:
             ids, vectors = check_new(
                 ids, vectors, dim=self._dim, known=lambda new: np.isin(new, self._ids)
@@ -61,11 +59,25 @@ class FlatNumpyIndex:
     def search(
         self, queries: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The k nearest of each query; see ``Index.search``."""
+        """The k nearest of each query."""
         check_k(k)
         queries = check_vectors("queries", queries, self._dim)
         with self._lock:
             ids, vectors = self._ids, self._vectors
         scores = (queries @ vectors.T).astype(np.float32, copy=False)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return pad(np.take_along_axis(scores, best, axis=1), ids[best], k)
+        return _padded(np.take_along_axis(scores, best, axis=1), ids[best], k)
+
+
+def _padded(
+    similarities: NDArray[np.float32], ids: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Fill M×j results up to M×k with −inf and −1."""
+    missing = k - ids.shape[1]
+    if missing <= 0:
+        return similarities, ids
+    width = ((0, 0), (0, missing))
+    return (
+        np.pad(similarities, width, constant_values=-np.inf),
+        np.pad(ids, width, constant_values=-1),
+    )

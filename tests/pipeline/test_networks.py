@@ -1,0 +1,82 @@
+"""Networks are loaded once each, and closed when another one cannot be loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from facestream.engines import serving
+from facestream.engines.base import Engine
+from facestream.engines.errors import BackendUnavailable, ModelError
+from facestream.engines.options import Serving
+from facestream.pipeline import analysis as both
+from facestream.pipeline.analysis import load_models
+from facestream.pipeline.core.config import Settings
+from facestream.pipeline.detection.mtcnn import networks as vision
+from facestream.pipeline.detection.mtcnn import worker_pool as lanes
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.recognition.encoder import Encoder
+
+SETTINGS = Settings.model_validate({"runtime": {"backend": "openvino", "threads": 1}})
+
+
+@pytest.mark.parametrize("failing", ["Mtcnn", "Encoder"])
+def test_the_twin_of_what_fails_to_load_is_closed(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    closed: list[object] = []
+    for kind in (Mtcnn, Encoder):
+        close = kind.close
+
+        def noted(self: Any, close: Any = close) -> None:
+            closed.append(type(self))
+            close(self)
+
+        monkeypatch.setattr(kind, "close", noted)
+
+    def fails(**_: object) -> None:
+        raise ModelError("damaged")
+
+    monkeypatch.setattr(both, failing, fails)
+    with pytest.raises(ModelError, match="damaged"), load_models(SETTINGS):
+        pytest.fail("nothing was loaded")
+    assert closed == [Encoder if failing == "Mtcnn" else Mtcnn]
+
+
+@pytest.mark.parametrize("loads", [0, 1, 2])
+def test_the_engines_before_one_that_fails_to_load_are_closed(
+    monkeypatch: pytest.MonkeyPatch, loads: int
+) -> None:
+    opened: list[Engine] = []
+    serve = serving.serve
+
+    def some(*arguments: Any, **more: Any) -> Engine:
+        if len(opened) == loads:
+            raise BackendUnavailable("no memory")
+        opened.append(serve(*arguments, **more))
+        return opened[-1]
+
+    monkeypatch.setattr(vision, "serve", some)
+    with pytest.raises(BackendUnavailable, match="no memory"):
+        Mtcnn(serving=Serving(backend="openvino", threads=1))
+    assert len(opened) == loads
+    for engine in opened:
+        spec = engine.inputs[0]
+        shape = [length or 48 for length in spec.shape]
+        with pytest.raises(Exception, match="is closed"):
+            engine.infer({spec.name: np.zeros(shape, np.float32)})
+
+
+def test_many_cpus_load_each_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Engine] = []
+    serve = serving.serve
+
+    def counted(*arguments: Any, **more: Any) -> Engine:
+        opened.append(serve(*arguments, **more))
+        return opened[-1]
+
+    monkeypatch.setattr(vision, "serve", counted)
+    monkeypatch.setattr(lanes, "usable_cpus", lambda: 64)
+    with Mtcnn(mode="exact", serving=Serving(backend="openvino")) as detector:
+        assert len(opened) == len(detector.engines) == 3
