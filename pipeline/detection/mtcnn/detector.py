@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Literal
 
 from facestream.engines.base import Engine
 from facestream.engines.closing import Closing
-from facestream.engines.errors import EngineError
+from facestream.engines.devices import cuda_devices
+from facestream.engines.errors import BackendUnavailable, EngineError
 from facestream.engines.options import Serving
-from facestream.engines.registry import BackendChoice, candidates, choose_backend
+from facestream.engines.registry import BackendChoice, choose_backend
 from facestream.engines.serving import check_strict
 
 from ...core.config import DetectorSettings
@@ -70,22 +71,16 @@ class Mtcnn(Closing):
         if mode not in ("fast", "exact"):
             raise ValueError(f"mode must be 'fast' or 'exact', not {mode!r}")
         self.mode: Mode = mode
-        choice = _choose(serving)
         self._lanes: Lanes | None = None
-        self._resident: ResidentDetector | None = None
-        if choice.name == "torch" and choice.device == "cuda":
-            try:
-                self._resident = _on_device(self._search, serving)
-            except EngineError as error:
-                if serving.backend != "auto" or serving.device == "cuda" or serving.strict:
-                    raise
-                log.warning("the detector runs on the CPU: %s", error)
-                choice = choose_backend(device="cpu")
+        self._resident = _on_device(self._search, serving)
+        if self._resident is not None:
+            self.backend = self._resident.backend
+            return
+        choice = _choose(serving)
         self.backend = choice.name
-        if self._resident is None:
-            check_strict(serving, choice.device, choice.reason)
-            serving = replace(serving, backend=choice.name, device=choice.device)
-            self._lanes = Lanes(serving, screen=mode == "fast")
+        check_strict(serving, choice.device, choice.reason)
+        serving = replace(serving, backend=choice.name, device=choice.device)
+        self._lanes = Lanes(serving, screen=mode == "fast")
 
     @property
     def min_face(self) -> int:
@@ -165,26 +160,44 @@ def _detect_alone(networks: Networks, job: tuple[Image, Search]) -> Faces:
 
 
 def _choose(serving: Serving) -> BackendChoice:
-    """What runs the search: ``auto`` passes over TensorRT.
+    """What runs the search where it does not stay on the device.
 
-    torch keeps the whole search on the device; between plans every level and every stage would
-    come back to the host.
+    ``auto`` takes the CPU: on a GPU every level and every stage would come back to the host.
     """
-    choice = choose_backend(serving.backend, device=serving.device)
-    if serving.backend != "auto" or choice.name != "tensorrt":
-        return choice
-    for status in candidates(device=serving.device):
-        if status.usable and status.name != "tensorrt":
-            return BackendChoice(status.name, f"auto: {status.detail}", status.device)
-    return choice
+    if serving.backend == "auto" and serving.device != "cuda":
+        return choose_backend(device="cpu")
+    return choose_backend(serving.backend, device=serving.device)
 
 
-def _on_device(search: Search, serving: Serving) -> ResidentDetector:
-    from ..resident.detector import ResidentDetector  # torch is imported where it is wanted
+def _on_device(search: Search, serving: Serving) -> ResidentDetector | None:
+    """The detector that stays on a CUDA device, through torch; None where it is not wanted, or
+    where it cannot serve and another backend may.
 
-    return ResidentDetector(
-        min_face=search.min_face,
-        factor=search.factor,
-        thresholds=search.thresholds,
-        serving=replace(serving, backend="torch", device="cuda"),
-    )
+    Raises:
+        BackendUnavailable: it was asked for and cannot serve.
+        ParityRefused: likewise.
+    """
+    wanted = serving.backend in ("auto", "torch", "onnxruntime") and serving.device != "cpu"
+    if not wanted or not cuda_devices():
+        return None
+    try:
+        try:
+            # torch is optional and slow to load.
+            from ..resident.detector import ResidentDetector
+        except (ImportError, OSError) as error:
+            raise BackendUnavailable(
+                f"the detector on a GPU needs torch, which does not load ({error}); install it "
+                "with: pip install torch onnx"
+            ) from error
+        return ResidentDetector(
+            min_face=search.min_face,
+            factor=search.factor,
+            thresholds=search.thresholds,
+            serving=replace(serving, device="cuda"),
+        )
+    except EngineError as error:
+        no_other = serving.device == "cuda" or serving.strict
+        if serving.backend == "torch" or (serving.backend == "auto" and no_other):
+            raise
+        log.warning("the detector does not stay on the GPU: %s", error)
+        return None

@@ -1,28 +1,30 @@
 """ONNX networks in float16 or bfloat16, by casting the ONNX itself.
 
-TensorRT 11 knows only strongly typed networks: what a plan computes in is what its ONNX says.
+TensorRT 11 has only strongly typed networks, and ONNX Runtime computes in the types of the graph:
+both compute in what the ONNX says.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
-from ..options import ImageInput
-from .graphs import (
+from .errors import ModelError
+from .onnx_graphs import (
     constants_of,
+    dense_to_convolutions,
     fold_constants,
     load,
     onnx_module,
+    prepend_image_input,
 )
-from .islands import float32_islands
-from .pictures import feed_pictures
-from .recipe import PlanPrecision
-from .turing import Dense, dense_to_convolutions
+from .options import ImageInput
+
+FloatPrecision = Literal["float32", "float16", "bfloat16"]
+Dense = Literal["product", "convolution"]
 
 # The first operator set in which convolution and pooling know bfloat16.
 _BFLOAT16_OPSET = 22
@@ -30,7 +32,7 @@ _BFLOAT16_OPSET = 22
 
 def prepare(
     path: Path,
-    precision: PlanPrecision,
+    precision: FloatPrecision,
     image_input: ImageInput | None,
     *,
     dense: Dense = "product",
@@ -39,9 +41,9 @@ def prepare(
 
     Args:
         path: the ``.onnx`` file.
-        precision: of the arithmetic but for the islands, see ``islands``.
+        precision: of the arithmetic, but for the float32 nodes (``find_fp32_nodes``).
         image_input: put in front of the network, so that it takes pictures.
-        dense: how dense layers in float32 are written, see ``turing``.
+        dense: how dense layers in float32 are written, see ``dense_to_convolutions``.
 
     Raises:
         BackendUnavailable: ``onnx`` is not installed, and the network needs a change.
@@ -51,7 +53,7 @@ def prepare(
         return path.read_bytes()
     model = load(path)
     if image_input is not None:
-        feed_pictures(model, image_input)
+        prepend_image_input(model, image_input)
     if precision != "float32":
         model = cast_network(model, precision)
     if dense == "convolution":
@@ -66,8 +68,8 @@ def prepare(
     return data
 
 
-def cast_network(model: Any, precision: PlanPrecision) -> Any:
-    """A network that computes in half precision but for its float32 islands.
+def cast_network(model: Any, precision: FloatPrecision) -> Any:
+    """A network that computes in half precision, but for its float32 nodes.
 
     Its inputs and outputs keep their types; a cast stands wherever the type changes.
 
@@ -76,7 +78,7 @@ def cast_network(model: Any, precision: PlanPrecision) -> Any:
         precision: ``float16`` or ``bfloat16``.
 
     Raises:
-        ModelError: it has subgraphs, or tensors whose type cannot be told.
+        ModelError: it has subgraphs, or tensors of unknown type.
     """
     onnx = onnx_module()
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
@@ -102,7 +104,7 @@ def cast_network(model: Any, precision: PlanPrecision) -> Any:
 class _Caster:
     """Goes through a graph's nodes in order and gives each its inputs in the type it works in."""
 
-    def __init__(self, graph: Any, precision: PlanPrecision, opset: int) -> None:
+    def __init__(self, graph: Any, precision: FloatPrecision, opset: int) -> None:
         onnx = onnx_module()
         self._onnx = onnx
         self._opset = opset
@@ -114,12 +116,12 @@ class _Caster:
         self._pack = _float16 if precision == "float16" else _bfloat16
         self._graph = graph
         self._constants = constants_of(graph)
-        self._islands = float32_islands(graph, self._constants)
+        self._fp32_nodes = find_fp32_nodes(graph, self._constants)
         values = [*graph.input, *graph.value_info, *graph.output]
         self._types = {value.name: value.type.tensor_type.elem_type for value in values}
         self._types |= {one.name: one.data_type for one in graph.initializer}
         self._results = {value.name for value in graph.output}
-        # Under which name a float tensor is there in which type.
+        # The name of each float tensor in each type that exists.
         there = [*self._constants, *(value.name for value in graph.input)]
         self._names: dict[tuple[str, int], str] = {
             (name, self._types[name]): name for name in there
@@ -130,10 +132,10 @@ class _Caster:
     def cast(self) -> list[Any]:
         """The nodes of the network in half precision."""
         for index, node in enumerate(self._graph.node):
-            self._add(node, island=index in self._islands)
+            self._add(node, fp32=index in self._fp32_nodes)
         return self._nodes
 
-    def _add(self, node: Any, *, island: bool) -> None:
+    def _add(self, node: Any, *, fp32: bool) -> None:
         schema = self._onnx.defs.get_schema(node.op_type, self._opset, node.domain)
         castable = {
             constraint.type_param_str
@@ -146,7 +148,7 @@ class _Caster:
         # precision, or the result has another type (a Cast), it stays as it is.
         floats = [type_ for name, type_ in fed if self._types.get(name) == self._full]
         work = floats[0] if floats else ""
-        halves = not island and work in castable
+        halves = not fp32 and work in castable
         copy = self._onnx.NodeProto()
         copy.CopyFrom(node)
         for place, (name, type_) in enumerate(fed):
@@ -158,7 +160,7 @@ class _Caster:
             if not name:
                 continue
             if name not in self._types:
-                raise ModelError(f"the type of tensor '{name}' of {node.op_type} cannot be told")
+                raise ModelError(f"the type of tensor '{name}' of {node.op_type} is unknown")
             if self._types[name] == self._full:
                 half = halves and type_ == work
                 self._result(copy, place, self._half if half else self._full)
@@ -174,7 +176,7 @@ class _Caster:
             self._as(name, self._full)
 
     def _as(self, name: str, kind: int) -> str:
-        """The name under which this float tensor is there in this type; casts it where it must."""
+        """The name of this float tensor in this type; adds a cast where needed."""
         known = self._names.get((name, kind))
         if known is not None:
             return known
@@ -211,3 +213,98 @@ def _bfloat16(values: NDArray[np.float32]) -> NDArray[Any]:
     bits = values.astype(np.dtype("<f4")).view(np.uint32)
     rounded: NDArray[Any] = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.dtype("<u2"))
     return rounded
+
+
+# Their results span many magnitudes, or they divide by sums of squares: half precision loses
+# small probabilities and overflows at 65504. A batch normalization that is still a node after
+# the export is one that no convolution before it could take in.
+SENSITIVE = frozenset(
+    {
+        "BatchNormalization",
+        "Exp",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "Log",
+        "LogSoftmax",
+        "LpNormalization",
+        "Pow",
+        "ReduceL2",
+        "ReduceLogSumExp",
+        "ReduceSumSquare",
+        "Reciprocal",
+        "Sigmoid",
+        "Softmax",
+        "Softplus",
+        "Sqrt",
+    }
+)
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+LARGEST_HALF = float(np.finfo(np.float16).max)
+
+
+def find_fp32_nodes(graph: Any, constants: dict[str, Any]) -> set[int]:
+    """Indices of the nodes to leave in float32.
+
+    They are: everything before the first weights (an image's normalization), or the first
+    weights themselves where nothing normalizes their input; what only one of several
+    outputs depends on (its head: the log-variance beside the mean); softmax and its like; and
+    nodes with constants that float16 cannot hold.
+
+    Args:
+        graph: an ONNX ``GraphProto``, its nodes in order, without subgraphs.
+        constants: the initialisers' values by name.
+    """
+    nodes = list(graph.node)
+    return (
+        {index for index, node in enumerate(nodes) if node.op_type in SENSITIVE}
+        | {index for index, node in enumerate(nodes) if _too_large(node, constants)}
+        | _entrance(graph, nodes)
+        | _heads(graph, nodes)
+    )
+
+
+def _too_large(node: Any, constants: dict[str, Any]) -> bool:
+    values = [constants[name] for name in node.input if name in constants]
+    return any(
+        value.dtype == np.float32 and value.size > 0 and float(np.abs(value).max()) > LARGEST_HALF
+        for value in values
+    )
+
+
+def _entrance(graph: Any, nodes: list[Any]) -> set[int]:
+    """Nodes that no weights come before; and weights that are fed a network's raw input."""
+    raw = {value.name for value in graph.input}  # tensors that no weights came before
+    plain = set(raw)  # those of them that are the input still, only moved about
+    found = set()
+    for index, node in enumerate(nodes):
+        fed = [name for name in node.input if name in raw]
+        if not fed:
+            continue
+        if node.op_type in WEIGHTED:
+            if any(name in plain for name in fed) and node.op_type == "Conv":
+                found.add(index)
+            continue
+        found.add(index)
+        raw.update(node.output)
+        if node.op_type in ("Cast", "Gather", "Identity", "Transpose") and fed[0] in plain:
+            plain.update(node.output)
+    return found
+
+
+def _heads(graph: Any, nodes: list[Any]) -> set[int]:
+    """Nodes that exactly one of several outputs depends on."""
+    if len(graph.output) < 2:
+        return set()
+    users: dict[str, set[str]] = {value.name: {value.name} for value in graph.output}
+    found = set()
+    for index in range(len(nodes) - 1, -1, -1):
+        node = nodes[index]
+        needed_by = set().union(*(users.get(name, set()) for name in node.output))
+        if len(needed_by) == 1:
+            found.add(index)
+        for name in node.input:
+            users.setdefault(name, set()).update(needed_by)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from facestream.engines.buckets import _OVERHEAD, Part, split_batch
+from facestream.engines.tensorrt.batches import _OVERHEAD, BatchPart, split_batch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,7 +61,7 @@ def test_no_other_way_is_cheaper(count: int, sizes: tuple[int, ...]) -> None:
 
 
 def test_what_cannot_be_divided() -> None:
-    assert split_batch(1, (7,)) == (Part(0, 1, 7),)
+    assert split_batch(1, (7,)) == (BatchPart(0, 1, 7),)
     for count, sizes in ((0, (1,)), (1, ()), (1, (0, 1))):
         with pytest.raises(ValueError, match="cannot run"):
             split_batch(count, sizes)

@@ -1,4 +1,4 @@
-"""TensorRT or TensorRT-RTX: one Python API in two modules, and where they differ."""
+"""TensorRT or TensorRT-RTX: one Python API in two modules, their differences and requirements."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args
 
-from ..errors import BackendUnavailable
+from ..cuda.runtime import call, runtime
+from ..devices import CudaDevice, cuda_devices, driver_report
+from ..errors import BackendUnavailable, InferenceError
 
 log = logging.getLogger(__name__)
 _messages = logging.getLogger(f"{__name__}.messages")
 
-FlavourName = Literal["tensorrt", "tensorrt_rtx"]
+VariantName = Literal["tensorrt", "tensorrt_rtx"]
 
 OLDEST = (10, 8)
 """The oldest TensorRT whose Python API this is written for."""
 
-INSTALL: dict[FlavourName, str] = {
+INSTALL: dict[VariantName, str] = {
     "tensorrt": "pip install tensorrt cuda-bindings onnx",
     "tensorrt_rtx": "pip install tensorrt-rtx-cu13 cuda-bindings onnx",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Flavour:
+class Variant:
     """A module that builds and runs plans.
 
     Attributes:
@@ -34,7 +36,7 @@ class Flavour:
         module: the module itself.
     """
 
-    name: FlavourName
+    name: VariantName
     version: str
     module: Any
 
@@ -59,16 +61,16 @@ class Flavour:
         return self.name == "tensorrt"
 
 
-def find_flavour(wanted: FlavourName | Literal["auto"] = "auto") -> Flavour:
+def find_variant(wanted: VariantName | Literal["auto"] = "auto") -> Variant:
     """The module that is installed; TensorRT before TensorRT-RTX.
 
     Raises:
         BackendUnavailable: neither is, or it does not load or is too old; says how to get it.
-        ValueError: there is no such flavour.
+        ValueError: there is no such variant.
     """
-    names = get_args(FlavourName)
+    names = get_args(VariantName)
     if wanted != "auto" and wanted not in names:
-        raise ValueError(f"no flavour '{wanted}'; choose auto, {', '.join(names)}")
+        raise ValueError(f"no variant '{wanted}'; choose auto, {', '.join(names)}")
     reasons = []
     for name in names if wanted == "auto" else (wanted,):
         try:
@@ -78,16 +80,63 @@ def find_flavour(wanted: FlavourName | Literal["auto"] = "auto") -> Flavour:
     raise BackendUnavailable("; ".join(reasons))
 
 
-def trt_logger(flavour: Flavour) -> Any:
-    """The ``ILogger`` that hands TensorRT's messages to ``logging``; one for the process.
+def trt_logger(variant: Variant) -> Any:
+    """The ``ILogger`` that passes TensorRT's messages to ``logging``; one per process.
 
     Its ``problem`` is the last error.
     """
-    return _logger(flavour.module)
+    return _logger(variant.module)
+
+
+def check_requirements() -> tuple[Variant, CudaDevice]:
+    """The variant that runs here and the card it runs on.
+
+    Raises:
+        BackendUnavailable: something is missing; names all of it in one line.
+    """
+    missing = []
+    devices = cuda_devices()
+    if not devices:
+        missing.append(driver_report().problem or "no CUDA device")
+    variant = None
+    try:
+        variant = find_variant()
+    except BackendUnavailable as error:
+        missing.append(str(error))
+    try:
+        _check_runtime(has_device=bool(devices))
+    except BackendUnavailable as error:
+        missing.append(str(error))
+    if variant is None or missing:
+        raise BackendUnavailable("tensorrt cannot run here: " + "; ".join(missing))
+    device = devices[0]
+    if variant.targets and device.architecture not in variant.targets:
+        raise BackendUnavailable(
+            f"tensorrt cannot run here: {variant.name} {variant.version} does not serve "
+            f"{device}, only {', '.join(variant.targets)}; install tensorrt for it"
+        )
+    return variant, device
+
+
+def _check_runtime(*, has_device: bool) -> None:
+    """The CUDA runtime must be there, and be one the driver knows."""
+    runtime()
+    if not has_device:
+        return
+    needs, has = int(call("cudaRuntimeGetVersion")) // 1000, driver_report().version
+    if has is not None and needs > has[0]:  # within a major version any runtime will do
+        raise BackendUnavailable(
+            f"cuda-bindings is for CUDA {needs}, the driver for CUDA {has[0]}.{has[1]}: "
+            f"pip install 'cuda-bindings<{has[0] + 1}', or a newer driver"
+        )
+    try:
+        call("cudaGetDeviceCount")
+    except InferenceError as error:
+        raise BackendUnavailable(f"the CUDA runtime does not start: {error}") from error
 
 
 @cache
-def _load(name: FlavourName) -> Flavour:
+def _load(name: VariantName) -> Variant:
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -103,7 +152,7 @@ def _load(name: FlavourName) -> Flavour:
         raise BackendUnavailable(
             f"tensorrt {version} is older than {'.'.join(map(str, OLDEST))}: {INSTALL[name]}"
         )
-    return Flavour(name, version, module)
+    return Variant(name, version, module)
 
 
 @cache
@@ -126,7 +175,7 @@ def _logger(module: Any) -> Any:
             level = levels.get(severity, logging.ERROR)
             if level == logging.ERROR:
                 self.problem = message.strip()
-                level = logging.INFO  # whoever asked for what failed says so, with this
+                level = logging.INFO  # the caller raises an error with this text
             if level:
                 _messages.log(level, "%s", message.strip())
 

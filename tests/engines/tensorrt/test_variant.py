@@ -9,16 +9,15 @@ import pytest
 from facestream.engines.cuda import runtime
 from facestream.engines.devices import CudaDevice, DriverReport
 from facestream.engines.errors import BackendUnavailable
-from facestream.engines.tensorrt import needs
-from facestream.engines.tensorrt.flavour import Flavour
-from facestream.engines.tensorrt.needs import check_needs
+from facestream.engines.tensorrt import variant as variants
+from facestream.engines.tensorrt.variant import Variant, check_requirements
 
 from .fakes import Code
 
 RTX_3060 = CudaDevice(0, "Fake 3060", (8, 6), 12 << 30)
 H100 = CudaDevice(0, "Fake H100", (9, 0), 80 << 30)
-TENSORRT = Flavour("tensorrt", "11.0.0.0", SimpleNamespace())
-RTX = Flavour(
+TENSORRT = Variant("tensorrt", "11.0.0.0", SimpleNamespace())
+RTX = Variant(
     "tensorrt_rtx",
     "1.7.0.0",
     SimpleNamespace(ComputeCapability=SimpleNamespace(__members__={"SM86": 0, "SM120": 1})),
@@ -29,7 +28,7 @@ def here(
     monkeypatch: pytest.MonkeyPatch,
     *,
     devices: tuple[CudaDevice, ...] = (RTX_3060,),
-    flavour: Flavour | str = TENSORRT,
+    variant: Variant | str = TENSORRT,
     binding: tuple[int, Code] | str = (13050, Code.cudaSuccess),
     driver: tuple[int, int] = (13, 0),
 ) -> None:
@@ -37,10 +36,10 @@ def here(
     problem = None if devices else "no NVIDIA driver: it is not there"
     report = DriverReport(devices, driver, problem)
 
-    def found() -> Flavour:
-        if isinstance(flavour, str):
-            raise BackendUnavailable(flavour)
-        return flavour
+    def found() -> Variant:
+        if isinstance(variant, str):
+            raise BackendUnavailable(variant)
+        return variant
 
     def module() -> Any:
         if isinstance(binding, str):
@@ -54,31 +53,31 @@ def here(
             cudaGetLastError=lambda: (Code.cudaSuccess,),
         )
 
-    monkeypatch.setattr(needs, "cuda_devices", lambda: list(devices))
-    monkeypatch.setattr(needs, "driver_report", lambda: report)
-    monkeypatch.setattr(needs, "find_flavour", found)
-    monkeypatch.setattr(needs, "runtime", module)
+    monkeypatch.setattr(variants, "cuda_devices", lambda: list(devices))
+    monkeypatch.setattr(variants, "driver_report", lambda: report)
+    monkeypatch.setattr(variants, "find_variant", found)
+    monkeypatch.setattr(variants, "runtime", module)
     monkeypatch.setattr(runtime, "runtime", module)
 
 
 @pytest.mark.parametrize(
-    ("flavour", "device"), [(TENSORRT, RTX_3060), (TENSORRT, H100), (RTX, RTX_3060)]
+    ("variant", "device"), [(TENSORRT, RTX_3060), (TENSORRT, H100), (RTX, RTX_3060)]
 )
-def test_all_is_here(monkeypatch: pytest.MonkeyPatch, flavour: Flavour, device: CudaDevice) -> None:
-    here(monkeypatch, devices=(device,), flavour=flavour)
-    assert check_needs() == (flavour, device)
+def test_all_is_here(monkeypatch: pytest.MonkeyPatch, variant: Variant, device: CudaDevice) -> None:
+    here(monkeypatch, devices=(device,), variant=variant)
+    assert check_requirements() == (variant, device)
 
 
 def test_a_runtime_of_the_same_major_version_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     here(monkeypatch, binding=(12090, Code.cudaSuccess), driver=(12, 2))
-    assert check_needs()[1] == RTX_3060
+    assert check_requirements()[1] == RTX_3060
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (
-            {"devices": (), "flavour": "tensorrt is not installed", "binding": "no binding"},
+            {"devices": (), "variant": "tensorrt is not installed", "binding": "no binding"},
             "no NVIDIA driver: it is not there; tensorrt is not installed; no binding",
         ),
         (
@@ -92,7 +91,7 @@ def test_a_runtime_of_the_same_major_version_will_do(monkeypatch: pytest.MonkeyP
             "(cudaGetDeviceCount)",
         ),
         (
-            {"flavour": RTX, "devices": (H100,)},
+            {"variant": RTX, "devices": (H100,)},
             "tensorrt_rtx 1.7.0.0 does not serve Fake H100 (sm90, 80 GiB), only sm86, sm120; "
             "install tensorrt for it",
         ),
@@ -103,5 +102,5 @@ def test_what_is_missing_is_named(
 ) -> None:
     here(monkeypatch, **settings)
     with pytest.raises(BackendUnavailable) as caught:
-        check_needs()
+        check_requirements()
     assert str(caught.value) == f"tensorrt cannot run here: {message}"

@@ -1,10 +1,9 @@
-"""What one caller at a time runs a plan with: a stream, memory, contexts and their CUDA graphs."""
+"""Runs a plan for one caller at a time: a stream, memory, execution contexts and CUDA graphs."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +14,12 @@ from numpy.typing import NDArray
 from ..base import Array, TensorSpec
 from ..closing import Closing
 from ..cuda.memory import Arena
-from ..cuda.streams import Event, Graph, Stream
+from ..cuda.streams import Graph, Stream
 from ..errors import InferenceError
+from .batches import Shape
 from .loading import LoadedPlan
 
 log = logging.getLogger(__name__)
-
-Shape = tuple[int, ...]
 
 _SCRATCH = "scratch"
 
@@ -51,13 +49,12 @@ class _Bound:
     graph: Graph | None = None
 
 
-class Lane(Closing):
+class PlanRunner(Closing):
     """Runs a plan for one caller at a time.
 
     A run is: rows into pinned memory, a copy to the device, the network, a copy of each output
-    to pinned memory, all in order on the lane's stream. For shapes that are ``frozen`` these are
-    one CUDA graph. While the device is at it, the host may fill another lane, and its copies go
-    on beside this one's computing.
+    to pinned memory, all in order on one stream. For captured shapes these are one CUDA graph.
+    With two runners the copies of one overlap the computing of the other.
 
     Args:
         plan: on the GPU.
@@ -79,30 +76,21 @@ class Lane(Closing):
         self._counts = counts
         self._device = Arena("device")
         self._pinned = Arena("pinned")
-        self._elsewhere = Event()
-        try:
-            self._stream = Stream()
-        except InferenceError:
-            self._elsewhere.close()
-            raise
-        self._frozen: OrderedDict[Shape, _Bound] = OrderedDict()
-        self._loose: Any = None
+        self._stream = Stream()
+        self._captured: dict[Shape, _Bound] = {}
+        self._dynamic: Any = None
         self._running: dict[str, Shape] | None = None
 
     def make_room(self, shape: Shape) -> None:
-        """Take the memory for this shape: what is frozen afterwards need not move.
+        """Allocate for this shape, the largest: later captures then need no new memory.
 
         Raises:
             InferenceError: the plan does not take the shape, or there is not so much memory.
         """
-        self._bind(self._loose_context(), shape)
+        self._bind(self._dynamic_context(), shape)
 
-    def freeze(self, shape: Shape, *, keep: int) -> None:
+    def capture(self, shape: Shape) -> None:
         """Bind a context to this shape and capture its graph; warns once where that fails.
-
-        Args:
-            shape: of the input.
-            keep: how many such shapes are kept; the least recently used goes first.
 
         Raises:
             InferenceError: the plan does not take the shape, or it failed.
@@ -111,26 +99,24 @@ class Lane(Closing):
         shapes = self._bind(context, shape)
         bound = _Bound(context, shapes, self._generation())
         self._fill_with_noise(shape)
-        # The first run does what cannot be captured: TensorRT readies what it put off.
+        # Lazy initialisation happens in the first run and cannot be captured.
         self._put_run(context, shapes)
         self._stream.synchronize()
         try:
-            bound.graph = self._captured(bound)
+            bound.graph = self._checked_graph(bound)
             self._counts.captured += 1
         except InferenceError as error:
             if not self._counts.failed:
                 name = self._plan.manifest.network
                 log.warning("%s runs without CUDA graphs: %s", name, error)
             self._counts.failed += 1
-        self._frozen[shape] = bound
-        while len(self._frozen) > keep:
-            self._drop(next(iter(self._frozen)))
+        self._captured[shape] = bound
 
-    def is_frozen(self, shape: Shape) -> bool:
-        """Whether this shape has a context of its own that is still good."""
-        bound = self._frozen.get(shape)
+    def has_captured(self, shape: Shape) -> bool:
+        """Whether this shape has a context of its own with valid addresses."""
+        bound = self._captured.get(shape)
         if bound is not None and bound.generation != self._generation():
-            self._drop(shape)  # memory has moved since
+            self._drop(shape)  # memory has moved since the capture
             return False
         return bound is not None
 
@@ -144,20 +130,16 @@ class Lane(Closing):
         Raises:
             InferenceError: the plan does not take the shape, or it failed.
         """
-        self._elsewhere.hold_up(self._stream.raw)
-        frozen = self.is_frozen(shape)
-        if frozen:
-            bound = self._frozen[shape]
-            self._frozen.move_to_end(shape)
-            shapes = bound.shapes
+        bound = self._captured[shape] if self.has_captured(shape) else None
+        if bound is None:
+            context = self._dynamic_context()
+            shapes = self._bind(context, shape)
         else:
-            shapes = self._bind(self._loose_context(), shape)
+            context, shapes = bound.context, bound.shapes
         pinned = self._host(self._input, shape)
         np.copyto(pinned[: len(rows)] if rows.ndim else pinned, rows)
-        if not frozen:
-            self._put_run(self._loose, shapes)
-        elif bound.graph is None:
-            self._put_run(bound.context, shapes)
+        if bound is None or bound.graph is None:
+            self._put_run(context, shapes)
         else:
             bound.graph.launch(self._stream)
         self._running = shapes
@@ -176,44 +158,25 @@ class Lane(Closing):
         views = {spec.name: self._host(spec, shapes[spec.name]) for spec in self._outputs}
         return {name: (view if whole else view[:rows]).copy() for name, view in views.items()}
 
-    def shapes_of(self, shape: Shape) -> dict[str, Shape]:
-        """The shapes of all tensors for this input."""
-        return self._shaped(self._loose_context(), shape)
-
-    def run_elsewhere(self, addresses: Mapping[str, int], shape: Shape, stream: int) -> None:
-        """Run on the caller's device memory, on the caller's stream; not waited for.
-
-        Raises:
-            InferenceError: the plan does not take the shape, or it failed.
-        """
-        context = self._loose_context()
-        self._elsewhere.hold_up(stream)  # the scratch memory may still be in use
-        self._shaped(context, shape)
-        for spec in (self._input, *self._outputs):
-            _accept(context.set_tensor_address(spec.name, addresses[spec.name]), spec.name)
-        _accept(context.execute_async_v3(stream), "the run")
-        self._elsewhere.record(stream)
-
     def close(self) -> None:
         """Give all memory back, after what is running has ended."""
         if self._stream.raw is None:
             return
-        self._elsewhere.synchronize()
         self._stream.synchronize()
-        for shape in list(self._frozen):
+        for shape in list(self._captured):
             self._drop(shape)
-        self._loose = None
-        for part in (self._device, self._pinned, self._elsewhere, self._stream):
+        self._dynamic = None
+        for part in (self._device, self._pinned, self._stream):
             part.close()
 
-    def _loose_context(self) -> Any:
-        """The context that is set anew for every run."""
-        if self._loose is None:
-            self._loose = self._new_context(own_graphs=True)
-        return self._loose
+    def _dynamic_context(self) -> Any:
+        """The context for shapes that are not captured, set for every run."""
+        if self._dynamic is None:
+            self._dynamic = self._new_context(own_graphs=True)
+        return self._dynamic
 
     def _new_context(self, *, own_graphs: bool) -> Any:
-        """A context; those of a lane compute one after another, in the same memory."""
+        """A context; a runner's contexts run one after another and share their scratch memory."""
         context = self._plan.context(own_graphs=own_graphs)
         scratch = self._device.reserve(_SCRATCH, self._plan.scratch)
         context.set_device_memory(scratch.address, scratch.size)
@@ -236,7 +199,6 @@ class Lane(Closing):
         except ValueError as error:
             raise InferenceError(str(error)) from error
         if profile != context.active_optimization_profile:
-            self._elsewhere.hold_up(self._stream.raw)  # it may still be running with the other
             _accept(
                 context.set_optimization_profile_async(profile, self._stream.handle), "the profile"
             )
@@ -250,8 +212,8 @@ class Lane(Closing):
             )
         return {self._input.name: shape, **shapes}
 
-    def _captured(self, bound: _Bound) -> Graph:
-        """The graph of a run, after it gave what the last plain run gave."""
+    def _checked_graph(self, bound: _Bound) -> Graph:
+        """The graph of a run, after it gave the results of the last plain run."""
         context = bound.context
         can_tell = hasattr(context, "is_stream_capturable")  # TensorRT-RTX, TensorRT from 10.14
         if can_tell and not context.is_stream_capturable(self._stream.handle):
@@ -273,7 +235,7 @@ class Lane(Closing):
         return graph
 
     def _fill_with_noise(self, shape: Shape) -> None:
-        """So that a graph that computes nothing does not pass as right."""
+        """With zeros, a graph that computes nothing could pass the check."""
         noise = np.random.default_rng(0)
         into = self._host(self._input, shape)
         pictures = into.dtype == np.uint8
@@ -302,7 +264,7 @@ class Lane(Closing):
         return self._device.generation, self._pinned.generation
 
     def _drop(self, shape: Shape) -> None:
-        bound = self._frozen.pop(shape)
+        bound = self._captured.pop(shape)
         if bound.graph is not None:
             bound.graph.close()
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from facestream.engines.tensorrt.casting import cast_network
-from facestream.engines.tensorrt.graphs import fold_constants
-from facestream.engines.tensorrt.turing import dense_to_convolutions
+from facestream.engines.casting import cast_network
+from facestream.engines.onnx_graphs import dense_to_convolutions, fold_constants
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper

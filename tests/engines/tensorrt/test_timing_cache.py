@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from facestream.engines.tensorrt.timings import Timings
+from facestream.engines.tensorrt.build import TimingCache
 
 
 class Cache:
@@ -40,12 +40,12 @@ class Config:
 
 def build(path: Path) -> bytes:
     """A build that times one more kernel; returns what it knew before."""
-    timings, config = Timings(path), Config()
-    timings.lend(config)
+    timings, config = TimingCache(path), Config()
+    timings.load(config)
     assert config.cache is not None
     before = config.cache.known
     config.cache.known += b"."
-    timings.keep(config)
+    timings.save(config)
     return before
 
 
@@ -63,10 +63,10 @@ def test_what_does_not_fit_is_begun_anew(
     path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert build(path) == b""
-    assert "begun anew" in caplog.text
+    assert "damaged: replaced" in caplog.text
     assert path.read_bytes() == b"."
 
 
 def test_without_a_cache_nothing_is_written(tmp_path: Path) -> None:
-    Timings(tmp_path / "none").keep(Config())
+    TimingCache(tmp_path / "none").save(Config())
     assert not (tmp_path / "none").exists()

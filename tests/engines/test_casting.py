@@ -11,11 +11,15 @@ import numpy as np
 import onnx
 import pytest
 from facestream.engines.cards import model_path
+from facestream.engines.casting import (
+    FloatPrecision,
+    _bfloat16,
+    cast_network,
+    prepare,
+)
 from facestream.engines.errors import BackendUnavailable, ModelError
+from facestream.engines.onnx_graphs import load, prepend_image_input
 from facestream.engines.options import ImageInput
-from facestream.engines.tensorrt.casting import _bfloat16, cast_network, prepare
-from facestream.engines.tensorrt.graphs import load
-from facestream.engines.tensorrt.recipe import PlanPrecision
 from facestream.pipeline.core.types import Floats, Image
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
@@ -26,7 +30,7 @@ from scipy.stats import spearmanr
 onnxruntime: Any = importlib.import_module("onnxruntime")  # has no type hints
 
 NETWORKS = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet", "vae_encoder", "vae_decoder")
-HALVES: tuple[PlanPrecision, ...] = ("float16", "bfloat16")
+HALVES: tuple[FloatPrecision, ...] = ("float16", "bfloat16")
 TYPES = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
 PICTURES = ImageInput(channels="BGR", network_channels="RGB")
 
@@ -61,7 +65,7 @@ def in_float32(model: onnx.ModelProto) -> list[str]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("precision", HALVES)
-def test_outer_tensors_stay_and_weights_are_halved(name: str, precision: PlanPrecision) -> None:
+def test_outer_tensors_stay_and_weights_are_halved(name: str, precision: FloatPrecision) -> None:
     before = load(model_path(name))
     after = onnx.load_model_from_string(prepare(model_path(name), precision, None))
     assert [one.name for one in after.graph.input] == [one.name for one in before.graph.input]
@@ -78,7 +82,7 @@ def test_outer_tensors_stay_and_weights_are_halved(name: str, precision: PlanPre
     )
 
 
-def test_the_encoders_islands_are_its_normalisation_and_the_head_of_sigma() -> None:
+def test_the_encoders_float32_nodes_are_its_normalisation_and_the_head_of_sigma() -> None:
     model = onnx.load_model_from_string(prepare(model_path("vae_encoder"), "float16", PICTURES))
     assert in_float32(model) == [
         *("Transpose", "Gather", "Sub", "Mul"),
@@ -149,8 +153,7 @@ def test_pictures_are_converted_as_they_say() -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, None, 5])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    feed_pictures = importlib.import_module("facestream.engines.tensorrt.pictures").feed_pictures
-    feed_pictures(model, image)
+    prepend_image_input(model, image)
     onnx.checker.check_model(model)
     pictures = np.random.default_rng(1).integers(0, 256, (2, 4, 5, 3)).astype(np.uint8)
     want = (pictures[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 128
@@ -159,7 +162,7 @@ def test_pictures_are_converted_as_they_say() -> None:
 
 @pytest.mark.parametrize("precision", HALVES)
 def test_sensitive_operators_and_heads_stay_float32(
-    network: Path, precision: PlanPrecision
+    network: Path, precision: FloatPrecision
 ) -> None:
     model = onnx.load_model_from_string(prepare(network, precision, None))
     kinds = in_float32(model)
