@@ -25,6 +25,7 @@ from ...core.config import DetectorSettings
 from ...core.types import Faces, Image
 from .cascade import Search, find_faces
 from .networks import Networks
+from .parity import NetworkGate
 from .requests import (
     MinFaces,
     check_image,
@@ -32,7 +33,7 @@ from .requests import (
     searches,
 )
 from .sampling import AreaSampler
-from .worker_pool import Lanes, alone
+from .worker_pool import SingleWorker, WorkerPool
 
 if TYPE_CHECKING:
     from ..resident.detector import ResidentDetector
@@ -71,7 +72,7 @@ class Mtcnn(Closing):
         if mode not in ("fast", "exact"):
             raise ValueError(f"mode must be 'fast' or 'exact', not {mode!r}")
         self.mode: Mode = mode
-        self._lanes: Lanes | None = None
+        self._pool: WorkerPool | None = None
         self._resident = _on_device(self._search, serving)
         if self._resident is not None:
             self.backend = self._resident.backend
@@ -80,7 +81,7 @@ class Mtcnn(Closing):
         self.backend = choice.name
         check_strict(serving, choice.device, choice.reason)
         serving = replace(serving, backend=choice.name, device=choice.device)
-        self._lanes = Lanes(serving, screen=mode == "fast")
+        self._pool = WorkerPool(serving, screen=mode == "fast", gate=NetworkGate)
 
     @property
     def min_face(self) -> int:
@@ -92,7 +93,7 @@ class Mtcnn(Closing):
         """What runs its networks, by the network's name; what it says may change while it runs."""
         if self._resident is not None:
             return self._resident.engines
-        return self._own_lanes.engines
+        return self._own_pool.engines
 
     def detect(self, image: Image) -> Faces:
         """The faces of a picture, by descending score.
@@ -127,20 +128,20 @@ class Mtcnn(Closing):
         jobs = list(zip(images, searches(self._search, min_face, len(images)), strict=True))
         if len(jobs) == 1:
             image, search = jobs[0]
-            return [find_faces(AreaSampler(image), search, self._own_lanes)]
-        return self._own_lanes.each(_detect_alone, jobs)
+            return [find_faces(AreaSampler(image), search, self._own_pool)]
+        return self._own_pool.each(_detect_alone, jobs)
 
     def close(self) -> None:
         """Free the networks."""
         if self._resident is not None:
             self._resident.close()
-        if self._lanes is not None:
-            self._lanes.close()
+        if self._pool is not None:
+            self._pool.close()
 
     @property
-    def _own_lanes(self) -> Lanes:
-        assert self._lanes is not None  # there where the resident detector is not
-        return self._lanes
+    def _own_pool(self) -> WorkerPool:
+        assert self._pool is not None  # there where the resident detector is not
+        return self._pool
 
 
 def open_mtcnn(settings: DetectorSettings, serving: Serving) -> Mtcnn:
@@ -156,7 +157,7 @@ def open_mtcnn(settings: DetectorSettings, serving: Serving) -> Mtcnn:
 
 def _detect_alone(networks: Networks, job: tuple[Image, Search]) -> Faces:
     image, search = job
-    return find_faces(AreaSampler(image), search, alone(networks))
+    return find_faces(AreaSampler(image), search, SingleWorker(networks))
 
 
 def _choose(serving: Serving) -> BackendChoice:

@@ -15,15 +15,16 @@ from typing import Protocol, TypeVar
 from facestream.engines.base import Engine
 from facestream.engines.devices import usable_cpus
 from facestream.engines.options import Serving
+from facestream.engines.parity import Gate
 
-from .networks import Networks
+from .networks import Network, Networks
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Team(Protocol):
-    """Does a list of jobs, each with networks."""
+class Workers(Protocol):
+    """Run jobs that need the networks."""
 
     @property
     def parts(self) -> int:
@@ -35,8 +36,8 @@ class Team(Protocol):
         ...
 
 
-class _One:
-    """A single lane: one job after the other."""
+class SingleWorker:
+    """One thread: one job after the other."""
 
     parts = 1
 
@@ -47,7 +48,7 @@ class _One:
         return [job(self._networks, item) for item in items]
 
 
-class Lanes:
+class WorkerPool:
     """The networks, shared by a pool of threads. May be used from several threads.
 
     Each network is loaded once and serves all threads side by side, each on one CPU (measured on
@@ -56,14 +57,15 @@ class Lanes:
     Args:
         serving: its backend chosen; without ``threads`` all CPUs that the process may use.
         screen: see ``Networks``.
+        gate: see ``Networks``.
     """
 
-    def __init__(self, serving: Serving, *, screen: bool) -> None:
+    def __init__(self, serving: Serving, *, screen: bool, gate: Callable[[Network], Gate]) -> None:
         threads = serving.threads or usable_cpus()
         # Only on the CPU a network gains from several callers at a time.
         self.parts = 1 if serving.backend == "tensorrt" or serving.device == "cuda" else threads
         serving = replace(serving, threads=threads)
-        self._networks = Networks(serving, screen=screen, streams=self.parts)
+        self._networks = Networks(serving, screen=screen, gate=gate, streams=self.parts)
         self._pool: ThreadPoolExecutor | None = None
         if self.parts > 1:
             self._pool = ThreadPoolExecutor(self.parts, thread_name_prefix="mtcnn")
@@ -84,8 +86,3 @@ class Lanes:
         if self._pool is not None:
             self._pool.shutdown()
         self._networks.close()
-
-
-def alone(networks: Networks) -> Team:
-    """A team of one lane."""
-    return _One(networks)
