@@ -59,7 +59,6 @@ MIN_IVFPQ = 10_000
 MIN_HNSW = 1_000
 # Share of a GPU's memory that exact search may take; the networks need the rest.
 _GPU_SHARE = 0.5
-_EXACT = "all vectors are compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ def index_over(
     except InferenceError as error:
         if index.kind != "gpu" or options.kind != "auto" or strict:
             raise
-        index = _cpu(dim, "flat", count, f"{_EXACT}; not on the GPU: {error}")
+        index = _cpu(dim, "flat", count, f"{_exact(count)}; not on the GPU: {error}")
         index.adopt(ids, vectors)
     return index
 
@@ -171,9 +170,13 @@ def _auto(dim: int, expected: int, *, use_gpu: bool, strict: bool) -> LayeredInd
                 raise
             refused = f"; not on the GPU: {error}"
     try:
-        return _cpu(dim, "flat", expected, _EXACT + refused)
+        return _cpu(dim, "flat", expected, _exact(expected) + refused)
     except BackendUnavailable as error:
         return _numpy(dim, f"{error}{refused}")
+
+
+def _exact(count: int) -> str:
+    return f"{count:,} vectors are searched exactly"
 
 
 def _cpu(dim: int, kind: IndexKind, expected: int, reason: str) -> LayeredIndex:

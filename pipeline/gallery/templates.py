@@ -3,7 +3,7 @@
 A row is a block of ``BLOCK`` templates of one model. The template of a photo has a fixed place:
 block ``photo_id // BLOCK``, slot ``photo_id % BLOCK``; a slot whose person id is 0 is empty. So
 a million templates are 16,000 rows that lie apart from the crops: they are read in one to two
-seconds, where a row each takes five to ten, and minutes from a disk with the crops in between.
+seconds, where a row each takes four to eleven.
 
 A block has its full size from the start. SQLite overwrites a row of unchanged size in place, and
 writes only the pages that differ: about five for one photo.
