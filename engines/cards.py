@@ -80,7 +80,7 @@ class FalseMatches(StrictModel):
         return min(low + share * (high - low), 1.0)
 
 
-class Thresholds(StrictModel):
+class CalibratedThresholds(StrictModel):
     """The similarity from which two faces count as one person.
 
     Attributes:
@@ -137,7 +137,7 @@ class ModelCard(StrictModel):
     training_data: tuple[str | dict[str, Any], ...] = ()
     excluded: Any = None
     metrics: dict[str, Any] = Field(default_factory=dict)
-    thresholds: Thresholds | None = None
+    thresholds: CalibratedThresholds | None = None
     encoder: str | None = None
     created: str
 

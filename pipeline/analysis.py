@@ -218,7 +218,7 @@ class FaceAnalyzer(Closing):
             image: H×W×3 BGR uint8.
             min_face: smallest faces to find, in pixels; None: as the settings say.
         """
-        return self.detector.detect_batch([image], min_face=min_face)[0]
+        return self.detector.detect_batch([image], min_face=[min_face])[0]
 
     def align(self, image: Image, landmarks: Floats) -> Image:
         """Crops N×112×112×3 BGR uint8 of the faces with these landmarks N×5×2."""

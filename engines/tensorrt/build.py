@@ -34,7 +34,7 @@ False stops the build."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class BuiltPlan:
     """A serialized engine and its manifest."""
 
     data: bytes
@@ -43,7 +43,7 @@ class Plan:
 
 def build_plan(
     path: Path, recipe: Recipe, *, progress: Progress | None = None, timings: Path | None = None
-) -> Plan:
+) -> BuiltPlan:
     """Build a plan; it takes from under a second (TensorRT-RTX) to minutes (TensorRT).
 
     Args:
@@ -91,7 +91,7 @@ def build_plan(
         build_seconds=round(time.perf_counter() - started, 3),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return Plan(data, facts)
+    return BuiltPlan(data, facts)
 
 
 def _serialized(

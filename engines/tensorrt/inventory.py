@@ -13,7 +13,7 @@ from ..errors import BackendUnavailable, EngineError, ModelError
 from ..options import EngineOptions
 from ..parity import Gate, Verdict
 from ..registry import load_engine
-from .build import Plan, Progress, build_plan
+from .build import BuiltPlan, Progress, build_plan
 from .manifest import Manifest
 from .plans import PlanStore, StoredPlan
 from .recipe import Recipe, compute_capability, recipe_for
@@ -89,7 +89,7 @@ def build_missing(
     """
     built = 0
 
-    def counted(path: Path, recipe: Recipe, **rest: Any) -> Plan:
+    def counted(path: Path, recipe: Recipe, **rest: Any) -> BuiltPlan:
         nonlocal built
         built += 1
         return build_plan(path, recipe, **rest)
@@ -160,7 +160,7 @@ class Staleness:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class EngineCheck:
     """The result of checking a plan, or of running an engine.
 
     Attributes:
@@ -201,7 +201,7 @@ class PlanChecker:
         self._device = report.devices[0] if report.devices else None
         self._problem = report.problem
 
-    def check(self, plan: StoredPlan) -> CheckResult:
+    def check(self, plan: StoredPlan) -> EngineCheck:
         """Check one plan."""
         facts = plan.manifest
         target, precision = str(facts.parts.get("target")), str(facts.parts.get("precision"))
@@ -209,15 +209,15 @@ class PlanChecker:
         try:
             plan.read()
         except ModelError as error:
-            return CheckResult(facts.network, what, "damaged", str(error))
+            return EngineCheck(facts.network, what, "damaged", str(error))
         obstacle = self._obstacle(facts)
         if obstacle or self._gate_of is None:
             detail = f"checksum right; not executed: {obstacle or 'only checksums were asked for'}"
-            return CheckResult(facts.network, what, "ok", detail)
+            return EngineCheck(facts.network, what, "ok", detail)
         verdict = self._run(facts, self._gate_of)
         detail = "; ".join(verdict.refused) or "checksum right, executed"
         state: State = "ok" if verdict.passed else "refused"
-        return CheckResult(facts.network, what, state, detail, dict(verdict.figures))
+        return EngineCheck(facts.network, what, state, detail, dict(verdict.figures))
 
     def _obstacle(self, facts: Manifest) -> str:
         """Why a plan cannot be run here; empty where it can."""

@@ -18,7 +18,7 @@ from ..cards import checksum
 from ..checks import check_model_file
 from ..errors import BackendUnavailable, BuildFailed, ModelError
 from ..files import PART, write_atomically
-from .build import Plan, Progress, build_plan
+from .build import BuiltPlan, Progress, build_plan
 from .manifest import Manifest, sha256_of_bytes
 from .recipe import Recipe, key_of
 
@@ -40,7 +40,7 @@ class Build(Protocol):
 
     def __call__(
         self, path: Path, recipe: Recipe, *, progress: Progress | None, timings: Path | None
-    ) -> Plan: ...
+    ) -> BuiltPlan: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class PlanStore:
             return stored
         return None
 
-    def put(self, plan: Plan) -> StoredPlan:
+    def put(self, plan: BuiltPlan) -> StoredPlan:
         """Keep a plan, in place of one of the same key.
 
         Raises:
@@ -196,7 +196,7 @@ class PlanStore:
         with self._locked():
             return self._sweep()
 
-    def _put(self, plan: Plan) -> StoredPlan:
+    def _put(self, plan: BuiltPlan) -> StoredPlan:
         """The caller holds the lock."""
         self._sweep()
         facts = plan.manifest

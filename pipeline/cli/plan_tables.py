@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from facestream.engines.tensorrt.inventory import CheckResult, Staleness, State
+from facestream.engines.tensorrt.inventory import EngineCheck, Staleness, State
 from facestream.engines.tensorrt.plans import StoredPlan
 from rich.table import Table
 from rich.text import Text
@@ -61,7 +61,7 @@ def portrait(plan: StoredPlan, staleness: Staleness) -> list[Table]:
     return [card, tensors, profiles]
 
 
-def check_table(what: str, results: Sequence[CheckResult]) -> Table:
+def check_table(what: str, results: Sequence[EngineCheck]) -> Table:
     """A row for each plan or engine that was checked."""
     table = _table("Network", what, "State", "What was seen")
     for one in results:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from facestream.engines.options import Serving
-from facestream.engines.tensorrt.inventory import CheckResult, PlanChecker
+from facestream.engines.tensorrt.inventory import EngineCheck, PlanChecker
 from facestream.engines.tensorrt.plans import PlanStore
 
 from ..recognition.verify import gate_of, verify_all
@@ -44,7 +44,7 @@ def verify_plans(
     checker = PlanChecker(store, plans_of(settings), gate_of if run == "all" else None)
     checked = [checker.check(plan) for plan in chosen]
     if not which:
-        checked += [CheckResult("", "", "damaged", fault) for fault in faults]
+        checked += [EngineCheck("", "", "damaged", fault) for fault in faults]
     serving = replace(settings.runtime.serving(), cache=store.folder)
     engines = _run_engines(serving) if run == "all" and not which else []
     if form == "json":
@@ -59,12 +59,12 @@ def verify_plans(
     return FAILED if any(one.state != "ok" for one in (*checked, *engines)) else 0
 
 
-def _run_engines(serving: Serving) -> list[CheckResult]:
+def _run_engines(serving: Serving) -> list[EngineCheck]:
     """Every network on every backend and precision that runs here."""
     with stderr().status("comparing engines with the float32 reference"):
         rows = verify_all(serving)
     return [
-        CheckResult(
+        EngineCheck(
             network,
             engine,
             "ok" if verdict.passed else "refused",
@@ -75,7 +75,7 @@ def _run_engines(serving: Serving) -> list[CheckResult]:
     ]
 
 
-def _print(plans: Sequence[CheckResult], engines: Sequence[CheckResult], store: PlanStore) -> None:
+def _print(plans: Sequence[EngineCheck], engines: Sequence[EngineCheck], store: PlanStore) -> None:
     if plans:
         stdout().print(check_table("Plan", plans))
         executed = sum(bool(one.figures) for one in plans)

@@ -32,13 +32,13 @@ class Detector(Protocol):
         ...
 
     def detect_batch(
-        self, images: Sequence[Image], *, min_face: int | Sequence[int | None] | None = None
+        self, images: Sequence[Image], *, min_face: Sequence[int | None] | None = None
     ) -> list[Faces]:
         """The faces of each picture, by descending score.
 
         Args:
             images: H×W×3 BGR uint8 each, of any sizes.
-            min_face: smallest faces to find in all of them, or in each, in pixels; None: the
+            min_face: smallest faces to find in each, in pixels; None: the
                 detector's own.
         """
         ...

@@ -40,7 +40,7 @@ _MOST_WINDOWS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SearchPlan:
     """What of a picture is to be searched.
 
     Attributes:
@@ -52,7 +52,7 @@ class Plan:
     kept: Rows
 
     @classmethod
-    def whole(cls, image: Image) -> Plan:
+    def whole(cls, image: Image) -> SearchPlan:
         """Everything."""
         return cls(((0, 0, image.shape[1], image.shape[0]),), np.zeros(0, np.int64))
 
@@ -80,7 +80,7 @@ class Changes:
         self._whole_at = 0.0
         self._faces = Faces.empty()
 
-    def plan(self, image: Image, at: float) -> Plan:
+    def plan(self, image: Image, at: float) -> SearchPlan:
         """What to search of the source's next picture; ``found`` must follow.
 
         Args:
@@ -93,14 +93,14 @@ class Changes:
         windows = None if seen is None or due else self._windows(now, seen)
         if seen is None or windows is None:
             self._seen, self._size, self._whole_at = now, (image.shape[0], image.shape[1]), at
-            return Plan.whole(image)
+            return SearchPlan.whole(image)
         for left, top, right, bottom in windows:
             rows, columns = self._cells_of(top, bottom), self._cells_of(left, right)
             seen[rows, columns] = now[rows, columns]
         apart = [not any(_meet(box, window) for window in windows) for box in self._around_faces()]
-        return Plan(windows, np.flatnonzero(np.array(apart, np.bool_)))
+        return SearchPlan(windows, np.flatnonzero(np.array(apart, np.bool_)))
 
-    def found(self, plan: Plan, faces: list[Faces]) -> Faces:
+    def found(self, plan: SearchPlan, faces: list[Faces]) -> Faces:
         """All faces of the picture.
 
         Args:

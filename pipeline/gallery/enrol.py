@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.errors import GalleryError, ImageError
 from ..core.types import Image
-from .faces import Picture, main_face, pictures_in
+from .faces import PhotoContent, main_face, pictures_in
 from .names import normalise_name, printable
 from .reader import FaceReader
 from .records import Embedded, Face, PhotoResult
@@ -69,7 +69,7 @@ def _examine(
 ) -> Face | PhotoResult:
     path = _path(photo, number)
     try:
-        picture = Picture.load(photo, name=path)
+        picture = PhotoContent.load(photo, name=path)
         # Before it is decoded: importing a folder again is quick.
         owner = store.owner(picture.sha256)
         if owner is not None:

@@ -32,7 +32,7 @@ SEARCHED_SIDE = 1280
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class PhotoContent:
     """A photo's content before it is decoded.
 
     Attributes:
@@ -46,7 +46,7 @@ class Picture:
     content: bytes | Image
 
     @classmethod
-    def load(cls, photo: Path | str | Image, *, name: Path) -> Picture:
+    def load(cls, photo: Path | str | Image, *, name: Path) -> PhotoContent:
         """Read a file, or take an array (H×W×3 BGR and what ``to_bgr`` knows).
 
         Args:
@@ -83,7 +83,7 @@ class Picture:
         return self.content
 
 
-def main_face(picture: Picture, reader: FaceReader) -> Face:
+def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
     """The face of a photo that is enrolled.
 
     Raises:

@@ -18,8 +18,8 @@ from ..core.errors import ConfigError
 from ..core.types import Floats, Identity, Matches, Reason
 
 if TYPE_CHECKING:
+    from facestream.engines.cards import CalibratedThresholds as Calibrated
     from facestream.engines.cards import FalseMatches, ModelCard
-    from facestream.engines.cards import Thresholds as Calibrated
 
 # Two people this close in cosine are not told apart by the encoder's noise.
 MARGIN = 0.05

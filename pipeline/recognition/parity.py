@@ -43,7 +43,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outputs:
+class EncoderOutputs:
     """mu N×D and logvar N×D."""
 
     mu: Floats
@@ -127,7 +127,7 @@ def faces_digest() -> str:
     return hashlib.sha256(gate_faces().tobytes()).hexdigest()
 
 
-def run_encoder(engine: Engine, faces: Image) -> Outputs:
+def run_encoder(engine: Engine, faces: Image) -> EncoderOutputs:
     """An encoder's outputs for the gate's faces.
 
     Args:
@@ -149,13 +149,13 @@ def run_encoder(engine: Engine, faces: Image) -> Outputs:
             batch = np.ascontiguousarray(batch[..., ::-1].transpose(0, 3, 1, 2), np.float32)
         parts.append(engine.infer({spec.name: batch}))
         start += size
-    return Outputs(
+    return EncoderOutputs(
         np.concatenate([part["mu"] for part in parts]),
         np.concatenate([part["logvar"] for part in parts]),
     )
 
 
-def reference(path: Path) -> Outputs:
+def reference(path: Path) -> EncoderOutputs:
     """The float32 outputs of the encoder in this file: as shipped, else computed by OpenVINO.
 
     Raises:
@@ -166,12 +166,12 @@ def reference(path: Path) -> Outputs:
     return _encoder_reference(path, checksum(path))
 
 
-def shipped_reference(digest: str) -> Outputs | None:
+def shipped_reference(digest: str) -> EncoderOutputs | None:
     """The reference that ships, if it is of the network with this SHA-256 and of these faces."""
     try:
         with np.load(SHIPPED) as kept:
             if str(kept["network"]) == digest and str(kept["faces"]) == faces_digest():
-                return Outputs(kept["mu"], kept["logvar"])
+                return EncoderOutputs(kept["mu"], kept["logvar"])
     except FileNotFoundError:
         pass
     return None
@@ -218,11 +218,11 @@ def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 @cache
-def _encoder_reference(path: Path, digest: str) -> Outputs:
+def _encoder_reference(path: Path, digest: str) -> EncoderOutputs:
     return shipped_reference(digest) or _computed(path)
 
 
-def _computed(path: Path) -> Outputs:
+def _computed(path: Path) -> EncoderOutputs:
     with load_engine(path, backend="openvino", options=_FLOAT32) as engine:
         return run_encoder(engine, gate_faces())
 

@@ -4,34 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from ..core.types import Faces, Frame, FrameResult, Image, LazyFrame
-from ..detection.motion_gate import Changes, Plan
+from ..detection.base import Detector
+from ..detection.motion_gate import Changes, SearchPlan
 from ..detection.region import Region, View
 from ..ingest.isolation import SourceIsolation
-
-
-class Detector(Protocol):
-    """Finds faces in pictures of one size or several."""
-
-    @property
-    def min_face(self) -> int:
-        """Side of the smallest faces it finds by default, in pixels."""
-        ...
-
-    def detect_batch(
-        self, images: Sequence[Image], *, min_face: Sequence[int | None] | None = None
-    ) -> list[Faces]:
-        """The faces of each picture.
-
-        Args:
-            images: H×W×3 BGR uint8 each.
-            min_face: smallest face of each in its pixels; None: the detector's own.
-        """
-        ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +20,7 @@ class _Due:
     source: str
     region: Region
     image: Image
-    plan: Plan
+    plan: SearchPlan
     changes: Changes | None
 
     def follows(self, source: str) -> bool:
@@ -130,7 +108,7 @@ class DetectStage:
             return []
         frame = result.frame
         image = region.cut(frame.image)
-        whole = Plan.whole(image)
+        whole = SearchPlan.whole(image)
         if region.view.refresh is None or frame.still:
             return [_Due(place, frame.source, region, image, whole, None)]
         changes = self._changes.get(frame.source)

@@ -82,7 +82,7 @@ class Result(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class DesignComparison:
     """All results, and what is the same for all.
 
     Attributes:
@@ -111,7 +111,7 @@ class _Bench:
     progress: Progress
 
 
-def compare(config: CompareConfig, out: Path, *, progress: Progress = silent) -> Comparison:
+def compare(config: CompareConfig, out: Path, *, progress: Progress = silent) -> DesignComparison:
     """Train and measure the contenders; those that ``out`` has results of are not run again.
 
     Writes a folder a contender to ``out``: checkpoint, curve, ``encoder.onnx`` with its card,
@@ -144,7 +144,7 @@ def compare(config: CompareConfig, out: Path, *, progress: Progress = silent) ->
     real = _spread(len(data.held), config.samples)
     cards = {r.name: out / r.name / "encoder.json" for r in results if r.macs is not None}
     speeds = measure_speed(cards, threads=config.threads) if cards else {}
-    return Comparison(
+    return DesignComparison(
         results=[r.model_copy(update={"faces_per_second": speeds.get(r.name)}) for r in results],
         floor=measure_floor(data, real),
         held=len(real),

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..generation.synthetic_pictures import Picture, grid, save_synthetic
 from ..record import write_json
-from .compare import PICTURES, Comparison, Result
+from .compare import PICTURES, DesignComparison, Result
 
 NONE: Final = "–"
 
@@ -63,7 +63,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def as_json(comparison: Comparison, *, command: str, note: str) -> dict[str, Any]:
+def as_json(comparison: DesignComparison, *, command: str, note: str) -> dict[str, Any]:
     """Plain data for a JSON file; paths of this machine are left out."""
     shared = comparison.results[0].config.model_dump(
         mode="json", exclude={"data", "teacher", "cache", "lfw", "contenders"}
@@ -82,7 +82,7 @@ def as_json(comparison: Comparison, *, command: str, note: str) -> dict[str, Any
     }
 
 
-def as_markdown(comparison: Comparison, *, command: str, note: str) -> str:
+def as_markdown(comparison: DesignComparison, *, command: str, note: str) -> str:
     """The table with its conditions."""
     results = comparison.results
     config, where = results[0].config, machine()
@@ -111,7 +111,9 @@ def as_markdown(comparison: Comparison, *, command: str, note: str) -> str:
     return "\n".join(lines)
 
 
-def write_report(comparison: Comparison, out: Path, *, command: str, note: str = "") -> list[Path]:
+def write_report(
+    comparison: DesignComparison, out: Path, *, command: str, note: str = ""
+) -> list[Path]:
     """Write ``compare.json``, ``compare.md``, ``compare.png`` and ``pictures.png`` to the folder.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from facestream.engines.cards import Calibration, Thresholds
+from facestream.engines.cards import CalibratedThresholds, Calibration
 from facestream.pipeline.recognition.cohort import Cohort
 from facestream.pipeline.recognition.scorenorm import (
     METHODS,
@@ -71,7 +71,7 @@ def people_of(pairs: Pairs) -> list[str]:
     return [person_of(name) for name in pairs.names]
 
 
-def calibrate(pairs: Pairs, mu: Floats, cohort: Cohort) -> Thresholds:
+def calibrate(pairs: Pairs, mu: Floats, cohort: Cohort) -> CalibratedThresholds:
     """Threshold and probability of normalised similarities, from LFW.
 
     The threshold comes from all pairs of different people among the pictures: the 3,000 impostor
@@ -87,7 +87,7 @@ def calibrate(pairs: Pairs, mu: Floats, cohort: Cohort) -> Thresholds:
     protocol = threshold_at_fmr(
         scores[~pairs.genuine], finest_rate(FMR, int((~pairs.genuine).sum()))
     )
-    return Thresholds(
+    return CalibratedThresholds(
         similarity=round(threshold_at_fmr(others, FMR), 4),
         fmr=FMR,
         basis=(

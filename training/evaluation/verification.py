@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from facestream.engines.cards import Calibration, Thresholds
+from facestream.engines.cards import CalibratedThresholds, Calibration
 from facestream.pipeline.recognition.uncertainty import normalise
 
 from .embeddings import Floats
@@ -69,9 +69,9 @@ class EncoderReport:
         """Plain data for a JSON file."""
         return asdict(self)
 
-    def thresholds(self) -> Thresholds:
+    def thresholds(self) -> CalibratedThresholds:
         """The default threshold and the probability, for the model's card."""
-        return Thresholds(
+        return CalibratedThresholds(
             similarity=round(self.verification.threshold, 4),
             fmr=FMR,
             basis=(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from facestream.engines.cards import ModelCard, TensorCard, Thresholds
+from facestream.engines.cards import CalibratedThresholds, ModelCard, TensorCard
 from facestream.engines.files import write_atomically
 
 from ..data.face_sets import sha256_of
@@ -42,7 +42,7 @@ def make_card(
     backbone: str,
     dim: int,
     metrics: Mapping[str, Any],
-    thresholds: Thresholds | None = None,
+    thresholds: CalibratedThresholds | None = None,
 ) -> ModelCard:
     """The card of an exported encoder; its id contains the file's checksum."""
     digest = sha256_of(file)

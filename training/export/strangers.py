@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 from facestream.engines.cards import (
+    CalibratedThresholds,
     FalseMatches,
     ModelCard,
     TensorCard,
-    Thresholds,
 )
 from facestream.engines.files import write_atomically
 from facestream.pipeline.recognition.cohort import Cohort
@@ -108,7 +108,7 @@ def make_cohort_card(
     typical: float,
     top: int = TOP,
     metrics: dict[str, Any] | None = None,
-    thresholds: Thresholds | None = None,
+    thresholds: CalibratedThresholds | None = None,
 ) -> ModelCard:
     """The card beside the vectors.
 

@@ -15,7 +15,7 @@ from ...core.filenames import slug
 from ...core.types import FrameResult
 from ..base import Needs, Sink
 from ..files import unused
-from .views import View
+from .views import LiveView
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,8 @@ class RestreamSink(Sink):
                 f"--restream {address}: other machines can connect, so a token is needed: "
                 "give --restream-token or FACESTREAM_RESTREAM_TOKEN"
             )
-        self.views: dict[str, View] = {}
-        self._by_source: dict[str, View] = {}
+        self.views: dict[str, LiveView] = {}
+        self._by_source: dict[str, LiveView] = {}
         self._socket = _listen(address)
         self.address = Address(address.host, self._socket.getsockname()[1])
         self._server = _Server(self.views, self._socket, address, token)
@@ -79,10 +79,10 @@ class RestreamSink(Sink):
         self._server.close()
         self._socket.close()
 
-    def _view(self, source: str) -> View:
+    def _view(self, source: str) -> LiveView:
         view = self._by_source.get(source)
         if view is None:
-            view = View(source, unused(slug(source), self.views))
+            view = LiveView(source, unused(slug(source), self.views))
             self._by_source[source] = view
             self.views[view.label] = view
         return view
@@ -92,7 +92,11 @@ class _Server:
     """Uvicorn in a thread of its own."""
 
     def __init__(
-        self, views: dict[str, View], listening: socket.socket, address: Address, token: str | None
+        self,
+        views: dict[str, LiveView],
+        listening: socket.socket,
+        address: Address,
+        token: str | None,
     ) -> None:
         import uvicorn
 

@@ -16,7 +16,7 @@ from ..video.overlay import draw_tracks
 QUALITY = 80
 
 
-class View:
+class LiveView:
     """One source: its newest frame, made into a JPEG only when it is requested.
 
     Args:

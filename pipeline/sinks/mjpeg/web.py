@@ -14,7 +14,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .views import View
+from .views import LiveView
 
 BOUNDARY = "frame"
 STREAMS_AT_ONCE = 4
@@ -28,7 +28,7 @@ HEADERS = {
 }
 
 
-def web_app(views: Mapping[str, View]) -> FastAPI:
+def web_app(views: Mapping[str, LiveView]) -> FastAPI:
     """The application, without its `Guard`.
 
     Args:
@@ -104,7 +104,7 @@ class Guard:
         return secrets.compare_digest(given.encode(), (self._token or "").encode())
 
 
-def _page(views: Sequence[View], *, token: str | None) -> str:
+def _page(views: Sequence[LiveView], *, token: str | None) -> str:
     """The page with all sources; its links carry the token with which it was requested."""
     query = "" if token is None else f"?token={quote(token, safe='')}"
     streams = len(views) <= STREAMS_AT_ONCE
@@ -114,7 +114,7 @@ def _page(views: Sequence[View], *, token: str | None) -> str:
     return page.replace("__BODY__", main).replace("__QUERY__", query)
 
 
-def _figure(view: View, query: str, *, streams: bool) -> str:
+def _figure(view: LiveView, query: str, *, streams: bool) -> str:
     label, name = quote(view.label, safe=""), escape(view.name)
     stream, snapshot = f"{label}.mjpeg{query}", f"{label}.jpg"
     source = f'src="{stream}"' if streams else f'src="{snapshot}{query}" data-snapshot="{snapshot}"'
@@ -125,13 +125,13 @@ def _figure(view: View, query: str, *, streams: bool) -> str:
     )
 
 
-async def _parts(view: View) -> AsyncIterator[bytes]:
+async def _parts(view: LiveView) -> AsyncIterator[bytes]:
     async for data in view.watch():
         head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
         yield head.encode() + data + b"\r\n"
 
 
-def _found(views: Mapping[str, View], label: str) -> View:
+def _found(views: Mapping[str, LiveView], label: str) -> LiveView:
     view = views.get(label)
     if view is None:
         raise HTTPException(404, "no such source")

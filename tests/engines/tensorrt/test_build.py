@@ -24,7 +24,7 @@ from facestream.engines.devices import cuda_devices
 from facestream.engines.errors import BackendUnavailable, BuildFailed, ModelError
 from facestream.engines.options import ShapeRange
 from facestream.engines.tensorrt import variant as variants
-from facestream.engines.tensorrt.build import Plan, build_plan
+from facestream.engines.tensorrt.build import BuiltPlan, build_plan
 from facestream.engines.tensorrt.inventory import PlanRequest
 from facestream.engines.tensorrt.manifest import TensorFacts, sha256_of_bytes
 from facestream.engines.tensorrt.recipe import Recipe, recipe_for
@@ -59,7 +59,7 @@ def facts(tensors: tuple[TensorFacts, ...]) -> list[tuple[str, tuple[int, ...], 
     ]
 
 
-def check_plan(rtx: Variant, plan: Plan, recipe: Recipe, name: str) -> None:
+def check_plan(rtx: Variant, plan: BuiltPlan, recipe: Recipe, name: str) -> None:
     manifest = plan.manifest
     assert manifest.sha256 == sha256_of_bytes(plan.data)
     assert manifest.size == len(plan.data)

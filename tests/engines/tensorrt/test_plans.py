@@ -20,7 +20,7 @@ import pytest
 from facestream.engines.cards import checksum
 from facestream.engines.errors import BackendUnavailable, BuildFailed, ModelError
 from facestream.engines.files import PART, write_atomically
-from facestream.engines.tensorrt.build import Plan
+from facestream.engines.tensorrt.build import BuiltPlan
 from facestream.engines.tensorrt.manifest import (
     Manifest,
     ProfileFacts,
@@ -36,10 +36,10 @@ from hypothesis import strategies as st
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def made_plan(path: Path, recipe: Recipe, data: bytes = b"a plan") -> Plan:
+def made_plan(path: Path, recipe: Recipe, data: bytes = b"a plan") -> BuiltPlan:
     """A plan without TensorRT: what the store does is the same for any bytes."""
     onnx_sum = checksum(path)
-    return Plan(
+    return BuiltPlan(
         data,
         Manifest(
             key=recipe.key(onnx_sum),
@@ -62,7 +62,7 @@ class Builder:
         self.data = data
         self.built = 0
 
-    def __call__(self, path: Path, recipe: Recipe, **rest: Any) -> Plan:
+    def __call__(self, path: Path, recipe: Recipe, **rest: Any) -> BuiltPlan:
         self.built += 1
         return made_plan(path, recipe, self.data)
 
@@ -213,7 +213,7 @@ def test_discard_forgets_one_plan(store: PlanStore, rnet: Path, recipe: Recipe) 
 
 
 def test_a_failed_build_leaves_nothing(store: PlanStore, rnet: Path, recipe: Recipe) -> None:
-    def failing(path: Path, recipe: Recipe, **rest: Any) -> Plan:
+    def failing(path: Path, recipe: Recipe, **rest: Any) -> BuiltPlan:
         raise BuildFailed("no kernel fits")
 
     with pytest.raises(BuildFailed, match="no kernel fits"):

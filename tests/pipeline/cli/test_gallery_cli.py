@@ -16,7 +16,7 @@ import pytest
 from facestream.engines.devices import cuda_devices
 from facestream.pipeline.cli import main
 from facestream.pipeline.gallery import FaceReader, Gallery, enrol
-from facestream.pipeline.gallery.faces import Picture, main_face
+from facestream.pipeline.gallery.faces import PhotoContent, main_face
 from facestream.pipeline.gallery.records import Face
 
 ROOT = Path(__file__).parents[3]
@@ -251,7 +251,7 @@ def test_ctrl_c_keeps_and_reports_what_was_added(
 ) -> None:
     monkeypatch.setattr(enrol, "CHUNK", 1)
 
-    def pressed(picture: Picture, reader: FaceReader) -> Face:
+    def pressed(picture: PhotoContent, reader: FaceReader) -> Face:
         if picture.path.name == "none.png":
             raise KeyboardInterrupt
         return main_face(picture, reader)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 import pytest
+from facestream.engines.base import Engine
 from facestream.engines.options import Serving
 from facestream.pipeline.core.types import (
     Faces,
@@ -14,7 +15,7 @@ from facestream.pipeline.core.types import (
     FrameResult,
     Image,
 )
-from facestream.pipeline.detection.motion_gate import Changes, Plan
+from facestream.pipeline.detection.motion_gate import Changes, SearchPlan
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.detection.region import View
 from facestream.pipeline.stages.detect import DetectStage
@@ -50,7 +51,7 @@ def face(left: float, top: float, side: float = 60) -> Faces:
     return Faces(box, np.ones(1, np.float32), landmarks)
 
 
-def seen(changes: Changes, image: Image, at: float, *faces: Faces) -> Plan:
+def seen(changes: Changes, image: Image, at: float, *faces: Faces) -> SearchPlan:
     """The plan for a picture of which all windows but the first found nothing."""
     plan = changes.plan(image, at)
     found = [Faces.join(faces), *[Faces.empty()] * len(plan.windows)]
@@ -58,11 +59,11 @@ def seen(changes: Changes, image: Image, at: float, *faces: Faces) -> Plan:
     return plan
 
 
-def is_whole(plan: Plan) -> bool:
+def is_whole(plan: SearchPlan) -> bool:
     return plan.windows == ((0, 0, WIDTH, HEIGHT),)
 
 
-def covers(plan: Plan, left: int, top: int, right: int, bottom: int) -> bool:
+def covers(plan: SearchPlan, left: int, top: int, right: int, bottom: int) -> bool:
     return any(
         a <= max(left, 0)
         and b <= max(top, 0)
@@ -168,6 +169,7 @@ class Counting:
     def __init__(self, detector: Mtcnn) -> None:
         self._detector = detector
         self.min_face = detector.min_face
+        self.backend, self.engines = detector.backend, detector.engines
         self.pixels: list[int] = []
 
     def detect_batch(
@@ -224,6 +226,8 @@ def test_a_batch_holds_several_frames_of_a_source() -> None:
 class OneFace:
     """Finds a face at the same place of each picture it is given."""
 
+    backend = "fake"
+    engines: Mapping[str, Engine] = {}
     min_face = 40
 
     def detect_batch(

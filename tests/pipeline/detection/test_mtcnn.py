@@ -184,8 +184,8 @@ def test_the_quick_look_misses_no_cell(astronaut: Image, shape: tuple[int, int])
     """Hits by bfloat16 first and one by one after, against the whole level in float32."""
     sampler, levels = AreaSampler(astronaut), [Level(0, *shape)]
     odds = log_odds(0.6)
-    quick = Networks(Serving(backend="openvino", threads=1), screen=True)
-    whole = Networks(Serving(backend="openvino", threads=1), screen=False)
+    quick = Networks(Serving(backend="openvino", threads=1), screen=True, gate=NetworkGate)
+    whole = Networks(Serving(backend="openvino", threads=1), screen=False, gate=NetworkGate)
     (a,), (b,) = quick.cells(sampler, levels, odds), whole.cells(sampler, levels, odds)
     quick.close()
     whole.close()

@@ -9,7 +9,7 @@ import pytest
 from facestream.pipeline.core.errors import ImageError
 from facestream.pipeline.core.types import Faces, Floats, Image
 from facestream.pipeline.gallery.faces import (
-    Picture,
+    PhotoContent,
     choose,
     expand_photos,
     main_face,
@@ -95,7 +95,7 @@ class LargeReader(PixelReader):
 @pytest.mark.parametrize(("share", "searches"), [(0.2, 1), (0.02, 2), (0.01, 2)])
 def test_large_photos_are_searched_small_first(share: float, searches: int) -> None:
     reader = LargeReader(share)
-    picture = Picture.load(np.zeros((2001, 3000, 3), np.uint8), name=Path("large"))
+    picture = PhotoContent.load(np.zeros((2001, 3000, 3), np.uint8), name=Path("large"))
     if share * 3000 < 40:
         with pytest.raises(ImageError) as caught:
             main_face(picture, reader)

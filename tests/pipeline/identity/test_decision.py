@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.engines.cards import CalibratedThresholds as CardThresholds
 from facestream.engines.cards import (
     Calibration,
     FalseMatches,
     ModelCard,
     load_card,
 )
-from facestream.engines.cards import Thresholds as CardThresholds
 from facestream.pipeline.core.errors import ConfigError
 from facestream.pipeline.core.types import Identity, Matches
 from facestream.pipeline.identity.decision import (

@@ -25,7 +25,7 @@ from facestream.pipeline.recognition.encoder import encoder_options
 from facestream.pipeline.recognition.parity import (
     DecoderGate,
     EncoderGate,
-    Outputs,
+    EncoderOutputs,
     rank_correlation,
 )
 from facestream.pipeline.recognition.parity_faces import gate_faces
@@ -39,9 +39,9 @@ FLOAT32 = EngineOptions(precision="float32")
 
 
 class Given(Closing):
-    """Outputs of an encoder, changed on their way."""
+    """EncoderOutputs of an encoder, changed on their way."""
 
-    def __init__(self, outputs: Outputs, change: Any) -> None:
+    def __init__(self, outputs: EncoderOutputs, change: Any) -> None:
         like = load_engine(ENCODER, options=FLOAT32)
         self.inputs, self.outputs = like.inputs, like.outputs
         like.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from facestream.engines.base import Engine
 from facestream.engines.options import Serving
 from facestream.pipeline.core.types import (
     Faces,
@@ -31,6 +32,8 @@ RIGHT = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))
 class Recorder:
     """Finds one face of 10 pixels in the middle of each picture, and notes what it was asked."""
 
+    backend = "fake"
+    engines: Mapping[str, Engine] = {}
     min_face = 40
 
     def __init__(self) -> None:

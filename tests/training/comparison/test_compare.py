@@ -11,7 +11,7 @@ import pytest
 import torch
 from facestream.training.comparison.compare import (
     RESULT,
-    Comparison,
+    DesignComparison,
     Result,
     compare,
 )
@@ -176,7 +176,7 @@ def test_report_shows_what_is_missing_as_missing(config: CompareConfig) -> None:
     lfw = result.model_copy(
         update={"name": "x", "title": "X", "lfw": 0.9876, "lfw_95": (0.98, 0.99)}
     )
-    both = Comparison(results=[result, lfw], floor=1.5, held=7, revision="abc")
+    both = DesignComparison(results=[result, lfw], floor=1.5, held=7, revision="abc")
     text = as_markdown(both, command="c", note="n")
     assert "| GAN | – | – | – | – | – | 123.5 | – | 1.0 | – | – |" in text
     assert "| X | 98.8% (98.0 to 99.0) |" in text
