@@ -66,7 +66,7 @@ class Untimed(RecogniseStage):
 
     encoding = 0.0
 
-    def _embed(self, pending: Any) -> tuple[Floats, Floats]:
+    def _embed(self, pending: Any) -> list[tuple[Floats, Floats]]:
         start = time.perf_counter()
         found = super()._embed(pending)
         self.encoding += time.perf_counter() - start

@@ -262,7 +262,7 @@ def test_the_time_that_a_batch_takes_is_no_silence(
 ) -> None:
     stage, people = recogniser(events)
     clock = [1000.0]
-    monkeypatch.setattr(recognise_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("facestream.pipeline.stages.recognise.time.monotonic", lambda: clock[0])
     search = people.search
 
     def slow(mu: Floats, k: int) -> Matches:
