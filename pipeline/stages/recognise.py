@@ -140,6 +140,9 @@ class RecogniseStage:
             if finished.detected:
                 isolation.succeeded(name, "recognise")
             done.append(finished)
+        now = time.monotonic()
+        for item in pending:
+            item.source.heard = now  # the time that the batch took is no silence of its sources
         return done
 
     def tick(self) -> None:

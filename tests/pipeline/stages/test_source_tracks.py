@@ -13,6 +13,7 @@ from facestream.pipeline.core.events import (
     TrackEvent,
     Updated,
 )
+from facestream.pipeline.core.types import Floats, Matches
 from facestream.pipeline.stages import recognise as recognise_module
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -254,3 +255,24 @@ def test_events_keep_their_promises(
             assert len({t.track_id for t in done.tracks}) == len(done.tracks)
     stage.end_source("clip")
     check_invariants(events)
+
+
+def test_the_time_that_a_batch_takes_is_no_silence(
+    events: list[TrackEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, people = recogniser(events)
+    clock = [1000.0]
+    monkeypatch.setattr("facestream.pipeline.stages.recognise.time.monotonic", lambda: clock[0])
+    search = people.search
+
+    def slow(mu: Floats, k: int) -> Matches:
+        clock[0] += 100.0
+        return search(mu, k)
+
+    monkeypatch.setattr(people, "search", slow)
+    stage([frame(i, Seen(40, 50, ADA)) for i in range(10)])
+    stage.tick()
+    assert kinds(events) == ["appeared", "identified"]
+    clock[0] += 100.0
+    stage.tick()
+    assert kinds(events) == ["appeared", "identified", "left"]
