@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from facestream.engines.options import Serving
-from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from ..events import EventType
+from .folders import default_engine_cache
 
 Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
 
@@ -149,7 +149,7 @@ class RuntimeSettings(Group):
             threads=self.threads,
             building="wait" if self.wait_engines else "fallback",
             strict=self.strict_device,
-            cache=self.engine_cache or user_cache_path("facestream") / "engines",
+            cache=self.engine_cache or default_engine_cache(),
         )
 
 

@@ -163,6 +163,12 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, LookupError) as error:
-        near = get_close_matches(name, available_timezones(), n=1)
+        known = available_timezones()
+        if not known:
+            raise ValueError(
+                f"the time zone {name!r} cannot be looked up: this system has no time zone data; "
+                "install tzdata (apt-get install tzdata, or pip install tzdata)"
+            ) from error
+        near = get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; it is a name such as 'Europe/Berlin'"
         raise ValueError(f"there is no time zone {name!r}{hint}") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import zoneinfo
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -156,6 +158,17 @@ def test_without_a_time_zone_the_machine_s_counts(monkeypatch: pytest.MonkeyPatc
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_system_without_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    ZoneInfo.clear_cache()
+    zoneinfo.reset_tzpath(to=())
+    try:
+        with pytest.raises(ValueError, match=r"this system has no time zone data; install tzdata"):
+            Schedule([], timezone="Europe/Berlin")
+    finally:
+        zoneinfo.reset_tzpath()
 
 
 def test_an_unknown_time_zone_and_a_moment_without_one() -> None:
