@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from facestream.pipeline.core.errors import GalleryError
 from facestream.pipeline.detection.parity.portraits import portraits
 from facestream.pipeline.gallery import Gallery
 
@@ -126,3 +127,10 @@ def test_a_user_without_a_home() -> None:
         "facestream: this user has no home folder for a gallery: give --gallery PEOPLE.db, "
         "or set HOME"
     )
+
+
+def test_the_home_of_nobody() -> None:
+    with pytest.raises(
+        GalleryError, match=r"^cannot open ~no-such-user/people\.db: its user has no"
+    ):
+        Gallery("~no-such-user/people.db")
