@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -72,6 +75,33 @@ def logging_restored() -> Iterator[None]:
     finally:
         logger.handlers[:], logger.propagate = handlers, propagate
         logger.setLevel(level)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Error handler of the streams: JSON's escapes for what the encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    units = text.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
+
+
+codecs.register_error("facestream.escaped", _escaped)
+
+
+@contextmanager
+def safe_streams() -> Iterator[None]:
+    """Make standard output and error take any text, and exist, while a command runs."""
+    with ExitStack() as undo:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:  # closed by the shell: >&-
+                setattr(sys, name, undo.enter_context(Path(os.devnull).open("w")))
+                undo.callback(setattr, sys, name, None)
+            elif isinstance(stream, io.TextIOWrapper):
+                undo.callback(stream.reconfigure, errors=stream.errors)
+                stream.reconfigure(errors="facestream.escaped")
+        yield
 
 
 @contextmanager

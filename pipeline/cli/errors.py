@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
+from typing import TextIO
 
 import typer
 from facestream.engines.errors import BackendUnavailable, EngineError, ParityRefused
 
 from ..core.errors import FacestreamError, UsageError
-from .console import logging_restored
+from .console import logging_restored, safe_streams
+
+# What a write raises where output cannot go on: it is no bug.
+_NO_OUTPUT = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 FAILED, WRONG_USAGE, BAD_INPUT, INTERRUPTED = 1, 2, 3, 130
 
@@ -30,7 +36,7 @@ def guarded(app: typer.Typer, arguments: list[str] | None) -> int:
     failing stage or engine is one line and status 1, with the traceback under ``--debug``.
     Anything else is a bug and keeps its traceback.
     """
-    with logging_restored():
+    with safe_streams(), logging_restored():
         return _run(app, arguments)
 
 
@@ -46,12 +52,25 @@ def _run(app: typer.Typer, arguments: list[str] | None) -> int:
         return _complain(str(error), FAILED)
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output closed it (| head). Python would complain again when it
-        # flushes standard output at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return FAILED
+    except OSError as error:
+        if error.errno not in _NO_OUTPUT:
+            raise
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+            if _fails(stream):
+                # Python would complain again when it flushes the stream at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        if isinstance(error, BrokenPipeError):
+            return FAILED  # the reader of our output closed it (| head)
+        return _complain(f"cannot write the output: {error.strerror}", FAILED)
     return status if isinstance(status, int) else 0
+
+
+def _fails(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _parser_error(error: Exception) -> int:
@@ -68,5 +87,6 @@ def _complain(message: str, status: int) -> int:
     if logging.getLogger("facestream").isEnabledFor(logging.DEBUG):
         traceback.print_exc()
     # One line, whatever a library put into its message.
-    print(f"facestream: {' '.join(message.split())}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"facestream: {' '.join(message.split())}", file=sys.stderr)
     return status

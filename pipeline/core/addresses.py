@@ -1,4 +1,4 @@
-"""Where something is served: a host and a port as the user writes them."""
+"""Addresses of servers, as the user writes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A host and a port; port 0 stands for any that is free."""
+    """A host and a port; 0 is any free port."""
 
     host: str
     port: int
@@ -23,10 +23,10 @@ class Address:
 
         Args:
             text: e.g. ``:9109``, ``0.0.0.0:9109``, ``[::1]:9109``.
-            flag: where it was given, for the message.
+            flag: the option that was given, for the message.
 
         Raises:
-            UsageError: it is none of these.
+            UsageError: it is not an address.
         """
         host, _, port = text.strip().rpartition(":")
         if host.startswith("[") and host.endswith("]"):

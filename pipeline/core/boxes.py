@@ -1,4 +1,4 @@
-"""Arithmetic on boxes: x1, y1, x2, y2 in pixels, one a row."""
+"""Arithmetic on boxes: rows of x1, y1, x2, y2 in pixels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .types import Floats
 Rows = NDArray[np.int64]
 NmsMode = Literal["union", "min"]
 
-# Up to here all overlaps at once are quicker than one row of them for each kept box.
+# Up to this many boxes one matrix of overlaps is faster than a row for each kept box.
 _MATRIX = 400
 
 
 def area(boxes: NDArray[Any]) -> Floats:
-    """Areas N of boxes N×4; 0 where a box is inside out."""
+    """Areas N of boxes N×4; 0 for an inverted box."""
     boxes = np.asarray(boxes, np.float32)
     sides = np.maximum(boxes[:, 2:4] - boxes[:, 0:2], 0)
     result: Floats = sides[:, 0] * sides[:, 1]
@@ -25,7 +25,7 @@ def area(boxes: NDArray[Any]) -> Floats:
 
 
 def intersection_matrix(a: NDArray[Any], b: NDArray[Any]) -> Floats:
-    """Area shared by each of ``a`` N×4 with each of ``b`` M×4, as N×M."""
+    """Intersection areas N×M of boxes ``a`` N×4 and ``b`` M×4."""
     a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
     width = np.minimum.outer(a[:, 2], b[:, 2])
     width -= np.maximum.outer(a[:, 0], b[:, 0])
@@ -74,9 +74,9 @@ def nms(
 
 
 def _keep_by_matrix(clash: NDArray[np.bool_]) -> Rows:
-    """Rows that no kept earlier row clashes with."""
+    """Rows that do not clash with an earlier kept row."""
     dropped = np.zeros(len(clash), np.bool_)
-    # A row that clashes with no earlier one stays whatever becomes of the others, and most do.
+    # Only rows that clash with an earlier one can be dropped, and most do not.
     for row in np.flatnonzero(np.triu(clash, 1).any(axis=1)).tolist():
         if not dropped[row]:
             dropped[row + 1 :] |= clash[row, row + 1 :]
@@ -108,7 +108,7 @@ def move(boxes: Floats, offsets: Floats, *, inclusive: Literal[0, 1]) -> Floats:
     Args:
         boxes: N×4.
         offsets: N×4 for x1, y1, x2, y2.
-        inclusive: what to add to a side: MTCNN counts a box's last pixel as inside (1), except
+        inclusive: added to each side: MTCNN counts a box's last pixel as inside (1), except
             when it moves P-Net's boxes (0).
     """
     sides = boxes[:, 2:4] - boxes[:, 0:2] + np.float32(inclusive)

@@ -8,7 +8,7 @@
     │   ├── SourceError            a source is missing, unreadable or not a video
     │   ├── ImageError             a picture cannot be used; has ``reason``
     │   ├── OutputError            an output cannot be written
-    │   └── GalleryError           the gallery file or what was asked of it
+    │   └── GalleryError           the gallery file, or a request to it
     │       ├── GalleryCorrupt
     │       ├── ModelMismatch      embeddings of another model
     │       ├── PersonNotFound
@@ -34,7 +34,7 @@ class FacestreamError(Exception):
 
 
 class UsageError(FacestreamError):
-    """Something the user gave is wrong; the message says what to do."""
+    """The user's input is wrong; the message says what to do."""
 
 
 class ConfigError(UsageError):
@@ -45,9 +45,9 @@ class SourceError(UsageError):
     """A source cannot be opened or read.
 
     Attributes:
-        retry: whether a live source is worth another try: ``soon``; ``slowly`` where somebody
-            has to act first (a password refused, a path that is not there); ``never`` where the
-            source itself is impossible (a protocol that is not known, a device that is no camera).
+        retry: whether a live source is retried: ``soon``; ``slowly`` where a person has to act
+            first (a refused password, a missing path); ``never`` where the source cannot exist (an
+            unknown protocol, a device that is not a camera).
         reason: what was wrong, without the source's name; by default the whole message.
     """
 
@@ -74,7 +74,7 @@ class OutputError(UsageError):
 
 
 class GalleryError(UsageError):
-    """The gallery cannot do what was asked."""
+    """The gallery cannot fulfil the request."""
 
 
 class GalleryCorrupt(GalleryError):

@@ -2,7 +2,7 @@
 
 Boxes are x1, y1, x2, y2 in pixels of the frame; landmarks are left eye, right eye, nose,
 left and right mouth corner (left and right as seen in the picture); images are BGR uint8.
-All are frozen: what crosses a thread is not changed afterwards.
+All are frozen: data that is passed to another thread does not change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 Reason = Literal[
     "no_gallery",  # nobody is enrolled
     "too_small",  # the face is too small to recognise
-    "uncertain",  # sigma says that the picture tells too little about identity
+    "uncertain",  # sigma is too high: the picture shows too little of the face
     "ambiguous",  # two people are about equally similar
     "below_threshold",  # nobody is similar enough
     "taken",  # the best person is already in this frame, more similar elsewhere
@@ -46,9 +46,9 @@ class Frame:
         index: number of the picture in its source, from 0.
         pts: presentation time in seconds since the source's start.
         utc: wall-clock time of the picture, seconds since the epoch.
-        captured_at: monotonic clock in seconds when it reached us; ages are measured from here.
+        captured_at: monotonic clock in seconds when it was received; its age counts from here.
         image: H×W×3 BGR uint8.
-        still: a photo on its own: tracks do not continue from the picture before.
+        still: a single photo: tracks do not continue from the previous picture.
     """
 
     source: str
@@ -105,7 +105,7 @@ class Faces:
         boxes: N×4 float32.
         scores: N float32, the detector's probability.
         landmarks: N×5×2 float32.
-        mu: N×D float32, the embedding as the encoder gives it (not normalised), or None.
+        mu: N×D float32, the embedding from the encoder (not normalised), or None.
         logvar: N×D float32, log variance of each dimension of ``mu``, or None.
     """
 
@@ -137,7 +137,7 @@ class Faces:
 
     @classmethod
     def join(cls, parts: Sequence[Faces]) -> Faces:
-        """One after the other; none of them embedded."""
+        """The faces of all parts in order, without embeddings."""
         if not parts:
             return cls.empty()
         return cls(
@@ -150,7 +150,7 @@ class Faces:
         return len(self.boxes)
 
     def moved(self, x: float, y: float) -> Faces:
-        """All boxes and landmarks shifted by so many pixels."""
+        """The same faces shifted by ``x`` and ``y`` pixels."""
         shift = np.array([x, y], np.float32)
         return replace(self, boxes=self.boxes + np.tile(shift, 2), landmarks=self.landmarks + shift)
 
@@ -168,7 +168,7 @@ class Faces:
         )
 
     def with_embeddings(self, mu: Floats, logvar: Floats) -> Faces:
-        """The same faces with what the encoder says of them."""
+        """The same faces with their embeddings."""
         return replace(self, mu=mu, logvar=logvar)
 
     def __repr__(self) -> str:
@@ -178,13 +178,13 @@ class Faces:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a face is, or why that cannot be said.
+    """Who a face is, or why it is unknown.
 
     Attributes:
         person_id: the gallery's id, or None when unknown.
         name: the person's name, or None when unknown.
-        similarity: to the best template, −1..1 (0 when nothing was searched): the cosine, or
-            that normalised by a cohort.
+        similarity: to the best template, −1..1 (0 when nothing was searched): the cosine,
+            normalised by a cohort or not.
         probability: calibrated probability that ``name`` is right, 0..1.
         reason: why it is unknown; None when known.
     """
@@ -199,7 +199,7 @@ class Identity:
     def unknown(
         cls, reason: Reason, *, similarity: float = 0.0, probability: float = 0.0
     ) -> Identity:
-        """Nobody we can name, and why."""
+        """An unknown face, and why it is."""
         return cls(None, None, similarity, probability, reason)
 
     @property
@@ -252,7 +252,7 @@ Track = TrackSnapshot
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """What is known of a frame; each stage fills in its part with ``dataclasses.replace``.
+    """The results of a frame; each stage adds its part with ``dataclasses.replace``.
 
     Attributes:
         frame: the picture.

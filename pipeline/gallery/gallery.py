@@ -57,7 +57,11 @@ class Gallery(Closing):
         reader: FaceReader | None = None,
         searching: IndexOptions = DEFAULT_OPTIONS,
     ) -> None:
-        self.path = (default_gallery_path() if path is None else Path(path)).expanduser().absolute()
+        try:
+            file = (default_gallery_path() if path is None else Path(path)).expanduser()
+        except RuntimeError as error:
+            raise GalleryError(f"cannot open {path}: its user has no home folder") from error
+        self.path = file.absolute()
         if path is None and create == "if_missing":
             _make_folder(self.path.parent)
         self._store = Store(self.path, create=create)

@@ -9,6 +9,7 @@ these came from (`Settings.for_source`).
 from __future__ import annotations
 
 from .cameras import CameraSettings, Polygon
+from .folders import default_gallery_path
 from .groups import (
     AnnotateSettings,
     DetectorSettings,
@@ -22,7 +23,6 @@ from .groups import (
 )
 from .settings import (
     Settings,
-    default_gallery_path,
     environment_names,
     load_settings,
     setting_keys,

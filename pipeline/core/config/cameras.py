@@ -77,7 +77,7 @@ _Polygons = Annotated[
     tuple[Annotated[Polygon, Field(min_length=3), AfterValidator(_with_area)], ...],
     BeforeValidator(_nested),
 ]
-# Validated at once, dumped as written for programs, and without secrets as JSON.
+# Programs get the object; JSON gets the redacted text.
 _Url = Annotated[
     CameraUrl,
     PlainValidator(_url),
@@ -87,40 +87,39 @@ _Overrides = PlainSerializer(_given, return_type=dict[str, Any])
 
 
 class CameraSettings(Group):
-    """A camera: where it is, what of its picture is searched, and when.
+    """A camera: its address, the areas of its picture to search, and its schedule.
 
-    Give ``url`` or ``device``. The tables inside override single keys of the groups of the same
-    names.
+    Give ``url`` or ``device``. The tables inside override keys of the groups of the same names.
     """
 
     url: _Url | None = None
-    """Where its stream is, e.g. "rtsp://admin:${DOOR_PASSWORD}@10.0.0.5/stream1"; ``${NAME}`` is
+    """Its stream, e.g. "rtsp://admin:${DOOR_PASSWORD}@10.0.0.5/stream1"; ``${NAME}`` is
     taken from the environment, ``${file:/run/secrets/door}`` from a file."""
     device: int | str | None = None
     """A camera of this machine: its number, or a path such as "/dev/v4l/by-id/…"."""
     sub_url: _Url | None = None
-    """Where its smaller stream is."""
+    """Its smaller stream."""
     stream: Literal["main", "sub"] = "main"
-    """Which of the two is watched."""
+    """The stream that is read."""
     enabled: bool = Field(default=True, strict=True)
-    """``false``: left out, unless it is named on the command line."""
+    """``false``: not read unless it is named on the command line."""
     transport: Literal["tcp", "udp"] | None = None
-    """How its RTSP stream travels. Unset: as live.transport says."""
+    """Transport of its RTSP stream. Unset: live.transport."""
     detect_size: int | None = Field(default=None, ge=32, le=16384, strict=True)
-    """Longest side in pixels of the picture that is searched; larger frames are shrunk for the
-    detector only. Unset: searched as they are."""
+    """Longest side in pixels of the detector's input; larger frames are shrunk for it. Unset: not
+    shrunk."""
     detect_every: int | None = Field(default=None, ge=1, le=1000, strict=True)
-    """Look for faces on every N-th frame. Unset: as tracking.detect_every says."""
+    """Detect faces on every N-th frame. Unset: tracking.detect_every."""
     watch: _Polygons = ()
-    """Where to look: only faces whose centre lies in one of these polygons count. Each is a list
-    of corners [x, y], as fractions of the picture from its top left. None: everywhere."""
+    """Areas to search: a face outside these polygons, by its centre, is dropped. Each is a list
+    of corners [x, y], as fractions of the picture from its top left. Empty: the whole picture."""
     mask: _Polygons = ()
-    """Where not to look: faces whose centre lies in one of these polygons are dropped before
-    anything is known of them."""
+    """Areas not to search: a face inside one of these polygons, by its centre, is dropped before it
+    is embedded."""
     schedule: tuple[str, ...] = ()
-    """When it is watched, e.g. ["mon-fri 07:00-19:00", "sat 10:00-14:00"]. None: always."""
+    """When it is read, e.g. ["mon-fri 07:00-19:00", "sat 10:00-14:00"]. Empty: always."""
     timezone: str | None = None
-    """IANA name of the schedule's time zone, e.g. "Europe/Berlin". Unset: the machine's."""
+    """Time zone of the schedule (IANA), e.g. "Europe/Berlin". Unset: the machine's."""
     detector: Annotated[DetectorSettings, _Overrides] = DetectorSettings()
     """``min_face`` of this camera."""
     tracking: Annotated[TrackingSettings, _Overrides] = TrackingSettings()
@@ -174,11 +173,11 @@ class CameraSettings(Group):
 
     @cached_property
     def times(self) -> Schedule | None:
-        """When it is watched; None: always."""
+        """When it is read; None: always."""
         return Schedule(self.schedule, timezone=self.timezone) if self.schedule else None
 
     def overrides(self) -> dict[str, dict[str, Any]]:
-        """What it says otherwise than the groups: group, key, value."""
+        """Its values that override the groups: group, key, value."""
         found = {
             name: {key: getattr(group, key) for key in group.model_fields_set}
             for name in ("detector", "tracking", "recognition", "live")
@@ -192,10 +191,10 @@ class CameraSettings(Group):
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Names of cameras stand in events, file names and commands.
+    """Check names of cameras, which are used in events, file names and commands.
 
     Raises:
-        ValueError: one of them cannot.
+        ValueError: one of them cannot be used.
     """
     seen: dict[str, str] = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""When a camera is watched: spans of the week, in the time of its place."""
+"""When a camera is read: spans of the week in its time zone."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from zoneinfo import ZoneInfo, available_timezones
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _SPAN = re.compile(r"(?:(?P<days>[a-z,\s-]+?)\s+)?(?P<start>\d\d?:\d\d)\s*-\s*(?P<end>\d\d?:\d\d)")
-# The clocks may skip a span of a few hours for a day; two weeks hold every kind of change.
+# A change of the clocks can skip a span of a few hours; two weeks contain the next one anyway.
 _AHEAD = 15
 _DAY = 24 * 60
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of some days of the week.
+    """A time span on some days of the week.
 
     Attributes:
-        days: 0 (Monday) to 6, those on which it begins.
+        days: 0 (Monday) to 6 on which it starts.
         start: minutes after midnight.
-        end: likewise, above ``start``; above 1440 on the day after.
+        end: likewise, above ``start``; above 1440 it is on the next day.
     """
 
     days: frozenset[int]
@@ -37,14 +37,14 @@ class Span:
         """From e.g. ``mon-fri 07:00-19:00``, ``sat,sun 22:00-06:00`` or ``07:00-19:00``.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: it is not a span.
         """
         found = _SPAN.fullmatch(text.strip().lower())
         if found is None:
-            raise ValueError(f"{text!r} is no time span; write it like 'mon-fri 07:00-19:00'")
+            raise ValueError(f"{text!r} is not a time span; write it like 'mon-fri 07:00-19:00'")
         start, end = _minutes(found["start"]), _minutes(found["end"])
         if start == _DAY:
-            raise ValueError(f"{text!r} begins at 24:00; write 00:00 of the next day")
+            raise ValueError(f"{text!r} starts at 24:00; write 00:00 of the next day")
         if start == end:
             raise ValueError(f"{text!r} is empty; the whole day is 00:00-24:00")
         days = _days(found["days"]) if found["days"] else frozenset(range(7))
@@ -52,18 +52,18 @@ class Span:
 
 
 class Schedule:
-    """Spans of the week in which a camera is watched.
+    """Spans of the week in which a camera is read.
 
-    A span is as long as its clock says: where the clocks go back within it, it lasts from the
-    first to the last time; a time that the clocks skip counts as if they had not been changed
-    yet. Spans that touch are one.
+    A span follows the local clock: where the clocks go back within it, it lasts from the first to
+    the last of the two times; a skipped time counts as if the clocks had not changed yet. Spans
+    that touch are joined.
 
     Args:
-        spans: texts as `Span.parse` takes them; none: always open.
+        spans: texts for `Span.parse`; none: always open.
         timezone: IANA name such as ``Europe/Berlin``; None is the machine's.
 
     Raises:
-        ValueError: a span or the time zone is not known.
+        ValueError: a span or the time zone is invalid.
     """
 
     def __init__(self, spans: Sequence[str], *, timezone: str | None = None) -> None:
@@ -71,7 +71,7 @@ class Schedule:
         self._zone = None if timezone is None else _zone(timezone)
 
     def open_at(self, when: datetime) -> bool:
-        """True when the camera is watched at this moment.
+        """True when the camera is read at this moment.
 
         Raises:
             ValueError: ``when`` has no time zone.
@@ -82,7 +82,7 @@ class Schedule:
     def next_change(self, when: datetime) -> datetime | None:
         """The first moment after ``when`` at which `open_at` changes, in UTC.
 
-        None where it never does: spans that cover the whole week, or none.
+        None where it never changes: the spans cover the whole week, or there are none.
 
         Raises:
             ValueError: ``when`` has no time zone.
@@ -97,7 +97,7 @@ class Schedule:
         return None
 
     def _open(self, moment: datetime) -> list[tuple[datetime, datetime]]:
-        """The times around and after a moment at which it is open, in order, apart."""
+        """The open times around and after a moment, sorted and disjoint."""
         today = (moment + timedelta(hours=14)).date() - timedelta(days=4)
         days = (today + timedelta(days=n) for n in range(_AHEAD + 5))
         found = sorted(part for day in days for part in self._of_day(day))
@@ -119,7 +119,7 @@ class Schedule:
                     yield start, end
 
     def _instant(self, local: datetime, bound: Literal["start", "end"]) -> datetime:
-        """What the clock on the wall means; a span ends with the later of two such times."""
+        """A local time in UTC; of two possible times a span ends with the later."""
         zoned = local.replace(tzinfo=self._zone)
         first = zoned.astimezone(UTC)
         return first if bound == "start" else max(first, zoned.replace(fold=1).astimezone(UTC))
@@ -134,7 +134,7 @@ def _utc(when: datetime) -> datetime:
 def _minutes(text: str) -> int:
     hours, minutes = (int(part) for part in text.split(":"))
     if minutes > 59 or hours * 60 + minutes > _DAY:
-        raise ValueError(f"{text} is no time of day; they go from 00:00 to 24:00")
+        raise ValueError(f"{text} is not a time of day (00:00 to 24:00)")
     return hours * 60 + minutes
 
 
@@ -150,7 +150,7 @@ def _days(text: str) -> frozenset[int]:
 
 def _day(word: str) -> int:
     if word[:3] not in DAYS or not _full(word[:3]).startswith(word):
-        raise ValueError(f"{word!r} is no day of the week; they are {', '.join(DAYS)}")
+        raise ValueError(f"{word!r} is not a day of the week; they are {', '.join(DAYS)}")
     return DAYS.index(word[:3])
 
 
@@ -163,6 +163,12 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, LookupError) as error:
-        near = get_close_matches(name, available_timezones(), n=1)
+        known = available_timezones()
+        if not known:
+            raise ValueError(
+                f"the time zone {name!r} cannot be looked up: this system has no time zone data; "
+                "install tzdata (apt-get install tzdata, or pip install tzdata)"
+            ) from error
+        near = get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; it is a name such as 'Europe/Berlin'"
         raise ValueError(f"there is no time zone {name!r}{hint}") from error

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from platformdirs import user_data_path
 from pydantic import AfterValidator, Field
 
 from .cameras import CameraSettings, check_names
@@ -127,8 +126,3 @@ def load_settings(
     names = {key: "--" + key.split(".")[-1].replace("_", "-") for key in given}
     layers.append(from_keys("on the command line", given, names))
     return validated(layers, Settings)
-
-
-def default_gallery_path() -> Path:
-    """The gallery's file when no path is given: in the user's data folder."""
-    return user_data_path("facestream", appauthor=False) / "gallery.db"

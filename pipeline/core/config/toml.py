@@ -35,22 +35,19 @@ def to_toml(settings: Settings) -> str:
 
 
 def _camera(name: str, camera: CameraSettings) -> Iterator[str]:
-    """What is set of a camera; a password that was written out is hidden."""
+    """The given keys of a camera; passwords are redacted."""
     table = f"cameras.{name}" if _BARE.fullmatch(name) else f"cameras.{_text(name)}"
     yield f"[{table}]"
-    inner = dict(tables(CameraSettings))
-    for key in CameraSettings.model_fields:
-        if key in camera.model_fields_set and key not in inner:
-            value = getattr(camera, key)
-            if value is not None:
-                yield f"{key} = {_toml_value(value)}"
-    for key, group in inner.items():
-        values = getattr(camera, key)
-        given = [k for k in group.model_fields if k in values.model_fields_set]
-        given = [k for k in given if getattr(values, k) is not None]
-        if given:
+    given = camera.model_dump(exclude_unset=True)
+    yield from _lines({key: value for key, value in given.items() if not isinstance(value, dict)})
+    for key, values in given.items():
+        if isinstance(values, dict) and (lines := list(_lines(values))):
             yield f"[{table}.{key}]"
-            yield from (f"{k} = {_toml_value(getattr(values, k))}" for k in given)
+            yield from lines
+
+
+def _lines(values: dict[str, Any]) -> Iterator[str]:
+    return (f"{key} = {_toml_value(value)}" for key, value in values.items() if value is not None)
 
 
 def _help(text: str, limits: str) -> list[str]:

@@ -42,6 +42,17 @@ def test_the_command_line_wins_over_environment_over_file(tmp_path: Path) -> Non
     assert settings.runtime.backend == "auto"
 
 
+def test_a_table_that_is_a_value_stays_an_error_below_a_flag(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^'detector' in .* is a table: write its keys under"):
+        load_settings(file=written(tmp_path, "detector = 3\n"), flags={"detector.min_face": 60})
+
+
+def test_an_unknown_key_comes_before_other_mistakes(tmp_path: Path) -> None:
+    text = "[cameras.door]\nurll = 'rtsp://x/'\nenabled = 3\n"
+    with pytest.raises(ConfigError, match=r"^unknown key 'cameras\.door\.urll' in .*camera\.toml"):
+        load_settings(file=written(tmp_path, text), flags={"detector.min_face": 1})
+
+
 def test_only_our_names_of_the_environment_are_read() -> None:
     assert load_settings(environment={"HOME": "/root", "MIN_FACE": "3"}) == Settings()
 

@@ -160,7 +160,7 @@ def test_any_camera_reads_back_the_same(name: str, camera: dict[str, Any]) -> No
         ),
         (
             "[cameras.door]\ndevice = 0\nschedule = ['mon 7-19']",
-            "cameras.door.schedule in {file}: 'mon 7-19' is no time span; write it like",
+            "cameras.door.schedule in {file}: 'mon 7-19' is not a time span; write it like",
         ),
         (
             "[cameras.door]\ndevice = 0\ntimezone = 'Berlin'",

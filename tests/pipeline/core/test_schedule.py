@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import zoneinfo
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -124,14 +126,14 @@ def test_spans_as_people_write_them(text: str, days: set[int], hours: tuple[int,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("always", "'always' is no time span; write it like 'mon-fri 07:00-19:00'"),
-        ("mon 7-19", "'mon 7-19' is no time span"),
-        ("moon 07:00-19:00", "'moon' is no day of the week; they are mon, tue"),
-        ("mon- 07:00-19:00", "'' is no day of the week"),
-        ("mon 07:00-25:00", "25:00 is no time of day"),
-        ("mon 07:61-08:00", "07:61 is no time of day"),
+        ("always", "'always' is not a time span; write it like 'mon-fri 07:00-19:00'"),
+        ("mon 7-19", "'mon 7-19' is not a time span"),
+        ("moon 07:00-19:00", "'moon' is not a day of the week; they are mon, tue"),
+        ("mon- 07:00-19:00", "'' is not a day of the week"),
+        ("mon 07:00-25:00", "25:00 is not a time of day"),
+        ("mon 07:61-08:00", "07:61 is not a time of day"),
         ("mon 07:00-07:00", "is empty; the whole day is 00:00-24:00"),
-        ("mon 24:00-07:00", "begins at 24:00"),
+        ("mon 24:00-07:00", "starts at 24:00"),
     ],
 )
 def test_what_is_no_span(text: str, message: str) -> None:
@@ -156,6 +158,19 @@ def test_without_a_time_zone_the_machine_s_counts(monkeypatch: pytest.MonkeyPatc
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_system_without_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith("tzdata.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    ZoneInfo.clear_cache()
+    zoneinfo.reset_tzpath(to=())
+    try:
+        with pytest.raises(ValueError, match=r"this system has no time zone data; install tzdata"):
+            Schedule([], timezone="Europe/Berlin")
+    finally:
+        zoneinfo.reset_tzpath()
 
 
 def test_an_unknown_time_zone_and_a_moment_without_one() -> None:

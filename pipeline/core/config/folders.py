@@ -1,0 +1,46 @@
+"""Default folders of the user, also where the user has no home (a container with any user id)."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import tempfile
+from pathlib import Path
+
+from platformdirs import user_cache_path, user_data_path
+
+from ..errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def default_gallery_path() -> Path:
+    """The gallery's file when no path is given: in the user's data folder.
+
+    Raises:
+        ConfigError: the user has no home folder.
+    """
+    try:
+        return user_data_path("facestream", appauthor=False) / "gallery.db"
+    except RuntimeError as error:
+        raise ConfigError(
+            "this user has no home folder for a gallery: give --gallery PEOPLE.db, or set HOME"
+        ) from error
+
+
+def default_engine_cache() -> Path:
+    """The folder of compiled networks: in the user's cache; without a home, for this process."""
+    try:
+        return user_cache_path("facestream") / "engines"
+    except RuntimeError:
+        return Path(_temporary_folder().name)
+
+
+@functools.cache
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    # A fixed name in a shared folder could hold networks of another user.
+    log.warning(
+        "this user has no home folder: compiled networks are not kept; "
+        "set HOME or runtime.engine_cache"
+    )
+    return tempfile.TemporaryDirectory(prefix="facestream-")
