@@ -17,7 +17,7 @@ class PixelReader:
         self.dim = dim
         self.embedded = 0
 
-    def detect(self, image: Image) -> Faces:
+    def detect(self, image: Image, *, min_face: int | None = None) -> Faces:
         count, side = int(image[0, 0, 0]), int(image[0, 0, 1])
         boxes = np.array([[10 * i, 5, 10 * i + side, 5 + side] for i in range(count)], np.float32)
         return Faces(

@@ -15,9 +15,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ..analysis import FaceAnalyzer
 from ..core.config import Settings, default_gallery_path, load_settings
 from ..core.errors import GalleryError, UsageError
-from ..gallery import Gallery, ImportPlan, Person, PhotoResult, VisionReader, plan_import
+from ..gallery import Gallery, ImportPlan, Person, PhotoResult, plan_import
 from ..gallery.database import Create
 from ..gallery.faces import expand_photos
 from ..gallery.names import normalise_name, printable
@@ -194,7 +195,7 @@ def _settings(gallery: GalleryRequest) -> Settings:
 @contextmanager
 def _opened(gallery: GalleryRequest, *, create: Create) -> Iterator[Gallery]:
     with (
-        VisionReader(serving=_settings(gallery).runtime.serving()) as reader,
+        FaceAnalyzer(_settings(gallery)) as reader,
         Gallery(gallery.path, create=create, reader=reader) as opened,
     ):
         yield opened

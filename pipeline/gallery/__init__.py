@@ -10,8 +10,8 @@ from ..identity.decision import (
 )
 from .enrol import ImportPlan, ImportReport, plan_import
 from .gallery import Gallery
-from .reader import FaceReader, VisionReader
 from .records import (
+    FaceReader,
     Person,
     Photo,
     PhotoReason,
@@ -29,7 +29,6 @@ __all__ = [
     "PhotoReason",
     "PhotoResult",
     "Thresholds",
-    "VisionReader",
     "decide",
     "decide_frame",
     "plan_import",

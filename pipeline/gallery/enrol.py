@@ -13,8 +13,7 @@ from ..core.errors import GalleryError, ImageError
 from ..core.types import Image
 from .faces import PhotoContent, main_face, pictures_in
 from .names import normalise_name, printable
-from .reader import FaceReader
-from .records import Embedded, Face, PhotoResult
+from .records import Embedded, Face, FaceReader, PhotoResult
 from .store import Store
 
 # Crops that are embedded at once. What is not reported yet is lost when an import is interrupted.

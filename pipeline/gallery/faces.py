@@ -20,10 +20,11 @@ from ..core.errors import ImageError
 from ..core.images import PICTURE_SUFFIXES, decode_image, to_bgr
 from ..core.types import Faces, Image
 from .names import printable
-from .reader import MIN_FACE, FaceReader
-from .records import Face
+from .records import Face, FaceReader
 
 CERTAIN = 0.9
+# Pixels. Smaller than what is accepted, so that a small face differs from no face.
+MIN_FACE = 20
 BACKGROUND_RATIO = 9.0
 # Shorter side of the box, in pixels: the crop is enlarged at most about three times.
 MIN_SIDE = 40
@@ -171,7 +172,7 @@ def _found(image: Image, reader: FaceReader) -> Faces:
     scale = SEARCHED_SIDE / max(image.shape[:2])
     if scale < 1:
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        faces = reader.detect(np.asarray(small, np.uint8))
+        faces = reader.detect(np.asarray(small, np.uint8), min_face=MIN_FACE)
         # A third of the main face's width must still be found, or a rival could be missed.
         if len(faces) and (faces.boxes[:, 2] - faces.boxes[:, 0]).max() >= 3 * MIN_FACE:
             # The copy has whole pixels: its scale differs a little from what was asked.
@@ -182,4 +183,4 @@ def _found(image: Image, reader: FaceReader) -> Faces:
                 scores=faces.scores,
                 landmarks=faces.landmarks * back,
             )
-    return reader.detect(image)
+    return reader.detect(image, min_face=MIN_FACE)

@@ -23,8 +23,7 @@ from .enrol import ImportPlan, ImportReport, plan_import
 from .faces import expand_photos
 from .index import TemplateIndex
 from .names import printable
-from .reader import FaceReader, VisionReader
-from .records import Person, Photo, PhotoResult
+from .records import FaceReader, Person, Photo, PhotoResult
 from .search import GallerySearch
 from .store import Store
 
@@ -68,7 +67,9 @@ class Gallery(Closing):
         self._resources = ExitStack()
         self._resources.callback(self._store.close)
         if reader is None:
-            reader = self._resources.enter_context(VisionReader())
+            from ..analysis import FaceAnalyzer  # loads OpenCV and an inference engine
+
+            reader = self._resources.enter_context(FaceAnalyzer())
         self._reader: FaceReader = reader
         self._searching = searching
         self._index: TemplateIndex | None = None

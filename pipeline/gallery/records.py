@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 from ..core.errors import RejectReason
-from ..core.types import Floats, Image
+from ..core.types import Faces, Floats, Image
 from .names import name_key
 
 PhotoReason = Literal[RejectReason, "duplicate", "other_person"]
@@ -138,3 +138,24 @@ class Embedded:
     model_id: str
     mu: Floats
     logvar: Floats
+
+
+class FaceReader(Protocol):
+    """What enrolment needs of the networks; ``FaceAnalyzer`` is one."""
+
+    @property
+    def model_id(self) -> str:
+        """Changes whenever the embeddings do."""
+        ...
+
+    def detect(self, image: Image, *, min_face: int | None = None) -> Faces:
+        """The faces of a picture H×W×3 BGR uint8 from ``min_face`` pixels on."""
+        ...
+
+    def align(self, image: Image, landmarks: Floats) -> Image:
+        """Crops N×112×112×3 BGR uint8 of the faces with these landmarks N×5×2."""
+        ...
+
+    def embed(self, crops: Image) -> tuple[Floats, Floats]:
+        """mu N×D (not normalised) and logvar N×D of crops N×112×112×3 BGR uint8."""
+        ...

@@ -23,10 +23,10 @@ from ..core.filenames import slug
 from ..core.images import read_image
 from ..core.types import Floats, Image
 from .names import printable
-from .reader import FaceReader
 from .records import (
     Embedded,
     Face,
+    FaceReader,
     Person,
     Photo,
     PhotoResult,

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import pytest
 from facestream.pipeline.core.errors import GalleryError
-from facestream.pipeline.detection.parity.portraits import portraits
+from facestream.pipeline.detection.portraits import portraits
 from facestream.pipeline.gallery import Gallery
 
 from .conftest import LAUNCH, ROOT

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 from facestream.engines.cards import load_card
+from facestream.pipeline.analysis import FaceAnalyzer
 from facestream.pipeline.core.images import read_image
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.gallery import Gallery, VisionReader
+from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.identity.decision import Thresholds, decide_frame
 from facestream.pipeline.recognition.encoder import Encoder
 
@@ -21,12 +22,12 @@ from .conftest import stored
 
 
 @pytest.fixture(scope="module")
-def reader() -> VisionReader:
-    return VisionReader()
+def reader() -> FaceAnalyzer:
+    return FaceAnalyzer()
 
 
 @pytest.fixture
-def gallery(tmp_path: Path, reader: VisionReader) -> Iterator[Gallery]:
+def gallery(tmp_path: Path, reader: FaceAnalyzer) -> Iterator[Gallery]:
     with Gallery(tmp_path / "people.db", reader=reader) as opened:
         yield opened
 
@@ -38,7 +39,7 @@ def astronaut() -> Image:
 
 
 def test_a_portrait_is_enrolled_and_found(
-    gallery: Gallery, reader: VisionReader, astronaut: Image, tmp_path: Path
+    gallery: Gallery, reader: FaceAnalyzer, astronaut: Image, tmp_path: Path
 ) -> None:
     photo = tmp_path / "astronaut.png"
     cv2.imwrite(str(photo), astronaut)
@@ -99,7 +100,7 @@ def test_a_very_large_photo(gallery: Gallery, astronaut: Image) -> None:
 
 
 def test_re_embedding_gives_the_same(
-    gallery: Gallery, reader: VisionReader, astronaut: Image
+    gallery: Gallery, reader: FaceAnalyzer, astronaut: Image
 ) -> None:
     gallery.add("Eileen", astronaut)
     kept = stored(gallery)
@@ -110,7 +111,7 @@ def test_re_embedding_gives_the_same(
 
 
 def test_a_gallery_frees_the_networks_that_it_loaded(
-    reader: VisionReader, astronaut: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reader: FaceAnalyzer, astronaut: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freed: list[type] = []
     for kind in (Encoder, Mtcnn):
@@ -147,7 +148,7 @@ class TestStills:
         assert people == {"harington": 2, "lacamoire": 1, "leslie": 2, "miranda": 1, "obama": 2}
 
     def test_a_second_picture_is_named(
-        self, gallery: Gallery, reader: VisionReader, shared_data: Path
+        self, gallery: Gallery, reader: FaceAnalyzer, shared_data: Path
     ) -> None:
         stills = shared_data / "stills"
         card = load_card("vae_encoder")

@@ -74,7 +74,7 @@ class LargeReader(PixelReader):
         self.width = width  # as a share of the picture
         self.asked: list[tuple[int, int]] = []
 
-    def detect(self, image: Image) -> Faces:
+    def detect(self, image: Image, *, min_face: int | None = None) -> Faces:
         height, width = image.shape[:2]
         self.asked.append((width, height))
         side = self.width * width
