@@ -22,21 +22,15 @@ from .core.config import Settings
 from .core.errors import Closed, StageFailed
 from .core.events import Event
 from .core.types import (
-    Exposure,
     Frame,
     FrameResult,
     Image,
+    LazyFrame,
 )
 from .detection.region import view_of
 from .gallery import Gallery
-from .ingest import is_live
 from .ingest.file_reader import SourceState
-from .ingest.readers import (
-    Readers,
-    Wanted,
-    decoding_of,
-    expanded,
-)
+from .ingest.readers import FrameSelection, Readers, SourceList, decoding_of, list_sources
 from .metrics import Metrics
 from .observability.report import Progress, Report
 from .observability.run_statistics import Tally
@@ -85,7 +79,7 @@ class Pipeline(Closing):
 
     Args:
         sources: files, folders, globs, camera numbers, URLs, names of the settings' cameras, or
-            specs of ``expand_sources``.
+            specs of ``expand_sources``; or the result of ``list_sources``.
         gallery: who is known; None recognises nobody. A path is opened, and closed at the end.
         settings: see `Settings`.
         sinks: get every result and event, in the thread that iterates.
@@ -106,28 +100,30 @@ class Pipeline(Closing):
 
     def __init__(
         self,
-        sources: Sequence[str | Path | SourceSpec],
+        sources: Sequence[str | Path | SourceSpec] | SourceList,
         *,
         gallery: Gallery | str | Path | None = None,
         settings: Settings | None = None,
         sinks: Sequence[Sink] = (),
-        frames: Wanted = "all",
+        frames: FrameSelection = "all",
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
         self._tally = Tally(self.metrics)
         self._sinks = list(sinks)
-        self._wanted: Wanted = frames
+        self._frames: FrameSelection = frames
         for sink in self._sinks:
             sink.count_in(self.metrics)
         self._resources = ExitStack()
-        self._specs, self._missing = expanded(sources, self.settings)
+        if not isinstance(sources, SourceList):
+            sources = list_sources(sources, self.settings)
+        self._specs, self._missing = sources.specs, sources.missing
         self._supervisor = Supervisor()
-        self._inbox: Inbox[Frame | Exposure] = self._supervisor.own(Inbox())
+        self._inbox: Inbox[Frame | LazyFrame] = self._supervisor.own(Inbox())
         self._states: list[SourceState] = []
         self._recognise: RecogniseStage | None = None
         self._trimmer = Trimmer()
-        self._live = any(map(is_live, self._specs))
+        self._live = any(spec.live for spec in self._specs)
         if self._live:
             share_one_heap()  # before the networks start their threads
         self._used = False
@@ -223,12 +219,12 @@ class Pipeline(Closing):
             self._inbox,
             self.metrics,
             settings=self.settings,
-            wanted=self._wanted,
+            frames=self._frames,
             options=SourceOptions(decoding=self._decoding or BY_CPU, on_decoder=self._on_decoder),
             on_state=lambda event: _slip(results, event),
         )
         self._states = [*readers.states, *self._missing]
-        live = {spec.name for spec in self._specs if is_live(spec)}
+        live = {spec.name for spec in self._specs if spec.live}
         detect = DetectStage(
             self._detector,
             views=lambda name: view_of(self.settings, name, live=name in live),

@@ -20,7 +20,7 @@ from ..core.config import CameraSettings, Settings, load_settings
 from ..core.errors import ConfigError, OutputError, UsageError
 from ..core.types import Image
 from ..detection.region import view_of
-from ..ingest.cameras import camera_source
+from ..ingest.readers import camera_source
 from ..sinks.files import make_folder
 from ..sources import SourceOptions, SourceSpec, open_source
 from .console import stderr, stdout

@@ -10,7 +10,6 @@ from pathlib import Path
 from ..core.addresses import Address
 from ..core.config import Settings
 from ..core.errors import OutputError
-from ..ingest import is_live
 from ..sinks.background import BackgroundSink
 from ..sinks.base import Needs, Sink
 from ..sinks.files import check_writable, make_folder
@@ -92,7 +91,7 @@ def open_outputs(request: Request, settings: Settings, specs: Sequence[SourceSpe
     if report is not None:
         check_writable(report)
     _check_no_source(specs, annotate, events, report)
-    live = [spec.name for spec in specs if is_live(spec)]
+    live = [spec.name for spec in specs if spec.live]
     outputs = Outputs(RollSink(live=live), report=report)
     outputs.sinks.append(outputs.roll)
     if events is not None:
@@ -120,7 +119,7 @@ def open_outputs(request: Request, settings: Settings, specs: Sequence[SourceSpe
 
 def _check_no_source(specs: Sequence[SourceSpec], *paths: Path | str | None) -> None:
     # A folder of pictures is one source of many files.
-    names = [Path(spec.location).resolve() for spec in specs if not is_live(spec)]
+    names = [Path(spec.location).resolve() for spec in specs if not spec.live]
     for path in paths:
         if path is not None and Path(path).resolve() in names:
             raise OutputError(f"{path} is a source of this run; write the output elsewhere")
@@ -130,8 +129,8 @@ def _annotate(
     outputs: Outputs, path: Path, settings: Settings, specs: Sequence[SourceSpec]
 ) -> None:
     """A video of each file; of live sources segments, which hold nobody back."""
-    live = [spec.name for spec in specs if is_live(spec)]
-    files = [spec.name for spec in specs if not is_live(spec)]
+    live = [spec.name for spec in specs if spec.live]
+    files = [spec.name for spec in specs if not spec.live]
     if files:
         outputs.video = VideoSink(path, naming="single" if len(specs) == 1 else "per_source")
         outputs.sinks.append(OnlySink(outputs.video, files) if live else outputs.video)

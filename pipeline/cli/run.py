@@ -15,7 +15,7 @@ from ..core.addresses import Address
 from ..core.config import Settings, default_gallery_path, load_settings
 from ..core.errors import OutputError, SourceError, UsageError
 from ..gallery import Gallery
-from ..ingest.readers import expanded
+from ..ingest.readers import list_sources
 from ..metrics import BUILD_INFO, OUTPUT_DROPPED
 from ..observability.report import Report
 from ..observability.runtime_info import Running
@@ -56,16 +56,16 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
             "no SOURCE is given and the settings have no camera; name a video, a camera or a URL "
             "(see 'facestream run --help')"
         )
-    specs, _ = expanded(sources, settings)
+    found = list_sources(sources, settings)
     gallery = chosen_gallery(request.gallery)
-    outputs, running = open_outputs(request, settings, specs), RunningSink()
+    outputs, running = open_outputs(request, settings, found.specs), RunningSink()
     with ExitStack() as stack:
         for sink in outputs.sinks:
             # The pipeline closes them after a run; this is for one that never begins.
             stack.callback(sink.close)
         pipeline = stack.enter_context(
             Pipeline(
-                sources,
+                found,
                 gallery=gallery,
                 settings=settings,
                 sinks=[running, *outputs.sinks],

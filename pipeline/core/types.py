@@ -70,8 +70,8 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Exposure:
-    """A decoded frame whose picture is made only when somebody looks at it.
+class LazyFrame:
+    """A decoded frame whose picture is made only when it is needed.
 
     Most frames of a live camera are superseded before they are searched: converting them to BGR
     would be lost work.
@@ -79,7 +79,7 @@ class Exposure:
     Attributes:
         source: as in `Frame`, like the next four.
         convert: makes the picture, H×W×3 BGR uint8; None where that is not possible. Called at
-            most once, in whatever thread.
+            most once, in any thread.
     """
 
     source: str
@@ -89,7 +89,7 @@ class Exposure:
     captured_at: float
     convert: Callable[[], Image | None]
 
-    def develop(self) -> Frame | None:
+    def to_frame(self) -> Frame | None:
         """The frame; None when its picture cannot be made."""
         image = self.convert()
         if image is None:

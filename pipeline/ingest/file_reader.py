@@ -1,45 +1,38 @@
-"""The threads that read sources into the inbox, and what became of each source."""
+"""The thread that reads files into the inbox, and the state of each source."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from ..core.errors import Closed, SourceError
 from ..core.events import State
-from ..core.types import Exposure, Frame
+from ..core.types import Frame, LazyFrame
 from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
-from ..observability.report import SourceReport
 from ..runtime.source_queue import Inbox, Lane
-from ..sources import (
-    Source,
-    SourceOptions,
-    SourceSpec,
-    open_source,
-)
+from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
 
 log = logging.getLogger(__name__)
-
-Opener = Callable[[SourceSpec, SourceOptions], Source]
 
 
 @dataclass(slots=True)
 class SourceState:
-    """What became of a source; written by its reader, read by anybody.
+    """Counts and state of a source; written by its reader, read by any thread.
 
     Attributes:
-        name: free of credentials.
-        expected: frames that it should deliver, where its container says so.
+        name: free of credentials; unique within a run.
+        expected: frames that it should have, skipped ones included, where its container says so.
         read: frames delivered to the inbox.
-        skipped: frames decoded and passed over (``SourceOptions.every``).
+        skipped: frames decoded and not delivered (``SourceOptions.every``).
         processed: frames that came out of the last stage.
         corrupt: damaged packets, frames or pictures.
         seconds: presentation time of the last frame.
         opened: it could be opened at all.
-        done: its reader is through with it.
-        state: of a live source, as its events tell it; None for files.
+        done: its reader has ended.
+        state: of a live source, as in its events; None for files.
         restarts: times a live source was opened again.
         lane: where its frames wait.
         problems: what was wrong with it, a line each.
@@ -56,7 +49,7 @@ class SourceState:
     done: bool = False
     state: State | None = None
     restarts: int = 0
-    lane: Lane[Frame | Exposure] | None = None
+    lane: Lane[Frame | LazyFrame] | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -75,25 +68,36 @@ class SourceState:
             metrics.add(FRAMES_IN, more, source=self.name)
             metrics.add(FRAMES_SKIPPED, more, source=self.name)
 
-    def report(self) -> SourceReport:
-        """For people."""
-        return SourceReport(
-            name=self.name,
-            frames=self.processed,
-            expected=self.expected,
-            corrupt=self.corrupt,
-            seconds=self.seconds,
-            opened=self.opened,
-            problem="; ".join(self.problems) or None,
-        )
+
+def expected_frames(source: Source, options: SourceOptions) -> int | None:
+    """Frames that a file will have, counted as they are reported: delivered and skipped."""
+    frames = source.info.frames
+    if frames is None or options.max_frames is None:
+        return frames
+    return min(frames, options.max_frames)
+
+
+def stamped(frame: Frame, name: str) -> Frame:
+    """The frame under the name that its source has in this run, whatever the source says."""
+    return frame if frame.source == name else replace(frame, source=name)
+
+
+def log_unexpected(name: str, error: Exception) -> str:
+    """Log an exception that no source should raise; returns it in one line.
+
+    Its text is left out: it may hold a location with credentials.
+    """
+    problem = f"{name}: unexpected {type(error).__name__} while it was read"
+    log.error("%s\n%s", problem, "".join(traceback.format_tb(error.__traceback__)).rstrip())
+    return problem
 
 
 class Reader:
     """Reads sources one after another into lanes of the inbox.
 
-    Files share one reader: their frames come in order, and the next file is opened while the
-    last frames of the one before are still being processed. A source that cannot be opened or
-    read is noted in its state; the others go on.
+    Files share one reader: the next file is opened while the last frames of the one before are
+    still being processed. A source that cannot be opened or read, for whatever reason, is noted in
+    its state; the others go on.
 
     Args:
         specs: what to read.
@@ -107,21 +111,21 @@ class Reader:
     def __init__(
         self,
         specs: Sequence[SourceSpec],
-        inbox: Inbox[Frame | Exposure],
+        inbox: Inbox[Frame | LazyFrame],
         metrics: Metrics,
         *,
         lane_frames: int,
         options: SourceOptions,
-        opener: Opener = open_source,
+        opener: SourceOpener = open_source,
     ) -> None:
         self.states = [SourceState(spec.name) for spec in specs]
         self._specs = specs
         self._inbox = inbox
         self._metrics = metrics
         self._lane_frames = lane_frames
-        self._options = options
         self._opener = opener
         self._stopping = threading.Event()
+        self._options = replace(options, halt=self._stopping)
         self._current: Source | None = None
 
     def stop(self) -> None:
@@ -139,27 +143,27 @@ class Reader:
             try:
                 with self._opener(spec, self._options) as source:
                     self._read(source, state)
+            except Closed:
+                break  # the run was aborted
             except SourceError as error:
-                if str(error) not in state.problems:
+                if str(error) not in state.problems and not self._stopping.is_set():
                     log.warning("%s", error)
                     state.problems.append(str(error))
+            except Exception as error:  # noqa: BLE001 - one source does not end the run
+                state.problems.append(log_unexpected(state.name, error))
             finally:
                 self._current = None
                 state.done = True
 
     def _read(self, source: Source, state: SourceState) -> None:
         state.opened = True
-        state.expected = source.info.frames
-        if self._options.max_frames is not None and state.expected is not None:
-            state.expected = min(state.expected, self._options.max_frames)
-        if state.expected is not None and source.info.fps is not None:
-            state.expected = -(-state.expected // self._options.every)
+        state.expected = expected_frames(source, self._options)
         self._current = source
         if self._stopping.is_set():
             return
         # A live lane keeps only the newest frame, a file's a few.
         capacity = None if source.live else self._lane_frames
-        lane = self._inbox.open(source.name, live=source.live, capacity=capacity)
+        lane = self._inbox.open(state.name, live=source.live, capacity=capacity)
         state.lane = lane
         try:
             self._deliver(source, lane, state)
@@ -169,15 +173,15 @@ class Reader:
             state.corrupt = source.corrupt
             state.problems += source.problems
 
-    def _deliver(self, source: Source, lane: Lane[Frame | Exposure], state: SourceState) -> None:
+    def _deliver(self, source: Source, lane: Lane[Frame | LazyFrame], state: SourceState) -> None:
         for frame in source:
             try:
-                lane.put(frame)
+                lane.put(stamped(frame, state.name))
             except Closed:
                 return
             state.read += 1
             state.seconds = frame.pts
-            self._metrics.add(FRAMES_IN, source=source.name)
+            self._metrics.add(FRAMES_IN, source=state.name)
             state.count_skipped(source, self._metrics)
             if self._stopping.is_set():
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -12,36 +13,32 @@ from math import inf
 from typing import Protocol
 
 from ..core.config import LiveSettings
+from ..core.errors import Retry
 from ..core.events import SourceStateEvent
-from ..core.types import Exposure, Frame
+from ..core.types import Frame, LazyFrame
 from ..metrics import Metrics
 from ..runtime.source_queue import Inbox
-from ..sources import (
-    Source,
-    SourceOptions,
-    SourceSpec,
-    open_source,
-)
-from .backoff import Backoff
+from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
+from .connection import Session, Watchdog
 from .delivery import Delivery
-from .file_reader import Opener, SourceState
-from .session import Session
+from .file_reader import SourceState, log_unexpected
 from .status import Status
-from .watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 # After so many seconds of frames a connection counts as good: the next pause is short again.
 _STEADY = 10.0
-# How long a session may take to end before it is left alone; stop() promises two seconds.
-_PATIENCE = 0.7
+# Seconds to wait for a session to end before it is abandoned; stop() promises two seconds.
+_STOP_TIMEOUT = 0.7
 # Sessions that hang at the same time. Each holds a thread and a connection.
-_MOST_HANGING = 4
-# Clocks may be set: a schedule is looked at again after so many seconds.
+_MAX_HANGING = 4
+# Clocks may be set: a schedule is checked again after so many seconds.
 _SCHEDULE_CHECK = 30.0
+# Connections in a row that end with an unexpected exception, after which the source has failed.
+_MAX_ERRORS = 5
 
 
-class Hours(Protocol):
+class WatchTimes(Protocol):
     """When a camera is watched; see ``facestream.pipeline.core.config.schedule.Schedule``."""
 
     def open_at(self, when: datetime) -> bool: ...
@@ -49,25 +46,55 @@ class Hours(Protocol):
     def next_change(self, when: datetime) -> datetime | None: ...
 
 
-def is_live(spec: SourceSpec) -> bool:
-    """True for what `LiveReader` reads: cameras, URLs and standard input.
+class Backoff:
+    """Pauses that double from ``first`` to ``longest`` seconds, each shortened at random.
 
-    A URL may turn out to be a file, and standard input is one; they too may be silent for long,
-    so that each needs a thread of its own. Their frames are not dropped.
+    The jitter keeps cameras that were lost together (a switch, a recorder) from coming back in
+    step; a pause is never below half of its full length.
+
+    Args:
+        first: the first pause.
+        longest: the longest.
+        jitter: draws the random part.
     """
-    return spec.kind in {"camera", "url", "stdin"}
+
+    def __init__(
+        self, first: float, longest: float, *, jitter: random.Random | None = None
+    ) -> None:
+        self._first = first
+        self._longest = max(first, longest)
+        self._jitter = jitter or random.Random()
+        self.failures = 0
+
+    def pause(self, retry: Retry = "soon") -> float:
+        """Seconds to wait after one more failure.
+
+        ``slowly`` takes the longest pause at once: many devices lock an account after a few wrong
+        passwords.
+        """
+        full = self._longest
+        if retry == "soon":
+            # 2**30 s is above any pause; without a limit months of retries overflow a float.
+            full = min(self._longest, self._first * 2.0 ** min(self.failures, 30))
+        self.failures += 1
+        return full * self._jitter.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """The connection was good: the next pause is the first again."""
+        self.failures = 0
 
 
 class LiveReader:
     """Reads a live source into a lane of the inbox; ``run`` is for a thread of its own.
 
     A source that cannot be opened or is lost is tried again after a pause, for ever; it has
-    ``failed`` only where no try can succeed (`SourceError.retry` is ``never``). It ends by itself
-    when it proves to be a file and was read to its end.
+    ``failed`` only where no attempt can succeed (`SourceError.retry` is ``never``), or when its
+    code keeps raising exceptions. It ends by itself when it proves to be a file and was read to its
+    end. No failure of a source ends the run.
 
     Args:
         spec: what to read.
-        inbox: where frames go: a live source's as `Exposure`, the newest only.
+        inbox: where frames go: a live source's as `LazyFrame`, the newest only.
         metrics: counts frames, states and restarts.
         options: how it is read; the time-outs and the transport are those of ``live``.
         live: limits and pauses.
@@ -80,14 +107,14 @@ class LiveReader:
     def __init__(
         self,
         spec: SourceSpec,
-        inbox: Inbox[Frame | Exposure],
+        inbox: Inbox[Frame | LazyFrame],
         metrics: Metrics,
         *,
         options: SourceOptions,
         live: LiveSettings,
         on_state: Callable[[SourceStateEvent], None],
-        schedule: Hours | None = None,
-        opener: Opener = open_source,
+        schedule: WatchTimes | None = None,
+        opener: SourceOpener = open_source,
         lane_frames: int | None = None,
     ) -> None:
         self.state = SourceState(spec.name)
@@ -113,6 +140,7 @@ class LiveReader:
         self._session: Session | None = None
         self._hanging: list[Session] = []
         self._connections = 0
+        self._errors = 0
         self._wake = threading.Event()
         self._stopping = threading.Event()
 
@@ -125,34 +153,33 @@ class LiveReader:
         """Connect, read and try again until `stop`, or until the source is at its end."""
         reason: str | None = None
         try:
-            reason = self._connections_until_the_end()
+            reason = self._read_to_the_end()
         finally:
             self._delivery.close()
-            self._leave()
+            self._disconnect()
             if self._status.current != "failed":
                 self._status.other("ended", reason)
             self.state.done = True
 
-    def _connections_until_the_end(self) -> str | None:
+    def _read_to_the_end(self) -> str | None:
         while not self._stopping.is_set():
-            if not self._open_hours():
+            if not self._is_watched():
                 continue
             session = self._connect()
             reason = self._watch(session) if session is not None else "earlier reads still hang"
             if self._stopping.is_set():
                 break
             if session is not None:
-                self._leave()
-                if session.error is not None:
-                    raise session.error
-                if session.how == "complete":
+                self._disconnect()
+                if session.error is not None and self._gives_up(session.error):
+                    return reason
+                if session.outcome == "complete":
                     return None
                 if self._delivery.file_like:
                     self.state.problems.append(f"{self._spec.name}: {reason}")
                     return reason
                 if session.done and session.retry == "never":
-                    self.state.problems.append(f"{self._spec.name}: {reason}")
-                    self._status.other("failed", reason)
+                    self._fail(reason)
                     return reason
             if reason is not None:
                 self._back_off(session, reason)
@@ -160,7 +187,19 @@ class LiveReader:
             self.state.problems.append(f"{self._spec.name}: was away when the run ended")
         return None
 
-    def _open_hours(self) -> bool:
+    def _gives_up(self, error: Exception) -> bool:
+        """Log an exception that no source should raise; True after too many of them."""
+        self._errors += 1
+        log_unexpected(self._spec.name, error)
+        if self._errors >= _MAX_ERRORS:
+            self._fail(f"{self._errors} times an unexpected {type(error).__name__}")
+        return self._errors >= _MAX_ERRORS
+
+    def _fail(self, reason: str | None) -> None:
+        self.state.problems.append(f"{self._spec.name}: {reason}")
+        self._status.other("failed", reason)
+
+    def _is_watched(self) -> bool:
         """False after a wait, when it is not to be watched now."""
         if self._schedule is None:
             return True
@@ -176,7 +215,7 @@ class LiveReader:
     def _connect(self) -> Session | None:
         """A new connection; None while too many old ones hang."""
         self._hanging = [session for session in self._hanging if not session.done]
-        if len(self._hanging) >= _MOST_HANGING:
+        if len(self._hanging) >= _MAX_HANGING:
             return None
         if self._status.current != "retrying":
             self._status.other("connecting")
@@ -187,7 +226,7 @@ class LiveReader:
             read=self._delivery.read,
             notify=self._wake.set,
         )
-        self._delivery.welcome(self._session)
+        self._delivery.switch_to(self._session)
         self._session.start()
         return self._session
 
@@ -202,7 +241,7 @@ class LiveReader:
                 return session.reason
             if self._schedule is not None and not self._schedule.open_at(datetime.now(UTC)):
                 return None
-            verdict = self._watchdog.judge(session.progress, time.monotonic())
+            verdict = self._watchdog.check(session.progress, time.monotonic())
             if verdict.state == "lost":
                 return verdict.reason
             if verdict.state == "live":
@@ -217,6 +256,7 @@ class LiveReader:
     def _back_off(self, session: Session | None, reason: str) -> None:
         if session is not None and session.seconds >= min(_STEADY, self._live.retry_longest):
             self._backoff.reset()
+            self._errors = 0
         pause = self._backoff.pause(session.retry if session is not None else "slowly")
         self._status.retrying(reason, pause)
         self._sleep(pause)
@@ -224,14 +264,14 @@ class LiveReader:
     def _sleep(self, seconds: float) -> None:
         self._stopping.wait(seconds)
 
-    def _leave(self) -> None:
-        """The connection is over, whether its thread notices or not."""
-        self._delivery.welcome(None)
+    def _disconnect(self) -> None:
+        """End the connection, or abandon its thread."""
+        self._delivery.switch_to(None)
         session, self._session = self._session, None
-        if session is None or session.leave(_PATIENCE):
+        if session is None or session.stop(_STOP_TIMEOUT):
             return
         self._hanging.append(session)
-        log.debug("%s: a native read hangs, left alone", self._spec.name)
+        log.debug("%s: a native read hangs, abandoned", self._spec.name)
 
     def _open(self, halt: threading.Event) -> Source:
         # Frames are counted here, over all connections.
@@ -241,11 +281,11 @@ class LiveReader:
 
 def _watchdog(spec: SourceSpec, live: LiveSettings) -> Watchdog:
     # A pipe may be silent for as long as its writer likes, and cannot be opened again.
-    patient = spec.kind == "stdin"
+    endless = spec.kind == "stdin"
     return Watchdog(
         # Opening has two steps, each with the time-out: connecting, and the first packets.
-        open_within=inf if patient else 2 * live.open_timeout,
+        open_within=inf if endless else 2 * live.open_timeout,
         stall_after=live.stall_after,
-        lost_after=inf if patient else live.read_timeout,
+        lost_after=inf if endless else live.read_timeout,
         frozen_after=live.frozen_after,
     )

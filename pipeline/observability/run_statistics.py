@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..core.events import Event, Left
 from ..core.types import FrameResult
@@ -120,9 +119,14 @@ class Tally:
 
     def _source_report(self, state: SourceState, live: set[str]) -> SourceReport:
         name = state.name
-        return replace(
-            state.report(),
+        return SourceReport(
+            name=name,
             frames=self._frames(name),
+            expected=state.expected,
+            corrupt=state.corrupt,
+            seconds=state.seconds,
+            opened=state.opened,
+            problem="; ".join(state.problems) or None,
             skipped=int(self._metrics.value(FRAMES_SKIPPED, source=name)),
             dropped=self._metrics.dropped(source=name),
             state=state.state,

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Protocol, runtime_checkable
 
 from ..core.errors import Closed, StageFailed
-from ..core.types import Exposure, Frame, FrameResult
+from ..core.types import Frame, FrameResult, LazyFrame
 from ..metrics import (
     BATCH_FRAMES,
     FRAMES_DROPPED,
@@ -77,7 +77,7 @@ class Batching:
 
 def run_stage(
     stages: Sequence[Stage],
-    inlet: Inlet[Frame | Exposure | FrameResult],
+    inlet: Inlet[Frame | LazyFrame | FrameResult],
     outlet: Outlet[FrameResult] | None,
     *,
     batching: Batching = Batching(),
@@ -122,14 +122,14 @@ def run_stage(
 
 
 def _developed(
-    items: Sequence[Frame | Exposure | FrameResult], metrics: Metrics | None
+    items: Sequence[Frame | LazyFrame | FrameResult], metrics: Metrics | None
 ) -> list[FrameResult]:
     found: list[FrameResult] = []
     for item in items:
         if isinstance(item, FrameResult):
             found.append(item)
             continue
-        frame = item.develop() if isinstance(item, Exposure) else item
+        frame = item.to_frame() if isinstance(item, LazyFrame) else item
         if frame is not None:
             found.append(FrameResult(frame))
         elif metrics is not None:
@@ -221,7 +221,7 @@ def _close_stage(stage: Stage) -> None:
 
 
 def _close_links(
-    inlet: Inlet[Frame | Exposure | FrameResult],
+    inlet: Inlet[Frame | LazyFrame | FrameResult],
     outlet: Outlet[FrameResult] | None,
     worker: _Worker,
 ) -> None:

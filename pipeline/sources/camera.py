@@ -13,7 +13,7 @@ from .base import DEFAULTS, SourceOptions, SourceSpec
 from .decode import reason
 from .stream import StreamSource
 
-# The device is something else, and stays so.
+# The device is no camera.
 _NO_CAMERA = {errno.ENOTTY, errno.ENODEV, errno.EINVAL}
 
 

@@ -118,7 +118,7 @@ def test_strict_does_not_leave_hardware_unused(
     """There is a device file, and no driver behind it."""
     if cuda_devices():
         pytest.skip("there is a driver")
-    monkeypatch.setattr(hardware, "_known", {})
+    hardware.capability.cache_clear()
     monkeypatch.setattr(hardware, "device_files", lambda kind: [tmp_path] if kind == "cuda" else [])
     line = mistake(run("run", clip, "--max-frames", "4", "--strict-device"))
     assert line.startswith("--strict-device: the CPU would decode: NVDEC: ")

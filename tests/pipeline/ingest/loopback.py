@@ -14,13 +14,13 @@ from facestream.engines.closing import Closing
 from facestream.pipeline.core.config import LiveSettings
 from facestream.pipeline.core.errors import Closed
 from facestream.pipeline.core.events import SourceStateEvent
-from facestream.pipeline.core.types import Exposure, Frame
+from facestream.pipeline.core.types import LazyFrame, Frame
 from facestream.pipeline.ingest import LiveReader
-from facestream.pipeline.ingest.file_reader import Opener
-from facestream.pipeline.ingest.live_reader import Hours
+from facestream.pipeline.ingest.live_reader import WatchTimes
 from facestream.pipeline.metrics import Metrics
 from facestream.pipeline.runtime.source_queue import Inbox
 from facestream.pipeline.sources import (
+    SourceOpener,
     SourceOptions,
     SourceSpec,
     expand_sources,
@@ -121,7 +121,7 @@ class Server(Closing):
 
 @dataclass
 class Watched:
-    """A `LiveReader` at work, and what came of it."""
+    """A `LiveReader` at work, its frames and its events."""
 
     reader: LiveReader
     metrics: Metrics
@@ -160,11 +160,11 @@ def watching(
     *,
     live: LiveSettings = QUICK,
     options: SourceOptions = DEFAULTS,
-    schedule: Hours | None = None,
-    opener: Opener = open_source,
+    schedule: WatchTimes | None = None,
+    opener: SourceOpener = open_source,
 ) -> Iterator[Watched]:
     """Reads a source until the block ends; takes every frame as soon as it comes."""
-    inbox: Inbox[Frame | Exposure] = Inbox()
+    inbox: Inbox[Frame | LazyFrame] = Inbox()
     metrics = Metrics()
     events: list[SourceStateEvent] = []
     spec = source if isinstance(source, SourceSpec) else expand_sources([source])[0]
@@ -188,11 +188,11 @@ def watching(
         taker.join()
 
 
-def _take(inbox: Inbox[Frame | Exposure], frames: list[Frame]) -> None:
+def _take(inbox: Inbox[Frame | LazyFrame], frames: list[Frame]) -> None:
     with suppress(Closed):
         while True:
             for item in inbox.get_batch(8, 0.0):
-                frame = item.develop() if isinstance(item, Exposure) else item
+                frame = item.to_frame() if isinstance(item, LazyFrame) else item
                 if frame is not None:
                     frames.append(frame)
 

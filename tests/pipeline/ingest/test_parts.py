@@ -10,9 +10,11 @@ from math import inf
 import numpy as np
 import pytest
 from facestream.pipeline.core.events import SourceStateEvent
-from facestream.pipeline.ingest import Backoff, FrozenDetector, Status
+from facestream.pipeline.ingest.connection import Progress, Watchdog
+from facestream.pipeline.ingest.delivery import FrozenDetector
 from facestream.pipeline.ingest.file_reader import SourceState
-from facestream.pipeline.ingest.watchdog import Progress, Watchdog
+from facestream.pipeline.ingest.live_reader import Backoff
+from facestream.pipeline.ingest.status import Status
 from facestream.pipeline.metrics import SOURCE_RESTARTS, SOURCE_STATE, Metrics
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +48,7 @@ def test_cameras_do_not_come_back_in_step() -> None:
 
 def fed(detector: FrozenDetector, pictures: Iterable[bytes], *, start: float = 0.0) -> list[bool]:
     """What the detector says to each picture, 25 a second."""
-    return [detector.look(lambda p=p: p, start + n / 25) for n, p in enumerate(pictures)]  # type: ignore[misc]
+    return [detector.update(lambda p=p: p, start + n / 25) for n, p in enumerate(pictures)]  # type: ignore[misc]
 
 
 def test_the_same_picture_for_long_is_frozen() -> None:
@@ -77,13 +79,13 @@ def test_a_moving_picture_is_looked_at_twice_a_second() -> None:
         return bytes([len(looked) * 20 % 256])
 
     detector = FrozenDetector(30)
-    assert not any(detector.look(sample, frame / 25) for frame in range(250))
+    assert not any(detector.update(sample, frame / 25) for frame in range(250))
     assert len(looked) <= 42  # two neighbours each time
 
 
 def test_the_watchdog_while_it_opens() -> None:
-    assert DOG.judge(Progress(started=100), 119).state == "opening"
-    verdict = DOG.judge(Progress(started=100), 121)
+    assert DOG.check(Progress(started=100), 119).state == "opening"
+    verdict = DOG.check(Progress(started=100), 121)
     assert (verdict.state, verdict.reason) == ("lost", "no picture within 20 s")
 
 
@@ -91,19 +93,19 @@ def test_the_watchdog_while_it_opens() -> None:
     ("idle", "state"), [(0, "live"), (2.9, "live"), (3, "stalled"), (10, "stalled"), (11, "lost")]
 )
 def test_the_watchdog_by_the_last_frame(idle: float, state: str) -> None:
-    assert DOG.judge(Progress(0, last_frame=50), 50 + idle).state == state
+    assert DOG.check(Progress(0, last_frame=50), 50 + idle).state == state
 
 
 def test_the_watchdog_has_patience_with_our_own_side() -> None:
-    assert DOG.judge(Progress(0, last_frame=50, busy=True), 500).state == "live"
+    assert DOG.check(Progress(0, last_frame=50, busy=True), 500).state == "live"
 
 
 def test_one_frame_after_a_silence_is_no_recovery() -> None:
-    assert DOG.judge(Progress(0, last_frame=50, alone=True), 50).state == "stalled"
+    assert DOG.check(Progress(0, last_frame=50, first_burst=True), 50).state == "stalled"
 
 
 def test_a_frozen_picture_is_stalled_not_lost() -> None:
-    verdict = DOG.judge(Progress(0, last_frame=50, frozen=True), 50.04)
+    verdict = DOG.check(Progress(0, last_frame=50, frozen=True), 50.04)
     assert (verdict.state, verdict.reason) == ("stalled", "the picture has not changed for 30 s")
 
 
@@ -112,17 +114,17 @@ def test_the_watchdog_looks_again_before_the_next_limit(
     idle: float, busy: bool, frozen: bool
 ) -> None:
     progress = Progress(0, last_frame=0, busy=busy, frozen=frozen)
-    verdict = DOG.judge(progress, idle)
+    verdict = DOG.check(progress, idle)
     if verdict.state != "lost":
         assert 0 < verdict.recheck <= 60
-        before = DOG.judge(progress, idle + verdict.recheck * 0.999)
+        before = DOG.check(progress, idle + verdict.recheck * 0.999)
         assert before.state == verdict.state
 
 
 def test_a_pipe_may_be_silent_for_ever() -> None:
     dog = Watchdog(open_within=inf, stall_after=3, lost_after=inf, frozen_after=30)
-    assert dog.judge(Progress(0), 1e9).state == "opening"
-    assert dog.judge(Progress(0, last_frame=0), 1e9).state == "stalled"
+    assert dog.check(Progress(0), 1e9).state == "opening"
+    assert dog.check(Progress(0, last_frame=0), 1e9).state == "stalled"
 
 
 class Told:

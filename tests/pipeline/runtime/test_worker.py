@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.errors import Closed, StageFailed
 from facestream.pipeline.core.types import (
-    Exposure,
+    LazyFrame,
     Frame,
     FrameResult,
     Image,
@@ -213,23 +213,23 @@ def test_frames_are_developed_when_they_are_taken() -> None:
         made.append(index)
         return None if index == 1 else np.zeros((2, 2, 3), np.uint8)
 
-    inbox: Inbox[Frame | Exposure] = Inbox()
+    inbox: Inbox[Frame | LazyFrame] = Inbox()
     lane = inbox.open("camera", live=True)
     inbox.seal()
     outlet: Channel[FrameResult] = Channel(9, "out")
     metrics = Metrics()
     for index in range(3):  # the first is superseded: nobody made its picture
-        lane.put(Exposure("camera", index, 0.0, 0.0, 0.0, partial(picture, index)))
+        lane.put(LazyFrame("camera", index, 0.0, 0.0, 0.0, partial(picture, index)))
     lane.close()
     run_stage([Passing()], inbox, outlet, metrics=metrics)
     assert made == [2]
     assert indices(outlet) == [2]
 
-    again: Inbox[Frame | Exposure] = Inbox()
+    again: Inbox[Frame | LazyFrame] = Inbox()
     lane = again.open("camera", live=False, capacity=3)
     again.seal()
     for index in (1, 2):
-        lane.put(Exposure("camera", index, 0.0, 0.0, 0.0, partial(picture, index)))
+        lane.put(LazyFrame("camera", index, 0.0, 0.0, 0.0, partial(picture, index)))
     lane.close()
     outlet = Channel(9, "out")
     run_stage([Passing()], again, outlet, metrics=metrics)
