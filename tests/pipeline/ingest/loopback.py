@@ -14,7 +14,7 @@ from facestream.engines.closing import Closing
 from facestream.pipeline.core.config import LiveSettings
 from facestream.pipeline.core.errors import Closed
 from facestream.pipeline.core.events import SourceStateEvent
-from facestream.pipeline.core.types import LazyFrame, Frame
+from facestream.pipeline.core.types import Frame, LazyFrame
 from facestream.pipeline.ingest import LiveReader
 from facestream.pipeline.ingest.live_reader import WatchTimes
 from facestream.pipeline.metrics import Metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facestream.pipeline.core.types import LazyFrame, Frame
+from facestream.pipeline.core.types import Frame, LazyFrame
 from facestream.pipeline.ingest.file_reader import Reader, SourceState
 from facestream.pipeline.metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
 from facestream.pipeline.runtime.source_queue import Inbox

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.errors import Closed, StageFailed
 from facestream.pipeline.core.types import (
-    LazyFrame,
     Frame,
     FrameResult,
     Image,
+    LazyFrame,
 )
 from facestream.pipeline.metrics import (
     BATCH_FRAMES,
