@@ -103,7 +103,7 @@ _FLAGS: Mapping[Flag, _Declared] = {
     ),
     "decode": _Declared(
         DecodeName,
-        "What decodes video; auto: hardware that decoded a probe, else the CPU.",
+        "What decodes video; auto: hardware that can be opened, else the CPU.",
     ),
     "index": _Declared(IndexName, "How the gallery is searched."),
 }

@@ -32,22 +32,19 @@ def find_opener(url: str) -> SourceOpener | None:
         SourceError: the entry point cannot be loaded.
     """
     scheme = url.partition("://")[0].lower()
-    return None if scheme in _FFMPEG_SCHEMES else _load(scheme)
+    return None if scheme in _FFMPEG_SCHEMES else _registered(scheme)
 
 
 @cache
-def _load(scheme: str) -> SourceOpener | None:
+def _registered(scheme: str) -> SourceOpener | None:
     for entry in entry_points(group=GROUP, name=scheme):
+        problem = f"the source of {scheme}:// ({entry.value})"
         try:
             opener = entry.load()
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
-            raise SourceError(
-                f"the source of {scheme}:// ({entry.value}) cannot be loaded: {why}", retry="never"
-            ) from error
+            raise SourceError(f"{problem} cannot be loaded: {why}", retry="never") from error
         if not callable(opener):
-            raise SourceError(
-                f"the source of {scheme}:// ({entry.value}) is no callable", retry="never"
-            )
+            raise SourceError(f"{problem} is no callable", retry="never")
         return cast("SourceOpener", opener)
     return None

@@ -122,7 +122,7 @@ class RuntimeSettings(Group):
     engine_cache: Path | None = None
     """Folder of the engines that were built. Unset: the user's cache folder."""
     decode: Literal["auto", "cpu", "cuda", "vaapi"] = "auto"
-    """What decodes video. ``auto``: hardware that decoded a probe, else the CPU."""
+    """What decodes video. ``auto``: hardware that can be opened, else the CPU."""
     index: Literal["auto", "flat", "hnsw", "ivfpq", "gpu"] = "auto"
     """How the gallery is searched. ``auto``: exactly, on the GPU where there is one; on the CPU
     above four million photos by approximation."""

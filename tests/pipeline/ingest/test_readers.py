@@ -123,3 +123,16 @@ def test_progress_with_skipped_frames_counts_alike(tmp_path: Path, max_frames: i
         progress = pipeline.progress()
     assert progress.frames == progress.total == (max_frames or 20)
     assert report.sources[0].frames == report.sources[0].expected
+
+
+def test_a_file_that_is_deleted_while_it_is_read_does_not_end_the_run(tmp_path: Path) -> None:
+    clips = [make_clip(tmp_path / name, frames=60) for name in ("a.mp4", "b.mp4")]
+    count = 0
+    with Pipeline(clips) as pipeline:
+        for _ in pipeline:
+            if not count:
+                clips[0].unlink()
+            count += 1
+        report = pipeline.report()
+    assert count == 120
+    assert report.problems == ()

@@ -198,9 +198,7 @@ def test_hardware_that_is_required_and_fails_is_the_sources_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = make_clip(tmp_path / "clip.mkv", frames=20, codec="ffv1", pixel_format="gray")
-    monkeypatch.setattr(
-        readers_module, "decide", lambda *_, **__: Decoding("cuda", required=True)
-    )
+    monkeypatch.setattr(readers_module, "decide", lambda *_, **__: Decoding("cuda", required=True))
     with Pipeline([clip]) as pipeline:
         report = pipeline.run()
     assert report.frames == 0

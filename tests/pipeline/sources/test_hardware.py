@@ -5,6 +5,7 @@ There is no such hardware here: the device files are made up, the libraries and 
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -147,7 +148,7 @@ def test_without_a_device_file_nothing_is_loaded(
         raise AssertionError("a library or device was opened")
 
     monkeypatch.setattr(hardware, "device_files", lambda kind: [])
-    monkeypatch.setattr(hardware.ctypes, "CDLL", loaded)
+    monkeypatch.setattr(ctypes, "CDLL", loaded)
     monkeypatch.setattr(hardware, "HWAccel", loaded)
     decoding = decide("auto", strict="strict")
     assert (decoding.decoder, decoding.fallback) == ("cpu", False)
@@ -175,7 +176,7 @@ def test_a_container_without_the_drivers_video_library(
         if name != "libcuda.so.1":
             raise OSError(name)
 
-    monkeypatch.setattr(hardware.ctypes, "CDLL", load)
+    monkeypatch.setattr(ctypes, "CDLL", load)
     with pytest.raises(SourceError, match=r"libnvcuvid.*NVIDIA_DRIVER_CAPABILITIES=compute"):
         decide("cuda")
 
@@ -183,7 +184,7 @@ def test_a_container_without_the_drivers_video_library(
 def test_a_driver_that_refuses(
     device_file: Path, no_driver: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: None)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: None)
     assert decide("auto").reason == "NVDEC: Operation not permitted"
 
 
