@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 # Frames within so many seconds of each other arrived together.
 _TOGETHER = 0.03
-# FFmpeg's own time-out is to act first: its error is more precise.
+# FFmpeg's own time-out acts first: its error is more precise.
 _GRACE = 0.5
 
 Outcome = Literal["complete", "broken"]
@@ -24,7 +24,7 @@ Outcome = Literal["complete", "broken"]
 
 
 class Session:
-    """Opens a source and reads it in a thread that may be abandoned.
+    """Opens a source and reads it in a thread that can be abandoned.
 
     A native call may hang for as long as FFmpeg's time-outs allow, or longer. The thread then goes
     on by itself: it closes its container when the call returns, and frames that it still delivers
@@ -51,13 +51,13 @@ class Session:
         self.last_frame: float | None = None
         self.busy = False
         self.frozen = False
-        self.alert = False  # each frame is to be notified: it is stalled
+        self.alert = False  # it is stalled: notify at each frame
         self.outcome: Outcome = "broken"
         self.reason = "the stream ended"
         self.retry: Retry = "soon"
         self.error: Exception | None = None
         self._first_burst = False
-        self._back_at: float | None = None  # when the first frame after a silence came
+        self._back_at: float | None = None  # time of the first frame after a silence
         self._open_source = open_source
         self._read = read
         self._notify = notify

@@ -231,7 +231,7 @@ class FrozenDetector:
         """True while the picture has been the same for so long.
 
         Args:
-            sample: gives bytes of the newest picture; called only when they are to be compared.
+            sample: gives bytes of the newest picture; called only when they are compared.
             now: seconds on a monotonic clock.
         """
         if self._before is not None:
@@ -239,7 +239,7 @@ class FrozenDetector:
             self._pairs += 1
             self._before = None
             return self.frozen
-        # A frozen picture is compared each time: a change is to be noticed at once.
+        # A frozen picture is compared each time: a change is noticed at once.
         waiting = self._compared is not None and now - self._compared < self._compare_every
         if waiting and not self.frozen:
             return False

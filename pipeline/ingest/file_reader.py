@@ -27,7 +27,7 @@ class SourceState:
         expected: frames that it should have, skipped ones included, where its container says so.
         read: frames delivered to the inbox.
         skipped: frames decoded and not delivered (``SourceOptions.every``).
-        processed: frames that came out of the last stage.
+        processed: frames that left the last stage.
         corrupt: damaged packets, frames or pictures.
         seconds: presentation time of the last frame.
         opened: it could be opened at all.
@@ -61,7 +61,7 @@ class SourceState:
         return self.processed + dropped >= self.read
 
     def count_skipped(self, source: Source, metrics: Metrics) -> None:
-        """Count what a file has passed over since the last call: decoded all the same."""
+        """Count the frames that a file has skipped since the last call; they were decoded."""
         more = source.skipped - self.skipped
         if more:
             self.skipped += more

@@ -32,7 +32,7 @@ _STEADY = 10.0
 _STOP_TIMEOUT = 0.7
 # Sessions that hang at the same time. Each holds a thread and a connection.
 _MAX_HANGING = 4
-# Clocks may be set: a schedule is checked again after so many seconds.
+# Clocks can be set: a schedule is checked again after so many seconds.
 _SCHEDULE_CHECK = 30.0
 # Connections in a row that end with an unexpected exception, after which the source has failed.
 _MAX_ERRORS = 5
@@ -280,7 +280,7 @@ class LiveReader:
 
 
 def _watchdog(spec: SourceSpec, live: LiveSettings) -> Watchdog:
-    # A pipe may be silent for as long as its writer likes, and cannot be opened again.
+    # A pipe can be silent for as long as its writer likes, and cannot be opened again.
     endless = spec.kind == "stdin"
     return Watchdog(
         # Opening has two steps, each with the time-out: connecting, and the first packets.

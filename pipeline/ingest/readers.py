@@ -40,7 +40,7 @@ class SourceList:
     """The sources of a run.
 
     Attributes:
-        specs: what there is to read, each once and under a name of its own.
+        specs: the sources to read, each once and under a name of its own.
         missing: the sources that do not exist.
     """
 
@@ -49,13 +49,13 @@ class SourceList:
 
 
 def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings) -> SourceList:
-    """What there is to read, and the sources that do not exist.
+    """The sources to read, and those that do not exist.
 
-    A URL whose suffix is that of a video file is asked for its length, once: see ``served_file``.
+    A URL whose suffix is that of a video file is checked with its server: see ``served_file``.
 
     Args:
         sources: files, folders, patterns, URLs, camera numbers, names of the settings' cameras.
-        settings: with the cameras; their secrets are looked up in the environment.
+        settings: with the cameras; their secrets are in the environment.
 
     Raises:
         ConfigError: a camera cannot be used.
@@ -98,7 +98,7 @@ def expand_cameras(
         sources: as the user gave them; none: all cameras that are enabled. A camera that is
             named is read even when it is not.
         settings: with the cameras.
-        environment: where their URLs' secrets are looked up.
+        environment: with their URLs' secrets.
 
     Returns:
         What is no camera's name stays as it is. The specs hold credentials in ``location`` only.
@@ -141,7 +141,7 @@ def camera_source(name: str, camera: CameraSettings, environment: Mapping[str, s
     try:
         specs = expand_sources([location])
     except SourceError:
-        # `from None`: a file's path may hold what came from the environment.
+        # `from None`: a file's path may hold a secret of the environment.
         raise ConfigError(f"camera {name!r}: there is no file {url}") from None
     if len(specs) != 1:
         raise ConfigError(f"camera {name!r}: {url} is {len(specs)} sources; a camera is one")
@@ -152,7 +152,7 @@ def decoding_of(specs: Sequence[SourceSpec], runtime: RuntimeSettings) -> Decodi
     """What decodes these sources; None where none of them is a video.
 
     Raises:
-        SourceError: the hardware that was asked for does not decode here.
+        SourceError: the requested hardware does not decode here.
     """
     if all(spec.kind == "images" for spec in specs):
         return None
@@ -172,7 +172,7 @@ class Readers:
         specs: what to read, in the order of the reports.
         inbox: where frames go; sealed when the last reader has ended.
         metrics: counts the frames.
-        settings: of the run; a camera's own settings are asked for by its name.
+        settings: of the run; a camera's own settings are found by its name.
         frames: which frames are delivered.
         options: how sources are read; what the settings and ``frames`` say is set here.
         on_state: gets each change of a live source's state, in that source's thread.

@@ -23,7 +23,7 @@ class Status:
     """The state of a live source; for the one thread that controls it.
 
     The first loss is a warning; that it is still away is one line in ten minutes. Another reason
-    for being away (first nobody answers, then the password is refused) is a new event.
+    for being away (first no answer, then a refused password) is a new event.
 
     Args:
         state: gets ``state`` and ``restarts``.

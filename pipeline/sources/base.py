@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
+import numpy as np
 from facestream.engines.closing import Closing
 
 from ..core.types import Frame, Image
@@ -283,6 +284,8 @@ class BaseSource(Closing):
         for pts, image in self.images():
             if self.stopped:
                 return
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+                raise ValueError(f"an image must be H×W×3 uint8, not {image.shape} {image.dtype}")
             self.decoded += 1
             yield ImagePicture(pts, image)
 
@@ -293,7 +296,7 @@ class BaseSource(Closing):
 
     @property
     def stopped(self) -> bool:
-        """Nobody wants more frames."""
+        """No more frames are wanted."""
         return self._stopped or (self.options.halt is not None and self.options.halt.is_set())
 
     def stop(self) -> None:

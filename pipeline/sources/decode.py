@@ -5,10 +5,10 @@ of CPU a frame; turning YUV into BGR with one `VideoReformatter` that is kept an
 0.4 ms, `VideoFrame.to_ndarray(format="bgr24")` 1.0 ms and `cv2.cvtColor` 1.7 ms. Two frame
 threads give 255 frames a second to BGR, one gives 153.
 
-Where only every N-th frame is wanted, the others are decoded all the same. Leaving out those that
-no other refers to would save 2.4 of these 6 ms (measured, two of five frames; 6 % of a whole run
-with every fifth frame searched); but which frame is the N-th is known by its place among the good
-ones in the order of showing, and packets come in another order, some of them damaged.
+Where only every N-th frame is delivered, the others are decoded all the same. Leaving out those
+that no other refers to would save 2.4 of these 6 ms (measured, two of five frames; 6 % of a whole
+run with every fifth frame searched); but the N-th frame is counted among the good ones in
+presentation order, and packets are in another order, some of them damaged.
 
 Hardware gives NV12 (P010 for 10 bits). It is first split into the planes that the CPU would have
 decoded, which loses nothing: the picture is then the CPU's to the bit, where the planes are. It is
@@ -125,7 +125,7 @@ class Converter:
 
 
 def open_container(location: Any, decoding: Decoding, name: str, **options: Any) -> InputContainer:
-    """``av.open`` for reading, with the hardware that is to decode.
+    """``av.open`` for reading, with the hardware that decodes.
 
     Raises:
         av.error.FFmpegError: it cannot be opened.
@@ -188,8 +188,8 @@ class Decoder:
         threads: decoding threads, 0 for as many as there are cores.
         latency: ``low`` decodes slices in parallel instead of whole frames: no frame of delay.
         timeless: its times mean nothing; the pictures have none.
-        stopped: true when nobody wants more; called at every packet.
-        decoding: what is to decode.
+        stopped: true when reading ends; called at every packet.
+        decoding: what decodes.
         name: of the source.
         on_decoder: see `SourceOptions`.
 
@@ -328,7 +328,7 @@ class Decoder:
 
 
 def _square_width(width: int, ratio: float) -> int:
-    """Width with square pixels; ratios near 1 or beyond belief change nothing."""
+    """Width with square pixels; ratios near 1 and implausible ones change nothing."""
     if abs(ratio - 1) < 0.02 or not 0.25 <= ratio <= 4:
         return width
     return max(1, round(width * ratio))

@@ -1,4 +1,4 @@
-"""A video file: read as fast as it is asked for, nothing dropped."""
+"""A video file: read as fast as it is processed, nothing dropped."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _refusal(path: Path, name: str, error: av.error.FFmpegError | UnicodeError) 
 
 
 def _creation_time(container: InputContainer, stream_metadata: dict[str, str]) -> float | None:
-    """Seconds since the epoch; None when absent or not to be believed (clocks that were unset)."""
+    """Seconds since the epoch; None when absent or implausible (a clock that was not set)."""
     text = container.metadata.get("creation_time") or stream_metadata.get("creation_time")
     if not text:
         return None
@@ -143,8 +143,8 @@ def _creation_time(container: InputContainer, stream_metadata: dict[str, str]) -
         return None
     if created.tzinfo is None:
         created = created.replace(tzinfo=UTC)
-    believable = datetime(1990, 1, 1, tzinfo=UTC) < created < datetime.now(UTC) + timedelta(days=1)
-    return created.timestamp() if believable else None
+    plausible = datetime(1990, 1, 1, tzinfo=UTC) < created < datetime.now(UTC) + timedelta(days=1)
+    return created.timestamp() if plausible else None
 
 
 Completeness = Literal["complete", "cut", "no_index", "not_mp4"]

@@ -3,7 +3,7 @@
 PyAV opens the device with the container and copies each frame to system memory. Where the device
 does not take a stream (its codec, pixel format, profile or a new size midway), FFmpeg asks for
 another format before it decodes the frame, PyAV answers with the software one, and the same decoder
-goes on with the same packet: no frame is lost or comes twice. That covers the start of a stream and
+goes on with the same packet: no frame is lost or doubled. That covers the start of a stream and
 each change of its parameters. It does not cover a device that is lost while it decodes: that is an
 error of the source (see `decode.Decoder`), after which a camera is opened again.
 
@@ -73,7 +73,7 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """What is to decode a video, and why.
+    """What decodes a video, and why.
 
     Attributes:
         decoder: ``cpu``, or the hardware.
@@ -107,7 +107,7 @@ def decide(decode: Decode, *, strict: Literal["strict", "lenient"] = "lenient") 
         strict: with ``auto``: hardware that is there and does not work is an error.
 
     Raises:
-        SourceError: the hardware that was asked for does not decode here; says why.
+        SourceError: the requested hardware does not decode here; says why.
     """
     if decode == "cpu":
         return BY_CPU
@@ -147,7 +147,7 @@ def capability(kind: Hardware) -> Capability:
         if kind == "vaapi":
             why += ", as its wheels are; build it against an FFmpeg that has it"
         return Capability(kind, problem=why)
-    # Of several render nodes any may be the one that decodes.
+    # Any of several render nodes can be the one that decodes.
     problem = ""
     for device in [None] if kind == "cuda" else [str(file) for file in files]:
         why = _problem_of(kind, device)

@@ -21,7 +21,7 @@ _CHECK_EVERY = 0.1
 class StdinSource(StreamSource):
     """A stream that another program pipes in; read like a file, so that nothing is dropped.
 
-    A program that writes into a pipe waits for the reader, so no frame is lost. The pipe may be
+    A program that writes into a pipe waits for the reader, so no frame is lost. The pipe can be
     silent for any time, also while it is opened; ``options.halt`` ends that at once.
 
     Args:

@@ -22,7 +22,7 @@ _NO_TIMESTAMPS = 0x80
 
 
 class _Stop:
-    """True when nobody wants more frames.
+    """True when reading ends.
 
     An object of its own, since the decoder calls it at every packet: a reference to the source
     would be a cycle, and all pictures of the decoder would stay until the garbage collector runs.

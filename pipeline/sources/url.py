@@ -23,6 +23,8 @@ from .stream import StreamSource
 _MAYBE_FILE = frozenset({"http", "https", "ftp"})
 # Playlists, and pictures one after another: the length of a response says nothing of theirs.
 _PLAYLISTS = frozenset({"hls", "dash"})
+# Some encoders send a live stream under a length that it will never reach.
+_LARGEST_FILE = 1 << 40
 # Containers that are also sent without an end (``.ts``, ``.flv``, ``.mjpeg``) are not in it.
 _FILE_SUFFIXES = frozenset(
     {
@@ -114,7 +116,7 @@ def _has_length(container: InputContainer) -> bool:
         return bool(container.duration)
     if container.format.name == "mpjpeg":
         return False
-    if container.size > 0:
+    if 0 < container.size < _LARGEST_FILE:
         return True
     fragmented = "mp4" in container.format.name and not any(s.frames for s in container.streams)
     return bool(container.duration) and not fragmented
@@ -124,7 +126,7 @@ def served_file(url: str, *, timeout: float = 3.0) -> bool:
     """Whether a URL names a video file on an HTTP server: by its suffix, and the server agrees.
 
     The server is only connected to when the suffix is that of a file with an end. What cannot be
-    answered (nobody there, a login of another kind than Basic) counts as a live stream, which is
+    answered (no server, a login of another kind than Basic) counts as a live stream, which is
     retried; once open, it may still turn out to be a file.
     """
     parts = urlsplit(with_quoted_credentials(url))
@@ -157,7 +159,7 @@ def _ffmpeg_options(scheme: str, options: SourceOptions) -> dict[str, str]:
     if scheme in {"rtsp", "rtsps"}:
         found["rtsp_transport"] = options.rtsp_transport
     if scheme == "udp":
-        found["overrun_nonfatal"] = "1"  # late is no reason to give up
+        found["overrun_nonfatal"] = "1"  # a late reader is no error
     if scheme in {"rtsp", "rtsps", "udp", "rtp"}:
         # A key frame is a burst of packets: the kernel's usual 200 kB lose some of it.
         found["buffer_size"] = str(4 << 20)
@@ -178,7 +180,7 @@ def _why(error: av.error.FFmpegError, url: str) -> tuple[str, Retry]:
 
 
 def _resolves(url: str) -> bool:
-    """FFmpeg does not tell a name that cannot be resolved from other failures."""
+    """FFmpeg reports a host name that cannot be resolved like other failures."""
     try:
         host = urlsplit(url).hostname
         return host is None or bool(socket.getaddrinfo(host, None))

@@ -12,8 +12,8 @@ import pytest
 from facestream.pipeline import Pipeline
 from facestream.pipeline.core.config import Settings
 from facestream.pipeline.core.errors import SourceError
-from facestream.pipeline.core.types import Frame
-from facestream.pipeline.sources import expand_sources
+from facestream.pipeline.core.types import Frame, Image
+from facestream.pipeline.sources import BaseSource, SourceSpec, expand_sources
 
 from tests.media import levels, picture
 from tests.pipeline.ingest.loopback import watching
@@ -130,6 +130,24 @@ def test_a_live_source_is_opened_again(install: Install) -> None:
         assert watched.reader.state.restarts == 2
     assert [frame.index for frame in watched.frames] == list(range(15))
     assert all(isinstance(frame, Frame) for frame in watched.frames)
+
+
+class Flat(BaseSource):
+    live = True
+
+    def images(self) -> Iterator[tuple[float | None, Image]]:
+        yield None, np.zeros((8, 8), np.uint8)
+
+
+def test_a_picture_of_another_shape_is_the_sources_failure_not_the_workers() -> None:
+    spec = SourceSpec("url", "flat://x", "flat")
+    with watching(spec, opener=Flat) as watched:
+        watched.thread.join(10)
+    assert watched.states[-1] == "failed"
+    with pytest.raises(ValueError, match="must be H×W×3 uint8"):
+        list(Flat(spec).pictures())
+    with pytest.raises(ValueError, match="image must be"):
+        list(Flat(spec))
 
 
 @pytest.mark.parametrize(
