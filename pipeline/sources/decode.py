@@ -136,9 +136,8 @@ def open_container(location: Any, decoding: Decoding, name: str, **options: Any)
     try:
         container = av.open(location, mode="r", hwaccel=accelerator, **options)
     except av.error.FFmpegError as error:
-        if (
-            accelerator is None or error.filename
-        ):  # PyAV names what it opens, unless it is the device
+        # PyAV's error names the location, unless it is the device that cannot be opened.
+        if accelerator is None or error.filename:
             raise
         why = f"decoding by {decoding.decoder} failed: {reason(error)}"
         if decoding.required or not isinstance(location, str):

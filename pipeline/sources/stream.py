@@ -198,9 +198,10 @@ class StreamSource(Closing):
                     return picture, image
                 self._damaged += 1
         except StopIteration:
-            raise SourceError(
-                f"{self.name} holds no frame that can be decoded; the file is damaged or cut short"
-            ) from None
+            by = self._options.decoding.decoder
+            hint = "" if by == "cpu" else f", or {by} fails (try --decode cpu)"
+            why = f"holds no frame that can be decoded; the file is damaged or cut short{hint}"
+            raise SourceError(f"{self.name} {why}") from None
         except av.error.FFmpegError as error:
             # `from None`: PyAV's own message holds the location, credentials included.
             raise self._unreadable(error) from None

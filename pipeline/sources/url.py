@@ -94,7 +94,7 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
         )
     except av.error.FFmpegError as error:
         # `from None`: PyAV's own message holds the URL, credentials included.
-        # A time-out has different errors in different protocols: the clock is the better witness.
+        # A time-out has another error in each protocol: the time that passed decides.
         waited = time.monotonic() - started
         timed_out = isinstance(error, _TIMED_OUT) or waited >= options.open_timeout
         why, retry = _why(error, spec.location)
@@ -129,11 +129,11 @@ def served_file(url: str, *, timeout: float = 3.0) -> bool:
     answered (no server, a login of another kind than Basic) counts as a live stream, which is
     retried; once open, it may still turn out to be a file.
     """
-    parts = urlsplit(with_quoted_credentials(url))
-    suffix = PurePosixPath(parts.path).suffix.lower()
-    if parts.scheme.lower() not in {"http", "https"} or suffix not in _FILE_SUFFIXES:
-        return False
     try:
+        parts = urlsplit(with_quoted_credentials(url))
+        suffix = PurePosixPath(parts.path).suffix.lower()
+        if parts.scheme not in {"http", "https"} or suffix not in _FILE_SUFFIXES:
+            return False
         address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
         request = Request(address, headers={"Range": "bytes=0-0"})
         if parts.username is not None:

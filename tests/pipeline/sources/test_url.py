@@ -17,6 +17,7 @@ from facestream.pipeline.ingest.readers import list_sources
 from facestream.pipeline.sources import SourceOptions, open_source, served_file
 
 from tests.media import Picture, Size, make_clip
+from tests.pipeline.ingest.loopback import Connection, Server
 
 QUICK = SourceOptions(open_timeout=1.0, read_timeout=1.0)
 
@@ -155,6 +156,18 @@ def test_without_a_length_the_container_decides(
         assert len(list(source)) == 60
 
 
+def test_a_length_that_is_never_reached_is_none(tmp_path: Path) -> None:
+    content = make_clip(tmp_path / "clip.ts", frames=40).read_bytes()
+
+    def serve(connection: Connection) -> None:
+        connection.request()
+        connection.send(b"HTTP/1.0 200 OK\r\nContent-Length: 4611686018427387904\r\n\r\n" + content)
+        connection.hold()
+
+    with Server(serve) as server, open_source(server.url("live.ts"), QUICK) as source:
+        assert source.live
+
+
 @pytest.mark.parametrize(
     ("path", "length_known", "file"),
     [
@@ -204,6 +217,8 @@ def test_nobody_there_is_no_file() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert not served_file(f"http://127.0.0.1:{port}/a.mp4")
+    assert not served_file("http://[::1/a.mp4")
+    assert not served_file("rtsp://127.0.0.1/a.mp4")
 
 
 def test_stalled_stream_times_out(tmp_path: Path) -> None:
