@@ -28,7 +28,7 @@ def devices() -> Iterator[Finding]:
 
 
 def decoders() -> Iterator[Finding]:
-    """What decodes video; each that is there decodes clips in a process of its own."""
+    """What decodes video, and why the rest does not."""
     found = (capability("cuda"), capability("vaapi"))
     for one in found:
         yield Finding("decoder", one.kind, "ok" if one.usable else "note", one.describe())

@@ -31,7 +31,7 @@ def test_pauses_double_up_to_the_longest() -> None:
     assert backoff.pause() <= 1
 
 
-def test_who_was_refused_waits_long_at_once() -> None:
+def test_a_refused_login_waits_long_at_once() -> None:
     assert Backoff(1, 30).pause("slowly") >= 15
 
 
@@ -47,7 +47,7 @@ def test_cameras_do_not_come_back_in_step() -> None:
 
 
 def fed(detector: FrozenDetector, pictures: Iterable[bytes], *, start: float = 0.0) -> list[bool]:
-    """What the detector says to each picture, 25 a second."""
+    """The detector's answer to each picture, 25 a second."""
     return [detector.update(lambda p=p: p, start + n / 25) for n, p in enumerate(pictures)]  # type: ignore[misc]
 
 
@@ -56,7 +56,7 @@ def test_the_same_picture_for_long_is_frozen() -> None:
     said = fed(detector, [b"same"] * 1000)
     assert 30 <= said.index(True) / 25 < 31
     assert all(said[said.index(True) :])
-    assert not any(fed(detector, [b"\0ther"] * 740, start=40))  # told at once, then not yet again
+    assert not any(fed(detector, [b"\0ther"] * 740, start=40))  # moves, then is still for less
     assert fed(detector, [b"\0ther"] * 50, start=40 + 740 / 25)[-1]
 
 
@@ -71,16 +71,16 @@ def test_the_noise_of_a_quiet_room_is_a_sign_of_life() -> None:
     assert not any(fed(FrozenDetector(30), pictures))
 
 
-def test_a_moving_picture_is_looked_at_twice_a_second() -> None:
-    looked = []
+def test_a_moving_picture_is_compared_twice_a_second() -> None:
+    sampled = []
 
     def sample() -> bytes:
-        looked.append(1)
-        return bytes([len(looked) * 20 % 256])
+        sampled.append(1)
+        return bytes([len(sampled) * 20 % 256])
 
     detector = FrozenDetector(30)
     assert not any(detector.update(sample, frame / 25) for frame in range(250))
-    assert len(looked) <= 42  # two neighbours each time
+    assert len(sampled) <= 42  # two neighbours each time
 
 
 def test_the_watchdog_while_it_opens() -> None:
@@ -127,7 +127,7 @@ def test_a_pipe_may_be_silent_for_ever() -> None:
     assert dog.check(Progress(0, last_frame=0), 1e9).state == "stalled"
 
 
-class Told:
+class Observed:
     """A status whose clock the test turns."""
 
     def __init__(self) -> None:
@@ -138,46 +138,46 @@ class Told:
         self.status = Status(self.state, self.metrics, self.events.append, now=lambda: self.now)
 
 
-def test_each_change_is_told_once() -> None:
-    told = Told()
-    told.status.other("connecting")
-    told.status.live()
-    told.status.live()
-    told.status.stalled("no frame for 3 s")
-    told.status.stalled("no frame for 3 s")
-    told.status.live()
-    assert [(e.previous, e.state) for e in told.events] == [
+def test_each_change_is_one_event() -> None:
+    observed = Observed()
+    observed.status.other("connecting")
+    observed.status.live()
+    observed.status.live()
+    observed.status.stalled("no frame for 3 s")
+    observed.status.stalled("no frame for 3 s")
+    observed.status.live()
+    assert [(e.previous, e.state) for e in observed.events] == [
         (None, "connecting"),
         ("connecting", "live"),
         ("live", "stalled"),
         ("stalled", "live"),
     ]
-    assert told.metrics.value(SOURCE_STATE, source="door", state="live") == 1
-    assert told.metrics.value(SOURCE_STATE, source="door", state="stalled") == 0
+    assert observed.metrics.value(SOURCE_STATE, source="door", state="live") == 1
+    assert observed.metrics.value(SOURCE_STATE, source="door", state="stalled") == 0
 
 
 def test_a_source_that_stays_away_is_one_warning_and_a_line_now_and_then(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)
-    told = Told()
+    observed = Observed()
     for _ in range(200):
-        told.status.retrying("connection refused", 20)
-        told.now += 20
-    assert [(e.state, e.retry_in) for e in told.events] == [("retrying", 20)]
+        observed.status.retrying("connection refused", 20)
+        observed.now += 20
+    assert [(e.state, e.retry_in) for e in observed.events] == [("retrying", 20)]
     assert len(caplog.messages) == 1 + 4000 // 600
     assert caplog.messages[1] == "door: still away after 600 s and 31 tries: connection refused"
-    told.status.live(reopened=True)
-    assert told.events[-1].restarts == 1
-    assert told.metrics.value(SOURCE_RESTARTS, source="door") == 1
+    observed.status.live(reopened=True)
+    assert observed.events[-1].restarts == 1
+    assert observed.metrics.value(SOURCE_RESTARTS, source="door") == 1
 
 
-def test_another_reason_is_told_but_not_without_end() -> None:
-    told = Told()
-    told.status.retrying("connection refused", 1)
-    told.status.retrying("user or password refused", 30)
-    told.status.retrying("connection refused", 30)
-    assert [e.reason for e in told.events] == ["connection refused", "user or password refused"]
+def test_another_reason_is_an_event_but_not_without_end() -> None:
+    observed = Observed()
+    observed.status.retrying("connection refused", 1)
+    observed.status.retrying("user or password refused", 30)
+    observed.status.retrying("connection refused", 30)
+    assert [e.reason for e in observed.events] == ["connection refused", "user or password refused"]
     for number in range(100):
-        told.status.retrying(f"strange {number}", 30)
-    assert len(told.events) == 5
+        observed.status.retrying(f"strange {number}", 30)
+    assert len(observed.events) == 5
