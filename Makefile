@@ -59,7 +59,7 @@ test: lint types servers  ## everything: lint, types, tests (as root it installs
 
 gpu: $(DEV)/.installed-$(MODULE_LIST)  ## on a machine with an NVIDIA GPU: its tests (a skip is a failure) and its figures
 	REQUIRE_GPU=1 $(DEV)/bin/python -m pytest -m 'gpu or tensorrt'
-	$(DEV)/bin/facestream bench --suite all --json benchmarks/results/gpu.json --markdown benchmarks/results/gpu.md
+	$(DEV)/bin/python -m benchmarks suite all --json benchmarks/results/gpu.json --markdown benchmarks/results/gpu.md
 
 models: $(DEV)/.installed-$(MODULE_LIST)  ## export the detector's networks again
 	$(DEV)/bin/python -m facestream.training.export.mtcnn --out engines/models
@@ -67,8 +67,8 @@ models: $(DEV)/.installed-$(MODULE_LIST)  ## export the detector's networks agai
 ship: $(DEV)/.installed-$(MODULE_LIST)  ## make MODEL=runs/…/best.pt the encoder that ships, with thresholds and cohort
 	$(DEV)/bin/python -m facestream.training ship $(MODEL)
 
-bench: $(DEV)/.installed-$(MODULE_LIST)  ## facestream beside its peers on this machine
-	$(DEV)/bin/python benchmarks/peers.py --json benchmarks/results/peers.json
+bench: $(DEV)/.installed-$(MODULE_LIST)  ## facestream and other libraries on whole videos, on this machine
+	$(DEV)/bin/python -m benchmarks suite e2e $(wildcard ../shared/data/videos/*.mp4) --json benchmarks/results/peers.json
 
 clean:  ## remove the environments and the demo's output
 	rm -rf $(RUNTIME) $(DEV) demo build *.egg-info

@@ -1,6 +1,6 @@
 """How fast a large gallery opens, answers, and takes in a change.
 
-    python benchmarks/gallery_open.py --photos 1000000 --json benchmarks/results/gallery_open.json
+    python -m benchmarks gallery-open --photos 1000000 --json benchmarks/results/gallery_open.json
 
 A gallery of synthetic people, four photos each, is written with SQL (crops are one byte), then
 opened in processes of their own: once without its file of templates (it is made), then with it.
@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from facestream.pipeline.bench.machine import describe
+from facestream.pipeline.cli.bench_results import describe_machine
 from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.gallery.records import Embedded, Face
+
+from . import ROOT
 
 DIM = 128
 PHOTOS = 4
@@ -83,10 +85,10 @@ def opened(path: Path) -> dict[str, Any]:
     queries = chance.standard_normal((32, DIM), dtype=np.float32)
     times: dict[str, Any] = {}
     with Gallery(path, create="never") as gallery:
-        times["first_answer_s"], _ = took(lambda: gallery.search(queries[:1]))
+        times["first_answer_s"], _ = timed(lambda: gallery.search(queries[:1]))
         times["templates"] = gallery.templates()
         for batch in (1, 32):
-            tries = [took(lambda b=batch: gallery.search(queries[:b]))[0] for _ in range(5)]
+            tries = [timed(lambda b=batch: gallery.search(queries[:b]))[0] for _ in range(5)]
             times[f"search_{batch}_ms"] = round(1000 * float(np.median(tries)), 1)
         refreshed: list[float] = []
         for number in range(5):
@@ -94,19 +96,19 @@ def opened(path: Path) -> dict[str, Any]:
             gallery._store.add(
                 "New", face(f"{time.time_ns()}-{number}"), Embedded("m", mu, np.zeros_like(mu))
             )
-            refreshed.append(took(gallery.refresh)[0])
+            refreshed.append(timed(gallery.refresh)[0])
             if gallery.search(mu[None], 1).names != (("New",),):
                 raise SystemExit("a new photo was not found")
         times["refresh_after_an_addition_ms"] = round(1000 * float(np.median(refreshed)), 1)
-        times["removal_s"], _ = took(lambda: gallery.remove("New"))
-        seconds, _ = took(gallery.refresh)
+        times["removal_s"], _ = timed(lambda: gallery.remove("New"))
+        seconds, _ = timed(gallery.refresh)
         times["refresh_after_a_removal_ms"] = round(1000 * seconds, 1)
         info = gallery.index_info()
         times["index"] = f"{info.kind} on {info.device}"
     return times
 
 
-def took(call: Any) -> tuple[float, Any]:
+def timed(call: Any) -> tuple[float, Any]:
     """Seconds, and what the call returned."""
     began = time.perf_counter()
     result = call()
@@ -115,7 +117,11 @@ def took(call: Any) -> tuple[float, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; see the module's text."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks gallery-open",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--photos", type=int, default=1_000_000)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
@@ -123,19 +129,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.open is not None:
         print(json.dumps(opened(given.open)))
         return 0
-    report: dict[str, Any] = {"machine": describe(), "photos": given.photos, "openings": []}
+    report: dict[str, Any] = {"machine": describe_machine(), "photos": given.photos, "openings": []}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "people.db")
-        report["fill_s"], _ = took(lambda: fill(path, given.photos))
+        report["fill_s"], _ = timed(lambda: fill(path, given.photos))
         report["gallery_mb"] = round(path.stat().st_size / 1e6)
         for what in ("without its file", "with it", "with it, again"):
             ran = subprocess.run(
-                [sys.executable, __file__, "--open", str(path)],
+                [sys.executable, "-m", "benchmarks", "gallery-open", "--open", str(path)],
+                cwd=ROOT,
                 capture_output=True,
                 text=True,
                 check=True,
             )
-            row = {"opening": what, **json.loads(ran.stdout), "load": describe()["load_average"]}
+            row = {
+                "opening": what,
+                **json.loads(ran.stdout),
+                "load": describe_machine()["load_average"],
+            }
             report["openings"].append(row)
             print(json.dumps(row), flush=True)
         report["file_mb"] = round(Path(f"{path}.templates").stat().st_size / 1e6)
@@ -143,7 +154,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

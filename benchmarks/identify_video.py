@@ -1,6 +1,6 @@
-"""Open-set identification in video: what fusing the frames of a track is worth.
+"""Open-set identification in video: the gain of fusing the frames of a track.
 
-    python benchmarks/identify_video.py --json benchmarks/results/identify_video.json
+    python -m benchmarks identify-video --json benchmarks/results/identify_video.json
 
 People of LFW: some enrolled by one picture, others never; clips are made of other pictures of
 them (see ``facestream.training.evaluation.clips``) and go through facestream's own detector,
@@ -37,7 +37,7 @@ from facestream.pipeline.recognition.uncertainty import (
 from facestream.pipeline.tracking.fusion import Template
 from facestream.training.data.teacher import teacher_net
 from facestream.training.evaluation.clips import ClipRules
-from facestream.training.evaluation.embed import embed_all
+from facestream.training.evaluation.embeddings import embed_all
 from facestream.training.evaluation.lfw import open_zip, read_crops
 from facestream.training.evaluation.tpir import (
     Outcomes,
@@ -48,32 +48,36 @@ from facestream.training.evaluation.tpir import (
     tpir,
 )
 from facestream.training.evaluation.videos import (
-    Looks,
+    ClipFaces,
     Trial,
+    clip_faces_key,
     contact_sheet,
     draw_trial,
-    looks_key,
     watch,
 )
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-CACHE = Path(__file__).resolve().parents[1] / "runs" / "cache"
-SFACE = "models/face_recognition_sface_2021dec.onnx"
+from . import DATA, ROOT
+from .peers import SFACE as SFACE_FILE
+from .plots import figure_class
+from .tables import markdown_table
+
+CACHE = ROOT / "runs" / "cache"
+SFACE = f"models/{SFACE_FILE}"
 FPIR = 0.01
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 MEAN = "mean of embeddings"
 # Tried on the people of the dev half; 1 is the precision itself.
 POWERS = (2.0, 4.0, 8.0, 12.0, 16.0, 24.0)
 
-Tell = Callable[[str, int, int], None]
+Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedded:
-    """Looks and enrolled pictures by one network; logvar is None where it gives none."""
+    """Clip faces and enrolled pictures by one network; logvar is 0 if it has none."""
 
     mu: Floats
     logvar: Floats
@@ -83,7 +87,7 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """The looks of one clip, N of them in their order."""
+    """The N observations of one clip in their order."""
 
     mu: Floats
     logvar: Floats
@@ -92,26 +96,6 @@ class Track:
 
 
 Fusion = Callable[[Track], Floats]
-
-
-def middle(track: Track) -> Floats:
-    """The look in the middle, as a system that takes one frame would have it."""
-    return np.asarray(track.mu[len(track.mu) // 2])
-
-
-def best_detection(track: Track) -> Floats:
-    """The look of the best detection: score, size, frontal."""
-    return np.asarray(track.mu[int(np.argmax(track.quality))])
-
-
-def least_sigma(track: Track) -> Floats:
-    """The look that the encoder is surest of."""
-    return np.asarray(track.mu[int(np.argmin(sigma(track.logvar)))])
-
-
-def mean(track: Track) -> Floats:
-    """The mean of the embeddings at length 1."""
-    return np.asarray(normalise(track.mu).mean(axis=0), np.float32)
 
 
 def fused(power: float, per: Literal["dimension", "face"]) -> Fusion:
@@ -123,31 +107,31 @@ def fused(power: float, per: Literal["dimension", "face"]) -> Fusion:
     return of
 
 
-def pipeline_template(track: Track) -> Floats:
-    """What the pipeline itself makes of the track."""
-    return template_of(track).mu
-
-
 def template_of(track: Track) -> Template:
-    """The pipeline's template after all looks."""
+    """The pipeline's template after all observations."""
     template = Template()
     for mu, logvar, at in zip(track.mu, track.logvar, track.times, strict=True):
         template.add(mu, logvar, at=float(at))
     return template
 
 
+def middle(track: Track) -> Floats:
+    """The observation in the middle: a system that takes one frame."""
+    return np.asarray(track.mu[len(track.mu) // 2])
+
+
 METHODS: dict[str, Fusion] = {
     "one frame: the middle": middle,
-    "one frame: best detection": best_detection,
-    "one frame: least sigma": least_sigma,
-    MEAN: mean,
+    "one frame: best detection": lambda track: track.mu[int(np.argmax(track.quality))],
+    "one frame: least sigma": lambda track: track.mu[int(np.argmin(sigma(track.logvar)))],
+    MEAN: lambda track: np.asarray(normalise(track.mu).mean(axis=0), np.float32),
     "precision, by dimension": fused(1.0, "dimension"),
     "precision, by face": fused(1.0, "face"),
-    "the pipeline's template": pipeline_template,
+    "the pipeline's template": lambda track: template_of(track).mu,
 }
 
 
-def tracks_of(looks: Looks, embedded: Embedded, clips: int) -> list[Track | None]:
+def tracks_of(looks: ClipFaces, embedded: Embedded, clips: int) -> list[Track | None]:
     """The track of each clip, None where no face was found."""
     tracks: list[Track | None] = []
     for clip in range(clips):
@@ -192,12 +176,16 @@ def kept(file: Path, make: Callable[[], dict[str, Floats]]) -> dict[str, Floats]
     return arrays
 
 
-def by_encoder(encoder: Encoder, looks: Looks, gallery: Image, key: str, tell: Tell) -> Embedded:
+def by_encoder(
+    encoder: Encoder, looks: ClipFaces, gallery: Image, key: str, progress: Report
+) -> Embedded:
     """The encoder under test."""
 
     def make() -> dict[str, Floats]:
-        mu, logvar = embed_all(encoder, looks.crops, what="embed the looks", progress=tell)
-        enrolled = embed_all(encoder, gallery, what="embed the gallery", progress=tell)
+        mu, logvar = embed_all(
+            encoder, looks.crops, what="embed the observations", progress=progress
+        )
+        enrolled = embed_all(encoder, gallery, what="embed the gallery", progress=progress)
         return {"mu": mu, "logvar": logvar, "g_mu": enrolled[0], "g_logvar": enrolled[1]}
 
     name = f"clips_{key}_{encoder.model_id}_{encoder.precision}.npz"
@@ -206,7 +194,7 @@ def by_encoder(encoder: Encoder, looks: Looks, gallery: Image, key: str, tell: T
 
 
 def by_sface(
-    file: Path, looks: Looks, gallery: Image, key: str, threads: int, tell: Tell
+    file: Path, looks: ClipFaces, gallery: Image, key: str, threads: int, progress: Report
 ) -> Embedded:
     """The teacher on the same crops; its logvar is all zero."""
 
@@ -218,7 +206,7 @@ def by_sface(
             for start in range(0, len(crops), 64):
                 rgb = crops[start : start + 64, :, :, ::-1].transpose(0, 3, 1, 2)
                 parts.append(infer(np.ascontiguousarray(rgb, np.float32)).copy())
-                tell(what, start + len(rgb), len(crops))
+                progress(what, start + len(rgb), len(crops))
             return np.concatenate(parts)
 
         return {"mu": embed(looks.crops, "SFace"), "g_mu": embed(gallery, "SFace gallery")}
@@ -230,7 +218,7 @@ def by_sface(
 
 
 def measure(
-    trial: Trial, looks: Looks, ours: Embedded, sface: Embedded | None, *, tuning: bool
+    trial: Trial, looks: ClipFaces, ours: Embedded, sface: Embedded | None, *, tuning: bool
 ) -> dict[str, Outcomes]:
     """The best matches by method."""
     truth = np.array(trial.truth, np.int64)
@@ -245,7 +233,7 @@ def measure(
     if sface is not None:
         teacher = tracks_of(looks, sface, len(truth))
         scores["SFace, one frame: the middle"] = cosines(teacher, sface.gallery_mu, middle)
-        scores["SFace, mean of embeddings"] = cosines(teacher, sface.gallery_mu, mean)
+        scores["SFace, mean of embeddings"] = cosines(teacher, sface.gallery_mu, METHODS[MEAN])
     return {name: outcomes(table, truth) for name, table in scores.items()}
 
 
@@ -273,41 +261,35 @@ def report(found: dict[str, Outcomes], people: Any, *, draws: int) -> list[dict[
     return rows
 
 
-def show(rows: list[dict[str, Any]], title: str) -> None:
-    """The table."""
-    table = Table("method", "rank-1 %", "TPIR at FPIR 1 %", "gain over the mean", title=title)
-    for row in rows:
-        rank, rate, gain = row["rank_1"], row["tpir"], row["gain_over_mean"]
-        table.add_row(
+HEADS = ("method", "rank-1 %", "TPIR at FPIR 1 %, %", "gain over the mean, points")
+
+
+def cells(rows: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """A cell for each of ``HEADS``."""
+    return [
+        (
             row["method"],
-            f"{100 * rank['value']:.1f}",
-            f"{100 * rate['value']:.1f} ({100 * rate['low']:.1f}–{100 * rate['high']:.1f})",
-            f"{100 * gain['value']:+.1f} ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})",
+            f"{100 * row['rank_1']['value']:.1f}",
+            f"{100 * (rate := row['tpir'])['value']:.1f} "
+            f"({100 * rate['low']:.1f}–{100 * rate['high']:.1f})",
+            f"{100 * (gain := row['gain_over_mean'])['value']:+.1f} "
+            f"({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})",
         )
-    Console(width=120).print(table)
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table for a document."""
-    lines = [
-        "| | rank-1 % | TPIR at FPIR 1 %, % | gain over the mean, points |",
-        "|---|---|---|---|",
+        for row in rows
     ]
-    for row in rows:
-        rank, rate, gain = row["rank_1"], row["tpir"], row["gain_over_mean"]
-        lines.append(
-            f"| {row['method']} | {100 * rank['value']:.1f} | {100 * rate['value']:.1f} "
-            f"({100 * rate['low']:.1f}–{100 * rate['high']:.1f}) | {100 * gain['value']:+.1f} "
-            f"({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}) |"
-        )
-    return "\n".join(lines)
+
+
+def show(rows: list[dict[str, Any]], title: str) -> None:
+    """Print the table."""
+    table = Table(*HEADS, title=title)
+    for row in cells(rows):
+        table.add_row(*row)
+    Console(width=120).print(table)
 
 
 def plot(found: dict[str, Outcomes], file: Path) -> None:
     """TPIR against FPIR as PNG (matplotlib)."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = figure_class()(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
     strangers = int((~next(iter(found.values())).mated).sum())
     rates = np.geomspace(max(1.5 / strangers, 1e-3), 0.5, 60)
@@ -323,7 +305,9 @@ def plot(found: dict[str, Outcomes], file: Path) -> None:
 def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks identify-video",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", type=Path, default=MODELS / "vae_encoder.json")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of lfw/ and models/")
@@ -364,20 +348,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Progress(disable=not sys.stderr.isatty(), console=Console(stderr=True)) as bar:
         tasks: dict[str, TaskID] = {}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def progress(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bar.add_task(what)
             bar.update(tasks[what], completed=done, total=total)
 
-        looks, gallery = see(lfw, trial, rules, given.threads, tell)
-        key = looks_key(trial, rules)
+        looks, gallery = see(lfw, trial, rules, given.threads, progress)
+        key = clip_faces_key(trial, rules)
         with Encoder(model=given.model, serving=Serving(threads=given.threads)) as encoder:
-            ours = by_encoder(encoder, looks, gallery, key, tell)
+            ours = by_encoder(encoder, looks, gallery, key, progress)
             about = {"model": encoder.model_id, "precision": encoder.precision}
         teacher = given.data / SFACE
         sface = None
         if teacher.is_file():
-            sface = by_sface(teacher, looks, gallery, key, given.threads, tell)
+            sface = by_sface(teacher, looks, gallery, key, given.threads, progress)
         found = measure(trial, looks, ours, sface, tuning=given.half == "dev")
         rows = report(found, trial.people, draws=given.draws)
     title = f"{about['model']} ({about['precision']}), {given.half} half"
@@ -386,26 +370,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plot(found, given.plot)
     if given.json is not None:
         about |= describe(trial, looks, rules, ours) | {"half": given.half, "fpir": FPIR}
-        text = json.dumps(about | {"rows": rows, "markdown": markdown(rows)}, indent=2)
+        text = json.dumps(
+            about | {"rows": rows, "markdown": markdown_table(HEADS, cells(rows))}, indent=2
+        )
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(text + "\n", encoding="utf-8")
     return 0
 
 
-def see(lfw: Path, trial: Trial, rules: ClipRules, threads: int, tell: Tell) -> tuple[Looks, Image]:
+def see(
+    lfw: Path, trial: Trial, rules: ClipRules, threads: int, progress: Report
+) -> tuple[ClipFaces, Image]:
     """The faces in the clips, and the enrolled ones."""
     done = 0
 
     def clip(count: int) -> None:
         nonlocal done
         done += count
-        tell("render, detect, align", done, len(trial.clips))
+        progress("render, detect, align", done, len(trial.clips))
 
     looks = watch(lfw, trial, rules=rules, cache=CACHE, threads=threads, progress=clip)
     return looks, read_crops(lfw, trial.enrolled, cache=CACHE, threads=threads).faces
 
 
-def describe(trial: Trial, looks: Looks, rules: ClipRules, ours: Embedded) -> dict[str, Any]:
+def describe(trial: Trial, looks: ClipFaces, rules: ClipRules, ours: Embedded) -> dict[str, Any]:
     """What was measured on."""
     truth = np.array(trial.truth)
     return {
@@ -419,7 +407,3 @@ def describe(trial: Trial, looks: Looks, rules: ClipRules, ours: Embedded) -> di
         "rules": asdict(rules),
         "seed": trial.seed,
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

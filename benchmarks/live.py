@@ -1,21 +1,21 @@
 """What searching every N-th frame costs and saves, and how many cameras this machine keeps up with.
 
-    python -m benchmarks.live --json benchmarks/results/live.json --plot docs/detect_every.png
-    python -m benchmarks.live --quick
+    python -m benchmarks live --json benchmarks/results/live.json --plot docs/detect_every.png
+    python -m benchmarks live --quick
 
-Run it from the root of the repository. Three parts, each with figures of its own in the JSON (a
-part that is not run keeps those that are there):
+Three parts, each with figures of its own in the JSON (a part that is not run keeps the old ones):
 
-curve     scenes of several people with known truth, as files, at N = 1, 2, 4, 8: how well people
-          are followed and named, and the CPU it takes. File runs drop nothing: accuracy does not
-          depend on the machine's load.
+curve     scenes of several people with known truth, as files, at N = 1, 2, 4, 8: accuracy of
+          tracks and names, and CPU time. File runs drop nothing: accuracy does not depend on the
+          load of the machine.
 cameras   the same scenes as cameras of 720p25 from an RTSP server on loopback: how many are kept
           up with (95 % of the due frames searched, 95 % of the results younger than 0.5 s).
 versus    the 1080p clip, and the scenes, at N = 4, beside OpenCV's YuNet + SFace on the same
           frames: every frame decoded, every fourth searched.
 
-The people are of LFW, which neither encoder was trained on; half of those shown are enrolled from
-other pictures, and many more are enrolled who never come. Scenes are kept in runs/scenes.
+The people are from LFW, on which neither encoder was trained; half of those in the scenes are
+enrolled with other pictures, and many more are enrolled who are in no scene. Scenes are kept in
+runs/scenes.
 """
 
 from __future__ import annotations
@@ -24,52 +24,53 @@ import argparse
 import json
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from facestream.pipeline.bench.contenders import Task
-from facestream.pipeline.bench.machine import describe as machine
-from facestream.pipeline.bench.runner import compare
+from facestream.pipeline.cli.bench_results import Results, describe_machine
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from . import DATA, ROOT
 from .live_cameras import Point, cameras_point, most_cameras
 from .live_files import SFACE_COSINE, facestream_files, peer_files
 from .live_plot import plot
-from .live_scenes import Show, prepare
+from .live_scenes import SceneSet, prepare
+from .run_suites import measure
+from .suite import Options
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
 PARTS = ("curve", "cameras", "versus")
 VERSUS_EVERY = 4
 _T = TypeVar("_T")
 
 
-def alone(call: Callable[..., _T], *arguments: Any) -> _T:
-    """Run it in a fresh process: nothing left over from other measurements."""
+def in_fresh_process(call: Callable[..., _T], *arguments: Any) -> _T:
+    """Run it in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(call, *arguments).result()
 
 
-def curve(show: Show, every: Sequence[int], threads: int, bar: Progress) -> list[dict[str, Any]]:
+def curve(
+    scene_set: SceneSet, every: Sequence[int], threads: int, bar: Progress
+) -> list[dict[str, Any]]:
     """Accuracy and cost of file runs by N."""
     task = bar.add_task("curve", total=len(every))
     rows = []
     for n in every:
         bar.update(task, description=f"curve: N = {n}")
-        rows.append(alone(facestream_files, show, n, threads))
+        rows.append(in_fresh_process(facestream_files, scene_set, n, threads))
         bar.advance(task)
     return rows
 
 
 def cameras(
-    show: Show, every: Sequence[int], given: argparse.Namespace, bar: Progress
+    scene_set: SceneSet, every: Sequence[int], given: argparse.Namespace, bar: Progress
 ) -> list[dict[str, Any]]:
     """For each N the points measured: those asked for, or a search for the most cameras."""
     task = bar.add_task("cameras", total=None)
@@ -79,7 +80,7 @@ def cameras(
         def measured(count: int, n: int = n) -> bool:
             bar.update(task, description=f"cameras: {count} at N = {n}")
             point = Point(count, n, given.warm_up, given.seconds, given.threads)
-            rows.append(alone(cameras_point, show, point))
+            rows.append(in_fresh_process(cameras_point, scene_set, point))
             return bool(rows[-1]["sustained"])
 
         if given.cameras:
@@ -103,24 +104,28 @@ def bisect(works: Callable[[int], bool], *, start: int, most: int) -> int:
     return good
 
 
-def versus(show: Show, given: argparse.Namespace, bar: Progress) -> dict[str, Any]:
+def versus(scene_set: SceneSet, given: argparse.Namespace, bar: Progress) -> dict[str, Any]:
     """Speed on the clip, rounds in turn, and identities on the scenes, beside YuNet + SFace."""
     task = bar.add_task("versus: speed", total=None)
     zoo = given.data / "models"
-    speed = compare(
-        ["facestream", "yunet+sface"],
-        [Task(given.clip, None, 40, zoo, detect_every=VERSUS_EVERY)],
-        rounds=given.rounds,
-        on_progress=lambda text: bar.update(task, description=f"versus: {text}"),
-    )
+    with TemporaryDirectory() as folder:
+        chosen = Options(
+            Path(folder),
+            videos=(given.clip,),
+            rounds=given.rounds,
+            zoo=zoo,
+            contenders=("facestream", "yunet"),
+            detect_every=VERSUS_EVERY,
+        )
+        speed = Results(describe_machine())
+        measure(["e2e"], chosen, speed, lambda text: bar.update(task, description=text))
     bar.update(task, description="versus: identities")
-    ours = alone(facestream_files, show, VERSUS_EVERY, given.threads)
-    peers = alone(peer_files, show, VERSUS_EVERY, given.threads, zoo)
+    ours = in_fresh_process(facestream_files, scene_set, VERSUS_EVERY, given.threads)
+    peers = in_fresh_process(peer_files, scene_set, VERSUS_EVERY, given.threads, zoo)
     bar.update(task, total=1, completed=1, description="versus")
     return {
         "detect_every": VERSUS_EVERY,
-        "speed": speed["summary"],
-        "runs": speed["runs"],
+        "speed": [row.to_json() for row in speed.rows],
         "identities": [ours, *peers],
     }
 
@@ -136,82 +141,85 @@ def finite(value: Any) -> Any:
     return value
 
 
-def percent(value: float | None) -> str:
-    """A share for a table."""
-    return "–" if value is None else f"{100 * value:.1f}"
+IDENTITIES = {
+    "contender": ("contender", ""),
+    "by": ("naming", ""),
+    "N": ("detect_every", ""),
+    "IDF1 tracks": ("idf1_tracks", "%"),
+    "IDF1 names": ("idf1_names", "%"),
+    "named right": ("named_right", "%"),
+    "wrong": ("named_wrong", "%"),
+    "strangers named": ("strangers_named", "%"),
+    "sightings right": ("sightings_named_right", "%"),
+    "strangers' sightings": ("stranger_sightings_named", "%"),
+    "to name p50": ("time_to_name_p50", "s"),
+    "p90": ("time_to_name_p90", "s"),
+    "switches": ("switches", ""),
+    "CPU": ("cpu_per_video_second", "s"),
+}
+CAMERAS = {
+    "N": ("detect_every", ""),
+    "cameras": ("cameras", ""),
+    "kept up": ("sustained", ""),
+    "searched of due": ("searched_share", "%"),
+    "worst camera": ("searched_share_of_the_worst", "%"),
+    "age p50": ("age_p50", "s"),
+    "p95": ("age_p95", "s"),
+    "p99": ("age_p99", "s"),
+    "CPU": ("cpu", "s"),
+    "server's": ("server_cpu", "s"),
+    "named right": ("named_right", "%"),
+    "to name p50": ("time_to_name_p50", "s"),
+}
 
 
-def seconds_text(value: float | None) -> str:
-    """Seconds for a table."""
-    return "–" if value is None else f"{value:.2f}"
+def cell(value: Any, unit: str) -> str:
+    """A share (``%``), seconds (``s``) or anything else as text."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}" if unit == "%" else f"{value:.2f}" if unit == "s" else str(value)
+
+
+def print_table(
+    console: Console,
+    title: str,
+    columns: dict[str, tuple[str, str]],
+    rows: Sequence[dict[str, Any]],
+) -> None:
+    """Columns are heads with a key of the rows and its unit."""
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*(cell(row.get(key), unit) for key, unit in columns.values()))
+    if rows:
+        console.print(table)
 
 
 def show_tables(report: dict[str, Any], console: Console) -> None:
-    """The figures of all parts that there are."""
-    identities = [*report.get("curve", {}).get("rows", [])]
-    peers = [
-        row
-        for row in report.get("versus", {}).get("identities", [])
-        if row.get("threshold") == SFACE_COSINE
-    ]
-    if identities or peers:
-        table = Table(
-            "contender", "N", "IDF1 tracks", "IDF1 names", "named right", "wrong",
-            "strangers named", "sightings right", "strangers' sightings", "to name p50", "p90",
-            "switches", "CPU", title="Scenes as files (%, s; CPU per second of video)",
-        )  # fmt: skip
-        for row in [*identities, *peers]:
-            naming = f", by {row['naming']}" if "naming" in row else ""
-            table.add_row(
-                row["contender"] + naming,
-                str(row["detect_every"]),
-                *(percent(row[k]) for k in ("idf1_tracks", "idf1_names", "named_right")),
-                *(percent(row[k]) for k in ("named_wrong", "strangers_named")),
-                *(percent(row[k]) for k in ("sightings_named_right", "stranger_sightings_named")),
-                *(seconds_text(row[k]) for k in ("time_to_name_p50", "time_to_name_p90")),
-                str(row["switches"]),
-                seconds_text(row["cpu_per_video_second"]),
-            )
-        console.print(table)
-    for row in report.get("versus", {}).get("speed", []):
-        for name, figures in row["contenders"].items():
-            low, high = figures["ratio_range"]
+    """The figures of all parts."""
+    versus_part, cameras_part = report.get("versus", {}), report.get("cameras", {})
+    peers = [r for r in versus_part.get("identities", []) if r.get("threshold") == SFACE_COSINE]
+    identities = [*report.get("curve", {}).get("rows", []), *peers]
+    title = "Scenes as files (%, s; CPU per second of video)"
+    print_table(console, title, IDENTITIES, identities)
+    for row in versus_part.get("speed", []):
+        if slower := row.get("slower"):
             console.print(
-                f"{row['video']} at N = {VERSUS_EVERY}: {name} {figures['fps']:.1f} frames/s; "
-                f"facestream is {figures['speed_ratio']:.2f} ({low:.2f}–{high:.2f}) times as fast",
+                f"{row['case']['video']} at N = {VERSUS_EVERY}: {row['contender']} "
+                f"{row['median']:.1f} frames/s; facestream is {slower['median']:.2f} "
+                f"({slower['low']:.2f}–{slower['high']:.2f}) times as fast",
                 highlight=False,
             )
-    if "cameras" in report:
-        show_cameras(report["cameras"], console)
-
-
-def show_cameras(part: dict[str, Any], console: Console) -> None:
-    """The points of the cameras' part."""
-    table = Table(
-        "N", "cameras", "kept up", "searched of due", "worst camera", "age p50", "p95", "p99",
-        "CPU", "server's", "named right", "to name p50", title="Cameras of 720p25 (%, s, cores)",
-    )  # fmt: skip
-    for row in sorted(part["rows"], key=lambda r: (r["detect_every"], r["cameras"])):
-        if "age_p50" not in row:
-            continue
-        table.add_row(
-            str(row["detect_every"]),
-            str(row["cameras"]),
-            "yes" if row["sustained"] else "no",
-            *(percent(row[k]) for k in ("searched_share", "searched_share_of_the_worst")),
-            *(seconds_text(row[k]) for k in ("age_p50", "age_p95", "age_p99", "cpu")),
-            *(seconds_text(row[k]) for k in ("server_cpu",)),
-            percent(row["named_right"]),
-            seconds_text(row["time_to_name_p50"]),
-        )
-    console.print(table)
-    console.print(f"cameras kept up with, by N: {part['most']}", highlight=False)
+    points = [row for row in cameras_part.get("rows", []) if "age_p50" in row]
+    points.sort(key=lambda row: (row["detect_every"], row["cameras"]))
+    print_table(console, "Cameras of 720p25 (%, s, cores)", CAMERAS, points)
+    if cameras_part:
+        console.print(f"cameras kept up with, by N: {cameras_part['most']}", highlight=False)
 
 
 def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.live",
+        prog="python -m benchmarks live",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -272,42 +280,38 @@ def measured(given: argparse.Namespace, bar: Progress) -> Iterator[dict[str, Any
     """The parts asked for as they are done, each with when and where it was measured."""
     tasks: dict[str, Any] = {}
 
-    def tell(what: str, done: int, total: int) -> None:
+    def progress(what: str, done: int, total: int) -> None:
         if what not in tasks:
             tasks[what] = bar.add_task(what)
         bar.update(tasks[what], total=total, completed=done)
 
-    show = prepare(
+    scene_set = prepare(
         given.cache,
         given.data,
         count=given.scenes,
         people=given.people,
         absent=given.absent,
         seconds=given.scene_seconds,
-        tell=tell,
+        progress=progress,
     )
     for part in given.parts:
         load = os.getloadavg()[0]
         if part == "curve":
-            found: dict[str, Any] = {"rows": curve(show, given.every, given.threads, bar)}
+            found: dict[str, Any] = {"rows": curve(scene_set, given.every, given.threads, bar)}
         elif part == "cameras":
-            rows = cameras(show, given.every, given, bar)
+            rows = cameras(scene_set, given.every, given, bar)
             most = {
                 str(n): most_cameras([r for r in rows if r["detect_every"] == n])
                 for n in given.every
             }
             found = {"rows": rows, "most": most}
         else:
-            found = versus(show, given, bar)
+            found = versus(scene_set, given, bar)
         about = {
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "load_before": load,
             "threads": given.threads,
             "scenes": given.scenes,
-            "cast": show.cast,
+            "cast": scene_set.cast,
         }
-        yield {"machine": machine(), part: finite({**about, **found})}
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        yield {"machine": describe_machine(), part: finite({**about, **found})}

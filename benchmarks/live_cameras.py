@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from facestream.pipeline import Pipeline, Settings
-from facestream.pipeline.bench.contenders import Task as BenchTask
-from facestream.pipeline.bench.contenders import frames_of
 from facestream.pipeline.core.types import FrameResult
 from facestream.pipeline.sinks.base import Sink
 from facestream.pipeline.sources import SourceSpec
@@ -23,8 +21,9 @@ from facestream.training.evaluation.scene_truth import read_stamp
 
 from tests.servers.rtsp import RtspServer
 
-from .live_files import Sheet, cpu_seconds, reported_of
-from .live_scenes import Scene, Show, tape_of
+from .live_files import SceneReport, cpu_seconds, reported_of
+from .live_scenes import Scene, SceneSet, endless
+from .suites.e2e import Videos
 
 # A camera is kept up with when its frames are this young and so many of those due are searched.
 MAX_AGE_P95 = 0.5
@@ -48,13 +47,13 @@ class Point:
 class _Lap:
     """One time through a scene: ``last`` is the newest frame's number."""
 
-    sheet: Sheet = field(default_factory=Sheet)
+    report: SceneReport = field(default_factory=SceneReport)
     frames: list[int] = field(default_factory=list)
     last: int = -1
 
 
-class _Watch(Sink):
-    """Counts, times and keeps what the cameras showed, once all of them have been seen."""
+class _Recorder(Sink):
+    """Counts, times and keeps results, from the moment when all cameras have delivered."""
 
     def __init__(self, scenes: dict[str, Scene], point: Point) -> None:
         self.ages: list[float] = []
@@ -86,13 +85,13 @@ class _Watch(Sink):
             self._note(result, now)
 
     def _forget(self) -> None:
-        """What was seen while it warmed up; who had a name by then is not timed later."""
+        """Drop the results of the warm-up; a track named by then is not timed later."""
         for laps in self.laps.values():
             del laps[:-1]
             for lap in laps:
                 lap.frames.clear()
-                lap.sheet.reported.clear()
-                lap.sheet.named.clear()
+                lap.report.reported.clear()
+                lap.report.named.clear()
 
     def _count(self, result: FrameResult, now: float) -> None:
         if result.detected:
@@ -100,7 +99,7 @@ class _Watch(Sink):
             self.searched[result.frame.source] += 1
 
     def _note(self, result: FrameResult, now: float) -> None:
-        """Who is said to be there; the frame's number is read off the picture."""
+        """Keep the names of a frame; its number is read from the picture."""
         source, number = result.frame.source, read_stamp(result.frame.image)
         if number is None:
             return
@@ -109,54 +108,54 @@ class _Watch(Sink):
             laps.append(_Lap())
         laps[-1].last = number
         laps[-1].frames.append(number)
-        told = number / self._fps[source] + now - result.frame.captured_at
+        at = number / self._fps[source] + now - result.frame.captured_at
         for face in reported_of(result, number):
-            laps[-1].sheet.add(face, seconds=told)
+            laps[-1].report.add(face, seconds=at)
 
 
-def cameras_point(show: Show, point: Point) -> dict[str, Any]:
+def cameras_point(scene_set: SceneSet, point: Point) -> dict[str, Any]:
     """Measure one point, in this process.
 
     Returns:
         Searched against due frames, ages, drops, CPU, identities; ``sustained`` says whether it
         kept up.
     """
-    few = [scene for scene in show.scenes if scene.at_once <= 2]
+    few = [scene for scene in scene_set.scenes if scene.at_once <= 2]
     chosen = [few[n % len(few)] for n in range(point.cameras)]
     length = point.warm_up + point.seconds + GIVE_UP
-    mounts = {f"/camera{n}": tape_of(s, seconds=length) for n, s in enumerate(chosen)}
+    mounts = {f"/camera{n}": endless(s, seconds=length) for n, s in enumerate(chosen)}
     settings = Settings().with_values(
         {"tracking.detect_every": point.every, "runtime.threads": point.threads}
     )
     names = [f"camera {n}" for n in range(point.cameras)]
     scenes = dict(zip(names, chosen, strict=True))
-    watch = _Watch(scenes, point)
+    recorder = _Recorder(scenes, point)
     with RtspServer(mounts) as server:
         urls = [server.url(path) for path in mounts]
         specs = [SourceSpec("url", url, name) for url, name in zip(urls, names, strict=True)]
         with Pipeline(
-            specs, gallery=show.gallery, settings=settings, sinks=[watch], frames="searched"
+            specs, gallery=scene_set.gallery, settings=settings, sinks=[recorder], frames="searched"
         ) as pipeline:
-            pipeline.warm_up(next(frames_of(BenchTask(chosen[0].clip))))
-            served = _Meter(server.pid)
-            _run(pipeline, watch, served, limit=length - 5)
-            report = pipeline.report()
+            pipeline.warm_up(next(Videos((chosen[0].clip,)).images()))
+            served = _CpuMeter(server.pid)
+            _run(pipeline, recorder, served, limit=length - 5)
+            run = pipeline.report()
     return {
-        **_figures(point, watch, chosen[0].truth.fps),
+        **_figures(point, recorder, chosen[0].truth.fps),
         "server_cpu": served.share,
-        "dropped": report.dropped,
-        **_identities(watch, scenes),
+        "dropped": run.dropped,
+        **_identities(recorder, scenes),
     }
 
 
-def _run(pipeline: Pipeline, watch: _Watch, served: _Meter, *, limit: float) -> None:
+def _run(pipeline: Pipeline, recorder: _Recorder, served: _CpuMeter, *, limit: float) -> None:
     """Until the sink has seen enough, or for too long."""
     over = threading.Event()
 
     def guard() -> None:
         give_up = time.monotonic() + limit
-        while watch.ended is None and time.monotonic() < give_up and not over.is_set():
-            served.look(watch.started is not None)
+        while recorder.ended is None and time.monotonic() < give_up and not over.is_set():
+            served.sample(recorder.started is not None)
             over.wait(0.2)
         pipeline.stop()
 
@@ -169,7 +168,7 @@ def _run(pipeline: Pipeline, watch: _Watch, served: _Meter, *, limit: float) -> 
         thread.join()
 
 
-class _Meter:
+class _CpuMeter:
     """CPU of the server's process while the cameras are watched."""
 
     def __init__(self, pid: int) -> None:
@@ -177,7 +176,7 @@ class _Meter:
         self._first: tuple[float, float] | None = None
         self.share = float("nan")
 
-    def look(self, counting: bool) -> None:
+    def sample(self, counting: bool) -> None:
         """Call it now and then."""
         fields = self._stat.read_text(encoding="utf-8").rsplit(")", 1)[1].split()
         used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -188,17 +187,17 @@ class _Meter:
             self.share = (used - self._first[1]) / (now - self._first[0])
 
 
-def _figures(point: Point, watch: _Watch, fps: float) -> dict[str, Any]:
-    if watch.started is None:
-        return {**_asked(point), "sustained": False, "problem": "not every camera was seen"}
-    end = watch.ended if watch.ended is not None else time.monotonic()
-    seconds = end - watch.started
+def _figures(point: Point, recorder: _Recorder, fps: float) -> dict[str, Any]:
+    if recorder.started is None:
+        return {**_point_fields(point), "sustained": False, "problem": "not every camera was seen"}
+    end = recorder.ended if recorder.ended is not None else time.monotonic()
+    seconds = end - recorder.started
     due = fps / point.every
-    rates = [watch.searched[name] / seconds for name in watch.laps]
-    p50, p95, p99 = (float(v) for v in np.quantile(watch.ages or [np.inf], [0.5, 0.95, 0.99]))
+    rates = [recorder.searched[name] / seconds for name in recorder.laps]
+    p50, p95, p99 = (float(v) for v in np.quantile(recorder.ages or [np.inf], [0.5, 0.95, 0.99]))
     share = sum(rates) / (due * point.cameras)
     return {
-        **_asked(point),
+        **_point_fields(point),
         "seconds": seconds,
         "due_per_camera": due,
         "searched_per_camera": sum(rates) / point.cameras,
@@ -207,20 +206,20 @@ def _figures(point: Point, watch: _Watch, fps: float) -> dict[str, Any]:
         "age_p50": p50,
         "age_p95": p95,
         "age_p99": p99,
-        "cpu": watch.cpu / seconds if watch.ended is not None else None,
+        "cpu": recorder.cpu / seconds if recorder.ended is not None else None,
         "sustained": bool(p95 < MAX_AGE_P95 and share >= LEAST_SEARCHED),
     }
 
 
-def _asked(point: Point) -> dict[str, Any]:
+def _point_fields(point: Point) -> dict[str, Any]:
     return {"cameras": point.cameras, "detect_every": point.every}
 
 
-def _identities(watch: _Watch, scenes: dict[str, Scene]) -> dict[str, Any]:
+def _identities(recorder: _Recorder, scenes: dict[str, Scene]) -> dict[str, Any]:
     """Scored on the frames that were searched."""
     scores: list[Score] = [
-        lap.sheet.score(scenes[name], frames=lap.frames)
-        for name, laps in watch.laps.items()
+        lap.report.score(scenes[name], frames=lap.frames)
+        for name, laps in recorder.laps.items()
         for lap in laps
     ]
     return total(scores)

@@ -12,13 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 from facestream.pipeline import Pipeline, Settings
-from facestream.pipeline.bench.contenders import (
-    SFACE,
-    YUNET,
-    frames_of,
-    searched_frames,
-)
-from facestream.pipeline.bench.contenders import Task as BenchTask
 from facestream.pipeline.core.boxes import iou_matrix
 from facestream.pipeline.core.types import Floats, FrameResult, Image
 from facestream.pipeline.sinks.base import Sink
@@ -30,7 +23,9 @@ from facestream.training.evaluation.mot import (
     total,
 )
 
-from .live_scenes import Scene, Show
+from .live_scenes import Scene, SceneSet
+from .peers import YunetSface, corners
+from .suites.e2e import Videos
 
 # All N searched share these frames: accuracy is compared on the same ones.
 SCORED_EVERY = 8
@@ -46,18 +41,18 @@ def cpu_seconds() -> float:
 
 
 @dataclass(slots=True)
-class Sheet:
+class SceneReport:
     """What a system reported of one scene, and when each track first had each name."""
 
     reported: list[Reported] = field(default_factory=list)
     named: list[Named] = field(default_factory=list)
-    _told: set[tuple[int, str]] = field(default_factory=set)
+    _named: set[tuple[int, str]] = field(default_factory=set)
 
     def add(self, face: Reported, *, seconds: float) -> None:
-        """One face of one frame; ``seconds`` since the scene's start at which it was told."""
+        """One face of one frame; ``seconds`` since the start of the scene."""
         self.reported.append(face)
-        if face.name is not None and (face.track, face.name) not in self._told:
-            self._told.add((face.track, face.name))
+        if face.name is not None and (face.track, face.name) not in self._named:
+            self._named.add((face.track, face.name))
             self.named.append(Named(face.frame, face.box, face.name, seconds))
 
     def score(self, scene: Scene, *, frames: Sequence[int] | None = None) -> Score:
@@ -76,41 +71,41 @@ def reported_of(result: FrameResult, frame: int) -> Iterator[Reported]:
         yield Reported(frame, (left, top, right, bottom), track.track_id, track.identity.name)
 
 
-class SheetSink(Sink):
-    """Fills a sheet from the results of a file."""
+class ReportSink(Sink):
+    """Fills a report from the results of a file."""
 
     def __init__(self, fps: float) -> None:
-        self.sheet = Sheet()
+        self.report = SceneReport()
         self._fps = fps
 
     def write(self, result: FrameResult) -> None:
         for face in reported_of(result, result.frame.index):
-            self.sheet.add(face, seconds=face.frame / self._fps)
+            self.report.add(face, seconds=face.frame / self._fps)
 
 
-def facestream_files(show: Show, every: int, threads: int) -> dict[str, Any]:
+def facestream_files(scene_set: SceneSet, every: int, threads: int) -> dict[str, Any]:
     """facestream over all scenes, searching every N-th frame."""
     scores: list[Score] = []
     embedded, cpu, seconds, video = 0, 0.0, 0.0, 0.0
     settings = Settings().with_values({"tracking.detect_every": every, "runtime.threads": threads})
-    for scene in show.scenes:
+    for scene in scene_set.scenes:
         truth = scene.truth
-        sink = SheetSink(truth.fps)
+        sink = ReportSink(truth.fps)
         with Pipeline(
             [scene.clip],
-            gallery=show.gallery,
+            gallery=scene_set.gallery,
             settings=settings,
             sinks=[sink],
             frames="searched",
         ) as pipeline:
-            pipeline.warm_up(next(frames_of(BenchTask(scene.clip))))
+            pipeline.warm_up(next(Videos((scene.clip,)).images()))
             start, used = time.perf_counter(), cpu_seconds()
             report = pipeline.run()
             seconds += time.perf_counter() - start
             cpu += cpu_seconds() - used
         embedded += report.embedded
         video += truth.frames / truth.fps
-        scores.append(sink.sheet.score(scene))
+        scores.append(sink.report.score(scene))
     return {
         "contender": "facestream",
         "detect_every": every,
@@ -123,7 +118,7 @@ def facestream_files(show: Show, every: int, threads: int) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class _Followed:
+class _Track:
     """A track of the peer: its last box and frame, and the sum of its unit features."""
 
     box: Floats
@@ -132,7 +127,7 @@ class _Followed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Face:
     """A face the peer found, with the best person by this frame alone and by its track."""
 
     frame: int
@@ -142,60 +137,46 @@ class _Seen:
     fused: tuple[float, str]
 
 
-class YunetSface:
+class YunetSfaceTracks:
     """OpenCV Zoo's detector and recogniser, as its own demo uses them, with the same gallery.
 
     A face is the enrolled person whose picture has the highest cosine, if that reaches the
-    threshold. Its zoo has no tracker: here tracks are joined by overlap (0.3, one second), and a
+    threshold. The zoo has no tracker: here tracks are joined by overlap (0.3, one second), and a
     face is named by itself in each frame, or by the mean of its track's features so far.
     """
 
-    def __init__(self, show: Show, zoo: Path) -> None:
-        self._detector = cv2.FaceDetectorYN.create(str(zoo / YUNET), "", (320, 320), 0.6)
-        self._recogniser = cv2.FaceRecognizerSF.create(str(zoo / SFACE), "")
+    def __init__(self, scene_set: SceneSet, zoo: Path) -> None:
+        self._peer = YunetSface(zoo)
         self._names: list[str] = []
         features: list[Floats] = []
-        for name, pictures in show.enrolled():
+        for name, pictures in scene_set.enrolled():
             for picture in pictures:
-                found = self._find(picture)
+                found = self._peer.detect(picture)
                 if len(found):
                     self._names.append(name)
-                    features.append(self._feature(picture, found[_central(found, picture)]))
+                    features.append(self._peer.embed(picture, found[_central(found, picture)]))
         self._gallery = np.stack(features)
-
-    def _find(self, image: Image) -> Floats:
-        self._detector.setInputSize((image.shape[1], image.shape[0]))
-        # OpenCV's stubs do not say that nothing found is None.
-        found: Any = self._detector.detect(image)[1]
-        return np.zeros((0, 15), np.float32) if found is None else np.asarray(found, np.float32)
-
-    def _feature(self, image: Image, face: Floats) -> Floats:
-        crop = self._recogniser.alignCrop(image, face)
-        feature = np.asarray(self._recogniser.feature(crop), np.float32)[0]
-        return np.asarray(feature / np.linalg.norm(feature), np.float32)
 
     def _best(self, feature: Floats) -> tuple[float, str]:
         cosines = self._gallery @ (feature / np.linalg.norm(feature))
         best = int(np.argmax(cosines))
         return float(cosines[best]), self._names[best]
 
-    def watch(self, scene: Scene, every: int) -> list[_Seen]:
+    def faces(self, scene: Scene, every: int) -> list[_Face]:
         """Every face found in every N-th frame; all frames are decoded."""
         fps = scene.truth.fps
-        tracks: dict[int, _Followed] = {}
-        seen: list[_Seen] = []
-        for number, image in enumerate(searched_frames(BenchTask(scene.clip, detect_every=every))):
+        tracks: dict[int, _Track] = {}
+        seen: list[_Face] = []
+        for number, image in enumerate(Videos((scene.clip,), detect_every=every).frames()):
             if image is None:
                 continue
-            found = self._find(image)
-            boxes = found[:, :4].copy()
-            boxes[:, 2:] += boxes[:, :2]
-            features = [self._feature(image, face) for face in found]
-            ids = _follow(tracks, boxes, features, number, patience=fps)
+            found = self._peer.detect(image)
+            boxes, features = corners(found), [self._peer.embed(image, face) for face in found]
+            ids = _associate(tracks, boxes, features, number, patience=fps)
             for track, box, feature in zip(ids, boxes, features, strict=True):
                 left, top, right, bottom = (float(v) for v in box)
                 seen.append(
-                    _Seen(
+                    _Face(
                         number,
                         (left, top, right, bottom),
                         track,
@@ -212,8 +193,8 @@ def _central(found: Floats, image: Image) -> int:
     return int(np.argmax(found[:, 2] * found[:, 3] - 2 * (centre**2).sum(axis=1)))
 
 
-def _follow(
-    tracks: dict[int, _Followed],
+def _associate(
+    tracks: dict[int, _Track],
     boxes: Floats,
     features: Sequence[Floats],
     frame: int,
@@ -232,28 +213,28 @@ def _follow(
     for row, (box, feature) in enumerate(zip(boxes, features, strict=True)):
         if ids[row] < 0:
             ids[row] = len(tracks)
-            tracks[ids[row]] = _Followed(box, frame, np.zeros_like(feature))
+            tracks[ids[row]] = _Track(box, frame, np.zeros_like(feature))
         track = tracks[ids[row]]
         track.box, track.frame, track.total = box, frame, track.total + feature
     return ids
 
 
-def peer_files(show: Show, every: int, threads: int, zoo: Path) -> list[dict[str, Any]]:
+def peer_files(scene_set: SceneSet, every: int, threads: int, zoo: Path) -> list[dict[str, Any]]:
     """YuNet + SFace over all scenes: a row for each way of naming and threshold."""
     cv2.setNumThreads(threads)
-    peer = YunetSface(show, zoo)
+    peer = YunetSfaceTracks(scene_set, zoo)
     start, used = time.perf_counter(), cpu_seconds()
-    watched = [(scene, peer.watch(scene, every)) for scene in show.scenes]
+    found = [(scene, peer.faces(scene, every)) for scene in scene_set.scenes]
     seconds, cpu = time.perf_counter() - start, cpu_seconds() - used
-    video = sum(scene.truth.frames / scene.truth.fps for scene in show.scenes)
-    ways: dict[str, Callable[[_Seen], tuple[float, str]]] = {
+    video = sum(scene.truth.frames / scene.truth.fps for scene in scene_set.scenes)
+    ways: dict[str, Callable[[_Face], tuple[float, str]]] = {
         "frame": lambda face: face.alone,
         "track": lambda face: face.fused,
     }
     rows = []
     for way, best in ways.items():
         for threshold in SFACE_SWEEP:
-            scores = [_peer_score(scene, seen, best, threshold) for scene, seen in watched]
+            scores = [_peer_score(scene, seen, best, threshold) for scene, seen in found]
             rows.append(
                 {
                     "contender": "yunet+sface",
@@ -270,13 +251,15 @@ def peer_files(show: Show, every: int, threads: int, zoo: Path) -> list[dict[str
 
 def _peer_score(
     scene: Scene,
-    seen: Sequence[_Seen],
-    best: Callable[[_Seen], tuple[float, str]],
+    seen: Sequence[_Face],
+    best: Callable[[_Face], tuple[float, str]],
     threshold: float,
 ) -> Score:
-    sheet = Sheet()
+    report = SceneReport()
     for face in seen:
         cosine, name = best(face)
-        told = Reported(face.frame, face.box, face.track, name if cosine >= threshold else None)
-        sheet.add(told, seconds=face.frame / scene.truth.fps)
-    return sheet.score(scene)
+        face_report = Reported(
+            face.frame, face.box, face.track, name if cosine >= threshold else None
+        )
+        report.add(face_report, seconds=face.frame / scene.truth.fps)
+    return report.score(scene)

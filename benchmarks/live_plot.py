@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .plots import figure_class
+
 
 def plot(report: dict[str, Any], file: Path) -> None:
     """Write a PNG (matplotlib, of the 'train' extra).
 
     Args:
-        report: as ``benchmarks.live`` writes it, with the part ``curve``.
+        report: as the ``live`` benchmark writes it, with the part ``curve``.
         file: where to.
     """
-    from matplotlib.figure import Figure
-
     rows = sorted(report["curve"]["rows"], key=lambda r: int(r["detect_every"]))
     every = [row["detect_every"] for row in rows]
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = figure_class()(figsize=(11, 3.6), layout="constrained")
     accuracy, delay, cost = figure.subplots(1, 3)
     labels = {
         "idf1_tracks": "IDF1 of tracks",

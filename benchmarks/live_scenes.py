@@ -1,4 +1,4 @@
-"""The scenes that the live benchmark shows, their truth and the gallery, kept between runs."""
+"""The scenes of the live benchmark, their truth and the gallery, kept between runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from facestream.training.evaluation.scene_paths import SceneRules
 from facestream.training.evaluation.scene_truth import Truth
 from facestream.training.evaluation.scenes import VERSION, render_scene
 
-Tell = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 
 # People at once, scene by scene: mostly one or two, sometimes more.
-CROWDS = (1, 2, 2, 1, 2, 4, 2, 1, 2, 3, 2, 1, 4, 2, 2, 3)
+PEOPLE_AT_ONCE = (1, 2, 2, 1, 2, 4, 2, 1, 2, 3, 2, 1, 4, 2, 2, 3)
 SEED = 20261122
 
 
@@ -42,8 +42,8 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
-    """Everything that is shown.
+class SceneSet:
+    """All scenes and who is in them.
 
     Attributes:
         scenes: the clips.
@@ -65,8 +65,15 @@ class Show:
 
 
 def prepare(
-    cache: Path, data: Path, *, count: int, people: int, absent: int, seconds: float, tell: Tell
-) -> Show:
+    cache: Path,
+    data: Path,
+    *,
+    count: int,
+    people: int,
+    absent: int,
+    seconds: float,
+    progress: Progress,
+) -> SceneSet:
     """Render what is missing in ``cache``; the same arguments give the same scenes.
 
     Args:
@@ -76,7 +83,7 @@ def prepare(
         people: in the scenes, every other one enrolled.
         absent: enrolled and never shown.
         seconds: length of a scene.
-        tell: hears what is being made, how many are done, and of how many.
+        progress: called with what is made, how many are done, and of how many.
     """
     rules = SceneRules(seconds=seconds)
     wanted = {
@@ -84,7 +91,7 @@ def prepare(
         "seed": SEED,
         "people": people,
         "absent": absent,
-        "crowds": CROWDS,
+        "crowds": PEOPLE_AT_ONCE,
         "rules": asdict(rules),
     }
     key = hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]
@@ -94,11 +101,11 @@ def prepare(
         Scene(
             folder / f"scene_{n:02d}.mp4",
             folder / f"scene_{n:02d}.json",
-            CROWDS[n % len(CROWDS)],
+            PEOPLE_AT_ONCE[n % len(PEOPLE_AT_ONCE)],
         )
         for n in range(count)
     )
-    show = Show(
+    scene_set = SceneSet(
         scenes,
         folder / "gallery.db",
         folder / "gallery",
@@ -107,45 +114,45 @@ def prepare(
     complete = folder / "gallery.complete"
     missing = [n for n, scene in enumerate(scenes) if not scene.truth_file.is_file()]
     if not missing and complete.is_file():
-        return show
+        return scene_set
     cast = draw_cast(
         data / "lfw",
         shown=people,
         absent=absent,
         seed=SEED,
-        progress=_counter(tell, "people", people + absent),
+        progress=_counter(progress, "people", people + absent),
     )
     if not complete.is_file():
-        _enrol(show, cast.gallery, _counter(tell, "enrolled", len(cast.gallery)))
+        _enrol(scene_set, cast.gallery, _counter(progress, "enrolled", len(cast.gallery)))
         complete.touch()
     for done, number in enumerate(missing):
-        tell("scenes", done, len(missing))
+        progress("scenes", done, len(missing))
         scene = scenes[number]
         rng = np.random.default_rng((SEED, number))
         own = replace(rules, at_once=scene.at_once)
         render_scene(scene.clip, cast.actors, rng, rules=own).save(scene.truth_file)
-    tell("scenes", len(missing), max(1, len(missing)))
-    return show
+    progress("scenes", len(missing), max(1, len(missing)))
+    return scene_set
 
 
-def _counter(tell: Tell, what: str, total: int) -> Callable[[int], None]:
+def _counter(progress: Progress, what: str, total: int) -> Callable[[int], None]:
     done = 0
 
     def count(more: int) -> None:
         nonlocal done
         done += more
-        tell(what, done, total)
+        progress(what, done, total)
 
     return count
 
 
-def _enrol(show: Show, gallery: Any, progress: Callable[[int], None]) -> None:
-    shutil.rmtree(show.pictures, ignore_errors=True)
-    for file in show.gallery.parent.glob(show.gallery.name + "*"):
+def _enrol(scene_set: SceneSet, gallery: Any, progress: Callable[[int], None]) -> None:
+    shutil.rmtree(scene_set.pictures, ignore_errors=True)
+    for file in scene_set.gallery.parent.glob(scene_set.gallery.name + "*"):
         file.unlink()
-    with Gallery(show.gallery) as kept:
+    with Gallery(scene_set.gallery) as kept:
         for name, pictures in gallery:
-            folder = show.pictures / name
+            folder = scene_set.pictures / name
             folder.mkdir(parents=True)
             for number, picture in enumerate(pictures):
                 file = folder / f"{number}.png"
@@ -154,13 +161,13 @@ def _enrol(show: Show, gallery: Any, progress: Callable[[int], None]) -> None:
             progress(1)
 
 
-def tape_of(scene: Scene, *, seconds: float) -> Path:
-    """The clip again and again, not encoded anew, for at least so many seconds; kept beside it."""
+def endless(scene: Scene, *, seconds: float) -> Path:
+    """The clip repeated for at least so many seconds, not encoded again; kept beside it."""
     laps = int(np.ceil(seconds / (scene.truth.frames / scene.truth.fps)))
-    tape = scene.clip.with_name(f"{scene.clip.stem}_x{laps}.mp4")
-    if tape.is_file():
-        return tape
-    partial = tape.with_name(f".{tape.name}")
+    clip = scene.clip.with_name(f"{scene.clip.stem}_x{laps}.mp4")
+    if clip.is_file():
+        return clip
+    partial = clip.with_name(f".{clip.name}")
     with av.open(str(partial), "w", format="mp4") as out:
         stream: Any = None
         for lap in range(laps):
@@ -168,13 +175,12 @@ def tape_of(scene: Scene, *, seconds: float) -> Path:
                 video = source.streams.video[0]
                 if stream is None:
                     stream = out.add_stream_from_template(video)
-                length = video.duration or 0
+                shift = lap * (video.duration or 0)
                 for packet in source.demux(video):
                     if packet.dts is None or packet.pts is None:
                         continue
-                    packet.pts += lap * length
-                    packet.dts += lap * length
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                     packet.stream = stream
                     out.mux(packet)
-    partial.replace(tape)
-    return tape
+    partial.replace(clip)
+    return clip

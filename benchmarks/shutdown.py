@@ -1,6 +1,7 @@
-"""The shutdown promise, a hundred times: no hang, and files that are whole.
+"""The shutdown promise, a hundred times: no hang, and complete files.
 
-Run from the checkout: ``python -m benchmarks.shutdown --json benchmarks/results/shutdown.json``.
+    python -m benchmarks shutdown --json benchmarks/results/shutdown.json
+
 Each run of a camera, a file and a dead camera is ended at a random moment by SIGINT, SIGTERM, a
 full disk or a sink that raises; see tests/live/endings.py.
 """
@@ -14,6 +15,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -37,7 +39,7 @@ from tests.servers.clips import looped
 from tests.servers.debian import servers_missing
 from tests.servers.rtsp import RtspServer
 
-ROOT = Path(__file__).resolve().parents[1]
+from . import ROOT
 
 
 def end_in(plan: Plan, mixed: Mixed, folder: Path) -> Ending:
@@ -59,7 +61,7 @@ def endings(runs: int, *, seed: int, folder: Path) -> tuple[list[Ending], str]:
     with RtspServer({"/walk": endless}) as server, nobody() as dead:
         mixed = Mixed(server.url("/walk"), endless, dead, settings)
         for plan in plans(runs, seed=seed):
-            # A hang of this process is told with the stacks of its threads.
+            # A hang of this process ends with the stacks of its threads.
             faulthandler.dump_traceback_later(2 * HANG, exit=True)
             found.append(end_in(plan, mixed, folder))
             faulthandler.cancel_dump_traceback_later()
@@ -70,13 +72,13 @@ def endings(runs: int, *, seed: int, folder: Path) -> tuple[list[Ending], str]:
         return found, Held.now().beyond(held) if held is not None else ""
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks shutdown", description=__doc__)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/shutdown.json")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if missing := servers_missing():
         raise SystemExit(f"shutdown: {missing}")
     if os.geteuid() != 0:
@@ -99,8 +101,4 @@ def main() -> None:
     }
     options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"{len(found)} runs, {len(broken)} broken promises; {left or 'nothing'} left over")
-    sys.exit(1 if broken or left else 0)
-
-
-if __name__ == "__main__":
-    main()
+    return 1 if broken or left else 0

@@ -1,6 +1,7 @@
 """Four cameras, random faults, twenty minutes: does memory stay flat, and do cameras come back?
 
-Run from the checkout: ``python -m benchmarks.soak --json benchmarks/results/soak.json``.
+    python -m benchmarks soak --json benchmarks/results/soak.json
+
 ``facestream run`` is watched from outside: /proc, its metrics, its events.
 """
 
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -31,10 +32,11 @@ from tests.servers.proxy import FaultProxy
 from tests.servers.rtsp import RtspServer
 from tests.servers.web import WebServer
 
+from . import ROOT
+from .plots import figure_class
 from .soak_faults import Chaos, Rig
 from .soak_samples import Sampler, free_port, summary
 
-ROOT = Path(__file__).resolve().parents[1]
 CODE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -89,7 +91,7 @@ def rig(folder: Path, clip: Path, seconds: float) -> Iterator[Rig]:
 
 @contextmanager
 def program(folder: Path, urls: dict[str, str], port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """``facestream run`` of these cameras; ended with SIGINT, or killed when that is no use."""
+    """``facestream run`` of these cameras; killed in the end if it still runs."""
     tables = "".join(f'[cameras.{name}]\nurl = "{url}"\n' for name, url in urls.items())
     config = folder / "soak.toml"
     config.write_text(SETTINGS + tables, encoding="utf-8")
@@ -127,7 +129,7 @@ def stop(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def soak(folder: Path, clip: Path, *, minutes: float, warm_up: float, seed: int) -> dict[str, Any]:
-    """Let it run; what was measured."""
+    """Let it run; returns what was measured."""
     port = free_port()
     seconds = minutes * 60
     with (
@@ -148,7 +150,7 @@ def soak(folder: Path, clip: Path, *, minutes: float, warm_up: float, seed: int)
             ended = stop(process)
         except (OSError, TimeoutError) as error:
             tail = (folder / "log.txt").read_text(encoding="utf-8")[-2000:]
-            raise SystemExit(f"soak: {error}; the program said: {tail}") from error
+            raise SystemExit(f"soak: {error}; the end of the log: {tail}") from error
         events = sampler.count_events()
     return {
         "machine": {"cpus": len(os.sched_getaffinity(0)), "os": platform.platform()},
@@ -163,13 +165,12 @@ def soak(folder: Path, clip: Path, *, minutes: float, warm_up: float, seed: int)
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Memory, descriptors and threads over time, with the faults; needs matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("no plot: matplotlib is not installed", file=sys.stderr)
-        return
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    """Memory, descriptors and threads over time, with the faults.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    figure = figure_class()(figsize=(9, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     minutes = [sample["at"] / 60 for sample in result["samples"]]
     upper.plot(minutes, [s["rss_mb"] for s in result["samples"]], label="memory")
@@ -188,15 +189,15 @@ def plot(result: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns 1 if a bound was broken."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=22.0)
     parser.add_argument("--warm-up", type=float, default=3.0, help="minutes left out of slopes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--clip", type=Path, help="H.264; a rendered one without")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/soak.json")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if missing := servers_missing():
         raise SystemExit(f"soak: {missing}")
     with tempfile.TemporaryDirectory() as name:
@@ -208,8 +209,4 @@ def main() -> None:
     options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     plot(result, options.json.with_suffix(".png"))
     print(json.dumps({key: result[key] for key in ("bounds", "measured", "verdict")}, indent=2))
-    sys.exit(0 if result["verdict"] == "kept" else 1)
-
-
-if __name__ == "__main__":
-    main()
+    return 0 if result["verdict"] == "kept" else 1

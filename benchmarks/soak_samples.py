@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
 
 EVERY = 5.0
 """Seconds from one sample to the next."""
@@ -25,8 +26,6 @@ BOUNDS = {
     "recovery_seconds": 5.0,
     "stop_seconds": 5.0,
 }
-_LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)$")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 Scrape = dict[str, list[tuple[dict[str, str], float]]]
 
 
@@ -201,12 +200,11 @@ def free_port() -> int:
 
 
 def parse(text: str) -> Scrape:
-    """Prometheus' text format, as far as facestream writes it."""
+    """The samples of Prometheus' text format by name."""
     found: Scrape = {}
-    for line in text.splitlines():
-        if match := _LINE.match(line):
-            labels = dict(_LABEL.findall(match[2] or ""))
-            found.setdefault(match[1], []).append((labels, float(match[3])))
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append((dict(sample.labels), sample.value))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 from .base import Engine
 
@@ -20,6 +20,16 @@ class Verdict:
 
     figures: Mapping[str, float] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, figures: Mapping[str, float], least: Mapping[str, float]) -> Self:
+        """Refuses each figure that is below its bound in ``least``, or is NaN."""
+        refused = tuple(
+            f"{name} is {figures[name]:.6g}, not {bound:g} or more"
+            for name, bound in least.items()
+            if not figures[name] >= bound
+        )
+        return cls(figures, refused)
 
     @property
     def passed(self) -> bool:

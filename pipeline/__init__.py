@@ -16,6 +16,7 @@ if __name__ != "facestream.pipeline":
     )
 
 if TYPE_CHECKING:
+    from .analysis import FaceAnalyzer
     from .core.config import Settings
     from .core.events import Event, Left
     from .gallery import Gallery
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
     from .sinks.base import Sink
 
-__all__ = ["Event", "Gallery", "Left", "Pipeline", "Report", "Settings", "Sink"]
+__all__ = ["Event", "FaceAnalyzer", "Gallery", "Left", "Pipeline", "Report", "Settings", "Sink"]
 
 _HOMES = {
     "Event": ".core.events",
+    "FaceAnalyzer": ".analysis",
     "Gallery": ".gallery",
     "Left": ".core.events",
     "Pipeline": ".pipeline",

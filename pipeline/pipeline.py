@@ -2,24 +2,24 @@
 
 ::
 
-    reader → Inbox → detect → found → recognise → results → the caller's thread → sinks
+    reader → SourceQueue → detect → found → recognise → results → the caller's thread → sinks
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from facestream.engines.closing import Closing
+from facestream.engines.errors import EngineError
 
-from .analysis import load_models
+from .analysis import FaceAnalyzer
 from .core.config import Settings
-from .core.errors import Closed, StageFailed
+from .core.errors import Closed, FacestreamError
 from .core.events import Event
 from .core.types import (
     Frame,
@@ -29,29 +29,33 @@ from .core.types import (
 )
 from .detection.region import view_of
 from .gallery import Gallery
+from .gallery.search import searching_of
 from .ingest.file_reader import SourceState
+from .ingest.isolation import SourceIsolation
 from .ingest.readers import FrameSelection, Readers, SourceList, decoding_of, list_sources
 from .metrics import Metrics
 from .observability.report import Progress, Report
-from .observability.run_statistics import Tally
-from .observability.runtime_info import Running, RunningMetrics
-from .recognition.align import align_faces
+from .observability.run_statistics import RunStatistics
+from .observability.runtime_info import RuntimeInfo, RuntimeInfoMetrics
 from .runtime.channel import Channel
 from .runtime.memory import Trimmer, share_one_heap
-from .runtime.source_queue import Inbox
+from .runtime.source_queue import SourceQueue
 from .runtime.supervisor import Supervisor
-from .runtime.worker import Batching, run_stage
+from .runtime.worker import Batching, run_worker
 from .sinks.base import Sink
+from .sinks.fan_out import FanOut
 from .sources import BY_CPU, SourceOptions, SourceSpec
-from .stages.detect import DetectStage
+from .stages.detect import DetectStage, frame_result
 from .stages.recognise import RecogniseStage
-from .stages.rules import open_matcher, rules_of, searching_of
+from .stages.rules import rules_of
 from .stages.source_end import SourceEndsStage
 
 log = logging.getLogger(__name__)
 
-# A run that was told to stop may take this long to bring its threads home.
+# How long a stopped run waits for its threads.
 STOP_SECONDS = 30.0
+# Errors of what serves all sources end the run; any other one in a source's frames is its own.
+FATAL = (EngineError, FacestreamError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +86,11 @@ class Pipeline(Closing):
             specs of ``expand_sources``; or the result of ``list_sources``.
         gallery: who is known; None recognises nobody. A path is opened, and closed at the end.
         settings: see `Settings`.
-        sinks: get every result and event, in the thread that iterates.
+        sinks: get every result and event, in the thread that iterates: sinks, or what `open_sink`
+            takes (``kafka://host:9092/topic``). The pipeline closes each of them once: at the end
+            of the run, or with itself if it never runs.
         frames: ``all``: every frame is a result; ``searched``: only those that are searched for
-            faces (``tracking.detect_every``), the others are decoded and passed over, which is
+            faces (``tracking.detect_every``), the others are decoded and skipped, which is
             quicker. Of a live source only the newest frame is a result either way.
 
     Raises:
@@ -92,9 +98,11 @@ class Pipeline(Closing):
         ConfigError: a camera of the settings cannot be used.
         GalleryError: the gallery cannot be used.
         EngineError: the networks cannot run here.
+        OutputError: a sink cannot be opened.
 
     Attributes:
-        running: says what runs, and why.
+        analyzer: the networks and the matcher.
+        running: what runs, and why.
         metrics: counts what happens.
     """
 
@@ -104,70 +112,68 @@ class Pipeline(Closing):
         *,
         gallery: Gallery | str | Path | None = None,
         settings: Settings | None = None,
-        sinks: Sequence[Sink] = (),
+        sinks: Sequence[Sink | str] = (),
         frames: FrameSelection = "all",
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
-        self._tally = Tally(self.metrics)
-        self._sinks = list(sinks)
+        self._statistics = RunStatistics(self.metrics)
+        embeddings = self.settings.events.embeddings
+        self._sinks = FanOut(sinks, embeddings="added" if embeddings else "left_out")
         self._frames: FrameSelection = frames
-        for sink in self._sinks:
-            sink.count_in(self.metrics)
         self._resources = ExitStack()
-        if not isinstance(sources, SourceList):
-            sources = list_sources(sources, self.settings)
-        self._specs, self._missing = sources.specs, sources.missing
         self._supervisor = Supervisor()
-        self._inbox: Inbox[Frame | LazyFrame] = self._supervisor.own(Inbox())
+        self._queue: SourceQueue[Frame | LazyFrame] = self._supervisor.own(SourceQueue())
         self._states: list[SourceState] = []
         self._recognise: RecogniseStage | None = None
         self._trimmer = Trimmer()
-        self._live = any(spec.live for spec in self._specs)
-        if self._live:
-            share_one_heap()  # before the networks start their threads
         self._used = False
         try:
+            self._sinks.count_in(self.metrics)
+            if not isinstance(sources, SourceList):
+                sources = list_sources(sources, self.settings)
+            self._specs, self._missing = sources.specs, sources.missing
+            self._live = any(spec.live for spec in self._specs)
+            if self._live:
+                share_one_heap()  # before the networks start their threads
             self._load(gallery)
         except BaseException:
-            self._resources.close()
+            self.close()
             raise
 
     def _load(self, gallery: Gallery | str | Path | None) -> None:
-        """Load the networks, try the decoders meanwhile, and open the gallery."""
-        with ThreadPoolExecutor(1) as pool:
-            deciding = pool.submit(decoding_of, self._specs, self.settings.runtime)
-            models = self._resources.enter_context(load_models(self.settings))
-            self._decoding = deciding.result()
-        self._detector, self.encoder = models.detector, models.encoder
+        """Open the gallery, then load the networks while the decoders are tried."""
         searching = searching_of(self.settings.runtime)
         if isinstance(gallery, (str, Path)):
             gallery = self._resources.enter_context(
                 Gallery(gallery, create="never", searching=searching)
             )
         self.gallery = gallery
-        if gallery is not None:
-            gallery.require_model(self.encoder.model_id)
-        self._matcher = open_matcher(gallery, self.encoder.card, self.settings.recognition)
-        self.running = Running(
-            models.engines,
+        self.analyzer = FaceAnalyzer(self.settings, gallery=gallery)
+        self._resources.enter_context(self.analyzer)
+        with ThreadPoolExecutor(1) as pool:
+            deciding = pool.submit(decoding_of, self._specs, self.settings.runtime)
+            self.analyzer.load()
+            self._decoding = deciding.result()
+        self.running = RuntimeInfo(
+            self.analyzer.engines,
             index=None if gallery is None else gallery.index_info,
             decoding=self._decoding,
             serving=self.settings.runtime.serving(),
             searching=searching,
         )
-        self._on_decoder = RunningMetrics(self.metrics, self.running).decoder
+        self._on_decoder = RuntimeInfoMetrics(self.metrics, self.running).decoder
 
     def close(self) -> None:
-        """Stop what runs and free the networks; may be repeated."""
+        """Stop what runs, free the networks and close the sinks; may be repeated."""
         if self._used:
             self._supervisor.abort()
-        self._resources.close()
+        with self._sinks:
+            self._resources.close()
 
     def warm_up(self, image: Image) -> None:
         """Compile the networks for frames of this size (H×W×3 BGR uint8) before they come."""
-        found = self._detector.detect(image)
-        self.encoder.embed(align_faces(image, found.landmarks))
+        self.analyzer.analyze(image)
 
     def stop(self) -> None:
         """End cleanly: what was read is processed. From any thread or a signal handler."""
@@ -206,64 +212,78 @@ class Pipeline(Closing):
         """Start the threads; the returned channel ends when everything is done."""
         runtime = self.settings.runtime
         # Full queues hold whole frames: few and small ones keep memory flat. A live frame grows
-        # old in them, and waits better in its lane.
+        # old in them, and waits better in its buffer.
         batches = 1 if self._live else runtime.queue_batches
         capacity = batches * runtime.batch_frames
         found: Channel[FrameResult] = self._supervisor.channel(capacity, "found")
         results: Channel[_Output] = self._supervisor.channel(capacity, "results")
-        for watched in (self._inbox.stats, found.stats, results.stats):
+        for watched in (self._queue.stats, found.stats, results.stats):
             self.metrics.watch(watched)
-        self.metrics.watch_lanes(self._inbox.lanes)
+        self.metrics.watch_sources(self._queue.source_stats)
+        isolation = SourceIsolation(self.metrics, fatal=FATAL)
         readers = Readers(
             self._specs,
-            self._inbox,
+            self._queue,
             self.metrics,
             settings=self.settings,
             frames=self._frames,
             options=SourceOptions(decoding=self._decoding or BY_CPU, on_decoder=self._on_decoder),
-            on_state=lambda event: _slip(results, event),
+            on_state=lambda event: _put_now(results, event),
+            isolation=isolation,
         )
         self._states = [*readers.states, *self._missing]
         live = {spec.name for spec in self._specs if spec.live}
         detect = DetectStage(
-            self._detector,
+            self.analyzer.detector,
             views=lambda name: view_of(self.settings, name, live=name in live),
+            isolation=isolation,
         )
-        recognise = self._recognise_stage(readers.states, results)
+        recognise = self._recognise_stage(readers.states, results, isolation)
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
-        self._tally.start()
+        self._statistics.start(self._states)
         readers.start(self._supervisor)
         if self._live:
             self._supervisor.on_stop(self._trimmer.stop)
             self._supervisor.spawn("trim", self._trimmer.run)
         self._supervisor.spawn(
             "detect",
-            lambda: run_stage(
-                [detect], self._inbox, found, batching=batching, metrics=self.metrics
+            lambda: run_worker(
+                [detect],
+                self._queue,
+                found,
+                batching=batching,
+                convert=lambda item: frame_result(item, isolation),
+                on_batch=self.metrics.observe_batch,
             ),
         )
         self._supervisor.spawn(
             "recognise",
-            lambda: run_stage(
+            lambda: run_worker(
                 [recognise],
                 found,
                 results,
                 batching=Batching(max_items=runtime.batch_frames),
-                metrics=self.metrics,
+                on_batch=self.metrics.observe_batch,
             ),
         )
         return results
 
     def _recognise_stage(
-        self, states: Sequence[SourceState], results: Channel[_Output]
+        self,
+        states: Sequence[SourceState],
+        results: Channel[_Output],
+        isolation: SourceIsolation,
     ) -> SourceEndsStage:
         stage = RecogniseStage(
-            self.encoder,
-            self._matcher,
-            rules=lambda source: rules_of(self.settings.for_source(source), self.encoder.card),
+            self.analyzer.encoder,
+            self.analyzer.matcher,
+            rules=lambda source: rules_of(
+                self.settings.for_source(source), self.analyzer.encoder.card
+            ),
             on_event=lambda event: _put(results, event),
-            model=self.encoder.model_id,
+            model=self.analyzer.model_id,
             metrics=self.metrics,
+            isolation=isolation,
         )
         self._recognise = stage
         return SourceEndsStage(
@@ -278,45 +298,37 @@ class Pipeline(Closing):
             except Closed:
                 return
             if isinstance(item, FrameResult):
-                self._tally.count(item)
-                self._to_sinks(lambda sink, result=item: sink.write(result))
+                self._statistics.count(item)
+                self._sinks.write(item)
                 yield item
             elif isinstance(item, _SourceEnded):
-                self._to_sinks(lambda sink, name=item.source: sink.source_ended(name))
+                self._sinks.source_ended(item.source)
             else:
-                self._tally.event(item)
-                self._to_sinks(lambda sink, event=item: sink.event(event))
-
-    def _to_sinks(self, call: Callable[..., Any]) -> None:
-        for sink in self._sinks:
-            try:
-                call(sink)
-            except Exception as error:
-                raise StageFailed(type(sink).__name__, error) from error
+                self._statistics.event(item)
+                self._sinks.event(item)
 
     def _finish(self) -> None:
-        """Bring the threads home; the first error comes out, and the sinks are closed anyway."""
-        with ExitStack() as stack:
-            for sink in self._sinks:
-                stack.callback(sink.close)
+        """Wait for the threads and close the sinks; raises the first error."""
+        with self._sinks:
             interrupted = self._supervisor.stopping
             self._trimmer.stop()
             try:
                 self._supervisor.join(STOP_SECONDS if interrupted else None)
             finally:
-                self._tally.end(interrupted=interrupted)
+                self._statistics.end(interrupted=interrupted)
 
     def progress(self) -> Progress:
         """Where the run is now."""
-        return self._tally.progress(self._states, self._inbox.lanes())
+        return self._statistics.progress(dropped=self._queue.dropped)
 
     def report(self) -> Report:
         """What the run did so far."""
-        return self._tally.report(
-            self._states,
-            self._inbox.lanes(),
+        return self._statistics.report(
             embedded=self._recognise.embedded if self._recognise is not None else 0,
-            backends={"detector": self._detector.backend, "encoder": self.encoder.backend},
+            backends={
+                "detector": self.analyzer.detector.backend,
+                "encoder": self.analyzer.encoder.backend,
+            },
         )
 
 
@@ -324,11 +336,11 @@ def _put(results: Channel[_Output], item: _Output) -> None:
     try:
         results.put(item)
     except Closed:
-        log.debug("nobody reads the results any more")
+        log.debug("the results are no longer read")
 
 
-def _slip(results: Channel[_Output], event: Event) -> None:
+def _put_now(results: Channel[_Output], event: Event) -> None:
     try:
-        results.slip(event)
+        results.put_now(event)
     except Closed:
-        log.debug("nobody reads the results any more")
+        log.debug("the results are no longer read")

@@ -1,6 +1,6 @@
 """The peers our parity tests run against."""
 
-from facestream.pipeline.bench.facenet import (
+from benchmarks.facenet import (
     facenet_detect,
     facenet_mtcnn,
     facenet_pytorch,

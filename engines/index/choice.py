@@ -80,9 +80,9 @@ def choose_kind(count: int, dim: int) -> Choice:
     is compared with everything by one matrix product. So it is chosen only where exact search
     takes a tenth of a second on one thread (a gigaflop and 2 GB a query).
 
-    Measured on one thread of a busy machine (``benchmarks/index.py``, 128 values; 11,271 faces are
-    real, the others drawn like them with four photos a person; recall@1 of people in the gallery
-    and of strangers):
+    Measured on one thread of a busy machine (benchmarks/results/index.json, 128 values; 11,271
+    faces are real, the others drawn like them with four photos a person; recall@1 of people in the
+    gallery and of strangers):
 
     ==========  ============  =========  ==========  ========  ===========
     photos      kind          one query  32 queries  to build  recall@1

@@ -6,6 +6,8 @@ but some input was unreadable or truncated, 130 interrupted (the files are compl
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,16 +15,11 @@ import typer
 
 from .bench import bench_app
 from .cameras import cameras_app
+from .console import set_up_logging
 from .demo import demo_app
-from .devices import NETWORKS, with_devices
 from .engines import engines_app
 from .errors import guarded
-from .flags import (
-    EXAMPLES,
-    Config,
-    Gallery,
-    MinFace,
-)
+from .flags import EXAMPLES, NETWORKS, Config, Form, Gallery, Json, MinFace, with_devices
 from .gallery import gallery_app
 from .run_command import RUN_EPILOG, run
 
@@ -45,7 +42,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from .versions import facestream_version
+        from ..core.versions import facestream_version
 
         print(f"facestream {facestream_version()}")
         raise typer.Exit
@@ -63,8 +60,6 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    from .console import set_up_logging
-
     set_up_logging(debug=debug)
 
 
@@ -99,7 +94,7 @@ def identify(
     from .identify import identify_images
 
     flags = devices | {"detector.min_face": min_face}
-    form: Literal["json", "table"] = "json" if as_json else "table"
+    form: Form = "json" if as_json else "table"
     raise typer.Exit(
         identify_images(images, gallery=gallery, form=form, config=config, flags=flags)
     )
@@ -148,9 +143,7 @@ def embed(
 
 
 @app.command(epilog=f"{EXAMPLES}\n\nfacestream doctor\n\nfacestream doctor --json > machine.json")
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def doctor(as_json: Json = False) -> None:
     """Check this installation: versions, devices, models, a real inference, a real search."""
     from .doctor import diagnose
 
@@ -160,8 +153,6 @@ def doctor(
 @app.command(epilog=f"{EXAMPLES}\n\nfacestream schema > events.schema.json")
 def schema() -> None:
     """Print the JSON Schema of a line of events.jsonl, for all types of events."""
-    import json
-
     from ..core.events import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
@@ -182,8 +173,6 @@ def config(
     ] = False,
 ) -> None:
     """Print the effective settings as TOML: defaults, --config file, environment."""
-    import os
-
     from ..core.config import environment_names, load_settings, to_toml
 
     if environment:

@@ -1,57 +1,44 @@
-"""``facestream bench``: how fast this machine is, beside its peers."""
+"""``facestream bench``: the speed of this machine on a video."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from ..bench.results import Results
-    from ..bench.suite import Wanted
-    from ..bench.suites.e2e import VideoOptions
+    from rich.table import Table
+
+    from .bench_results import Comparison, Results, Row
 
 bench_app = typer.Typer()
+log = logging.getLogger(__name__)
 
-
-# What tells cases apart, in all suites.
-_KEYS = (
-    *("size", "min_face", "faces", "sources", "batch"),
-    *("templates", "part", "threads", "work"),
+CHANGE_HEADS = ("case", "contender", "old", "new", "new / old", "noise", "")
+SUITES = ("detect", "embed", "search", "e2e", "scale")
+# Measures of each round beside the frames per second: key of the worker's answer, name, unit.
+_MEASURES = (
+    ("latency_p50_ms", "latency p50", "ms"),
+    ("latency_p95_ms", "latency p95", "ms"),
+    ("peak_memory_mb", "peak memory", "MB"),
+    ("start", "start to first result", "s"),
 )
-
-
-class SuiteChoice(StrEnum):
-    """What ``--suite`` takes."""
-
-    DETECT = "detect"
-    EMBED = "embed"
-    SEARCH = "search"
-    E2E = "e2e"
-    SCALE = "scale"
-    ROOFLINE = "roofline"
-    ALL = "all"
 
 
 @bench_app.command(
     epilog=(
-        "[bold]Examples[/bold]\n\n"
-        "facestream bench\n\n"
-        "facestream bench street.mp4 --rounds 3 --json bench.json\n\n"
-        "facestream bench --suite detect --suite embed --quick --zoo opencv_zoo_models/\n\n"
-        "facestream bench --suite all --json new.json --plot plots/ --markdown bench.md\n\n"
-        "facestream bench --suite detect --json new.json --compare old.json\n\n"
+        "[bold]Examples[/bold]\n\nfacestream bench\n\n"
+        "facestream bench street.mp4 --rounds 5 --json new.json --compare old.json\n\n"
         "facestream bench --from new.json --compare old.json\n\n"
-        "[bold]Suites[/bold] detect: pictures a second; embed: faces a second; search: queries a "
-        "second; e2e: whole videos; scale: by threads, batches and sources; roofline: share of "
-        "this machine's measured peaks. Without --suite the given videos, or the clip of "
-        "'facestream demo', are measured from file to embedding.\n\n"
-        "Contenders take turns, each in a process of its own; medians are shown. Peers: "
-        "facenet-pytorch and ONNX Runtime (pip install 'facestream\\[bench]'), OpenCV's YuNet and "
-        "SFace (--zoo names the folder of their ONNX files), numpy, FAISS as it comes. The file's "
-        "format: docs/benchmarks.md. Ctrl-C ends the bench and keeps what was measured."
+        "Each round is a fresh process; medians are shown. Latency is the time from the decoding "
+        "of a frame to its result at full speed, queues included. The format of the file: "
+        "docs/benchmarks.md. Ctrl-C ends the bench and keeps the complete rounds. Other libraries, "
+        "parts, sizes and plots: 'python -m benchmarks' in the repository."
     ),
 )
 def bench(
@@ -59,213 +46,272 @@ def bench(
         list[Path] | None,
         typer.Argument(
             metavar="[VIDEO...]",
-            help="Video files for detect and e2e, instead of rendered pictures and clips.",
+            help="Video files; without any, the rendered clip of 'facestream demo'.",
         ),
-    ] = None,
-    suite: Annotated[
-        list[SuiteChoice] | None, typer.Option("--suite", help="What is measured; repeat for more.")
-    ] = None,
-    peers: Annotated[
-        bool | None,
-        typer.Option(
-            "--peers/--no-peers", help="Measure the peers too; the default with --suite or --zoo."
-        ),
-    ] = None,
-    zoo: Annotated[
-        Path | None, typer.Option("--zoo", metavar="DIR", help="OpenCV Zoo's YuNet and SFace.")
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option("--rounds", min=1, help="Times each is measured; 3, with --quick 2."),
+        typer.Option("--rounds", min=1, help="Times each video is measured; 3, with --quick 2."),
     ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(
-            "--seconds", min=0.01, help="A round's least length; 1, with --quick 0.3. Not of e2e."
-        ),
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer, smaller cases.")] = False,
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--only", metavar="KEY=VALUE", help="Only cases like this, e.g. size=720p."),
-    ] = None,
-    contender: Annotated[
-        list[str] | None,
-        typer.Option("--contender", metavar="WORD", help="Only contenders with this in the name."),
-    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two rounds of at most 100 frames.")
+    ] = False,
     max_frames: Annotated[
         int | None, typer.Option("--max-frames", metavar="N", min=2, help="Frames of each video.")
     ] = None,
-    peer_frames: Annotated[
-        int,
-        typer.Option("--peer-frames", metavar="N", min=2, help="Frames for facenet-pytorch."),
-    ] = 24,
     min_face: Annotated[
-        int, typer.Option("--min-face", metavar="PX", min=12, help="Smallest face in videos.")
+        int, typer.Option("--min-face", metavar="PX", min=12, help="Smallest face in pixels.")
     ] = 40,
     every: Annotated[
-        int,
-        typer.Option("--detect-every", metavar="N", min=1, help="All search every N-th frame."),
+        int, typer.Option("--detect-every", metavar="N", min=1, help="Search every N-th frame.")
     ] = 1,
     as_json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="DIR", help="Draw each suite, as PNG and SVG."),
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
     ] = None,
     note: Annotated[
         str | None,
-        typer.Option("--note", metavar="TEXT", help="Put this into the files, e.g. what else ran."),
+        typer.Option("--note", metavar="TEXT", help="Add this to the file, e.g. what else ran."),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option("--compare", metavar="OLD.json", help="Show what changed since then."),
+        typer.Option("--compare", metavar="OLD.json", help="Mark what changed since then."),
     ] = None,
     measured: Annotated[
         Path | None,
         typer.Option("--from", metavar="FILE", help="Show this file instead of measuring."),
     ] = None,
+    moved: Annotated[
+        list[str] | None,
+        typer.Option(
+            *("--suite", "--plot", "--markdown", "--zoo", "--only", "--contender"),
+            *("--peer-frames", "--seconds"),
+            hidden=True,
+        ),
+    ] = None,
+    peers: Annotated[bool | None, typer.Option("--peers/--no-peers", hidden=True)] = None,
 ) -> None:
-    """Measure facestream on this machine, beside its peers where they are installed."""
+    """Measure facestream on this machine: speed, latency, memory, and the time of each stage."""
     from tempfile import TemporaryDirectory
 
-    from ..bench.results import load_results
-    from ..bench.suites.e2e import VideoOptions
-    from .bench_report import Reports
-
-    reports = Reports(as_json, plot, markdown, against)
-    if measured is not None:
-        reports.write(load_results(measured))
-        return
-    with TemporaryDirectory(prefix="facestream-bench-") as folder:
-        wanted = _wanted(
-            Path(folder),
-            videos=videos or [],
-            rounds=rounds,
-            seconds=seconds,
-            quick=quick,
-            peers=bool(suite or zoo) if peers is None else peers,
-            zoo=zoo,
-            only=only or [],
-            contenders=contender or [],
-        )
-        options = VideoOptions(max_frames, min_face, peer_frames, every, matrix=bool(suite))
-        _measure(suite or [], wanted, options, reports, note=note)
-
-
-def _wanted(folder: Path, *, only: list[str], **given: Any) -> Wanted:
-    """What is asked for, checked.
-
-    Raises:
-        UsageError: a video or the folder of the zoo is missing, or ``--only`` cannot be read.
-    """
-    from ..bench.suite import Wanted
-    from ..core.errors import SourceError, UsageError
-
-    for path in given["videos"]:
-        if not path.is_file():
-            raise SourceError(f"{path} is not a file; name a video")
-    if given["zoo"] is not None and not given["zoo"].is_dir():
-        raise UsageError(f"{given['zoo']} is not a folder; --zoo names that of YuNet and SFace")
-    values: dict[str, tuple[str, ...]] = {}
-    for text in only:
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise UsageError(f"--only takes KEY=VALUE, e.g. size=720p, not '{text}'")
-        if name not in _KEYS:
-            raise UsageError(f"no case has '{name}'; --only takes {', '.join(_KEYS)}")
-        values[name] = (*values.get(name, ()), value)
-    quick = given["quick"]
-    return Wanted(
-        folder,
-        videos=tuple(given["videos"]),
-        rounds=given["rounds"] or (2 if quick else 3),
-        seconds=given["seconds"] or (0.3 if quick else 1.0),
-        quick=quick,
-        peers=given["peers"],
-        zoo=given["zoo"],
-        only=values,
-        contenders=tuple(given["contenders"]),
+    from ..sinks.files import check_writable
+    from .bench_results import (
+        Results,
+        compare_results,
+        describe_machine,
+        load_results,
     )
 
-
-def _measure(
-    suites: list[SuiteChoice],
-    wanted: Wanted,
-    options: VideoOptions,
-    reports: Any,
-    *,
-    note: str | None,
-) -> None:
-    """Measure, and report what was measured, also when it was interrupted."""
-    from dataclasses import replace
-
-    from ..bench.machine import describe
-    from ..bench.results import Results
-    from ..bench.run import run_suites
-    from ..bench.suites import SUITES, SuiteName
-    from .bench_report import Bar, interrupted_by_sigterm, warn_of
-
-    chosen: list[SuiteName] = [
-        name for name in SUITES if name in suites or SuiteChoice.ALL in suites
-    ] or ["e2e"]
-    if not suites and not wanted.videos:
-        wanted = replace(wanted, videos=(_demo_clip(wanted.folder),))
-    results = Results(describe(), _arguments(chosen, wanted, options))
-    if note:
-        results.note(note)
-    warn_of(results)
+    _refuse_moved(moved or [], peers)
+    if as_json is not None:
+        check_writable(as_json)
+    old = None if against is None else load_results(against)
+    settings = {
+        "detector.min_face": min_face,
+        "tracking.detect_every": every,
+        "runtime.max_frames": max_frames or (100 if quick else None),
+    }
+    if measured is not None:
+        results = load_results(measured)
+    else:
+        arguments = {
+            "videos": [video.name for video in videos or []],
+            "rounds": rounds or (2 if quick else 3),
+            "quick": quick,
+            **{key.partition(".")[2]: value for key, value in settings.items()},
+        }
+        results = Results(describe_machine(), arguments, notes=[note] if note else [])
+        warn_if_busy(results.machine)
     try:
-        with interrupted_by_sigterm(), Bar() as bar:
-            run_suites(chosen, wanted, results, bar, videos=options)
-    except KeyboardInterrupt:
-        if results.rows:
-            reports.write(results)
-        raise
-    except BaseException:
-        reports.save(results)
-        raise
-    _complain_of_nothing(results)
-    reports.write(results)
+        if measured is None:
+            with TemporaryDirectory(prefix="facestream-bench-") as folder, sigterm_as_interrupt():
+                _measure(videos or [], settings, results, Path(folder))
+    finally:
+        if as_json is not None and results.rows:
+            results.save(as_json)
+    _show(results, None if old is None else compare_results(old, results))
+    if not results.complete and measured is None:
+        raise KeyboardInterrupt
 
 
-def _complain_of_nothing(results: Results) -> None:
+def _refuse_moved(options: list[str], peers: bool | None) -> None:
     """
     Raises:
-        UsageError: no case was left.
+        UsageError: an option of the suites or the peers was given.
     """
     from ..core.errors import UsageError
 
-    if not results.rows:
-        told = "; ".join(map(str, results.missing)) or "no case fits --only and --contender"
-        raise UsageError(f"nothing was measured: {told}")
+    if options or peers is not None:
+        suite = next((value for value in options if value in (*SUITES, "all")), "NAME")
+        raise UsageError(
+            "suites, other libraries, plots and Markdown are measured from the repository: "
+            f"'python -m benchmarks suite {suite}' (see docs/benchmarks.md)"
+        )
 
 
-def _arguments(suites: list[Any], wanted: Wanted, options: VideoOptions) -> dict[str, Any]:
-    """How this was asked for; names of files without their folders."""
-    from dataclasses import asdict
+def _measure(videos: list[Path], settings: dict[str, Any], results: Results, folder: Path) -> None:
+    """Measure the videos in turn, round by round; an interruption keeps the complete rounds.
 
-    return {
-        "suites": list(suites),
-        "videos": [video.name for video in wanted.videos],
-        "rounds": wanted.rounds,
-        "seconds": wanted.seconds,
-        "quick": wanted.quick,
-        "peers": wanted.peers,
-        "zoo": wanted.zoo is not None,
-        "only": {name: list(values) for name, values in wanted.only.items()},
-        "contenders": list(wanted.contenders),
-        "e2e": asdict(options),
-    }
+    Raises:
+        FacestreamError: a video is missing or a run failed.
+    """
+    from ..core.errors import SourceError
+    from ..sources.demo_clip import write_clip
+    from .bench_worker import measure
+    from .console import stderr
+
+    for video in videos:
+        if not video.is_file():
+            raise SourceError(f"{video} is not a file; name a video")
+    if not videos:
+        videos = [folder / "demo.mp4"]
+        write_clip(videos[0])
+    values = {key: value for key, value in settings.items() if value is not None}
+    rounds = results.arguments["rounds"]
+    answers: dict[Path, list[dict[str, Any]]] = {video: [] for video in videos}
+    try:
+        with stderr().status("") as status:
+            for number in range(rounds):
+                for video, own in answers.items():
+                    status.update(f"{video.name}: round {number + 1} of {rounds}")
+                    start = measure("start", video, values)["seconds"]
+                    own.append({**measure("run", video, values), "start": start})
+        results.complete = True
+    except KeyboardInterrupt:
+        log.warning("interrupted; what was measured until now is kept")
+    finally:
+        results.rows += [row for video, own in answers.items() if own for row in _rows(video, own)]
 
 
-def _demo_clip(folder: Path) -> Path:
-    from .demo_clip import write_clip
+def _rows(video: Path, answers: list[dict[str, Any]]) -> Iterator[Row]:
+    from .bench_results import Row
 
-    clip = folder / "demo.mp4"
-    write_clip(clip)
-    return clip
+    last = answers[-1]
+    yield Row(
+        suite="e2e",
+        contender="facestream",
+        case={"video": video.name},
+        unit="frames/s",
+        rounds=[answer["fps"] for answer in answers],
+        memory_mb=max(answer["peak_memory_mb"] for answer in answers),
+        checks={"faces_per_frame": round(last["faces"] / last["frames"], 2)},
+        detail={
+            key: last[key]
+            for key in ("frames", "embedded", "stage_shares", "limiting_queue", "backends")
+        },
+    )
+    for key, name, unit in _MEASURES:
+        case = {"video": video.name, "measure": name}
+        yield Row("e2e", "facestream", case, unit, [answer[key] for answer in answers])
+
+
+def warn_if_busy(machine: dict[str, Any]) -> None:
+    """Warn before anything is measured if other programs use the machine."""
+    if machine["busy"]:
+        load, cores = machine["load_average"], machine["cores"]
+        log.warning("the machine is busy (load %.1f on %d cores): figures vary", load, cores)
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, so that processes end and temporary files go.
+
+    For the main thread: Python sets no handlers in others.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def number(value: float) -> str:
+    """Three significant digits: ``1,230``, ``45.6``, ``0.0789``."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+def _show(results: Results, comparison: Comparison | None) -> None:
+    from .bench_results import machine_lines
+    from .console import stderr, stdout
+
+    console = stdout()
+    for line in machine_lines(results):
+        console.print(line, markup=False)
+    for row in results.rows:
+        if "stage_shares" in row.detail:
+            console.print(_table(row, results))
+            for line in _stage_lines(row):
+                console.print(line, markup=False)
+    if comparison is not None:
+        if comparison.changes:
+            console.print(changes_table(comparison))
+        for line in comparison.lines:
+            (stderr() if line.startswith("WARNING") else console).print(line, markup=False)
+
+
+def _table(first: Row, results: Results) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from .bench_results import spread
+
+    video = first.case["video"]
+    table = Table(title=Text(str(video)), title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("median", justify="right")
+    table.add_column("spread", justify="right")
+    for row in (row for row in results.rows if row.case.get("video") == video):
+        wide = spread(row.rounds)
+        table.add_row(
+            str(row.case.get("measure", "speed")),
+            f"{number(row.median)} {row.unit}",
+            "–" if wide is None else f"{100 * wide:.0f} %",
+        )
+    return table
+
+
+def _stage_lines(row: Row) -> Iterator[str]:
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in row.detail["stage_shares"].items())
+    limit = row.detail["limiting_queue"]
+    slowest = "decoding" if limit is None else f"the stage that reads the queue '{limit}'"
+    yield f"Busy share of each stage: {shares}; the slowest is {slowest}"
+    yield (
+        f"{row.detail['frames']} frames, {row.checks['faces_per_frame']} faces per frame, "
+        f"{row.detail['embedded']} faces embedded; "
+        + ", ".join(f"{part}: {name}" for part, name in row.detail["backends"].items())
+    )
+
+
+def changes_table(comparison: Comparison) -> Table:
+    """Old and new of each row that both results have."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*CHANGE_HEADS, title="Then and now")
+    for cells in change_cells(comparison):
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def change_cells(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """A cell for each of ``CHANGE_HEADS``."""
+    for change in comparison.changes:
+        row = change.row
+        yield (
+            f"{row.suite}: {case_text(row.case)}",
+            row.contender,
+            number(change.old),
+            f"{number(row.median)} {row.unit}",
+            f"{change.ratio:.2f}",
+            f"±{100 * change.noise:.0f} %",
+            change.mark,
+        )
+
+
+def case_text(case: Any) -> str:
+    """``size 720p, batch 8``."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} " + (f"{value:,}" if isinstance(value, int) else str(value))
+        for name, value in case.items()
+    )

@@ -1,18 +1,31 @@
-"""``facestream cameras``: the flags; the work is in ``probing.py``, imported when called."""
+"""``facestream cameras``: the cameras of the settings, and what they deliver."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
+
+from .console import print_json, say, stdout, warn
+from .errors import BAD_INPUT
+from .flags import EXAMPLES, Config, Json
+
+if TYPE_CHECKING:
+    from ..core.config import Settings
+    from ..observability.camera_probe import CameraReport
 
 cameras_app = typer.Typer()
 
 
 @cameras_app.command(
     epilog=(
-        "[bold]Examples[/bold]\n\n"
+        f"{EXAMPLES}\n\n"
         "facestream cameras --config house.toml\n\n"
         "facestream cameras --config house.toml --probe\n\n"
         "facestream cameras door --config house.toml --picture look\n\n"
@@ -24,10 +37,7 @@ def cameras(
         list[str] | None,
         typer.Argument(metavar="NAME...", help="Cameras to list. [all]", show_default=False),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE.toml", help="Settings with [cameras.NAME] tables."),
-    ] = None,
+    config: Config = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Open each camera and say what it delivers.")
     ] = False,
@@ -39,11 +49,90 @@ def cameras(
             help="Also save a picture of each, with what is watched, masked and searched drawn in.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the cameras of the settings, check them, and look through them."""
-    from .camera_probe import Inquiry, list_cameras
+    from ..core.config import load_settings
+    from ..observability.camera_probe import probe_cameras
+    from ..sinks.files import make_folder
 
-    form: Literal["json", "table"] = "json" if as_json else "table"
-    inquiry = Inquiry(tuple(names or ()), probe=probe or picture is not None, pictures=picture)
-    raise typer.Exit(list_cameras(inquiry, config=config, form=form))
+    settings = load_settings(file=config, environment=os.environ)
+    if picture is not None:
+        make_folder(picture)
+    read: Any = "frame" if picture is not None else "properties" if probe else "nothing"
+    reports = probe_cameras(names or [], settings, os.environ, read=read)
+    pictures = {} if picture is None else _save(reports, settings, picture)
+    if as_json:
+        print_json([_as_json(report, pictures.get(report.name)) for report in reports])
+    else:
+        stdout().print(_table(reports, probed=read != "nothing"))
+        for report in reports:
+            if report.name in pictures:
+                say(f"Wrote {pictures[report.name]}")
+            if report.problem is not None:
+                warn(report.problem)
+    raise typer.Exit(BAD_INPUT if any(report.problem for report in reports) else 0)
+
+
+def _save(reports: Sequence[CameraReport], settings: Settings, folder: Path) -> dict[str, Path]:
+    from ..core.filenames import cut
+    from ..detection.region import view_of
+    from ..sinks.files import OutputNames, write_jpeg
+    from ..sinks.video.regions import draw_regions
+
+    saved, names = dict[str, Path](), OutputNames("replace")
+    for report in reports:
+        if report.frame is not None:
+            path = saved[report.name] = names.unused(folder / f"{cut(report.name, 200)}.jpg")
+            drawn = draw_regions(report.frame, view_of(settings, report.name), title=report.name)
+            write_jpeg(path, drawn)
+    return saved
+
+
+def _as_json(report: CameraReport, picture: Path | None) -> dict[str, Any]:
+    names = [field.name for field in fields(report) if field.name not in ("frame", "problem")]
+    values = {name: getattr(report, name) for name in names}
+    shown = None if picture is None else str(picture)
+    return {**values, "picture": shown, "problem": report.problem}
+
+
+def _table(reports: Sequence[CameraReport], *, probed: bool) -> Table:
+    table = Table()
+    columns = ["Camera", "Source", "Watched", "Search"]
+    for column in [*columns, *(["Delivers"] if probed else []), "State"]:
+        table.add_column(column, overflow="fold")
+    for report in reports:
+        cells = [report.name, report.source, _watched(report), _search(report)]
+        if probed:
+            cells.append(_delivers(report))
+        state = "problem" if report.problem else "ok" if report.enabled else "not enabled"
+        # Text, not markup: brackets are part of addresses.
+        table.add_row(*map(Text, cells), Text(state, "red" if report.problem else "green"))
+    return table
+
+
+def _watched(report: CameraReport) -> str:
+    if report.open is None:
+        return "always"
+    until = "" if report.next_change is None else f" until {report.next_change}"
+    return f"{'now' if report.open else 'not now,'}{until}"
+
+
+def _search(report: CameraReport) -> str:
+    parts = [
+        "every frame" if report.detect_every == 1 else f"1 frame in {report.detect_every}",
+        f"faces from {report.min_face} px",
+    ]
+    if report.detect_size is not None:
+        parts.append(f"at {report.detect_size} px")
+    for count, what in ((report.watch, "watched"), (report.mask, "masked")):
+        if count:
+            parts.append(f"{count} {what} area{'s' if count > 1 else ''}")
+    return ", ".join(parts)
+
+
+def _delivers(report: CameraReport) -> str:
+    if report.width is None or report.height is None:
+        return "–"
+    rate = "" if report.fps is None else f" {report.fps:g} fps"
+    return f"{report.width}×{report.height}{rate} {report.codec or ''}".rstrip()

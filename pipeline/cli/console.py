@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -30,6 +32,21 @@ def stdout() -> Console:
     return console
 
 
+def say(text: str) -> None:
+    """Print one line of results; nothing in it is read as markup, names can hold brackets."""
+    stdout().print(text, soft_wrap=True, markup=False)
+
+
+def warn(text: str) -> None:
+    """Print one line on standard error, as errors are printed."""
+    stderr().print(f"facestream: {text}", soft_wrap=True, markup=False)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON on standard output."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
 def set_up_logging(*, debug: bool = False) -> None:
     """Log to standard error: beside the progress bar on a terminal, with times elsewhere."""
     handler: logging.Handler
@@ -47,7 +64,7 @@ def set_up_logging(*, debug: bool = False) -> None:
 
 @contextmanager
 def logging_restored() -> Iterator[None]:
-    """Undo `set_up_logging` in the end: a program that calls `main` keeps its own logging."""
+    """Undo `set_up_logging` at the end: a program that calls `main` keeps its own logging."""
     logger = logging.getLogger("facestream")
     handlers, propagate, level = logger.handlers[:], logger.propagate, logger.level
     try:

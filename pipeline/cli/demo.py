@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
+from .console import stdout
+from .flags import EXAMPLES
+
 demo_app = typer.Typer()
 
 PERSON = "Eileen Collins"
 
 
-@demo_app.command(
-    epilog="[bold]Examples[/bold]\n\nfacestream demo\n\nfacestream demo --out /tmp/demo"
-)
+@demo_app.command(epilog=f"{EXAMPLES}\n\nfacestream demo\n\nfacestream demo --out /tmp/demo")
 def demo(
     out: Annotated[
         Path,
@@ -31,10 +32,9 @@ def demo(
     """
     from ..gallery import Gallery
     from ..sinks.files import make_folder
-    from .console import stdout
-    from .demo_clip import portraits, write_clip
-    from .outputs import Request
-    from .run import run_sources
+    from ..sinks.outputs import OutputRequest
+    from ..sources.demo_clip import portraits, write_clip
+    from .run import RunRequest, run_sources
 
     portrait, _ = portraits()
     folder = make_folder(out)
@@ -49,5 +49,5 @@ def demo(
     console.print(
         f"[bold]3.[/bold] facestream run {clip} --gallery {people} --out {folder}", highlight=False
     )
-    request = Request([str(clip)], gallery=people, out=folder)
+    request = RunRequest([str(clip)], OutputRequest(out=folder), gallery=people)
     raise typer.Exit(run_sources(request, config=None, flags={}))

@@ -47,8 +47,8 @@ def _run(app: typer.Typer, arguments: list[str] | None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output has had enough (| head). Python would complain once more when
-        # it flushes standard output at exit.
+        # The reader of our output closed it (| head). Python would complain again when it
+        # flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     return status if isinstance(status, int) else 0

@@ -1,15 +1,22 @@
-"""Flags that several commands share."""
+"""Flags that several commands share.
+
+Those that say what runs where are declared once: `with_devices` gives a command the ones it
+names, and hands their values over as settings in the single parameter ``devices``.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
 EXAMPLES = "[bold]Examples[/bold]"
 
-
+Form = Literal["table", "json"]
 Gallery = Annotated[
     Path | None,
     typer.Option(
@@ -31,3 +38,88 @@ Config = Annotated[
         help="Settings; flags given here win. 'facestream config' prints all of them.",
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+Flag = Literal["backend", "device", "precision", "strict_device", "wait_engines", "decode", "index"]
+NETWORKS: tuple[Flag, ...] = ("backend", "device", "precision", "strict_device", "wait_engines")
+ALL: tuple[Flag, ...] = (*NETWORKS, "decode", "index")
+
+
+def _device_flag(name: str, kind: Any, text: str) -> Any:
+    if kind is not bool:
+        kind, text = kind | None, f"{text} \\[auto]"
+    option = typer.Option(name, help=text, rich_help_panel="What runs where", show_default=False)
+    return Annotated[kind, option]
+
+
+_DEVICE_FLAGS: dict[Flag, Any] = {
+    "backend": _device_flag(
+        "--backend", Literal["auto", "openvino", "torch", "tensorrt"], "What runs the networks."
+    ),
+    "device": _device_flag(
+        "--device",
+        Literal["auto", "cpu", "cuda"],
+        "Where they run; auto: on the GPU where there is one.",
+    ),
+    "precision": _device_flag(
+        "--precision",
+        Literal["auto", "float32", "bfloat16", "float16", "int8"],
+        "The encoder's arithmetic; auto: the fastest that passes its parity gate.",
+    ),
+    "strict_device": _device_flag(
+        "--strict-device",
+        bool,
+        "Fail rather than run a part elsewhere than asked for; with auto, rather than leave a GPU "
+        "of this machine unused.",
+    ),
+    "wait_engines": _device_flag(
+        "--wait-engines",
+        bool,
+        "Wait for engines that are built for this machine; do not begin with slower ones.",
+    ),
+    "decode": _device_flag(
+        "--decode",
+        Literal["auto", "cpu", "cuda", "vaapi"],
+        "What decodes video; auto: hardware that can be opened, else the CPU.",
+    ),
+    "index": _device_flag(
+        "--index",
+        Literal["auto", "flat", "hnsw", "ivfpq", "gpu"],
+        "How the gallery is searched.",
+    ),
+}
+
+
+def with_devices(*flags: Flag) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these flags; it gets ``devices``, settings by key (``runtime.device``).
+
+    Args:
+        flags: in the order in which the help shows them, after the command's own.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapped(**given: Any) -> None:
+            # A flag that was not given is None, and leaves the setting alone.
+            devices = {f"runtime.{flag}": given.pop(flag) or None for flag in flags}
+            command(**given, devices=devices)
+
+        hints = get_type_hints(command, include_extras=True)
+        own = inspect.signature(command).parameters.values()
+        parameters = [one.replace(annotation=hints[one.name]) for one in own]
+        parameters = [one for one in parameters if one.name != "devices"]
+        parameters += [
+            inspect.Parameter(
+                flag,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=False if flag in ("strict_device", "wait_engines") else None,
+                annotation=_DEVICE_FLAGS[flag],
+            )
+            for flag in flags
+        ]
+        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
+        del wrapped.__dict__["__wrapped__"]  # typer would look through to the command's own
+        return wrapped
+
+    return decorate

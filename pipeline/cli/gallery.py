@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .devices import NETWORKS, with_devices
+from .flags import EXAMPLES, NETWORKS, Config, Form, Json, with_devices
 
-EXAMPLES = "[bold]Examples[/bold]"
+if TYPE_CHECKING:
+    from .people import GalleryRequest
+
 STATUS = (
     "Exit status: 0 all photos are in, 3 some were rejected, 2 none could be used, "
     "130 interrupted. What is reported as added is on the disk."
@@ -44,7 +46,6 @@ GalleryPath = Annotated[
         help="The gallery's file. Default: one in your user data folder.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The person.", show_default=False)]
 
 
@@ -67,13 +68,16 @@ def add(
     ],
     gallery: GalleryPath = None,
     as_json: Json = False,
+    config: Config = None,
     *,
     devices: dict[str, Any],
 ) -> None:
     """Add photos of a person; the gallery and the person are made when they are new."""
     from .people import add_photos
 
-    raise typer.Exit(add_photos(gallery, name, photos, form=_form(as_json), flags=devices))
+    raise typer.Exit(
+        add_photos(_request(gallery, config, devices), name, photos, form=_form(as_json))
+    )
 
 
 @gallery_app.command(
@@ -97,31 +101,34 @@ def import_(
     ],
     gallery: GalleryPath = None,
     as_json: Json = False,
+    config: Config = None,
     *,
     devices: dict[str, Any],
 ) -> None:
     """Add many people: a folder for each, named like the person. Can be run again."""
     from .people import import_people
 
-    raise typer.Exit(import_people(gallery, folder, form=_form(as_json), flags=devices))
+    raise typer.Exit(import_people(_request(gallery, config, devices), folder, form=_form(as_json)))
 
 
 @gallery_app.command(
     "list", epilog=f"{EXAMPLES}\n\nfacestream gallery list\n\nfacestream gallery list --json"
 )
-def list_(gallery: GalleryPath = None, as_json: Json = False) -> None:
+def list_(gallery: GalleryPath = None, as_json: Json = False, config: Config = None) -> None:
     """Who is in the gallery."""
     from .people import list_people
 
-    list_people(gallery, form=_form(as_json))
+    list_people(_request(gallery, config), form=_form(as_json))
 
 
 @gallery_app.command(epilog=f"{EXAMPLES}\n\nfacestream gallery show 'Ada Lovelace'")
-def show(name: Name, gallery: GalleryPath = None, as_json: Json = False) -> None:
+def show(
+    name: Name, gallery: GalleryPath = None, as_json: Json = False, config: Config = None
+) -> None:
     """A person's photos."""
     from .people import show_person
 
-    show_person(gallery, name, form=_form(as_json))
+    show_person(_request(gallery, config), name, form=_form(as_json))
 
 
 @gallery_app.command(
@@ -135,11 +142,12 @@ def remove(
     name: Name,
     gallery: GalleryPath = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: Config = None,
 ) -> None:
     """Remove a person with all photos and embeddings."""
     from .people import remove_person
 
-    remove_person(gallery, name, ask="never" if yes else "always")
+    remove_person(_request(gallery, config), name, ask="never" if yes else "always")
 
 
 @gallery_app.command(epilog=f"{EXAMPLES}\n\nfacestream gallery rename ada 'Ada Lovelace'")
@@ -147,11 +155,12 @@ def rename(
     old: Annotated[str, typer.Argument(metavar="OLD", help="The person.", show_default=False)],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.", show_default=False)],
     gallery: GalleryPath = None,
+    config: Config = None,
 ) -> None:
     """Give a person another name."""
     from .people import rename_person
 
-    rename_person(gallery, old, new)
+    rename_person(_request(gallery, config), old, new)
 
 
 @gallery_app.command(
@@ -169,21 +178,32 @@ def export(
         typer.Argument(metavar="DIR", help="A new or an empty folder.", show_default=False),
     ],
     gallery: GalleryPath = None,
+    config: Config = None,
 ) -> None:
     """Write everything to a folder of plain files, which 'import' reads."""
     from .people import export_gallery
 
-    export_gallery(gallery, folder)
+    export_gallery(_request(gallery, config), folder)
 
 
 @gallery_app.command("re-embed", epilog=f"{EXAMPLES}\n\nfacestream gallery re-embed -g friends.db")
 @with_devices(*NETWORKS)
-def re_embed(gallery: GalleryPath = None, *, devices: dict[str, Any]) -> None:
+def re_embed(
+    gallery: GalleryPath = None, config: Config = None, *, devices: dict[str, Any]
+) -> None:
     """Embed the kept faces again, after an upgrade that brought another model."""
     from .people import re_embed_gallery
 
-    re_embed_gallery(gallery, flags=devices)
+    re_embed_gallery(_request(gallery, config, devices))
 
 
-def _form(as_json: bool) -> Literal["table", "json"]:
+def _request(
+    gallery: Path | None, config: Path | None, devices: dict[str, Any] | None = None
+) -> GalleryRequest:
+    from .people import GalleryRequest
+
+    return GalleryRequest(gallery, config, devices or {})
+
+
+def _form(as_json: bool) -> Form:
     return "json" if as_json else "table"

@@ -2,56 +2,44 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from ..core.config import default_gallery_path, load_settings
+from ..core.config import Settings, default_gallery_path, load_settings
 from ..core.errors import GalleryError, UsageError
-from ..gallery import (
-    Gallery,
-    ImportPlan,
-    Person,
-    Photo,
-    PhotoResult,
-    VisionReader,
-    plan_import,
-)
+from ..gallery import Gallery, ImportPlan, Person, PhotoResult, VisionReader, plan_import
 from ..gallery.database import Create
 from ..gallery.faces import expand_photos
 from ..gallery.names import normalise_name, printable
 from ..gallery.transfer import is_export, read_export
-from .console import plural, stderr, stdout
+from .console import plural, print_json, say, stdout, warn
 from .errors import BAD_INPUT, INTERRUPTED
+from .flags import Form
+from .progress import show_count
 
-log = logging.getLogger(__name__)
-
-Form = Literal["table", "json"]
 Step = tuple[str, PhotoResult]
 
-LOG_SECONDS = 5.0
+
+@dataclass(frozen=True, slots=True)
+class GalleryRequest:
+    """Which gallery, and what its settings come from beside the environment."""
+
+    path: Path | None
+    config: Path | None
+    flags: Mapping[str, Any] = field(default_factory=dict)
 
 
-def add_photos(
-    gallery: Path | None,
-    name: str,
-    photos: Sequence[Path],
-    *,
-    form: Form,
-    flags: Mapping[str, Any] | None = None,
-) -> int:
+def add_photos(gallery: GalleryRequest, name: str, photos: Sequence[Path], *, form: Form) -> int:
     """Add a person's photos and report; returns the exit status.
 
     Raises:
@@ -61,15 +49,13 @@ def add_photos(
     files, notes = expand_photos(photos)
     if not files:
         raise UsageError("; ".join(notes) + "; give picture files or a folder of them")
-    with _opened(gallery, create="if_missing", flags=flags) as people:
+    with _opened(gallery, create="if_missing") as people:
         steps = ((name, result) for result in people.iter_add(name, files))
-        done, ended = _followed(steps, total=len(files), title="adding photos")
+        done, ended = _shown(steps, total=len(files))
         return _report(people, done, notes=notes, refused=(), ended=ended, form=form)
 
 
-def import_people(
-    gallery: Path | None, folder: Path, *, form: Form, flags: Mapping[str, Any] | None = None
-) -> int:
+def import_people(gallery: GalleryRequest, folder: Path, *, form: Form) -> int:
     """Import a folder and report; returns the exit status.
 
     Raises:
@@ -82,30 +68,29 @@ def import_people(
     else:
         plan = plan_import(folder)
         total = plan.photos
-    with _opened(gallery, create="if_missing", flags=flags) as people:
+    with _opened(gallery, create="if_missing") as people:
         steps = people.iter_restore(folder) if restoring else people.iter_import(plan)
-        done, ended = _followed(steps, total=total, title="importing photos")
+        done, ended = _shown(steps, total=total)
         return _report(people, done, notes=plan.notes, refused=plan.refused, ended=ended, form=form)
 
 
-def list_people(gallery: Path | None, *, form: Form) -> None:
+def list_people(gallery: GalleryRequest, *, form: Form) -> None:
     """Print who is there.
 
     Raises:
         UsageError: the gallery cannot be used.
     """
     people: list[Person] = []
-    if gallery is not None or default_gallery_path().exists():
+    if gallery.path is not None or default_gallery_path().exists():
         with _opened(gallery, create="never") as opened:
             people = opened.people()
+    else:
+        _settings(gallery)  # a mistake in them is one here, too
     if form == "json":
-        print(json.dumps([_person(person) for person in people], indent=2, ensure_ascii=False))
+        print_json([person.to_dict() for person in people])
         return
     if not people:
-        stdout().print(
-            "The gallery is empty: 'facestream gallery add NAME PHOTO' adds someone.",
-            soft_wrap=True,
-        )
+        say("The gallery is empty: 'facestream gallery add NAME PHOTO' adds someone.")
         return
     table = _table("Name", "Photos", "Since")
     for person in people:
@@ -113,7 +98,7 @@ def list_people(gallery: Path | None, *, form: Form) -> None:
     stdout().print(table)
 
 
-def show_person(gallery: Path | None, name: str, *, form: Form) -> None:
+def show_person(gallery: GalleryRequest, name: str, *, form: Form) -> None:
     """Print a person's photos.
 
     Raises:
@@ -122,8 +107,7 @@ def show_person(gallery: Path | None, name: str, *, form: Form) -> None:
     with _opened(gallery, create="never") as people:
         person, photos = people.person(name), people.photos(name)
     if form == "json":
-        content = {**_person(person), "photos": [_photo(photo) for photo in photos]}
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json({**person.to_dict(), "photos": [photo.to_dict() for photo in photos]})
         return
     table = _table("Photo", "Picture", "Face", "Score", "Added", title=Text(person.name))
     for photo in photos:
@@ -138,11 +122,11 @@ def show_person(gallery: Path | None, name: str, *, form: Form) -> None:
     stdout().print(table)
 
 
-def remove_person(gallery: Path | None, name: str, *, ask: Literal["always", "never"]) -> None:
+def remove_person(gallery: GalleryRequest, name: str, *, ask: Literal["always", "never"]) -> None:
     """Remove a person, after a question on the terminal.
 
     Raises:
-        UsageError: there is no such person, or nobody can be asked.
+        UsageError: there is no such person, or there is no terminal for the question.
     """
     with _opened(gallery, create="never") as people:
         person = people.person(name)
@@ -154,13 +138,13 @@ def remove_person(gallery: Path | None, name: str, *, ask: Literal["always", "ne
                 )
             question = f"Remove '{person.name}' with {plural(person.photos, 'photo')}?"
             if not typer.confirm(question):
-                stdout().print("Nobody was removed.")
+                say("Nobody was removed.")
                 return
         people.remove(person.name)
-    _say(f"Removed '{person.name}' with {plural(person.photos, 'photo')}.")
+    say(f"Removed '{person.name}' with {plural(person.photos, 'photo')}.")
 
 
-def rename_person(gallery: Path | None, old: str, new: str) -> None:
+def rename_person(gallery: GalleryRequest, old: str, new: str) -> None:
     """Rename a person.
 
     Raises:
@@ -169,10 +153,10 @@ def rename_person(gallery: Path | None, old: str, new: str) -> None:
     with _opened(gallery, create="never") as people:
         before = people.person(old)
         after = people.rename(old, new)
-    _say(f"'{before.name}' is now '{after.name}'.")
+    say(f"'{before.name}' is now '{after.name}'.")
 
 
-def export_gallery(gallery: Path | None, folder: Path) -> None:
+def export_gallery(gallery: GalleryRequest, folder: Path) -> None:
     """Export the gallery.
 
     Raises:
@@ -181,72 +165,50 @@ def export_gallery(gallery: Path | None, folder: Path) -> None:
     with _opened(gallery, create="never") as people:
         done = people.export(folder)
     photos = sum(len(person.photos) for person in done.people)
-    _say(
+    say(
         f"Exported {_count(len(done.people), 'person', 'people')} with {plural(photos, 'photo')} "
         f"to {printable(str(folder))}."
     )
 
 
-def re_embed_gallery(gallery: Path | None, *, flags: Mapping[str, Any] | None = None) -> None:
+def re_embed_gallery(gallery: GalleryRequest) -> None:
     """Embed all kept faces with the shipped model.
 
     Raises:
         UsageError: the gallery cannot be used.
     """
-    with (
-        _opened(gallery, create="never", flags=flags) as people,
-        _bar("embedding faces", None) as advance,
-    ):
+    with _opened(gallery, create="never") as people, show_count("faces", None) as show:
         before = people.model_id
-        count = people.re_embed(progress=advance)
+        count = people.re_embed(progress=lambda done, total: show(done, total=total))
         after = people.model_id
     if count == 0 and before == after:
-        _say(f"Nothing to do: all embeddings are of the model '{after}'.")
+        say(f"Nothing to do: all embeddings are of the model '{after}'.")
     else:
-        _say(f"Embedded {plural(count, 'photo')} with the model '{after}'.")
+        say(f"Embedded {plural(count, 'photo')} with the model '{after}'.")
+
+
+def _settings(gallery: GalleryRequest) -> Settings:
+    return load_settings(file=gallery.config, environment=os.environ, flags=gallery.flags)
 
 
 @contextmanager
-def _opened(
-    gallery: Path | None, *, create: Create, flags: Mapping[str, Any] | None = None
-) -> Iterator[Gallery]:
-    settings = load_settings(environment=os.environ, flags=flags)
-    reader = VisionReader(serving=settings.runtime.serving())
-    with Gallery(gallery, create=create, reader=reader) as opened:
+def _opened(gallery: GalleryRequest, *, create: Create) -> Iterator[Gallery]:
+    reader = VisionReader(serving=_settings(gallery).runtime.serving())
+    with Gallery(gallery.path, create=create, reader=reader) as opened:
         yield opened
 
 
-def _followed(steps: Iterable[Step], *, total: int, title: str) -> tuple[list[Step], bool]:
-    """All steps, shown as they come, and whether they were interrupted."""
+def _shown(steps: Iterable[Step], *, total: int) -> tuple[list[Step], bool]:
+    """All steps, with progress shown, and whether they were interrupted."""
     done: list[Step] = []
     try:
-        with _bar(title, total) as advance:
+        with show_count("photos", total) as show:
             for step in steps:
                 done.append(step)
-                advance(len(done), total)
+                show(len(done))
     except KeyboardInterrupt:
         return done, True
     return done, False
-
-
-@contextmanager
-def _bar(title: str, total: int | None) -> Iterator[Any]:
-    """Yields what is called with how many are done and of how many."""
-    if not stderr().is_terminal:
-        last = time.monotonic()
-
-        def note(done: int, total: int) -> None:
-            nonlocal last
-            if time.monotonic() - last >= LOG_SECONDS:
-                last = time.monotonic()
-                log.info("%s: %d of %d", title, done, total)
-
-        yield note
-        return
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr(), transient=True) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _report(
@@ -267,17 +229,17 @@ def _report(
             "added": added,
             "duplicates": duplicates,
             "rejected": len(rejected),
-            "photos": [_result(name, result) for name, result in done],
+            "photos": [{"name": name, **result.to_dict()} for name, result in done],
             "notes": [*notes, *refused],
         }
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json(content)
     else:
         _print_rejected(rejected)
         for note in (*notes, *refused):
-            stderr().print(f"facestream: {note}", soft_wrap=True, markup=False)
-        _say(_summary(done, added=added, duplicates=duplicates, rejected=len(rejected)))
+            warn(note)
+        say(_summary(done, added=added, duplicates=duplicates, rejected=len(rejected)))
     if ended:
-        stderr().print("facestream: interrupted; what was added is kept", markup=False)
+        warn("interrupted; what was added is kept")
         return INTERRUPTED
     if not added and not duplicates:
         raise GalleryError(_nothing_added(done, refused))
@@ -318,7 +280,7 @@ def _print_rejected(rejected: Sequence[Step]) -> None:
     for name, result in rejected:
         path, detail = printable(str(result.path)), printable(result.detail)
         if not stdout().is_terminal:
-            _say(f"rejected {path} ({name}): {result.reason}: {detail}")
+            say(f"rejected {path} ({name}): {result.reason}: {detail}")
         table.add_row(
             Text(path), Text(name), Text(str(result.reason), style="yellow"), Text(detail)
         )
@@ -333,42 +295,5 @@ def _table(*columns: str, title: Text | None = None) -> Table:
     return table
 
 
-def _say(text: str) -> None:
-    """One line, with nothing in it read as markup: names can hold brackets."""
-    stdout().print(text, soft_wrap=True, markup=False)
-
-
 def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
-
-
-def _person(person: Person) -> dict[str, Any]:
-    return {
-        "id": person.id,
-        "name": person.name,
-        "created_at": person.created_at.isoformat(),
-        "photos": person.photos,
-    }
-
-
-def _photo(photo: Photo) -> dict[str, Any]:
-    return {
-        "id": photo.id,
-        "path": photo.path,
-        "sha256": photo.sha256,
-        "width": photo.width,
-        "height": photo.height,
-        "box": [round(float(value), 1) for value in photo.box],
-        "score": round(photo.score, 4),
-        "created_at": photo.created_at.isoformat(),
-    }
-
-
-def _result(name: str, result: PhotoResult) -> dict[str, Any]:
-    return {
-        "name": name,
-        "path": str(result.path),
-        "accepted": result.accepted,
-        "reason": result.reason,
-        "detail": result.detail,
-    }

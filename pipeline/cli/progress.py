@@ -1,15 +1,18 @@
-"""How far a run is: a live line on a terminal, a log line every few seconds elsewhere."""
+"""Progress: a live line on a terminal, a log line every few seconds elsewhere."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import RenderableType
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -48,6 +51,35 @@ def show_progress(snapshot: Snapshot, *, every: float = LOG_SECONDS) -> Iterator
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def show_count(noun: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """Yields a function that shows how many things are done, and what else there is to say.
+
+    Args:
+        noun: the things, in the plural.
+        total: how many there are; where it is only known later, that function takes it, too.
+    """
+    if stderr().is_terminal:
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn(f"{noun} {{task.fields[more]}}"))
+        with Bar(*columns, TimeRemainingColumn(), console=stderr(), transient=True) as bar:
+            task = bar.add_task(noun, total=total, more="")
+
+            def show(done: int, more: str = "", *, total: int | None = total) -> None:
+                bar.update(task, completed=done, total=total, more=more)
+
+            yield show
+        return
+    last = time.monotonic()
+
+    def note(done: int, more: str = "", *, total: int | None = total) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LOG_SECONDS:
+            last = time.monotonic()
+            log.info("%s/%s %s %s", done, total, noun, more)
+
+    yield note
 
 
 def describe(now: Progress) -> str:

@@ -5,35 +5,31 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analysis import Models
+from ..analysis import FaceAnalyzer
 from ..core.addresses import Address
 from ..core.config import Settings, default_gallery_path, load_settings
 from ..core.errors import OutputError, SourceError, UsageError
+from ..core.versions import facestream_version
 from ..gallery import Gallery
 from ..ingest.readers import list_sources
 from ..metrics import BUILD_INFO, OUTPUT_DROPPED
 from ..observability.report import Report
-from ..observability.runtime_info import Running
+from ..observability.runtime_info import RuntimeInfo
 from ..pipeline import Pipeline
-from .announce import RunningSink
-from .console import (
-    muted,
-    plural,
-    stderr,
-    stdout,
-)
+from ..sinks.base import Sink, needs_of
+from ..sinks.outputs import OutputRequest, Outputs, open_outputs
+from .console import muted, plural, stderr, stdout, warn
 from .errors import BAD_INPUT, INTERRUPTED
-from .outputs import Outputs, Request, open_outputs
 from .progress import show_progress
 from .signals import stopping_on_signals
-from .summary import RollSink, people_table
+from .summary import AnnounceSink, SummarySink, people_table
 from .tables import live_table, report_tables
-from .versions import facestream_version
 
 if TYPE_CHECKING:
     from ..metrics.prometheus import MetricsServer
@@ -42,7 +38,18 @@ FILES_SHOWN = 8
 log = logging.getLogger(__name__)
 
 
-def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, Any]) -> int:
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What the command line asks for."""
+
+    sources: Sequence[str]
+    outputs: OutputRequest
+    gallery: Path | None = None
+    metrics: str | None = None
+    verbose: bool = False
+
+
+def run_sources(request: RunRequest, *, config: Path | None, flags: Mapping[str, Any]) -> int:
     """Run the pipeline over the sources; returns the exit status.
 
     Raises:
@@ -58,39 +65,48 @@ def run_sources(request: Request, *, config: Path | None, flags: Mapping[str, An
         )
     found = list_sources(sources, settings)
     gallery = chosen_gallery(request.gallery)
-    outputs, running = open_outputs(request, settings, found.specs), RunningSink()
+    live = [spec.name for spec in found.specs if spec.live]
     with ExitStack() as stack:
-        for sink in outputs.sinks:
-            # The pipeline closes them after a run; this is for one that never begins.
-            stack.callback(sink.close)
-        pipeline = stack.enter_context(
-            Pipeline(
-                found,
-                gallery=gallery,
-                settings=settings,
-                sinks=[running, *outputs.sinks],
-                frames=outputs.needs,
+        outputs = open_outputs(request.outputs, settings, found.specs)
+        below = None if outputs.events is None else outputs.events.parent
+        summary = SummarySink(live=live, pictures_below=below)
+        sinks: list[Sink] = [summary, *outputs.sinks]
+        if live and stderr().is_terminal:
+            sinks.append(AnnounceSink(stderr(), live))
+        with ExitStack() as unused:  # the pipeline closes them, where there is one
+            for sink in sinks:
+                unused.callback(sink.close)
+            pipeline = stack.enter_context(
+                Pipeline(
+                    found,
+                    gallery=gallery,
+                    settings=settings,
+                    sinks=sinks,
+                    frames=needs_of(sinks),
+                )
             )
-        )
+            unused.pop_all()
         pipeline.running.line()  # what cannot serve says so now, not at the first face
-        running.line = pipeline.running.line
         if request.metrics is not None:
             stack.enter_context(_serve_metrics(pipeline, request.metrics))
-        if outputs.show is not None:
-            outputs.show.on_quit = pipeline.stop
+        if outputs.window is not None:
+            outputs.window.on_quit = pipeline.stop
         stack.enter_context(stopping_on_signals(pipeline.stop))
         if len(sources) == 1:
-            # What is wrong with the only source is told once, at the end, which is then at hand.
+            # What is wrong with the only source is printed once, at the end.
             stack.enter_context(muted("facestream.pipeline.ingest.file_reader"))
         with show_progress(pipeline.progress):
-            report = pipeline.run()
+            for number, _ in enumerate(pipeline):
+                if number == 0:  # before the first result, a mistake is all there is to say
+                    log.info("%s", pipeline.running.line())
+        report = pipeline.report()
         # Still with the signals caught: a Ctrl-C just now does not cost the summary.
         if nothing_read(report):
             raise SourceError(nothing_read(report))
         announce_gallery(request.gallery, gallery)
         if outputs.report is not None:
-            write_report(outputs.report, report, settings, outputs.roll)
-        _summarise(request, report, outputs)
+            write_report(outputs.report, report, settings, summary)
+        _summarise(request, report, outputs, summary)
         left_out = int(pipeline.metrics.value(OUTPUT_DROPPED))
         if left_out:
             log.warning(
@@ -104,13 +120,13 @@ def _serve_metrics(pipeline: Pipeline, where: str) -> MetricsServer:
     from ..metrics.prometheus import MetricsServer
 
     pipeline.metrics.set(
-        BUILD_INFO, 1, version=facestream_version(), model=pipeline.encoder.model_id
+        BUILD_INFO, 1, version=facestream_version(), model=pipeline.analyzer.model_id
     )
     return MetricsServer(pipeline.metrics, Address.parse(where, flag="--metrics"))
 
 
 def chosen_gallery(given: Path | None) -> Path | None:
-    """The gallery asked for, else the default one where there is one."""
+    """The gallery that is given, else the default one where it exists."""
     if given is not None:
         return given
     default = default_gallery_path()
@@ -118,24 +134,25 @@ def chosen_gallery(given: Path | None) -> Path | None:
 
 
 def announce_gallery(given: Path | None, used: Path | None) -> None:
-    """Say which gallery served where nobody named one; said last, after what can go wrong."""
+    """Say which gallery served where none was given; called last, after what can go wrong."""
     if used is None:
         log.info("no gallery, everybody is unknown: 'facestream gallery add NAME PHOTO' makes one")
     elif given is None:
         log.info("used the gallery %s", used)
 
 
-def what_runs(models: Models, settings: Settings, gallery: Gallery | None = None) -> str:
-    """What runs the networks and the search, and why; in one line, to be told at the end.
+def what_runs(analyzer: FaceAnalyzer, gallery: Gallery | None = None) -> str:
+    """What runs the networks and the search, and why; one line, for the end.
 
     Raises:
-        BackendUnavailable: what is to search cannot serve here.
+        BackendUnavailable: the index cannot serve here.
     """
     index = None if gallery is None else gallery.index_info
-    return Running(models.engines, index=index, serving=settings.runtime.serving()).line()
+    serving = analyzer.settings.runtime.serving()
+    return RuntimeInfo(analyzer.engines, index=index, serving=serving).line()
 
 
-def write_report(path: Path, report: Report, settings: Settings, roll: RollSink) -> None:
+def write_report(path: Path, report: Report, settings: Settings, summary: SummarySink) -> None:
     """Write counts, times, people and settings as JSON.
 
     Raises:
@@ -143,7 +160,7 @@ def write_report(path: Path, report: Report, settings: Settings, roll: RollSink)
     """
     content = {
         "report": report.to_dict(),
-        "people": [person.to_dict() for person in roll.people()],
+        "people": [person.to_dict() for person in summary.people()],
         "settings": settings.model_dump(mode="json"),
     }
     try:
@@ -154,7 +171,7 @@ def write_report(path: Path, report: Report, settings: Settings, roll: RollSink)
 
 def nothing_read(report: Report) -> str:
     """What was wrong when no source gave a single frame; empty when one did."""
-    if report.frames or report.interrupted or not report.problems:
+    if report.frames or report.dropped or report.interrupted or not report.problems:
         return ""
     first = report.problems[0]
     return first if len(report.sources) == 1 else f"no source can be read; the first: {first}"
@@ -167,10 +184,10 @@ def exit_status(report: Report) -> int:
     return BAD_INPUT if report.problems else 0
 
 
-def _summarise(request: Request, report: Report, outputs: Outputs) -> None:
-    console = stderr() if request.events == "-" else stdout()
+def _summarise(request: RunRequest, report: Report, outputs: Outputs, summary: SummarySink) -> None:
+    console = stderr() if request.outputs.events == "-" else stdout()
     if report.frames:
-        console.print(people_table(outputs.roll.people()))
+        console.print(people_table(summary.people()))
     live = live_table(report)
     if live is not None:
         console.print(live)
@@ -185,7 +202,7 @@ def _summarise(request: Request, report: Report, outputs: Outputs) -> None:
         console.print(*report_tables(report), sep="\n")
     for source in report.sources:
         if source.problem is not None:
-            stderr().print(f"facestream: {source.problem}", soft_wrap=True, markup=False)
+            warn(source.problem)
 
 
 def headline(report: Report) -> str:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from .devices import ALL, with_devices
-from .flags import (
-    EXAMPLES,
-    Config,
-    Gallery,
-    MinFace,
-)
+from .flags import ALL, EXAMPLES, Config, Gallery, MinFace, with_devices
 
 RUN_EPILOG = (
     f"{EXAMPLES}\n\n"
@@ -29,13 +22,6 @@ RUN_EPILOG = (
     "2 wrong usage, 3 some input was unreadable or truncated, 130 interrupted."
 )
 FILES, LIVE, TUNING = "Results", "Cameras and streams", "Tuning"
-
-
-class Transport(StrEnum):
-    """How RTSP streams travel."""
-
-    TCP = "tcp"
-    UDP = "udp"
 
 
 Sources = Annotated[
@@ -130,14 +116,24 @@ RestreamToken = Annotated[
         rich_help_panel=LIVE,
     ),
 ]
+Sinks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sink",
+        metavar="NAME:ADDRESS",
+        help="Send results to the sink of another package, e.g. kafka://host:9092/topic; may be "
+        "repeated.",
+        rich_help_panel=FILES,
+    ),
+]
 Show = Annotated[
     bool,
     typer.Option(
         "--show", help="Show each source in a window; q or Esc stops.", rich_help_panel=LIVE
     ),
 ]
-TransportFlag = Annotated[
-    Transport | None,
+Transport = Annotated[
+    Literal["tcp", "udp"] | None,
     typer.Option("--transport", help="How RTSP streams travel. \\[tcp]", rich_help_panel=LIVE),
 ]
 DetectEvery = Annotated[
@@ -163,11 +159,12 @@ def run(
     events_of: EventsOf = None,
     report: ReportFile = None,
     no_video: NoVideo = False,
+    sink: Sinks = None,
     metrics: Metrics = None,
     restream: Restream = None,
     restream_token: RestreamToken = None,
     show: Show = False,
-    transport: TransportFlag = None,
+    transport: Transport = None,
     detect_every: DetectEvery = None,
     min_face: MinFace = None,
     max_frames: MaxFrames = None,
@@ -180,30 +177,28 @@ def run(
     if show:
         # Windows hang where PyAV's libraries are loaded before OpenCV's.
         import cv2  # noqa: F401
-    from .outputs import Request
-    from .run import run_sources
+    from ..sinks.outputs import OutputRequest
+    from .run import RunRequest, run_sources
 
     flags = devices | {
         "tracking.detect_every": detect_every,
         "detector.min_face": min_face,
         "runtime.max_frames": max_frames,
-        "live.transport": None if transport is None else transport.value,
+        "live.transport": transport,
         "events.types": None if events_of is None else _types(events_of),
         "restream.token": None if restream_token is None else _token(restream_token),
     }
-    request = Request(
-        sources=sources or [],
-        gallery=gallery,
+    outputs = OutputRequest(
         out=out,
         annotate=annotate,
         events=events,
         report=report,
-        metrics=metrics,
         restream=restream,
         show=show,
         video=not no_video,
-        verbose=verbose,
+        others=sink or (),
     )
+    request = RunRequest(sources or (), outputs, gallery, metrics=metrics, verbose=verbose)
     raise typer.Exit(run_sources(request, config=config, flags=flags))
 
 

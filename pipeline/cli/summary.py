@@ -1,4 +1,4 @@
-"""Who was seen: sightings gathered per source and person, and the table of them."""
+"""Who is seen: a line as it happens, and a table of sightings per source and person."""
 
 from __future__ import annotations
 
@@ -8,24 +8,55 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..core.events import Event, Left
+from ..core.events import Event, Identified, Left, Updated
 from ..sinks.base import Sink
 from .console import clock
 
 SPANS_SHOWN = 3
 
 
+class AnnounceSink(Sink):
+    """Prints a line for every person identified by a live source.
+
+    Args:
+        console: where to; a progress bar on the same console stays below.
+        sources: the live ones.
+    """
+
+    def __init__(self, console: Console, sources: Collection[str]) -> None:
+        self._console = console
+        self._sources = frozenset(sources)
+
+    def event(self, event: Event) -> None:
+        if event.source not in self._sources:
+            return
+        if isinstance(event, Identified):
+            self._print(event, Text(event.name, style="green"))
+        elif isinstance(event, Updated) and event.change == "renamed":
+            name = Text(event.name, style="green").append(f" (not {event.previous_name})", "yellow")
+            self._print(event, name)
+        elif isinstance(event, Updated) and event.change == "withdrawn":
+            self._print(event, Text(f"not {event.previous_name} after all", style="yellow"))
+
+    def _print(self, event: Identified | Updated, who: Text) -> None:
+        line = Text(f"{event.at.utc.astimezone():%H:%M:%S}  ", style="dim")
+        line.append_text(who)
+        line.append(f"  {event.source}  {event.similarity:.2f}", style="dim")
+        self._console.print(line, soft_wrap=True)
+
+
 @dataclass(slots=True)
-class Seen:
+class PersonSummary:
     """One person (or all unknown ones) in one source.
 
     Attributes:
         spans: start and end of each sighting, in words; the first few.
         best: the sighting with the highest similarity.
-        picture: where its picture is kept, or None.
+        picture: the file with its picture, or None.
         reasons: why they are unknown.
     """
 
@@ -55,37 +86,39 @@ class Seen:
         }
 
 
-class RollSink(Sink):
+class SummarySink(Sink):
     """Counts sightings per source and person; memory grows with people, not with time.
 
     Args:
         live: names of the sources whose times are those of the day.
+        pictures_below: the folder that the events' picture paths are relative to.
     """
 
-    def __init__(self, *, live: Collection[str] = ()) -> None:
+    def __init__(self, *, live: Collection[str] = (), pictures_below: Path | None = None) -> None:
         self._live = frozenset(live)
-        self._seen: dict[tuple[str, int | None], Seen] = {}
-        self.pictures_below: Path | None = None
-        """The folder that the events' picture paths are relative to."""
+        self._below = pictures_below or Path()
+        self._seen: dict[tuple[str, int | None], PersonSummary] = {}
 
     def event(self, event: Event) -> None:
         if not isinstance(event, Left):
             return
         key = (event.source, event.person_id)
         seen = self._seen.get(key)
+        # The picture's array is not needed any more, and would be kept alive.
+        event = event.with_image(None)
+        picture = None if event.picture is None else self._below / event.picture
         if seen is None:
-            seen = self._seen[key] = Seen(event.source, event.name, event.person_id, event)
+            seen = PersonSummary(event.source, event.name, event.person_id, event, picture)
+            self._seen[key] = seen
         seen.count += 1
         seen.seconds += event.end.pts - event.start.pts
         if len(seen.spans) < SPANS_SHOWN:
             seen.spans.append(self._span(event))
         if event.reason is not None:
             seen.reasons[event.reason] += 1
-        if seen.picture is None or event.similarity > seen.best.similarity:
-            # The picture array is not needed any more, and would be kept alive.
-            seen.best = event.with_image(None)
-            if event.picture is not None:
-                seen.picture = (self.pictures_below or Path()) / event.picture
+        if event.similarity > seen.best.similarity:
+            seen.best = event
+            seen.picture = picture or seen.picture
 
     def _span(self, event: Left) -> str:
         if event.source in self._live:
@@ -94,14 +127,14 @@ class RollSink(Sink):
             start, end = clock(event.start.pts), clock(event.end.pts)
         return start if start == end else f"{start}–{end}"
 
-    def people(self) -> list[Seen]:
+    def people(self) -> list[PersonSummary]:
         """Those with a name first, then the unknown; within that by source and time seen."""
         return sorted(
             self._seen.values(), key=lambda s: (s.person_id is None, s.source, -s.seconds)
         )
 
 
-def people_table(people: list[Seen]) -> Table | str:
+def people_table(people: list[PersonSummary]) -> Table | str:
     """The table of who was seen."""
     if not people:
         return "Nobody was seen."
@@ -121,7 +154,7 @@ def people_table(people: list[Seen]) -> Table | str:
     return table
 
 
-def _row(seen: Seen, *, several: bool) -> list[Text]:
+def _row(seen: PersonSummary, *, several: bool) -> list[Text]:
     colour = "yellow" if seen.person_id is None else "green"
     sigma = seen.best.uncertainty
     cells = [Text(seen.name, style=colour)]
@@ -148,6 +181,6 @@ def _short(path: Path) -> str:
     return str(full.relative_to(here)) if full.is_relative_to(here) else str(path)
 
 
-def _spans(seen: Seen) -> str:
+def _spans(seen: PersonSummary) -> str:
     more = seen.count - len(seen.spans)
     return ", ".join(seen.spans) + (f" and {more} more" if more else "")

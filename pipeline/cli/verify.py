@@ -145,7 +145,7 @@ def _hindrance(plan: StoredPlan, bench: Bench) -> str:
 
 def _executed(plan: StoredPlan, bench: Bench) -> Verdict:
     """The parity gate's verdict on a plan; one that does not run is refused."""
-    from ..recognition.parity.verify import gate_of
+    from ..recognition.verify import gate_of
 
     network = bench.networks[plan.manifest.network]
     precision = plan.manifest.parts["precision"]
@@ -161,7 +161,7 @@ def _executed(plan: StoredPlan, bench: Bench) -> Verdict:
 
 def _run_engines(serving: Serving) -> list[Finding]:
     """Every network on every backend and precision that runs here."""
-    from ..recognition.parity.verify import verify_all
+    from ..recognition.verify import verify_all
 
     with stderr().status("comparing engines with the float32 reference"):
         rows = verify_all(serving)

@@ -6,7 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,16 @@ from .errors import ImageError
 from .synthetic import marked_as
 from .types import Image
 
+# fmt: off
+# Names of files that are taken for pictures where a folder or zip is searched; Pillow and OpenCV
+# read all of them.
+PICTURE_SUFFIXES: Final = frozenset(
+    {
+        ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png",
+        ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+    }
+)
+# fmt: on
 # What Pillow's readers are known to raise on damaged files, beside ImageError's own causes.
 _DAMAGE = (
     OSError,

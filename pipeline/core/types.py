@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,8 +208,23 @@ class Identity:
         return self.person_id is not None
 
 
+class Matches(NamedTuple):
+    """The most similar people of M faces, best first.
+
+    Attributes:
+        similarities: M×k float32 cosines, or normalised by a cohort, −inf where there are
+            fewer than k people.
+        person_ids: M×k int64, −1 where there are fewer.
+        names: M rows of k names, None where there are fewer.
+    """
+
+    similarities: Floats
+    person_ids: NDArray[np.int64]
+    names: tuple[tuple[str | None, ...], ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Track:
+class TrackSnapshot:
     """A face followed through its source, as it is in one frame.
 
     Attributes:
@@ -231,6 +246,10 @@ class Track:
     faces: int
 
 
+Track = TrackSnapshot
+"""Deprecated name of `TrackSnapshot`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
     """What is known of a frame; each stage fills in its part with ``dataclasses.replace``.
@@ -246,5 +265,5 @@ class FrameResult:
     frame: Frame
     faces: Faces = field(default_factory=Faces.empty)
     crops: Image | None = None
-    tracks: tuple[Track, ...] = ()
+    tracks: tuple[TrackSnapshot, ...] = ()
     detected: bool = False

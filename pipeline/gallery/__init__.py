@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..core.types import Matches
 from ..identity.decision import (
-    Matches,
     Thresholds,
     decide,
     decide_frame,

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ..core.errors import ImageError
-from ..core.images import decode_image, to_bgr
+from ..core.images import PICTURE_SUFFIXES, decode_image, to_bgr
 from ..core.types import Faces, Image
 from .names import printable
 from .reader import MIN_FACE, FaceReader
@@ -29,10 +29,6 @@ BACKGROUND_RATIO = 9.0
 MIN_SIDE = 40
 # Larger photos are searched in a smaller copy: the main face is still found, much sooner.
 SEARCHED_SIDE = 1280
-
-PICTURES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +161,9 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in PICTURE_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
     )
 
 

@@ -12,8 +12,7 @@ from facestream.engines.errors import InferenceError
 
 from ..core.config import default_gallery_path
 from ..core.errors import GalleryError
-from ..core.types import Floats, Image
-from ..identity.decision import Matches
+from ..core.types import Floats, Image, Matches
 from ..recognition.cohort import Cohort
 from . import enrol, reembed, transfer
 from .changes import Head
@@ -30,6 +29,7 @@ from .loading import load_index
 from .names import printable
 from .reader import FaceReader, VisionReader
 from .records import Person, Photo, PhotoResult
+from .search import GallerySearch
 from .store import Store
 
 log = logging.getLogger(__name__)
@@ -238,6 +238,10 @@ class Gallery(Closing):
         return count
 
     # --- searching -------------------------------------------------------------------------
+
+    def searcher(self, model_id: str, cohort: Cohort | None) -> GallerySearch:
+        """See ``identity.search.SearchableGallery``."""
+        return GallerySearch(self, model_id, cohort)
 
     def search(self, mu: Floats, k: int = 5, *, cohort: Cohort | None = None) -> Matches:
         """The k most similar people of each face, from memory.

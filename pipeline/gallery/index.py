@@ -19,8 +19,7 @@ from facestream.engines.index.choice import (
 )
 from numpy.typing import NDArray
 
-from ..core.types import Floats
-from ..identity.decision import Matches
+from ..core.types import Floats, Matches
 from ..recognition.cohort import Cohort
 from .changes import Head
 from .templates import Delta, Templates

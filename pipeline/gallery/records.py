@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from ..core.errors import RejectReason
 from ..core.types import Floats, Image
@@ -45,6 +45,10 @@ class PhotoResult:
         """True when it could not be used; a duplicate is no rejection."""
         return not self.accepted and self.reason != "duplicate"
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "path": str(self.path)}
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -61,6 +65,10 @@ class Person:
     name: str
     created_at: datetime
     photos: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "created_at": self.created_at.isoformat()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +98,19 @@ class Photo:
     landmarks: Floats
     score: float
     created_at: datetime
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, without the person and the landmarks."""
+        return {
+            "id": self.id,
+            "path": self.path,
+            "sha256": self.sha256,
+            "width": self.width,
+            "height": self.height,
+            "box": [round(float(value), 1) for value in self.box],
+            "score": round(self.score, 4),
+            "created_at": self.created_at.isoformat(),
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import GalleryError, ImageError, OutputError
+from ..core.filenames import slug
 from ..core.images import read_image
 from ..core.types import Floats, Image
 from .names import printable
@@ -34,8 +35,6 @@ from .store import Store
 
 DESCRIPTION = "gallery.json"
 EMBEDDINGS = "embeddings.npz"
-# Characters of a name that are kept in a folder's name, and how many of them.
-_SLUG_LENGTH = 40
 
 
 class _Record(BaseModel):
@@ -207,9 +206,8 @@ def _export_photo(store: Store, photo: Photo, folder: Path, inside: PurePosixPat
 
 
 def _folder_name(person: Person) -> str:
-    """The id, and of the name only letters and digits: no name can lead out of the folder."""
-    slug = "".join(char if char.isalnum() else "-" for char in person.name[:_SLUG_LENGTH])
-    return f"{person.id:06d}-{slug}".rstrip("-")
+    """The id and what a file name can hold of the name: none can lead out of the folder."""
+    return f"{person.id:06d}-{slug(person.name)}"
 
 
 def _read_embeddings(folder: Path) -> dict[int, Embedded]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ..core.errors import ConfigError
-from ..core.types import Floats, Identity, Reason
+from ..core.types import Floats, Identity, Matches, Reason
 
 if TYPE_CHECKING:
     from facestream.engines.cards import FalseMatches, ModelCard
@@ -29,21 +29,6 @@ MIN_FACE = 24.0
 SLOPE = 20.0
 
 
-class Matches(NamedTuple):
-    """The most similar people of M faces, best first.
-
-    Attributes:
-        similarities: M×k float32 cosines, or normalised by a cohort, −inf where there are
-            fewer than k people.
-        person_ids: M×k int64, −1 where there are fewer.
-        names: M rows of k names, None where there are fewer.
-    """
-
-    similarities: Floats
-    person_ids: NDArray[np.int64]
-    names: tuple[tuple[str | None, ...], ...]
-
-
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """When a face gets a name.
@@ -51,7 +36,7 @@ class Thresholds:
     Attributes:
         similarity: least cosine to a template, −1..1; see ``among``.
         margin: least lead over the next person, in cosine.
-        max_sigma: most uncertainty (``vision.uncertainty.sigma``) a face may have.
+        max_sigma: most uncertainty (``recognition.uncertainty.sigma``) a face may have.
         min_size: least length of a box's shorter side, in pixels.
         slope: of the calibration: probability = 1 / (1 + exp(−(slope · similarity + intercept))).
         intercept: of the calibration.

@@ -1,9 +1,9 @@
-"""Names that stay: the decision of a source's live sightings, with confirmation and hysteresis.
+"""Names that stay: the decision of a source's live tracks, with confirmation and hysteresis.
 
 A name is given when ``confirm`` searches in a row agreed on it. It is withdrawn when the search
-of that sighting finds nobody although having the name counts ``release``, and when another
-sighting was given it. Between the two lies a gap, so that a similarity that trembles about the
-threshold changes nothing.
+of that track finds nobody although having the name counts ``release``, and when another
+track was given it. Between the two lies a gap, so that a similarity around the threshold
+changes nothing.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..core.types import Identity
-from ..tracking.track import Sighting
+from ..tracking.track import Track
 from .decision import Holders, Thresholds
-from .search import Look, Matcher
+from .search import Matcher, MatchQuery
 
 # Who was not seen for so long does not defend a name: they may be the one who has it again.
 PRESENT_SECONDS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class NamingRules:
+class HysteresisRules:
     """How names are given.
 
     Attributes:
@@ -35,15 +35,15 @@ class NamingRules:
     release: float = 0.08
 
 
-def name(
-    live: Sequence[Sighting],
-    searched: Collection[Sighting],
+def update_identities(
+    live: Sequence[Track],
+    searched: Collection[Track],
     *,
     matcher: Matcher,
-    rules: NamingRules,
+    rules: HysteresisRules,
     pts: float,
-) -> list[Sighting]:
-    """Decide who the live sightings of a source are, each person at most once.
+) -> list[Track]:
+    """Decide who the live tracks of a source are, each person at most once.
 
     Args:
         live: all of the source that were searched at least once and not ended.
@@ -53,47 +53,47 @@ def name(
         pts: presentation time in seconds.
 
     Returns:
-        The sightings whose name was given to another while they were not to be seen: they ended.
+        The tracks whose name was given to another while they were not to be seen: they ended.
     """
     here = [s for s in live if s.matches is not None and pts - s.end_pts <= PRESENT_SECONDS]
     verdicts = matcher.decide(
-        [Look(s.matches, s.clearest, s.largest) for s in here if s.matches is not None],
+        [MatchQuery(s.matches, s.clearest, s.largest) for s in here if s.matches is not None],
         thresholds=rules.thresholds,
         holders=Holders([s.person for s in here], rules.release),
     )
     threshold = matcher.threshold(rules.thresholds)
-    granted: dict[int, Sighting] = {}
-    for sighting, verdict in zip(here, verdicts, strict=True):
-        if sighting in searched:
-            _count(sighting, verdict)
-        if _granted(sighting, verdict, rules):
-            sighting.give(verdict, threshold=threshold)
-            granted[verdict.person_id or 0] = sighting
-        elif sighting.person is None or _lost(verdict, seen=sighting in searched):
-            sighting.give(_without(verdict), threshold=threshold)
-    return _settled(live, granted, threshold=threshold)
+    granted: dict[int, Track] = {}
+    for track, verdict in zip(here, verdicts, strict=True):
+        if track in searched:
+            _count(track, verdict)
+        if _granted(track, verdict, rules):
+            track.set_identity(verdict, threshold=threshold)
+            granted[verdict.person_id or 0] = track
+        elif track.person is None or _lost(verdict, seen=track in searched):
+            track.set_identity(_without(verdict), threshold=threshold)
+    return _take_from_holders(live, granted, threshold=threshold)
 
 
-def _count(sighting: Sighting, verdict: Identity) -> None:
+def _count(track: Track, verdict: Identity) -> None:
     if verdict.person_id is None:
-        sighting.candidate, sighting.agreed = None, 0
-    elif verdict.person_id == sighting.candidate:
-        sighting.agreed += 1
+        track.candidate, track.agreed = None, 0
+    elif verdict.person_id == track.candidate:
+        track.agreed += 1
     else:
-        sighting.candidate, sighting.agreed = verdict.person_id, 1
+        track.candidate, track.agreed = verdict.person_id, 1
 
 
-def _granted(sighting: Sighting, verdict: Identity, rules: NamingRules) -> bool:
+def _granted(track: Track, verdict: Identity, rules: HysteresisRules) -> bool:
     if verdict.person_id is None:
         return False
-    if verdict.person_id == sighting.person:
+    if verdict.person_id == track.person:
         return True
-    needed = 1 if sighting.still else rules.confirm
-    return sighting.candidate == verdict.person_id and sighting.agreed >= needed
+    needed = 1 if track.still else rules.confirm
+    return track.candidate == verdict.person_id and track.agreed >= needed
 
 
 def _lost(verdict: Identity, *, seen: bool) -> bool:
-    """True when a name is withdrawn: the sighting itself was searched, and nobody was found."""
+    """True when a name is withdrawn: the track itself was searched, and nobody was found."""
     return seen and not verdict.known and verdict.reason != "taken"
 
 
@@ -106,22 +106,22 @@ def _without(verdict: Identity) -> Identity:
     )
 
 
-def _settled(
-    live: Sequence[Sighting], granted: dict[int, Sighting], *, threshold: float
-) -> list[Sighting]:
+def _take_from_holders(
+    live: Sequence[Track], granted: dict[int, Track], *, threshold: float
+) -> list[Track]:
     """Take the names that were given from those who had them."""
     ended = []
-    for sighting in live:
-        person = sighting.person
-        if person is None or granted.get(person, sighting) is sighting:
+    for track in live:
+        person = track.person
+        if person is None or granted.get(person, track) is track:
             continue
-        if sighting.end_pts < granted[person].end_pts:
-            ended.append(sighting)
+        if track.end_pts < granted[person].end_pts:
+            ended.append(track)
             continue
-        before = sighting.identity
-        sighting.give(
+        before = track.identity
+        track.set_identity(
             Identity.unknown("taken", similarity=before.similarity, probability=before.probability),
             threshold=threshold,
         )
-        sighting.candidate, sighting.agreed = None, 0
+        track.candidate, track.agreed = None, 0
     return ended

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from facestream.engines.cards import ModelCard
 
-from ..core.errors import GalleryError, ModelMismatch
-from ..core.types import Floats, Identity
-from ..gallery.gallery import Gallery
-from ..recognition.cohort import Cohort
-from .decision import (
-    Holders,
-    Matches,
-    Thresholds,
-    decide_frame,
-)
-
-log = logging.getLogger(__name__)
+from ..core.config import RecognitionSettings
+from ..core.types import Floats, Identity, Matches
+from ..recognition.cohort import Cohort, load_cohort
+from .decision import Holders, Thresholds, decide_frame
 
 # People compared for one face: the best, the runner-up that may make it ambiguous, and a few
 # more for frames in which several faces compete for the same names.
@@ -28,7 +20,7 @@ NEIGHBOURS = 5
 
 
 class Searcher(Protocol):
-    """Finds the nearest people; the gallery is one."""
+    """Finds the nearest people among embeddings of one model."""
 
     def search(self, mu: Floats, k: int) -> Matches: ...
 
@@ -41,54 +33,25 @@ class Searcher(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GallerySearch:
-    """A gallery as the people to find.
+class SearchableGallery(Protocol):
+    """Known people that can be searched; ``Gallery`` is one."""
 
-    Attributes:
-        gallery: is searched.
-        model_id: of the encoder whose embeddings are compared.
-        cohort: the similarities are normalised against it; None leaves them cosines.
-    """
+    def require_model(self, model_id: str) -> None:
+        """Raise ModelMismatch unless this model's embeddings can be searched here."""
+        ...
 
-    gallery: Gallery
-    model_id: str
-    cohort: Cohort | None = None
-
-    def search(self, mu: Floats, k: int) -> Matches:
-        """See ``Searcher``."""
-        return self.gallery.search(mu, k, cohort=self.cohort)
-
-    def templates(self) -> int:
-        """See ``Searcher``."""
-        return self.gallery.templates()
-
-    def refresh(self) -> bool:
-        """See ``Searcher``. A gallery that cannot be read just now stays as it was.
-
-        Raises:
-            ModelMismatch: it was embedded again by another model.
-        """
-        try:
-            if not self.gallery.refresh():
-                return False
-            self.gallery.require_model(self.model_id)
-        except ModelMismatch:
-            raise
-        except GalleryError as error:
-            log.warning("the gallery stays as it was read last: %s", error)
-            return False
-        log.info("the gallery changed: the people in the picture are searched again")
-        return True
+    def searcher(self, model_id: str, cohort: Cohort | None) -> Searcher:
+        """A search with this model's embeddings; the cohort normalises the similarities."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class MatchQuery:
     """What is decided on: a track's matches and how far they can be trusted.
 
     Attributes:
         matches: one row.
-        sigma: uncertainty of the track's clearest look.
+        sigma: uncertainty of the track's clearest query.
         size: shorter side of the face's box in pixels, the largest so far.
     """
 
@@ -136,7 +99,7 @@ class Matcher:
 
     def decide(
         self,
-        looks: Sequence[Look],
+        queries: Sequence[MatchQuery],
         *,
         thresholds: Thresholds | None = None,
         holders: Holders | None = None,
@@ -144,14 +107,14 @@ class Matcher:
         """Who the faces of one frame are: each person at most once.
 
         Args:
-            looks: one a face.
+            queries: one per face.
             thresholds: instead of the matcher's own.
             holders: the faces that have a name already.
         """
-        if not looks:
+        if not queries:
             return []
-        width = max(look.matches.person_ids.shape[1] for look in looks)
-        rows = [_widened(look.matches, width) for look in looks]
+        width = max(query.matches.person_ids.shape[1] for query in queries)
+        rows = [_widened(query.matches, width) for query in queries]
         return decide_frame(
             Matches(
                 np.concatenate([row.similarities for row in rows]),
@@ -159,8 +122,8 @@ class Matcher:
                 tuple(row.names[0] for row in rows),
             ),
             self._in_force(thresholds),
-            sigmas=[look.sigma for look in looks],
-            sizes=[look.size for look in looks],
+            sigmas=[query.sigma for query in queries],
+            sizes=[query.size for query in queries],
             holders=holders,
         )
 
@@ -174,4 +137,51 @@ def _widened(row: Matches, width: int) -> Matches:
         np.pad(row.similarities, ((0, 0), (0, missing)), constant_values=-np.inf),
         np.pad(row.person_ids, ((0, 0), (0, missing)), constant_values=-1),
         (row.names[0] + (None,) * missing,),
+    )
+
+
+def open_matcher(
+    gallery: SearchableGallery | None,
+    card: ModelCard,
+    recognition: RecognitionSettings,
+) -> Matcher:
+    """The matcher of the settings.
+
+    Args:
+        gallery: who is known; None recognises nobody.
+        card: the encoder's.
+        recognition: see the class.
+
+    Raises:
+        ModelError: the cohort is missing, damaged or another encoder's.
+        ConfigError: there is no threshold.
+    """
+    cohort = _cohort(card, recognition)
+    searcher = None if gallery is None else gallery.searcher(card.id, cohort)
+    return Matcher(searcher, _thresholds(card, recognition, cohort))
+
+
+def open_thresholds(card: ModelCard, recognition: RecognitionSettings) -> Thresholds:
+    """The thresholds of the settings (of one camera); raises as `open_matcher`."""
+    return _thresholds(card, recognition, _cohort(card, recognition))
+
+
+def _cohort(card: ModelCard, recognition: RecognitionSettings) -> Cohort | None:
+    return load_cohort(card.id) if recognition.normalise == "cohort" else None
+
+
+def _thresholds(
+    card: ModelCard, recognition: RecognitionSettings, cohort: Cohort | None
+) -> Thresholds:
+    max_sigma = recognition.max_sigma
+    if max_sigma is None and cohort is not None and "max_sigma" in cohort.card.metrics:
+        max_sigma = float(cohort.card.metrics["max_sigma"])
+    return Thresholds.from_card(
+        card,
+        calibrated=None if cohort is None else cohort.card.thresholds,
+        similarity=recognition.threshold,
+        margin=recognition.margin,
+        max_sigma=max_sigma,
+        min_size=recognition.min_face_to_name,
+        false_alarms=recognition.false_alarms,
     )

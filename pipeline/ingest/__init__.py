@@ -1,4 +1,4 @@
-"""Reads sources into the inbox. A live source is read for months, lost, and opened again.
+"""Reads sources into the queue. A live source is read for months, lost, and opened again.
 
 ::
 
@@ -8,7 +8,7 @@
     paused      outside the schedule
     ended       stopped, or a file, a recorded clip or a pipe that was read to its end
     failed      no attempt can succeed: a protocol that FFmpeg does not know, a device that is no
-                camera, standard input without video; or its code raises exceptions again and again
+                camera, standard input without video; or its frames fail again and again
 
 An absent camera, a refused password and a path that does not exist are tried again, the last two
 with the longest pause.

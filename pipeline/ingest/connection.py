@@ -130,7 +130,7 @@ class Progress:
     Attributes:
         started: when it began to open.
         last_frame: when the last frame arrived, None before the first.
-        busy: it waits for us (a file whose queue is full).
+        busy: it waits for us (a file whose buffer is full).
         frozen: the picture does not change.
         first_burst: the last frame arrived together with the first after a silence. A reader that
             times out delivers the frames that it still holds: only a later one shows that the

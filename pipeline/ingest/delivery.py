@@ -1,4 +1,4 @@
-"""From a live source's pictures to the frames in its queue, over all its connections."""
+"""From a live source's pictures to the frames in its buffer, over all its connections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.types import Frame, LazyFrame
 from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
-from ..runtime.source_queue import Inbox, Lane
+from ..runtime.source_queue import SourceBuffer, SourceQueue
 from ..sources import Picture, Source, SourceOptions
 from ..sources.clock import LiveClock
 from .connection import Outcome, Session
@@ -36,29 +36,29 @@ class Delivery:
 
     Args:
         state: gets the counts.
-        inbox: where the source's queue is opened, with the first frame.
+        queue: where the source's buffer is opened, with the first frame.
         metrics: counts the frames.
         options: ``max_frames`` and ``every`` count here, over all connections.
         frozen_after: see `FrozenDetector`.
-        lane_frames: frames that may wait when the source proves to be a file.
+        buffer_frames: frames that may wait when the source proves to be a file.
     """
 
     def __init__(
         self,
         state: SourceState,
-        inbox: Inbox[Frame | LazyFrame],
+        queue: SourceQueue[Frame | LazyFrame],
         metrics: Metrics,
         *,
         options: SourceOptions,
         frozen_after: float,
-        lane_frames: int | None,
+        buffer_frames: int | None,
     ) -> None:
         self._state = state
-        self._inbox = inbox
+        self._queue = queue
         self._metrics = metrics
         self._options = options
         self._frozen_after = frozen_after
-        self._lane_frames = lane_frames
+        self._buffer_frames = buffer_frames
         self._clock = LiveClock()
         self._index = 0
         self._corrupt = 0  # of the connections before this one
@@ -70,8 +70,8 @@ class Delivery:
     @property
     def file_like(self) -> bool:
         """It proved to be a file, and frames of it were delivered."""
-        lane = self._state.lane
-        return lane is not None and not lane.live
+        buffer = self._state.buffer
+        return buffer is not None and not buffer.live
 
     def switch_to(self, session: Session | None) -> None:
         """From now on only the frames of this session count."""
@@ -85,9 +85,9 @@ class Delivery:
         """No more frames; those that wait are still processed."""
         with self._lock:
             self._closed = True
-            lane = self._state.lane
-        if lane is not None:
-            lane.close()
+            buffer = self._state.buffer
+        if buffer is not None:
+            buffer.close()
 
     def read(self, session: Session, source: Source) -> Outcome:
         """Deliver all frames of the source.
@@ -118,7 +118,7 @@ class Delivery:
         return "complete" if source.whole else "broken"
 
     def _put_newest(self, picture: Picture, now: float, period: float | None) -> None:
-        lane = self._lane(live=True)
+        buffer = self._buffer(live=True)
         name = self._state.name
         pts = self._clock.stamp(picture.time, now, period=period)
         index, self._index = self._index, self._index + 1
@@ -130,13 +130,13 @@ class Delivery:
         else:
             # Counted first: the frame may be processed before this thread goes on.
             self._state.read += 1
-            lane.put(LazyFrame(name, index, pts, time.time(), now, picture.image))
+            buffer.put(LazyFrame(name, index, pts, time.time(), now, picture.image))
 
     def _file(self, session: Session, source: Source) -> Outcome:
         with self._lock:
             if session is not self._current:
                 return "broken"
-            lane = self._lane(live=False)
+            buffer = self._buffer(live=False)
         state, options = self._state, self._options
         state.expected = expected_frames(source, options)
         end = options.max_frames
@@ -151,7 +151,7 @@ class Delivery:
                 state.read += 1
                 state.seconds = frame.pts
                 self._metrics.add(FRAMES_IN, source=state.name)
-                lane.put(stamped(frame, state.name))
+                buffer.put(stamped(frame, state.name))
                 state.count_skipped(source, self._metrics)
                 session.saw_frame(time.monotonic())
                 session.busy = False
@@ -165,19 +165,19 @@ class Delivery:
         if self._source is not None:
             self._state.corrupt = self._corrupt + self._source.corrupt
 
-    def _lane(self, *, live: bool) -> Lane[Frame | LazyFrame]:
-        if self._state.lane is None:
-            capacity = None if live else self._lane_frames
-            self._state.lane = self._inbox.open(self._state.name, live=live, capacity=capacity)
+    def _buffer(self, *, live: bool) -> SourceBuffer[Frame | LazyFrame]:
+        if self._state.buffer is None:
+            capacity = None if live else self._buffer_frames
+            self._state.buffer = self._queue.open(self._state.name, live=live, capacity=capacity)
             if self._closed:
-                self._state.lane.close()
-        return self._state.lane
+                self._state.buffer.close()
+        return self._state.buffer
 
 
 class Pacer:
     """How long to hold a frame back so that frames arrive at the pace at which they were taken.
 
-    HLS arrives in segments: six seconds of frames at once, then nothing for as long. A queue that
+    HLS arrives in segments: six seconds of frames at once, then nothing for as long. A buffer that
     keeps the newest frame would lose nearly all of them.
     """
 

@@ -1,19 +1,19 @@
-"""The thread that reads files into the inbox, and the state of each source."""
+"""The thread that reads files into the queue, and the state of each source."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..core.errors import Closed, SourceError
 from ..core.events import State
 from ..core.types import Frame, LazyFrame
 from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
-from ..runtime.source_queue import Inbox, Lane
+from ..runtime.source_queue import SourceBuffer, SourceQueue
 from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
+from .isolation import SourceIsolation
 
 log = logging.getLogger(__name__)
 
@@ -25,16 +25,19 @@ class SourceState:
     Attributes:
         name: free of credentials; unique within a run.
         expected: frames that it should have, skipped ones included, where its container says so.
-        read: frames delivered to the inbox.
+        read: frames delivered to the queue.
         skipped: frames decoded and not delivered (``SourceOptions.every``).
         processed: frames that left the last stage.
+        lost: frames that were taken from the queue and left out by a stage.
         corrupt: damaged packets, frames or pictures.
         seconds: presentation time of the last frame.
         opened: it could be opened at all.
         done: its reader has ended.
         state: of a live source, as in its events; None for files.
+        live: it is read by a `LiveReader`.
         restarts: times a live source was opened again.
-        lane: where its frames wait.
+        buffer: where its frames wait.
+        failure: why it was parked: its frames cannot be processed.
         problems: what was wrong with it, a line each.
     """
 
@@ -43,22 +46,32 @@ class SourceState:
     read: int = 0
     skipped: int = 0
     processed: int = 0
+    lost: int = 0
     corrupt: int = 0
     seconds: float = 0.0
     opened: bool = False
     done: bool = False
     state: State | None = None
+    live: bool = False
     restarts: int = 0
-    lane: Lane[Frame | LazyFrame] | None = None
+    buffer: SourceBuffer[Frame | LazyFrame] | None = None
+    failure: str | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:
-        """Read to its end, and all that was read is processed or was dropped."""
+        """Read to its end, and every frame that was taken from its buffer is dealt with."""
         if not self.done:
             return False
-        dropped = sum(self.lane.stats().dropped.values()) if self.lane is not None else 0
-        return self.processed + dropped >= self.read
+        buffer = self.buffer
+        return buffer is None or (buffer.ended and self.processed + self.lost >= buffer.taken)
+
+    def park(self, reason: str) -> None:
+        """Give the source up: what waits is dropped, and its reader ends."""
+        self.failure = reason
+        self.problems.append(f"{self.name}: {reason}")
+        if self.buffer is not None:
+            self.buffer.close(discard=True)
 
     def count_skipped(self, source: Source, metrics: Metrics) -> None:
         """Count the frames that a file has skipped since the last call; they were decoded."""
@@ -82,18 +95,8 @@ def stamped(frame: Frame, name: str) -> Frame:
     return frame if frame.source == name else replace(frame, source=name)
 
 
-def log_unexpected(name: str, error: Exception) -> str:
-    """Log an exception that no source should raise; returns it in one line.
-
-    Its text is left out: it may hold a location with credentials.
-    """
-    problem = f"{name}: unexpected {type(error).__name__} while it was read"
-    log.error("%s\n%s", problem, "".join(traceback.format_tb(error.__traceback__)).rstrip())
-    return problem
-
-
 class Reader:
-    """Reads sources one after another into lanes of the inbox.
+    """Reads sources one after another into buffers of the queue.
 
     Files share one reader: the next file is opened while the last frames of the one before are
     still being processed. A source that cannot be opened or read, for whatever reason, is noted in
@@ -101,31 +104,34 @@ class Reader:
 
     Args:
         specs: what to read.
-        inbox: where frames go.
+        queue: where frames go.
         metrics: counts the frames.
-        lane_frames: decoded frames that may wait per source.
-        options: how sources are read.
+        buffer_frames: decoded frames that may wait per source.
+        options: how a source of this name is read.
         opener: opens a source.
+        isolation: counts errors of one source; without it they end the run.
     """
 
     def __init__(
         self,
         specs: Sequence[SourceSpec],
-        inbox: Inbox[Frame | LazyFrame],
+        queue: SourceQueue[Frame | LazyFrame],
         metrics: Metrics,
         *,
-        lane_frames: int,
-        options: SourceOptions,
+        buffer_frames: int,
+        options: Callable[[str], SourceOptions],
         opener: SourceOpener = open_source,
+        isolation: SourceIsolation | None = None,
     ) -> None:
+        self._isolation = isolation or SourceIsolation()
         self.states = [SourceState(spec.name) for spec in specs]
         self._specs = specs
-        self._inbox = inbox
+        self._queue = queue
         self._metrics = metrics
-        self._lane_frames = lane_frames
+        self._buffer_frames = buffer_frames
         self._opener = opener
         self._stopping = threading.Event()
-        self._options = replace(options, halt=self._stopping)
+        self._options = options
         self._current: Source | None = None
 
     def stop(self) -> None:
@@ -140,8 +146,10 @@ class Reader:
         for spec, state in zip(self._specs, self.states, strict=True):
             if self._stopping.is_set():
                 break
+            options = replace(self._options(spec.name), halt=self._stopping)
             try:
-                with self._opener(spec, self._options) as source:
+                with self._opener(spec, options) as source:
+                    state.expected = expected_frames(source, options)
                     self._read(source, state)
             except Closed:
                 break  # the run was aborted
@@ -149,34 +157,36 @@ class Reader:
                 if str(error) not in state.problems and not self._stopping.is_set():
                     log.warning("%s", error)
                     state.problems.append(str(error))
-            except Exception as error:  # noqa: BLE001 - one source does not end the run
-                state.problems.append(log_unexpected(state.name, error))
+            except Exception as error:  # noqa: BLE001 - the isolation raises what is fatal
+                text = self._isolation.failed(state.name, "decode", error)
+                state.problems.append(f"{state.name}: {text}")
             finally:
                 self._current = None
                 state.done = True
 
     def _read(self, source: Source, state: SourceState) -> None:
         state.opened = True
-        state.expected = expected_frames(source, self._options)
         self._current = source
         if self._stopping.is_set():
             return
-        # A live lane keeps only the newest frame, a file's a few.
-        capacity = None if source.live else self._lane_frames
-        lane = self._inbox.open(state.name, live=source.live, capacity=capacity)
-        state.lane = lane
+        # A live buffer keeps only the newest frame, a file's a few.
+        capacity = None if source.live else self._buffer_frames
+        buffer = self._queue.open(state.name, live=source.live, capacity=capacity)
+        state.buffer = buffer
         try:
-            self._deliver(source, lane, state)
+            self._deliver(source, buffer, state)
         finally:
-            lane.close()
+            buffer.close()
             state.count_skipped(source, self._metrics)
             state.corrupt = source.corrupt
             state.problems += source.problems
 
-    def _deliver(self, source: Source, lane: Lane[Frame | LazyFrame], state: SourceState) -> None:
+    def _deliver(
+        self, source: Source, buffer: SourceBuffer[Frame | LazyFrame], state: SourceState
+    ) -> None:
         for frame in source:
             try:
-                lane.put(stamped(frame, state.name))
+                buffer.put(stamped(frame, state.name))
             except Closed:
                 return
             state.read += 1

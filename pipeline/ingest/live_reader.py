@@ -17,11 +17,12 @@ from ..core.errors import Retry
 from ..core.events import SourceStateEvent
 from ..core.types import Frame, LazyFrame
 from ..metrics import Metrics
-from ..runtime.source_queue import Inbox
+from ..runtime.source_queue import SourceQueue
 from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
 from .connection import Session, Watchdog
 from .delivery import Delivery
-from .file_reader import SourceState, log_unexpected
+from .file_reader import SourceState
+from .isolation import SourceIsolation
 from .status import Status
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,6 @@ _STOP_TIMEOUT = 0.7
 _MAX_HANGING = 4
 # Clocks can be set: a schedule is checked again after so many seconds.
 _SCHEDULE_CHECK = 30.0
-# Connections in a row that end with an unexpected exception, after which the source has failed.
-_MAX_ERRORS = 5
 
 
 class WatchTimes(Protocol):
@@ -85,29 +84,29 @@ class Backoff:
 
 
 class LiveReader:
-    """Reads a live source into a lane of the inbox; ``run`` is for a thread of its own.
+    """Reads a live source into a buffer of the queue; ``run`` is for a thread of its own.
 
     A source that cannot be opened or is lost is tried again after a pause, for ever; it has
-    ``failed`` only where no attempt can succeed (`SourceError.retry` is ``never``), or when its
-    code keeps raising exceptions. It ends by itself when it proves to be a file and was read to its
-    end. No failure of a source ends the run.
+    ``failed`` only where no attempt can succeed (`SourceError.retry` is ``never``) or its frames
+    cannot be processed. It ends by itself when it proves to be a file and was read to its end.
 
     Args:
         spec: what to read.
-        inbox: where frames go: a live source's as `LazyFrame`, the newest only.
+        queue: where frames go: a live source's as `LazyFrame`, the newest only.
         metrics: counts frames, states and restarts.
         options: how it is read; the time-outs and the transport are those of ``live``.
         live: limits and pauses.
         on_state: gets an event for each change of state, in the thread of ``run``.
         schedule: when it is watched; None: always.
         opener: opens the source.
-        lane_frames: frames that may wait when it proves to be a file.
+        buffer_frames: frames that may wait when it proves to be a file.
+        isolation: counts errors of one source; without it they end the run.
     """
 
     def __init__(
         self,
         spec: SourceSpec,
-        inbox: Inbox[Frame | LazyFrame],
+        queue: SourceQueue[Frame | LazyFrame],
         metrics: Metrics,
         *,
         options: SourceOptions,
@@ -115,9 +114,11 @@ class LiveReader:
         on_state: Callable[[SourceStateEvent], None],
         schedule: WatchTimes | None = None,
         opener: SourceOpener = open_source,
-        lane_frames: int | None = None,
+        buffer_frames: int | None = None,
+        isolation: SourceIsolation | None = None,
     ) -> None:
-        self.state = SourceState(spec.name)
+        self.state = SourceState(spec.name, live=True)
+        self._isolation = isolation or SourceIsolation()
         self._spec = spec
         self._options = replace(
             options,
@@ -132,15 +133,14 @@ class LiveReader:
         self._backoff = Backoff(live.retry_first, live.retry_longest)
         self._watchdog = _watchdog(spec, live)
         self._delivery = Delivery(
-            *(self.state, inbox, metrics),
+            *(self.state, queue, metrics),
             options=options,
             frozen_after=live.frozen_after,
-            lane_frames=lane_frames,
+            buffer_frames=buffer_frames,
         )
         self._session: Session | None = None
         self._hanging: list[Session] = []
         self._connections = 0
-        self._errors = 0
         self._wake = threading.Event()
         self._stopping = threading.Event()
 
@@ -171,33 +171,25 @@ class LiveReader:
                 break
             if session is not None:
                 self._disconnect()
-                if session.error is not None and self._gives_up(session.error):
-                    return reason
+                if session.error is not None:
+                    reason = self._isolation.failed(self._spec.name, "decode", session.error)
+                if self.state.failure is not None:
+                    self._status.other("failed", self.state.failure)
+                    return self.state.failure
                 if session.outcome == "complete":
                     return None
                 if self._delivery.file_like:
                     self.state.problems.append(f"{self._spec.name}: {reason}")
                     return reason
                 if session.done and session.retry == "never":
-                    self._fail(reason)
+                    self.state.problems.append(f"{self._spec.name}: {reason}")
+                    self._status.other("failed", reason)
                     return reason
             if reason is not None:
                 self._back_off(session, reason)
         if self._status.current == "retrying":
             self.state.problems.append(f"{self._spec.name}: was away when the run ended")
         return None
-
-    def _gives_up(self, error: Exception) -> bool:
-        """Log an exception that no source should raise; True after too many of them."""
-        self._errors += 1
-        log_unexpected(self._spec.name, error)
-        if self._errors >= _MAX_ERRORS:
-            self._fail(f"{self._errors} times an unexpected {type(error).__name__}")
-        return self._errors >= _MAX_ERRORS
-
-    def _fail(self, reason: str | None) -> None:
-        self.state.problems.append(f"{self._spec.name}: {reason}")
-        self._status.other("failed", reason)
 
     def _is_watched(self) -> bool:
         """False after a wait, when it is not to be watched now."""
@@ -256,7 +248,7 @@ class LiveReader:
     def _back_off(self, session: Session | None, reason: str) -> None:
         if session is not None and session.seconds >= min(_STEADY, self._live.retry_longest):
             self._backoff.reset()
-            self._errors = 0
+            self._isolation.succeeded(self._spec.name, "decode")
         pause = self._backoff.pause(session.retry if session is not None else "slowly")
         self._status.retrying(reason, pause)
         self._sleep(pause)

@@ -16,7 +16,7 @@ from ..core.errors import ConfigError, SourceError
 from ..core.events import SourceStateEvent
 from ..core.types import Frame, LazyFrame
 from ..metrics import Metrics
-from ..runtime.source_queue import Inbox
+from ..runtime.source_queue import SourceQueue
 from ..runtime.supervisor import Supervisor
 from ..sources import (
     DEFAULTS,
@@ -29,6 +29,7 @@ from ..sources import (
     served_file,
 )
 from .file_reader import Reader, SourceState
+from .isolation import SourceIsolation
 from .live_reader import LiveReader
 
 FrameSelection = Literal["all", "searched"]
@@ -166,32 +167,34 @@ class _Runs(Protocol):
 
 
 class Readers:
-    """Reads all sources of a run into the inbox.
+    """Reads all sources of a run into the queue.
 
     Args:
         specs: what to read, in the order of the reports.
-        inbox: where frames go; sealed when the last reader has ended.
+        queue: where frames go; sealed when the last reader has ended.
         metrics: counts the frames.
         settings: of the run; a camera's own settings are found by its name.
         frames: which frames are delivered.
         options: how sources are read; what the settings and ``frames`` say is set here.
         on_state: gets each change of a live source's state, in that source's thread.
+        isolation: knows the sources and counts their errors; without it they end the run.
     """
 
     def __init__(
         self,
         specs: Sequence[SourceSpec],
-        inbox: Inbox[Frame | LazyFrame],
+        queue: SourceQueue[Frame | LazyFrame],
         metrics: Metrics,
         *,
         settings: Settings,
         frames: FrameSelection,
         options: SourceOptions = DEFAULTS,
         on_state: Callable[[SourceStateEvent], None],
+        isolation: SourceIsolation | None = None,
     ) -> None:
         if len({spec.name for spec in specs}) < len(specs):
             raise ValueError("two sources have the same name; see distinct_sources")
-        self._inbox = inbox
+        self._queue = queue
         self._lock = threading.Lock()
         self._readers: dict[str, _Runs] = {}
         by_spec: dict[int, SourceState] = {}
@@ -199,10 +202,11 @@ class Readers:
         if files:
             reader = Reader(
                 files,
-                inbox,
+                queue,
                 metrics,
-                lane_frames=settings.runtime.inbox_frames,
-                options=_options(settings, frames, options),
+                buffer_frames=settings.runtime.inbox_frames,
+                options=lambda name: _options(settings.for_source(name), frames, options),
+                isolation=isolation,
             )
             self._readers["read"] = reader
             by_spec.update(zip(map(id, files), reader.states, strict=True))
@@ -212,17 +216,20 @@ class Readers:
             own, camera = settings.for_source(spec.name), settings.cameras.get(spec.name)
             live = LiveReader(
                 spec,
-                inbox,
+                queue,
                 metrics,
                 options=_options(own, frames, options),
                 live=own.live,
                 on_state=on_state,
                 schedule=None if camera is None else camera.times,
-                lane_frames=settings.runtime.inbox_frames,
+                buffer_frames=settings.runtime.inbox_frames,
+                isolation=isolation,
             )
             self._readers[f"read {len(self._readers)} {spec.name}"] = live
             by_spec[id(spec)] = live.state
         self.states = [by_spec[id(spec)] for spec in specs]
+        if isolation is not None:
+            isolation.watch(self.states)
         self._running = len(self._readers)
 
     def start(self, supervisor: Supervisor) -> None:
@@ -244,7 +251,7 @@ class Readers:
                 self._running -= 1
                 last = not self._running
             if last:
-                self._inbox.seal()
+                self._queue.seal()
 
 
 def _options(settings: Settings, frames: FrameSelection, options: SourceOptions) -> SourceOptions:

@@ -1,6 +1,6 @@
-"""Counters, gauges and histograms of a run, in the shape a Prometheus exporter reads.
+"""Counters, gauges and histograms of a run, as Prometheus reads them.
 
-Families are declared in `families`, once, with their labels; `Metrics` holds the values.
+Families are declared once, in `families`; `Metrics` holds the values.
 """
 
 from __future__ import annotations
@@ -27,21 +27,14 @@ from .families import (
     QUEUE_HIGH_WATER,
     QUEUE_WAITED,
     SIGMA,
+    SOURCE_ERRORS,
     SOURCE_RESTARTS,
     SOURCE_STATE,
     STAGE_SECONDS,
     TIME_TO_NAME,
     Family,
-    Kind,
 )
-from .memory import memory_bytes, peak_memory_bytes
-from .store import (
-    Histogram,
-    Labels,
-    Metrics,
-    Sample,
-    limiting_queue,
-)
+from .store import Distribution, Metrics, memory_bytes, peak_memory_bytes
 
 __all__ = [
     "BATCH_FRAMES",
@@ -65,17 +58,14 @@ __all__ = [
     "QUEUE_HIGH_WATER",
     "QUEUE_WAITED",
     "SIGMA",
+    "SOURCE_ERRORS",
     "SOURCE_RESTARTS",
     "SOURCE_STATE",
     "STAGE_SECONDS",
     "TIME_TO_NAME",
+    "Distribution",
     "Family",
-    "Histogram",
-    "Kind",
-    "Labels",
     "Metrics",
-    "Sample",
-    "limiting_queue",
     "memory_bytes",
     "peak_memory_bytes",
 ]

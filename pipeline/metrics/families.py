@@ -1,4 +1,4 @@
-"""Every metric of a run: its name, kind, meaning and labels, declared once."""
+"""Every metric of a run: its name, kind, help and labels, declared once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SIGMAS = (
 _NAMING = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """A metric: its name (Prometheus style), kind, meaning and label names.
 
@@ -103,6 +103,13 @@ SOURCE_STATE = Family(
 )
 SOURCE_RESTARTS = Family(
     "facestream_source_restarts_total", "counter", "Times a source was opened again.", ("source",)
+)
+
+SOURCE_ERRORS = Family(
+    "facestream_source_errors_total",
+    "counter",
+    "Errors in a source's frames, by the part that raised (decode, convert, detect, recognise).",
+    ("source", "part"),
 )
 
 # What runs where

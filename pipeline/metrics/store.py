@@ -1,38 +1,47 @@
-"""The values of a run's metrics.
+"""The metrics of one run, in a `prometheus_client` registry of its own.
 
-Writers pay one lock and one dictionary look-up per update; queues and lanes are not counted twice
-but read when a snapshot is taken.
+Queues, sources and memory are not counted a second time: a collector reads them at each scrape.
 """
 
 from __future__ import annotations
 
+import os
+import resource
 import threading
-import time
-from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import prometheus_client as prometheus
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from ..runtime.channel import QueueStats
-from ..runtime.source_queue import LaneStats
+from ..runtime.source_queue import BufferStats
 from .families import (
+    BATCH_FRAMES,
+    FAMILIES,
     FRAMES_DROPPED,
     PROCESS_MEMORY,
     QUEUE_BLOCKED,
     QUEUE_DEPTH,
     QUEUE_HIGH_WATER,
     QUEUE_WAITED,
+    STAGE_SECONDS,
     Family,
     Kind,
 )
-from .memory import memory_bytes
 
-Labels = tuple[tuple[str, str], ...]
+_STATM = Path("/proc/self/statm")
+Rows = list[tuple[tuple[str, ...], float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
-    """What was observed.
+class Distribution:
+    """The observations of a histogram.
 
     Attributes:
         count: number of observations.
@@ -50,11 +59,6 @@ class Histogram:
     bounds: tuple[float, ...]
     buckets: tuple[int, ...]
 
-    @property
-    def mean(self) -> float:
-        """Mean of what was observed."""
-        return self.total / self.count
-
     def quantile(self, q: float) -> float:
         """Estimate of the ``q``-quantile (0..1), linear within its bucket."""
         if not 0 <= q <= 1:
@@ -71,39 +75,52 @@ class Histogram:
         return self.largest
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One value: of a family, for one set of labels."""
+class _Histogram(prometheus.Histogram):
+    """With the extremes, which bound the quantiles in the outer buckets."""
 
-    family: Family
-    labels: Labels
-    value: float | Histogram
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._extremes_lock = threading.Lock()
+        self._smallest, self._largest = inf, -inf
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        super().observe(amount, exemplar)
+        if amount < self._smallest or amount > self._largest:
+            with self._extremes_lock:
+                self._smallest = min(self._smallest, amount)
+                self._largest = max(self._largest, amount)
+
+    def distribution(self, bounds: tuple[float, ...]) -> Distribution:
+        """What a child observed so far."""
+        samples = next(iter(self.collect())).samples
+        above = [s.value for s in samples if s.name.endswith("_bucket")]
+        total = next(s.value for s in samples if s.name.endswith("_sum"))
+        inside = tuple(int(b - a) for a, b in zip([0.0, *above], above, strict=False))
+        with self._extremes_lock:
+            smallest, largest = self._smallest, self._largest
+        return Distribution(int(above[-1]), total, smallest, largest, bounds, inside)
 
 
-class _Tally:
-    """A histogram that is being filled."""
+class Metrics(Collector):
+    """The values of one run; any thread may update and read them.
 
-    __slots__ = ("buckets", "count", "largest", "smallest", "total")
+    Updates and reads of one set of labels do not depend on how many sets there are, nor do
+    totals of counters.
 
-    def __init__(self, bounds: int) -> None:
-        self.count = 0
-        self.total = 0.0
-        self.smallest = float("inf")
-        self.largest = float("-inf")
-        self.buckets = [0] * (bounds + 1)
-
-
-class Metrics:
-    """The values of one run; any thread may update and read them."""
+    Attributes:
+        registry: for an exporter.
+    """
 
     def __init__(self) -> None:
+        self.registry = prometheus.CollectorRegistry(auto_describe=False)
         self._lock = threading.Lock()
-        self._values: dict[tuple[Family, Labels], float] = {}
-        self._tallies: dict[tuple[Family, Labels], _Tally] = {}
+        self._families: dict[Family, Any] = {family: _created(family) for family in FAMILIES}
+        self._children: dict[tuple[Family, tuple[str, ...]], Any] = {}
+        self._totals: defaultdict[Family, float] = defaultdict(float)
         self._queues: list[Callable[[], QueueStats]] = []
-        self._lanes: list[Callable[[], Sequence[LaneStats]]] = []
+        self._sources: list[Callable[[], Sequence[BufferStats]]] = []
         self._refreshing: list[Callable[[], None]] = []
-        self._started = time.monotonic()
+        self.registry.register(self)
 
     def add(self, family: Family, amount: float = 1, /, **labels: str) -> None:
         """Raise a counter.
@@ -111,9 +128,9 @@ class Metrics:
         Raises:
             ValueError: the family is no counter or has other labels.
         """
-        key = _key(family, "counter", labels)
+        self._child(family, "counter", labels).inc(amount)
         with self._lock:
-            self._values[key] = self._values.get(key, 0) + amount
+            self._totals[family] += amount
 
     def set(self, family: Family, value: float, /, **labels: str) -> None:
         """Set a gauge.
@@ -121,9 +138,7 @@ class Metrics:
         Raises:
             ValueError: the family is no gauge or has other labels.
         """
-        key = _key(family, "gauge", labels)
-        with self._lock:
-            self._values[key] = value
+        self._child(family, "gauge", labels).set(value)
 
     def observe(self, family: Family, value: float, /, **labels: str) -> None:
         """Add an observation to a histogram.
@@ -131,161 +146,153 @@ class Metrics:
         Raises:
             ValueError: the family is no histogram or has other labels.
         """
-        key = _key(family, "histogram", labels)
-        bucket = bisect_left(family.buckets, value)
-        with self._lock:
-            tally = self._tallies.get(key)
-            if tally is None:
-                tally = self._tallies[key] = _Tally(len(family.buckets))
-            tally.count += 1
-            tally.total += value
-            tally.smallest = min(tally.smallest, value)
-            tally.largest = max(tally.largest, value)
-            tally.buckets[bucket] += 1
+        self._child(family, "histogram", labels).observe(value)
 
-    @contextmanager
-    def timed(self, family: Family, /, **labels: str) -> Iterator[None]:
-        """Observe the seconds that a block takes, also when it raises."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.observe(family, time.perf_counter() - start, **labels)
+    def observe_batch(self, stage: str, seconds: float, frames: int) -> None:
+        """A stage has processed a batch."""
+        self.observe(STAGE_SECONDS, seconds, stage=stage)
+        self.observe(BATCH_FRAMES, frames, stage=stage)
 
     def watch(self, stats: Callable[[], QueueStats]) -> None:
-        """Read this queue in every snapshot; pass ``channel.stats``, upstream queues first."""
-        with self._lock:
-            self._queues.append(stats)
+        """Read this queue at every scrape; pass ``channel.stats``, upstream queues first."""
+        self._queues.append(stats)
 
-    def watch_lanes(self, lanes: Callable[[], Sequence[LaneStats]]) -> None:
-        """Count what these lanes dropped in every snapshot; pass ``inbox.lanes``."""
-        with self._lock:
-            self._lanes.append(lanes)
+    def watch_sources(self, stats: Callable[[], Sequence[BufferStats]]) -> None:
+        """Count what these sources dropped; pass ``queue.source_stats``."""
+        self._sources.append(stats)
 
     def refresh_with(self, refresh: Callable[[], None]) -> None:
-        """Call this before each snapshot; it sets the values of what changes without a word."""
-        with self._lock:
-            self._refreshing.append(refresh)
+        """Call this before each scrape, to set gauges of what changes on its own."""
+        self._refreshing.append(refresh)
 
     def queues(self) -> list[QueueStats]:
         """The watched queues, now."""
-        with self._lock:
-            watched = list(self._queues)
-        return [stats() for stats in watched]
-
-    @property
-    def seconds(self) -> float:
-        """Time since this was made."""
-        return time.monotonic() - self._started
+        return [stats() for stats in self._queues]
 
     def value(self, family: Family, /, **labels: str) -> float:
-        """A counter or gauge, summed over the labels that are not given; 0 when never touched."""
-        with self._lock:
-            return sum(
-                value
-                for (have, pairs), value in self._values.items()
-                if have == family and labels.items() <= dict(pairs).items()
-            )
+        """A counter or gauge with these labels, 0 when never set; without labels a counter's total.
 
-    def histogram(self, family: Family, /, **labels: str) -> Histogram | None:
-        """A histogram, merged over the labels that are not given; None when nothing was seen."""
-        with self._lock:
-            found = [
-                tally
-                for (have, pairs), tally in self._tallies.items()
-                if have == family and labels.items() <= dict(pairs).items()
-            ]
-            return _merged(family, found) if found else None
+        Raises:
+            ValueError: the family has other labels.
+        """
+        if not labels and family.labels:
+            return self._totals.get(family, 0.0)
+        child = self._children.get((family, _values(family, labels)))
+        return 0.0 if child is None else _value(child)
 
-    def dropped(self, *, source: str | None = None) -> dict[str, int]:
-        """Frames lost before they were processed, by cause, in lanes and elsewhere."""
-        counts: dict[str, int] = {}
-        for labels, value in self._drops().items():
-            have = dict(labels)
-            if source is None or have["source"] == source:
-                counts[have["cause"]] = counts.get(have["cause"], 0) + round(value)
-        return counts
+    def values(self, family: Family) -> dict[tuple[str, ...], float]:
+        """A counter or gauge by the values of its labels, in the order of ``family.labels``."""
+        return {labels: _value(child) for labels, child in self._of(family)}
 
-    def snapshot(self) -> list[Sample]:
-        """Every value, grouped by family."""
-        with self._lock:
-            refreshing = list(self._refreshing)
-        for refresh in refreshing:
+    def distribution(self, family: Family, /, **labels: str) -> Distribution | None:
+        """A histogram with these labels; None when nothing was observed.
+
+        Raises:
+            ValueError: the family has other labels.
+        """
+        child = self._children.get((family, _values(family, labels)))
+        return None if child is None else child.distribution(family.buckets)
+
+    def distributions(self, family: Family) -> dict[tuple[str, ...], Distribution]:
+        """A histogram by the values of its labels, in the order of ``family.labels``."""
+        return {labels: child.distribution(family.buckets) for labels, child in self._of(family)}
+
+    def dropped(self) -> dict[str, dict[str, int]]:
+        """Frames lost before they were processed, by source and cause; in queues and elsewhere."""
+        counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for (source, cause), count in self.values(FRAMES_DROPPED).items():
+            counts[source][cause] += round(count)
+        for stats in (stats for sources in self._sources for stats in sources()):
+            for cause, count in stats.dropped.items():
+                counts[stats.name][cause] += count
+        return {source: dict(causes) for source, causes in counts.items()}
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, also those without a value; for the registry."""
+        for refresh in self._refreshing:
             refresh()
+        read = self._read()
+        for family, metric in self._families.items():
+            if family in read:
+                yield _exposed(family, read[family])
+                continue
+            (found,) = metric.collect()
+            found.samples = [s for s in found.samples if not s.name.endswith("_created")]
+            yield found
+
+    def _read(self) -> dict[Family, Rows]:
+        """The families that are not counted but read."""
+        queues = self.queues()
+        return {
+            FRAMES_DROPPED: [
+                ((source, cause), count)
+                for source, causes in self.dropped().items()
+                for cause, count in causes.items()
+            ],
+            QUEUE_DEPTH: [((q.name,), q.depth) for q in queues],
+            QUEUE_HIGH_WATER: [((q.name,), q.high_water) for q in queues],
+            QUEUE_BLOCKED: [((q.name,), q.blocked_seconds) for q in queues],
+            QUEUE_WAITED: [((q.name,), q.waited_seconds) for q in queues],
+            PROCESS_MEMORY: [((kind,), size) for kind, size in memory_bytes().items()],
+        }
+
+    def _of(self, family: Family) -> list[tuple[tuple[str, ...], Any]]:
         with self._lock:
-            samples = [
-                Sample(f, labels, v)
-                for (f, labels), v in self._values.items()
-                if f != FRAMES_DROPPED
-            ]
-            samples += [
-                Sample(f, labels, _merged(f, [tally]))
-                for (f, labels), tally in self._tallies.items()
-            ]
-        samples += [Sample(FRAMES_DROPPED, labels, v) for labels, v in self._drops().items()]
-        for queue in self.queues():
-            labels = (("queue", queue.name),)
-            samples += [
-                Sample(QUEUE_DEPTH, labels, queue.depth),
-                Sample(QUEUE_HIGH_WATER, labels, queue.high_water),
-                Sample(QUEUE_BLOCKED, labels, queue.blocked_seconds),
-                Sample(QUEUE_WAITED, labels, queue.waited_seconds),
-            ]
-        samples += [
-            Sample(PROCESS_MEMORY, (("kind", kind),), value)
-            for kind, value in memory_bytes().items()
-        ]
-        return sorted(samples, key=lambda sample: (sample.family.name, sample.labels))
+            children = list(self._children.items())
+        return [(labels, child) for (of, labels), child in children if of is family]
 
-    def _drops(self) -> dict[Labels, float]:
-        """What was counted as dropped, and what the lanes say they dropped, summed."""
-        with self._lock:
-            drops = {
-                labels: value
-                for (family, labels), value in self._values.items()
-                if family == FRAMES_DROPPED
-            }
-            watched = list(self._lanes)
-        for lane in (lane for lanes in watched for lane in lanes()):
-            for cause, count in lane.dropped.items():
-                key = (("source", lane.name), ("cause", cause))
-                drops[key] = drops.get(key, 0) + count
-        return drops
+    def _child(self, family: Family, kind: Kind, labels: dict[str, str]) -> Any:
+        if family.kind != kind:
+            raise ValueError(f"{family.name} is a {family.kind}, not a {kind}")
+        key = family, _values(family, labels)
+        child = self._children.get(key)
+        if child is None:
+            with self._lock:
+                child = self._children[key] = self._families[family].labels(*key[1])
+        return child
 
 
-def limiting_queue(queues: Sequence[QueueStats]) -> QueueStats | None:
-    """The queue before the slowest worker, or None when the sources are the slowest.
-
-    A worker is idle while it waits at its inlet or is blocked at its outlet; the slowest worker
-    is the one that is idle least.
-
-    Args:
-        queues: from the sources (inbox) downstream, each read by the worker that fills the next.
-    """
-    if not queues:
-        return None
-    idle = [queues[0].blocked_seconds / queues[0].producers]
-    for here, after in zip(queues, [*queues[1:], None], strict=True):
-        idle.append(here.waited_seconds + (after.blocked_seconds if after else 0.0))
-    slowest = min(range(len(idle)), key=idle.__getitem__)
-    return queues[slowest - 1] if slowest else None
+def memory_bytes() -> dict[str, int]:
+    """Memory of this process: ``resident`` now, where the system says so, and ``peak`` so far."""
+    sizes = {"peak": peak_memory_bytes()}
+    try:
+        pages = int(_STATM.read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return sizes  # no Linux
+    return {"resident": pages * os.sysconf("SC_PAGE_SIZE"), **sizes}
 
 
-def _key(family: Family, kind: Kind, labels: dict[str, str]) -> tuple[Family, Labels]:
-    if family.kind != kind:
-        raise ValueError(f"{family.name} is a {family.kind}, not a {kind}")
-    if labels.keys() != set(family.labels):
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _values(family: Family, labels: dict[str, str]) -> tuple[str, ...]:
+    try:
+        values = tuple([labels[name] for name in family.labels])
+    except KeyError:
+        values = ()
+    if len(values) != len(labels) or len(values) != len(family.labels):
         want, have = ", ".join(family.labels) or "none", ", ".join(labels) or "none"
         raise ValueError(f"{family.name} has the labels {want}; given: {have}")
-    return family, tuple((name, labels[name]) for name in family.labels)
+    return values
 
 
-def _merged(family: Family, tallies: Sequence[_Tally]) -> Histogram:
-    return Histogram(
-        count=sum(t.count for t in tallies),
-        total=sum(t.total for t in tallies),
-        smallest=min(t.smallest for t in tallies),
-        largest=max(t.largest for t in tallies),
-        bounds=family.buckets,
-        buckets=tuple(sum(column) for column in zip(*(t.buckets for t in tallies), strict=True)),
-    )
+def _value(child: Any) -> float:
+    return float(child.collect()[0].samples[0].value)
+
+
+def _created(family: Family) -> Any:
+    described = family.name, family.help, family.labels
+    if family.kind == "histogram":
+        return _Histogram(*described, buckets=family.buckets, registry=None)
+    kind = prometheus.Counter if family.kind == "counter" else prometheus.Gauge
+    return kind(*described, registry=None)
+
+
+def _exposed(family: Family, rows: Rows) -> Metric:
+    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    metric = kind(family.name, family.help, labels=family.labels)
+    for labels, value in rows:
+        metric.add_metric(list(labels), value)
+    return metric

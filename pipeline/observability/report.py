@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..core.events import State
-from ..metrics import (
-    BATCH_FRAMES,
-    FRAME_AGE,
-    STAGE_SECONDS,
-    Metrics,
-    limiting_queue,
-)
+from ..metrics import BATCH_FRAMES, STAGE_SECONDS, Distribution, Metrics
+from ..runtime.channel import QueueStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +27,13 @@ class SourceReport:
 
     Attributes:
         name: without credentials.
-        frames: frames dealt with: searched, or passed over by design.
+        frames: frames that came out: searched, or skipped by design.
         expected: frames it should have had, where its container says so.
         corrupt: frames or packets that could not be decoded.
         seconds: presentation time covered.
         opened: it could be opened at all.
         problem: what was wrong with it, None when nothing was.
-        skipped: those of ``frames`` that were passed over (``tracking.detect_every``).
+        skipped: those of ``frames`` that were skipped (``tracking.detect_every``).
         dropped: frames lost before they were processed, by cause.
         state: a live source's last state, None for a file.
         restarts: times a live source was opened again.
@@ -84,8 +79,8 @@ class Report:
     """The whole run.
 
     Attributes:
-        frames: frames dealt with: searched, or passed over by design.
-        skipped: those of ``frames`` that were passed over (``tracking.detect_every``).
+        frames: frames that came out: searched, or skipped by design.
+        skipped: those of ``frames`` that were skipped (``tracking.detect_every``).
         seconds: from the start of the sources to the last result.
         fps: ``frames / seconds``.
         first_result_seconds: from the start of the run, loading included, to the first result.
@@ -144,35 +139,45 @@ class Progress:
     states: Mapping[str, State] = field(default_factory=dict)
 
 
-def age_report(metrics: Metrics, source: str) -> AgeReport | None:
-    """The age of a source's frames so far; None before the first result."""
-    seen = metrics.histogram(FRAME_AGE, source=source)
-    if seen is None:
-        return None
-    p50, p95, p99 = (round(seen.quantile(q), 4) for q in (0.5, 0.95, 0.99))
-    return AgeReport(p50, p95, p99, round(seen.largest, 4))
+def age_report(ages: Distribution) -> AgeReport:
+    """The ages of a source's frames."""
+    p50, p95, p99 = (round(ages.quantile(q), 4) for q in (0.5, 0.95, 0.99))
+    return AgeReport(p50, p95, p99, round(ages.largest, 4))
 
 
 def stage_reports(metrics: Metrics) -> dict[str, StageReport]:
     """The time of every stage that ran."""
-    reports = {}
-    for sample in metrics.snapshot():
-        if sample.family is not STAGE_SECONDS:
-            continue
-        name = dict(sample.labels)["stage"]
-        time = metrics.histogram(STAGE_SECONDS, stage=name)
-        batches = metrics.histogram(BATCH_FRAMES, stage=name)
-        if time is not None:
-            frames = round(batches.total) if batches is not None else 0
-            reports[name] = StageReport(time.total, time.count, frames)
-    return reports
-
-
-def queue_reports(metrics: Metrics) -> tuple[dict[str, QueueReport], str | None]:
-    """The queues, from the sources downstream, and the one before the slowest worker."""
-    queues = metrics.queues()
-    slowest = limiting_queue(queues)
+    frames = metrics.distributions(BATCH_FRAMES)
     return {
-        q.name: QueueReport(q.capacity, q.depth, q.high_water, q.blocked_seconds, q.waited_seconds)
-        for q in queues
-    }, slowest.name if slowest else None
+        labels[0]: StageReport(time.total, time.count, round(frames[labels].total))
+        for labels, time in metrics.distributions(STAGE_SECONDS).items()
+    }
+
+
+def queue_report(queue: QueueStats) -> QueueReport:
+    """The part of a queue's counters that is reported."""
+    return QueueReport(
+        queue.capacity,
+        queue.depth,
+        queue.high_water,
+        queue.blocked_seconds,
+        queue.waited_seconds,
+    )
+
+
+def limiting_queue(queues: Sequence[QueueStats]) -> QueueStats | None:
+    """The queue before the slowest worker, or None when the sources are the slowest.
+
+    A worker is idle while it waits at its inlet or is blocked at its outlet; the slowest worker
+    is the one that is idle least.
+
+    Args:
+        queues: from the sources downstream, each read by the worker that fills the next.
+    """
+    if not queues:
+        return None
+    idle = [queues[0].blocked_seconds / queues[0].producers]
+    for here, after in zip(queues, [*queues[1:], None], strict=True):
+        idle.append(here.waited_seconds + (after.blocked_seconds if after else 0.0))
+    slowest = min(range(len(idle)), key=idle.__getitem__)
+    return queues[slowest - 1] if slowest else None

@@ -1,9 +1,13 @@
-"""Counts a run while it goes on, for the progress bar and for the report."""
+"""Counts a run while it goes on, for the progress bar and for the report.
+
+A progress line costs the same for one file as for thousands; a report costs the same per source.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..core.events import Event, Left
 from ..core.types import FrameResult
@@ -11,24 +15,26 @@ from ..ingest.file_reader import SourceState
 from ..metrics import (
     FACES,
     FRAME_AGE,
+    FRAMES_DROPPED,
     FRAMES_OUT,
     FRAMES_SKIPPED,
     Metrics,
     peak_memory_bytes,
 )
-from ..runtime.source_queue import LaneStats
 from .report import (
+    AgeReport,
     Progress,
     Report,
     SourceReport,
     age_report,
-    queue_reports,
+    limiting_queue,
+    queue_report,
     stage_reports,
 )
 
 
-class Tally:
-    """What came out of a run so far. The consumer's thread counts, any thread reads."""
+class RunStatistics:
+    """The results of a run so far. The consumer's thread counts, any thread reads."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -38,11 +44,19 @@ class Tally:
         self._first_result: float | None = None
         self._source: str | None = None
         self._faces = 0
+        self._states: Sequence[SourceState] = ()
+        self._live: list[SourceState] = []
+        self._lock = threading.Lock()
+        self._done = 0  # the sources before this one have ended
+        self._expected = 0  # frames that those should have had
+        self._unknown = False  # one of those does not say
         self.sightings = 0
         self.interrupted = False
 
-    def start(self) -> None:
-        """The sources begin now; what was before is loading."""
+    def start(self, states: Sequence[SourceState]) -> None:
+        """These sources begin now; the time before was spent on loading."""
+        self._states = states
+        self._live = [state for state in states if state.live]
         self._started = time.monotonic()
 
     def end(self, *, interrupted: bool) -> None:
@@ -63,89 +77,117 @@ class Tally:
         self._metrics.observe(FRAME_AGE, now - frame.captured_at, source=frame.source)
 
     def event(self, event: Event) -> None:
-        """Something happened."""
+        """An event was emitted."""
         self.sightings += isinstance(event, Left)
 
-    def progress(self, states: Sequence[SourceState], lanes: Sequence[LaneStats]) -> Progress:
-        """Where the run is now."""
-        expected = [s.expected for s in states if not s.problems or s.opened]
-        known = expected and all(count is not None for count in expected)
-        frames = self._frames()
-        seconds = self._seconds()
-        ages = {name: age_report(self._metrics, name) for name in sorted(_live(lanes))}
+    def progress(self, *, dropped: int) -> Progress:
+        """Where the run is now.
+
+        Args:
+            dropped: frames that the source queue dropped.
+        """
+        frames, fps = self._frames_and_fps()
+        ages = {state.name: self._age(state) for state in self._live}
         return Progress(
             frames=frames,
-            total=sum(count or 0 for count in expected) if known else None,
+            total=self._total(),
             faces=self._faces,
-            dropped=sum(self._metrics.dropped().values()),
-            fps=frames / seconds if seconds > 0 else 0.0,
+            dropped=dropped + int(self._metrics.value(FRAMES_DROPPED)),
+            fps=fps,
             queues={queue.name: queue.depth for queue in self._metrics.queues()},
             source=self._source,
-            ages={name: age for name, age in ages.items() if age is not None},
-            states={s.name: s.state for s in states if s.state is not None},
+            ages={name: age for name, age in sorted(ages.items()) if age is not None},
+            states={state.name: state.state for state in self._live if state.state is not None},
         )
 
-    def report(
-        self,
-        states: Sequence[SourceState],
-        lanes: Sequence[LaneStats],
-        *,
-        embedded: int,
-        backends: dict[str, str],
-    ) -> Report:
+    def report(self, *, embedded: int, backends: dict[str, str]) -> Report:
         """The run as far as it went."""
-        frames = self._frames()
-        seconds = self._seconds()
-        queues, slowest = queue_reports(self._metrics)
-        live = _live(lanes)
+        frames, fps = self._frames_and_fps()
+        queues = self._metrics.queues()
+        limiting = limiting_queue(queues)
+        by_source = self._metrics.dropped()
+        dropped: dict[str, int] = {}
+        for causes in by_source.values():
+            for cause, count in causes.items():
+                dropped[cause] = dropped.get(cause, 0) + count
         return Report(
-            sources=tuple(self._source_report(state, live) for state in states),
+            sources=tuple(
+                self._source_report(state, by_source.get(state.name, {})) for state in self._states
+            ),
             frames=frames,
             skipped=int(self._metrics.value(FRAMES_SKIPPED)),
             faces=self._faces,
             embedded=embedded,
             sightings=self.sightings,
-            dropped=self._metrics.dropped(),
-            seconds=seconds,
-            fps=frames / seconds if seconds > 0 else 0.0,
+            dropped=dropped,
+            seconds=self._seconds(),
+            fps=fps,
             first_result_seconds=self._first_result,
             stages=stage_reports(self._metrics),
-            queues=queues,
-            limiting_queue=slowest,
+            queues={queue.name: queue_report(queue) for queue in queues},
+            limiting_queue=limiting.name if limiting else None,
             peak_memory_bytes=peak_memory_bytes(),
             backends=backends,
             interrupted=self.interrupted,
         )
 
-    def _source_report(self, state: SourceState, live: set[str]) -> SourceReport:
-        name = state.name
+    def _source_report(self, state: SourceState, dropped: Mapping[str, int]) -> SourceReport:
+        name, value = state.name, self._metrics.value
+        skipped = int(value(FRAMES_SKIPPED, source=name))
         return SourceReport(
             name=name,
-            frames=self._frames(name),
+            frames=int(value(FRAMES_OUT, source=name)) + skipped,
             expected=state.expected,
             corrupt=state.corrupt,
             seconds=state.seconds,
             opened=state.opened,
             problem="; ".join(state.problems) or None,
-            skipped=int(self._metrics.value(FRAMES_SKIPPED, source=name)),
-            dropped=self._metrics.dropped(source=name),
+            skipped=skipped,
+            dropped=dropped,
             state=state.state,
             restarts=state.restarts,
-            age=age_report(self._metrics, name) if name in live else None,
+            age=self._age(state),
         )
 
-    def _frames(self, source: str | None = None) -> int:
-        """Frames dealt with: those that came out and those that were passed over by design."""
-        which = {} if source is None else {"source": source}
-        return int(
-            self._metrics.value(FRAMES_OUT, **which) + self._metrics.value(FRAMES_SKIPPED, **which)
-        )
+    def _age(self, state: SourceState) -> AgeReport | None:
+        """Of the frames of a live source; None before the first, and of a file."""
+        if state.buffer is None or not state.buffer.live:
+            return None
+        ages = self._metrics.distribution(FRAME_AGE, source=state.name)
+        return None if ages is None else age_report(ages)
+
+    def _total(self) -> int | None:
+        """Frames expected of all sources; None where one does not say (yet).
+
+        Files are read one after another: those that have ended are added up once, and the first
+        that is not open yet ends the search.
+        """
+        states = self._states
+        with self._lock:
+            while self._done < len(states) and states[self._done].done:
+                state = states[self._done]
+                self._done += 1
+                if state.opened or not state.problems:
+                    self._unknown |= state.expected is None
+                    self._expected += state.expected or 0
+            done, total = self._done, self._expected
+        if self._unknown:
+            return None
+        for number in range(done, len(states)):
+            state = states[number]
+            if state.opened or not state.problems:
+                if state.expected is None:
+                    return None
+                total += state.expected
+        return total or None
+
+    def _frames_and_fps(self) -> tuple[int, float]:
+        """Frames that came out or were skipped by design, and per second."""
+        frames = int(self._metrics.value(FRAMES_OUT) + self._metrics.value(FRAMES_SKIPPED))
+        seconds = self._seconds()
+        return frames, frames / seconds if seconds > 0 else 0.0
 
     def _seconds(self) -> float:
         if self._started is None:
             return 0.0
         return (self._ended or time.monotonic()) - self._started
-
-
-def _live(lanes: Sequence[LaneStats]) -> set[str]:
-    return {lane.name for lane in lanes if lane.live}

@@ -1,7 +1,7 @@
-"""What really runs a pipeline: its networks, index and decoders. For a line, and for metrics.
+"""What runs a pipeline: its networks, index and decoders, in one line and as metrics.
 
-Nothing here chooses anything. It asks what serves, each time anew: engines are exchanged while
-they run, galleries grow, hardware decoders fail.
+Nothing is chosen here. The engines, the index and the decoders are asked each time: engines are
+exchanged while they run, galleries grow, hardware decoders fail.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from ..sources import DecodedBy, Decoding, FallbackReason
 log = logging.getLogger(__name__)
 
 
-class Running:
-    """Tells what runs.
+class RuntimeInfo:
+    """The networks, index and decoders that run.
 
     Args:
-        engines: the networks' engines by name.
-        index: what searches; None without a gallery.
-        decoding: what is to decode; None where there is no video.
-        serving: what was asked of the engines.
-        searching: what was asked of the index.
+        engines: of the networks, by name.
+        index: describes the index; None without a gallery.
+        decoding: the decoder chosen; None where there is no video.
+        serving: the settings of the engines.
+        searching: the settings of the index.
     """
 
     def __init__(
@@ -68,32 +68,32 @@ class Running:
         return "; ".join(parts)
 
     def _networks(self) -> str:
-        """The engines, those that run alike together; the screens of the detector go unsaid."""
+        """The engines, grouped by place and precision; the detector's screens are left out."""
         places: dict[tuple[str, str], dict[str, list[str]]] = {}
         for name, engine in self._engines.items():
             if not name.endswith("_screen"):
                 precisions = places.setdefault((engine.backend, engine.device), {})
                 precisions.setdefault(engine.precision, []).append(_kin(name))
-        told = []
+        parts = []
         for (backend, device), precisions in places.items():
             alike = len(places) == len(precisions) == 1
             what = ", ".join(
                 precision if alike else f"{' and '.join(dict.fromkeys(kin))} {precision}"
                 for precision, kin in precisions.items()
             )
-            told.append(f"{backend} on {device}, {what}")
-        return " and ".join(told)
+            parts.append(f"{backend} on {device}, {what}")
+        return " and ".join(parts)
 
     def _why_networks(self) -> str:
         asked = self._serving
         if asked.backend != "auto" or asked.device != "auto":
             return "asked for"
         reasons = [getattr(engine, "reason", "") for engine in self._engines.values()]
-        told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-        return told or _no_cuda(self._engines.values())
+        given = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+        return given or _no_cuda(self._engines.values())
 
     def facts(self) -> Iterator[tuple[Family, str, dict[str, str]]]:
-        """For the metrics: the family, what it is about, and its labels now."""
+        """For the metrics: the family, its subject, and its labels now."""
         for name, engine in self._engines.items():
             labels = {
                 "network": name,
@@ -138,15 +138,15 @@ class Running:
         return elsewhere and bool(driver_report().devices)
 
 
-class RunningMetrics:
-    """Keeps the metrics of what runs up to date: 1 for what does, 0 for what did.
+class RuntimeInfoMetrics:
+    """Keeps the info metrics up to date: 1 for what runs now, 0 for what ran before.
 
     Args:
-        metrics: asked to call `refresh` before each snapshot.
+        metrics: calls `refresh` before each scrape.
         running: of the pipeline.
     """
 
-    def __init__(self, metrics: Metrics, running: Running) -> None:
+    def __init__(self, metrics: Metrics, running: RuntimeInfo) -> None:
         self._metrics = metrics
         self._running = running
         self._lock = threading.Lock()
@@ -159,14 +159,14 @@ class RunningMetrics:
             metrics.add(FALLBACKS, part="decode", reason="unavailable")
 
     def refresh(self) -> None:
-        """Ask again what runs; what cannot say so stays as it was."""
+        """Update the gauges; what cannot be asked just now stays as it was."""
         try:
             for family, key, labels in self._running.facts():
                 self._one(family, key, labels)
             if self._running.index_fallback():
                 self._count_once("index", "index", "unavailable")
         except (FacestreamError, EngineError) as error:
-            log.debug("the index does not say what it is: %s", error)
+            log.debug("the index cannot be described: %s", error)
         for network in self._running.stayed():
             self._count_once(network, "networks", "failed")
 

@@ -24,7 +24,7 @@ from facestream.engines.options import (
 from facestream.engines.serving import serve
 
 from ..core.types import Floats, Image
-from .parity.encoder import EncoderGate
+from .parity import EncoderGate
 
 DEFAULT_MODEL = "vae_encoder"
 

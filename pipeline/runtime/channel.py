@@ -1,7 +1,7 @@
-"""A bounded queue between two workers that is closed, never poisoned.
+"""A bounded queue between two workers. Its end is a state, not an item.
 
-A poison pill deadlocks when the reader dies first: the writer waits for ever in ``put``. Here
-either side may close the channel, and everybody who waits in it wakes with `Closed`.
+A sentinel item deadlocks when the reader dies first: the writer blocks for ever in ``put``. Here
+either side may close the channel, and every thread that waits in it wakes with `Closed`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class QueueStats:
 
 
 class Inlet(Protocol[Out]):
-    """Where a worker takes its batches from: a `Channel` or an ``Inbox``."""
+    """Where a worker takes its batches from: a `Channel` or an ``SourceQueue``."""
 
     @property
     def aborted(self) -> bool: ...
@@ -74,12 +74,12 @@ class Outlet(Protocol[In]):
 class Channel(Generic[T]):
     """A bounded first-in first-out queue for any number of producers and consumers.
 
-    ``close()`` refuses further items and lets the readers take what is there (drain);
-    ``close(discard=True)`` throws that away too (abort). Both wake everybody who waits.
+    ``close()`` refuses further items and lets readers take the rest (drain);
+    ``close(discard=True)`` throws that away too (abort). Both wake all waiting threads.
 
     Args:
         capacity: most items that wait in it, at least 1.
-        name: how errors and reports call it.
+        name: in errors and reports.
 
     Raises:
         ValueError: the capacity is below 1.
@@ -112,8 +112,8 @@ class Channel(Generic[T]):
             self._wait_for_room(timeout)
             self._append(item)
 
-    def slip(self, item: T) -> None:
-        """Add an item, also when the channel is full: a rare small one whose sender must not wait.
+    def put_now(self, item: T) -> None:
+        """Add an item also when the channel is full: a rare small one whose sender must not wait.
 
         Raises:
             Closed: the channel is closed.
@@ -135,7 +135,7 @@ class Channel(Generic[T]):
                 self._append(item)
 
     def wait_for_room(self, items: int) -> None:
-        """Wait until so many items (at most the capacity) fit in at once.
+        """Wait until this many items (at most the capacity) fit in at once.
 
         Raises:
             Closed: the channel is closed, or was closed meanwhile.
@@ -148,7 +148,7 @@ class Channel(Generic[T]):
 
         Raises:
             Closed: the channel is closed and empty.
-            TimeoutError: nothing came within ``timeout`` seconds.
+            TimeoutError: nothing arrived within ``timeout`` seconds.
         """
         with self._lock:
             self._wait_for_item(timeout)
@@ -161,7 +161,7 @@ class Channel(Generic[T]):
         is closed. 0 takes what is there.
 
         Returns:
-            Empty when nothing came within ``timeout`` seconds.
+            Empty when nothing arrived within ``timeout`` seconds.
 
         Raises:
             Closed: the channel is closed and empty, or was aborted.
@@ -208,7 +208,7 @@ class Channel(Generic[T]):
 
     @property
     def aborted(self) -> bool:
-        """True once it was closed with ``discard``: what is in hand is not worth finishing."""
+        """True once it was closed with ``discard``."""
         return self._state == "aborted"
 
     @property
@@ -263,12 +263,12 @@ class Channel(Generic[T]):
         if not self._items:
             start = time.monotonic()
             try:
-                came = self._not_empty.wait_for(
+                arrived = self._not_empty.wait_for(
                     lambda: bool(self._items) or self._state != "open", timeout
                 )
             finally:
                 self._waited += time.monotonic() - start
-            if not came:
+            if not arrived:
                 raise TimeoutError(f"channel '{self.name}' stayed empty for {timeout:g} s")
         if not self._items:
             raise Closed(f"channel '{self.name}' is closed")
@@ -281,6 +281,6 @@ class Channel(Generic[T]):
     def _take(self) -> T:
         item = self._items.popleft()
         self._passed += 1
-        # All: those who wait want room for different numbers of items.
+        # All: the waiting writers need room for different numbers of items.
         self._not_full.notify_all()
         return item

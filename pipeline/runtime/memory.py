@@ -4,9 +4,9 @@ Python counts objects, not bytes: a lost connection that waits in a reference cy
 collection is a few objects, and a decoder with all its pictures. A run that has been going for a
 while collects so seldom that this adds up. Sources and decoders hold each other no more (four RTSP
 cameras cut off again and again: 431 to 472 MB before, 383 to 389 MB since); collecting now and then
-is for whatever else holds itself.
+is for other cycles.
 
-glibc gives each new thread another heap, up to eight a core, and each keeps in pieces what
+glibc gives each new thread another heap, up to eight a core, and each stays fragmented by what
 pictures and decoders left there. In a run of months, with threads that come and go with their
 cameras, that adds up: measured with four cameras of MPEG-TS that were cut off every three seconds,
 35 MB after 80 reconnections; with one heap that is trimmed, nothing. One heap for all threads
@@ -30,7 +30,7 @@ _M_ARENA_MAX = -8
 class Trimmer:
     """Collects and trims every `EVERY` seconds; ``run`` is for a thread of its own.
 
-    It holds everybody up for about 60 ms (115,000 objects).
+    It stops all threads for about 60 ms (115,000 objects).
     """
 
     def __init__(self, *, every: float = EVERY) -> None:

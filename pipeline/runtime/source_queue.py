@@ -1,8 +1,8 @@
-"""Where decoded frames wait for compute: a lane per source, served round robin.
+"""Where decoded frames wait for compute: a buffer per source, served round robin.
 
 This is the one place that drops frames, before compute is spent on them. With a single queue
 that drops its oldest entry, two cameras at 200 fps starve four at 10 fps (measured: the slow ones
-got 0 to 9 of their 20 frames); with a lane each, every source gets its turn.
+got 0 to 9 of their 20 frames); with a buffer each, every source gets its turn.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ T = TypeVar("T")
 SUPERSEDED = "superseded"
 """Cause of a drop: a newer frame of the same live source came before this one was taken."""
 DISCARDED = "discarded"
-"""Cause of a drop: the run was aborted."""
+"""Cause of a drop: the run was aborted, or the source given up."""
 
 
 @dataclass(frozen=True, slots=True)
-class LaneStats:
-    """Counters of one source's lane.
+class BufferStats:
+    """Counters of one source.
 
     Attributes:
         name: the source's name.
@@ -47,18 +47,18 @@ class LaneStats:
     blocked_seconds: float
 
 
-class Lane(Generic[T]):
-    """One source's queue in an `Inbox`; made by `Inbox.open`."""
+class SourceBuffer(Generic[T]):
+    """The frames of one source that wait in a `SourceQueue`; made by `SourceQueue.open`."""
 
-    def __init__(self, inbox: Inbox[T], name: str, *, live: bool, capacity: int) -> None:
+    def __init__(self, queue: SourceQueue[T], name: str, *, live: bool, capacity: int) -> None:
         if capacity < 1:
-            raise ValueError(f"capacity of lane '{name}' must be at least 1, not {capacity}")
+            raise ValueError(f"capacity of source '{name}' must be at least 1, not {capacity}")
         self.name = name
         self.live = live
         self.capacity = capacity
-        self._inbox = inbox
+        self._queue = queue
         self._items: deque[T] = deque()
-        self._not_full = threading.Condition(inbox._lock)
+        self._not_full = threading.Condition(queue._lock)
         self._state: State = "open"
         self._accepted = 0
         self._taken = 0
@@ -66,50 +66,55 @@ class Lane(Generic[T]):
         self._blocked = 0.0
 
     def put(self, item: T) -> None:
-        """Add a frame. A live lane that is full drops its oldest, a file's lane waits for room.
+        """Add a frame. A live source that is full drops its oldest, a file waits for room.
 
         Raises:
-            Closed: the lane or the inbox is closed; the frame was not added.
+            Closed: the buffer or the queue is closed; the frame was not added.
         """
-        with self._inbox._lock:
+        with self._queue._lock:
             if not self.live and self._state == "open" and len(self._items) >= self.capacity:
                 start = time.monotonic()
                 self._not_full.wait_for(
                     lambda: self._state != "open" or len(self._items) < self.capacity
                 )
-                self._blocked += time.monotonic() - start
+                waited = time.monotonic() - start
+                self._blocked += waited
+                self._queue._totals.blocked += waited
             if self._state != "open":
-                raise Closed(f"lane '{self.name}' is closed")
+                raise Closed(f"source '{self.name}' is closed")
             if len(self._items) >= self.capacity:
                 self._items.popleft()
-                self._dropped[SUPERSEDED] += 1
-                self._inbox._depth -= 1
+                self._count_dropped(SUPERSEDED, 1)
             self._items.append(item)
             self._accepted += 1
-            self._inbox._added()
+            self._queue._added()
 
     def close(self, discard: bool = False) -> None:
         """End of this source; what waits is still handed on unless ``discard``."""
-        with self._inbox._lock:
+        with self._queue._lock:
             if discard:
-                self._dropped[DISCARDED] += len(self._items)
-                self._inbox._depth -= len(self._items)
+                self._count_dropped(DISCARDED, len(self._items))
                 self._items.clear()
                 self._state = "aborted"
             elif self._state == "open":
                 self._state = "draining"
             self._not_full.notify_all()
-            self._inbox._not_empty.notify_all()
+            self._queue._not_empty.notify_all()
 
     @property
     def ended(self) -> bool:
         """True when it is closed and all its frames were taken."""
         return self._state != "open" and not self._items
 
-    def stats(self) -> LaneStats:
+    @property
+    def taken(self) -> int:
+        """Frames handed on so far."""
+        return self._taken
+
+    def stats(self) -> BufferStats:
         """All counters, from one moment."""
-        with self._inbox._lock:
-            return LaneStats(
+        with self._queue._lock:
+            return BufferStats(
                 self.name,
                 self.live,
                 len(self._items),
@@ -125,24 +130,38 @@ class Lane(Generic[T]):
         self._not_full.notify()
         return item
 
+    def _count_dropped(self, cause: str, count: int) -> None:
+        self._dropped[cause] += count
+        self._queue._totals.dropped[cause] += count
+        self._queue._totals.depth -= count
 
-class Inbox(Generic[T]):
-    """The lanes of all sources. Ends when it is sealed and every lane is closed and empty."""
+
+class _Totals:
+    """Counters of all sources together: a report of thousands of sources must not add them up."""
+
+    __slots__ = ("blocked", "capacity", "depth", "dropped", "high_water", "taken", "waited")
+
+    def __init__(self) -> None:
+        self.capacity = self.depth = self.high_water = self.taken = 0
+        self.dropped: Counter[str] = Counter()
+        self.blocked = self.waited = 0.0
+
+
+class SourceQueue(Generic[T]):
+    """The buffers of all sources. Ends when it is sealed and every buffer is closed and empty."""
 
     def __init__(self, name: str = "inbox") -> None:
         self.name = name
-        self._lock = threading.RLock()  # a lane's close() runs inside close()
+        self._lock = threading.RLock()  # a buffer's close() runs inside close()
         self._not_empty = threading.Condition(self._lock)
-        self._lanes: list[Lane[T]] = []
-        self._turn: deque[Lane[T]] = deque()  # lanes not ended; the next to serve is leftmost
+        self._buffers: list[SourceBuffer[T]] = []
+        self._turn: deque[SourceBuffer[T]] = deque()  # not ended; the next to serve is leftmost
         self._sealed = False
         self._aborted = False
-        self._depth = 0
-        self._high_water = 0
-        self._waited = 0.0
+        self._totals = _Totals()
 
-    def open(self, name: str, *, live: bool, capacity: int | None = None) -> Lane[T]:
-        """A lane for a source.
+    def open(self, name: str, *, live: bool, capacity: int | None = None) -> SourceBuffer[T]:
+        """A buffer for a source.
 
         Args:
             name: the source's name.
@@ -150,48 +169,49 @@ class Inbox(Generic[T]):
             capacity: frames that may wait; by default 1 if live (only the newest), else 8.
 
         Raises:
-            Closed: the inbox is sealed or closed.
+            Closed: the queue is sealed or closed.
             ValueError: the capacity is below 1.
         """
         with self._lock:
             if self._sealed:
-                raise Closed(f"inbox '{self.name}' is sealed")
+                raise Closed(f"queue '{self.name}' is sealed")
             if capacity is None:
                 capacity = 1 if live else 8
-            lane = Lane(self, name, live=live, capacity=capacity)
-            self._lanes.append(lane)
-            self._turn.append(lane)
-            return lane
+            buffer = SourceBuffer(self, name, live=live, capacity=capacity)
+            self._buffers.append(buffer)
+            self._turn.append(buffer)
+            self._totals.capacity += capacity
+            return buffer
 
     def seal(self) -> None:
-        """No further lanes: from now on the inbox ends with its last lane."""
+        """No further sources: from now on the queue ends with its last one."""
         with self._lock:
             self._sealed = True
             self._not_empty.notify_all()
 
     def get_batch(self, max_items: int, max_wait: float, timeout: float | None = None) -> list[T]:
-        """Take 1 to ``max_items`` frames, one of each lane in turn; order within a lane is kept.
+        """Take 1 to ``max_items`` frames, one of each source in turn; a source keeps its order.
 
         Blocks for the first, then lingers up to ``max_wait`` seconds for more.
 
         Returns:
-            Empty when nothing came within ``timeout`` seconds.
+            Empty when nothing arrived within ``timeout`` seconds.
 
         Raises:
-            Closed: it is sealed and all lanes have ended, or it was aborted.
+            Closed: it is sealed and all sources have ended, or it was aborted.
             ValueError: ``max_items`` is below 1.
         """
         if max_items < 1:
             raise ValueError(f"max_items must be at least 1, not {max_items}")
         with self._lock:
-            if not self._depth:
+            if not self.depth:
                 start = time.monotonic()
-                came = self._not_empty.wait_for(lambda: self._depth > 0 or self._ended(), timeout)
-                self._waited += time.monotonic() - start
-                if not came:
+                arrived = self._not_empty.wait_for(lambda: self.depth > 0 or self._ended(), timeout)
+                self._totals.waited += time.monotonic() - start
+                if not arrived:
                     return []
-            if not self._depth:
-                raise Closed(f"inbox '{self.name}' has ended")
+            if not self.depth:
+                raise Closed(f"queue '{self.name}' has ended")
             batch = self._serve(max_items)
             deadline = time.monotonic() + max_wait
             while len(batch) < max_items and not self._ended():
@@ -201,16 +221,16 @@ class Inbox(Generic[T]):
                 self._not_empty.wait(left)
                 batch += self._serve(max_items - len(batch))
             if self._aborted:
-                raise Closed(f"inbox '{self.name}' was aborted")
+                raise Closed(f"queue '{self.name}' was aborted")
             return batch
 
     def close(self, discard: bool = False) -> None:
-        """Seal it and close every lane; with ``discard`` throw away what waits."""
+        """Seal it and close every source; with ``discard`` throw away what waits."""
         with self._lock:
             self._sealed = True
             self._aborted = self._aborted or discard
-            for lane in self._lanes:
-                lane.close(discard)
+            for buffer in self._buffers:
+                buffer.close(discard)
             self._not_empty.notify_all()
 
     @property
@@ -220,45 +240,54 @@ class Inbox(Generic[T]):
 
     @property
     def depth(self) -> int:
-        """Frames that wait now, in all lanes."""
-        return self._depth
+        """Frames that wait now, of all sources."""
+        return self._totals.depth
 
-    def lanes(self) -> list[LaneStats]:
-        """The counters of every lane, ended ones too."""
+    @property
+    def dropped(self) -> int:
+        """Frames dropped so far, of all sources and causes."""
         with self._lock:
-            return [lane.stats() for lane in self._lanes]
+            return self._totals.dropped.total()
+
+    def source_stats(self) -> list[BufferStats]:
+        """The counters of every source, ended ones too."""
+        with self._lock:
+            return [buffer.stats() for buffer in self._buffers]
 
     def stats(self) -> QueueStats:
-        """The inbox as one queue."""
+        """All sources as one queue; the cost does not depend on their number."""
         with self._lock:
+            totals = self._totals
             return QueueStats(
                 self.name,
-                sum(lane.capacity for lane in self._lanes),
-                self._depth,
-                self._high_water,
-                sum(lane._taken for lane in self._lanes),
-                sum(lane._dropped[DISCARDED] for lane in self._lanes),
-                sum(lane._blocked for lane in self._lanes),
-                self._waited,
-                max(1, len(self._lanes)),
+                totals.capacity,
+                totals.depth,
+                totals.high_water,
+                totals.taken,
+                totals.dropped[DISCARDED],
+                totals.blocked,
+                totals.waited,
+                max(1, len(self._buffers)),
             )
 
     def _added(self) -> None:
-        self._depth += 1
-        self._high_water = max(self._high_water, self._depth)
+        totals = self._totals
+        totals.depth += 1
+        totals.high_water = max(totals.high_water, totals.depth)
         self._not_empty.notify()
 
     def _ended(self) -> bool:
-        return self._aborted or (self._sealed and all(lane.ended for lane in self._turn))
+        return self._aborted or (self._sealed and all(buffer.ended for buffer in self._turn))
 
     def _serve(self, max_items: int) -> list[T]:
         batch: list[T] = []
-        while self._depth and len(batch) < max_items:
-            lane = self._turn[0]
-            if lane._items:
-                batch.append(lane._take())
-                self._depth -= 1
-            if lane.ended:
+        while self.depth and len(batch) < max_items:
+            buffer = self._turn[0]
+            if buffer._items:
+                batch.append(buffer._take())
+                self._totals.depth -= 1
+                self._totals.taken += 1
+            if buffer.ended:
                 self._turn.popleft()
             else:
                 self._turn.rotate(-1)

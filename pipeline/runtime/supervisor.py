@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Closable(Protocol):
-    """A link between threads: a `Channel` or an ``Inbox``."""
+    """A link between threads: a `Channel` or an ``SourceQueue``."""
 
     def close(self, discard: bool = False) -> None: ...
 
@@ -36,7 +36,7 @@ class Supervisor:
             frames = supervisor.channel(8, "frames")
             supervisor.on_stop(source.stop)
             supervisor.spawn("decode", read)
-            supervisor.spawn("detect", lambda: run_stage([detect], frames, None))
+            supervisor.spawn("detect", lambda: run_worker([detect], frames, None))
             supervisor.join()
 
     Leaving the block after an error inside it aborts the run; either way it waits for the
@@ -106,7 +106,7 @@ class Supervisor:
     def stop(self) -> None:
         """End cleanly: sources stop, what they delivered is processed. May be repeated.
 
-        Safe in a signal handler. Somebody must go on reading the last channel; who will not calls
+        Safe in a signal handler. The last channel must still be read to its end; otherwise call
         `abort`.
         """
         with self._changed:

@@ -3,61 +3,59 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from ..core.errors import Closed, StageFailed
-from ..core.types import Frame, FrameResult, LazyFrame
-from ..metrics import (
-    BATCH_FRAMES,
-    FRAMES_DROPPED,
-    STAGE_SECONDS,
-    Metrics,
-)
 from .channel import Inlet, Outlet
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
 
+T = TypeVar("T")
+Item = TypeVar("Item")
+OnBatch = Callable[[str, float, int], None]
+"""Gets a stage's name, the seconds of one batch, and the items in it."""
 
-class Stage(Protocol):
+
+class Stage(Protocol[Item]):
     """A step of the pipeline: a function of a batch, called by one thread.
 
-    It may hold frames back and hand them on in a later call, in order within each source; a
+    It may hold items back and return them from a later call, in order within each source; a
     stage that does so also has ``flush`` (see `Flushing`).
     """
 
     @property
     def name(self) -> str:
-        """How errors and reports call it."""
+        """In errors and reports."""
         ...
 
-    def __call__(self, batch: list[FrameResult]) -> list[FrameResult]: ...
+    def __call__(self, batch: list[Item]) -> list[Item]: ...
 
     def close(self) -> None:
-        """Free what it holds; called exactly once, by the worker's thread, whatever happened."""
+        """Free what it holds; called exactly once, by the worker's thread, also after an error."""
         ...
 
 
 @runtime_checkable
 class Flushing(Protocol):
-    """A stage that wants to know of the end of the stream."""
+    """A stage with work to do at the end of the stream."""
 
-    def flush(self) -> list[FrameResult] | None:
-        """The frames that it still held back. Not called when the run was aborted."""
+    def flush(self) -> list[Any] | None:
+        """The items that it still holds back. Not called when the run was aborted."""
         ...
 
 
 @runtime_checkable
 class Ticking(Protocol):
-    """A stage for which time passes also when no frames come."""
+    """A stage with work to do also while no items arrive."""
 
     def tick(self) -> None:
-        """Called between batches, and about every `TICK_SECONDS` while none comes."""
+        """Called between batches, and about every `TICK_SECONDS` while none arrives."""
         ...
 
 
@@ -66,8 +64,8 @@ class Batching:
     """How a worker gathers a batch.
 
     Attributes:
-        max_items: most frames in a batch.
-        max_wait: seconds to linger for more frames after the first. Lingering pays once, at the
+        max_items: most items in a batch.
+        max_wait: seconds to linger for more items after the first. Lingering pays once, at the
             first worker: those behind get whole batches and keep the default.
     """
 
@@ -75,34 +73,35 @@ class Batching:
     max_wait: float = 0.0
 
 
-def run_stage(
-    stages: Sequence[Stage],
-    inlet: Inlet[Frame | LazyFrame | FrameResult],
-    outlet: Outlet[FrameResult] | None,
+def run_worker(
+    stages: Sequence[Stage[Item]],
+    inlet: Inlet[Any],
+    outlet: Outlet[Item] | None,
     *,
     batching: Batching = Batching(),
-    metrics: Metrics | None = None,
+    convert: Callable[[Any], Item | None] | None = None,
+    on_batch: OnBatch | None = None,
 ) -> None:
     """Move batches from ``inlet`` through the stages to ``outlet`` until the stream ends.
 
-    Frames from an inbox are wrapped as `FrameResult`, those not developed yet are developed; one
-    that cannot be is left out, counted as dropped. A worker takes its next batch only when the
-    outlet has room for it: a live frame waits where a newer one can still take its place. Stages
-    that are `Ticking` are told when nothing came for a while. At the end of the stream each stage
-    is flushed, the outlet closed and every stage closed. When the outlet closes first (nobody
-    wants the results) the inlet is aborted, so that the producers stop too. Returns when ended.
+    A worker takes its next batch only when the outlet has room for it: a live frame waits where a
+    newer one can still replace it. At the end of the stream each stage is flushed, the outlet
+    closed and every stage closed. When the outlet closes first (its reader is gone) the inlet is
+    aborted, so that the producers stop too. Returns when ended.
 
     Args:
         stages: run one after another in this thread.
-        inlet: where frames come from.
-        outlet: where results go; None at the end of the line, where results are let go.
+        inlet: where items come from.
+        outlet: where results go; None where they are not needed any more.
         batching: size of batches and how long to wait for them.
-        metrics: gets the time and batch size of each stage.
+        convert: makes the stages' item of what the inlet gives, None to leave it out; called
+            when the item is taken.
+        on_batch: observes each batch of each stage.
 
     Raises:
         StageFailed: a stage raised; names it, with the original error as ``__cause__``.
     """
-    worker = _Worker(stages, outlet, metrics)
+    worker = _Worker(stages, outlet, on_batch)
     with ExitStack() as stack:
         for stage in stages:
             stack.callback(_close_stage, stage)
@@ -113,7 +112,9 @@ def run_stage(
                 worker.wait_for_room(batching.max_items)
                 items = inlet.get_batch(batching.max_items, batching.max_wait, worker.patience)
                 worker.tick()
-                worker.push(_developed(items, metrics))
+                if convert is not None:
+                    items = [made for made in map(convert, items) if made is not None]
+                worker.push(list(items))
         except Closed:
             log.debug("%s: stream ended", worker.name)
         if not inlet.aborted and not worker.refused:
@@ -121,30 +122,14 @@ def run_stage(
         worker.finished = True
 
 
-def _developed(
-    items: Sequence[Frame | LazyFrame | FrameResult], metrics: Metrics | None
-) -> list[FrameResult]:
-    found: list[FrameResult] = []
-    for item in items:
-        if isinstance(item, FrameResult):
-            found.append(item)
-            continue
-        frame = item.to_frame() if isinstance(item, LazyFrame) else item
-        if frame is not None:
-            found.append(FrameResult(frame))
-        elif metrics is not None:
-            metrics.add(FRAMES_DROPPED, source=item.source, cause="corrupt")
-    return found
-
-
-class _Worker:
-    """The stages of one worker with what happened to it."""
+class _Worker(Generic[Item]):
+    """The stages of one worker and its state."""
 
     def __init__(
         self,
-        stages: Sequence[Stage],
-        outlet: Outlet[FrameResult] | None,
-        metrics: Metrics | None,
+        stages: Sequence[Stage[Item]],
+        outlet: Outlet[Item] | None,
+        on_batch: OnBatch | None,
     ) -> None:
         self.name = "+".join(stage.name for stage in stages)
         self._ticking = [stage for stage in stages if isinstance(stage, Ticking)]
@@ -153,10 +138,10 @@ class _Worker:
         self.finished = False
         self._stages = stages
         self._outlet = outlet
-        self._metrics = metrics
+        self._on_batch = on_batch
 
     def wait_for_room(self, items: int) -> None:
-        """Until the outlet can take a whole batch; raises Closed when nobody reads."""
+        """Until the outlet can take a whole batch; raises Closed when its reader is gone."""
         if self._outlet is not None:
             try:
                 self._outlet.wait_for_room(items)
@@ -165,15 +150,12 @@ class _Worker:
                 raise
 
     def tick(self) -> None:
-        """Tell the stages that want to know that time passes."""
+        """Call the stages that are `Ticking`."""
         for stage in self._ticking:
-            try:
-                stage.tick()
-            except Exception as error:
-                raise StageFailed(stage.name, error) from error
+            _named(stage, stage.tick)
 
-    def push(self, batch: list[FrameResult], *, first: int = 0) -> None:
-        """Through the stages from ``first`` on and out; raises Closed when nobody reads."""
+    def push(self, batch: list[Item], *, first: int = 0) -> None:
+        """Through the stages from ``first`` on and out; raises Closed when its reader is gone."""
         for stage in self._stages[first:]:
             if not batch:
                 return
@@ -186,45 +168,39 @@ class _Worker:
                 raise
 
     def flush(self) -> None:
-        """Hand on what the stages held back, each through those behind it."""
+        """Pass on what the stages held back, each through those behind it."""
         for number, stage in enumerate(self._stages):
             if not isinstance(stage, Flushing):
                 continue
-            try:
-                rest = stage.flush()
-            except Exception as error:
-                raise StageFailed(stage.name, error) from error
+            rest = _named(stage, stage.flush)
             if rest:
                 try:
                     self.push(list(rest), first=number + 1)
                 except Closed:
                     return
 
-    def _run(self, stage: Stage, batch: list[FrameResult]) -> list[FrameResult]:
+    def _run(self, stage: Stage[Item], batch: list[Item]) -> list[Item]:
         start = perf_counter()
-        try:
-            result = stage(batch)
-        except Exception as error:
-            # A stage that meets Closed inside has failed too: only links end a stream.
-            raise StageFailed(stage.name, error) from error
-        if self._metrics is not None:
-            self._metrics.observe(STAGE_SECONDS, perf_counter() - start, stage=stage.name)
-            self._metrics.observe(BATCH_FRAMES, len(batch), stage=stage.name)
+        result = _named(stage, lambda: stage(batch))
+        if self._on_batch is not None:
+            self._on_batch(stage.name, perf_counter() - start, len(batch))
         return result
 
 
-def _close_stage(stage: Stage) -> None:
+def _named(stage: Any, call: Callable[[], T]) -> T:
+    """The call's result; its error names the stage."""
     try:
-        stage.close()
+        return call()
     except Exception as error:
+        # A stage that meets Closed inside has failed too: only links end a stream.
         raise StageFailed(stage.name, error) from error
 
 
-def _close_links(
-    inlet: Inlet[Frame | LazyFrame | FrameResult],
-    outlet: Outlet[FrameResult] | None,
-    worker: _Worker,
-) -> None:
+def _close_stage(stage: Stage[Any]) -> None:
+    _named(stage, stage.close)
+
+
+def _close_links(inlet: Inlet[Any], outlet: Outlet[Any] | None, worker: _Worker[Any]) -> None:
     aborted = inlet.aborted or not worker.finished or worker.refused
     inlet.close(discard=True)
     if outlet is not None:

@@ -22,7 +22,7 @@ class BackgroundSink(Sink):
     """Runs a sink in its own thread; frames that come too fast for it are left out.
 
     Events and ends of sources all arrive, in their order among the frames. An error of the sink
-    is raised at the next call.
+    is raised at the next call. Its `Sink.enrich` is not called: events do not wait for it.
 
     Args:
         inner: the sink; closed with this one, from its thread.

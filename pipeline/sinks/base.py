@@ -1,7 +1,8 @@
-"""What a sink is: where results and sightings go."""
+"""What a sink is: where results and events go."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable
 from typing import Literal
 
 from facestream.engines.closing import Closing
@@ -33,11 +34,79 @@ class Sink(Closing):
     def write(self, result: FrameResult) -> None:
         """Take a finished frame. It must not be changed: other sinks see the same one."""
 
+    def enrich(self, event: Event) -> Event:
+        """The event, or a copy with more in it; called once, before any sink gets the event."""
+        return event
+
     def event(self, event: Event) -> None:
-        """Take what happened; `Left` is the whole sighting of a face that is gone."""
+        """Take an event; `Left` is the whole sighting of a face that is gone."""
 
     def source_ended(self, source: str) -> None:
         """No more frames or sightings of this source will come."""
 
     def close(self) -> None:
-        """Finish the output; called once, also after an error or an interruption."""
+        """Finish the output, also after an error or an interruption.
+
+        A pipeline calls it once. The sinks here take further calls, which do nothing.
+        """
+
+
+def needs_of(sinks: Iterable[Sink]) -> Needs:
+    """The frames that these sinks together must see."""
+    return "all" if any(sink.needs == "all" for sink in sinks) else "searched"
+
+
+class SourcesSink(Sink):
+    """Passes on the frames and events of some sources only.
+
+    Args:
+        inner: the sink; closed with this one.
+        sources: their names.
+    """
+
+    def __init__(self, inner: Sink, sources: Collection[str]) -> None:
+        self.needs = inner.needs
+        self._inner = inner
+        self._sources = frozenset(sources)
+
+    def count_in(self, metrics: Metrics) -> None:
+        self._inner.count_in(metrics)
+
+    def write(self, result: FrameResult) -> None:
+        if result.frame.source in self._sources:
+            self._inner.write(result)
+
+    def enrich(self, event: Event) -> Event:
+        return self._inner.enrich(event) if event.source in self._sources else event
+
+    def event(self, event: Event) -> None:
+        if event.source in self._sources:
+            self._inner.event(event)
+
+    def source_ended(self, source: str) -> None:
+        if source in self._sources:
+            self._inner.source_ended(source)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class CallbackSink(Sink):
+    """Calls a function with each `FrameResult` and another one with each event."""
+
+    def __init__(
+        self,
+        *,
+        on_frame: Callable[[FrameResult], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self._on_frame = on_frame
+        self._on_event = on_event
+
+    def write(self, result: FrameResult) -> None:
+        if self._on_frame is not None:
+            self._on_frame(result)
+
+    def event(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)

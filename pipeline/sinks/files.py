@@ -1,18 +1,52 @@
-"""What the file sinks share: checking a path before the run, and names made from sources."""
+"""What the sinks that write files share."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Container
+from collections.abc import Collection, Container
 from datetime import UTC, datetime
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
+from typing import Literal
+
+import cv2
 
 from ..core.errors import OutputError
+from ..core.filenames import part_of
+from ..core.types import Image
 
 log = logging.getLogger(__name__)
+
+
+class OutputNames:
+    """Names for the files of one run: none is given out twice.
+
+    Args:
+        earlier: ``replace``: a file of an earlier run may be replaced; ``keep``: what exists
+            already keeps its name.
+        avoid: resolved paths that are never given out, as those of the run's sources.
+    """
+
+    def __init__(
+        self, earlier: Literal["replace", "keep"], *, avoid: Collection[Path] = ()
+    ) -> None:
+        self._earlier = earlier
+        self._avoid = frozenset(avoid)
+        self._used: set[Path] = set()
+
+    def unused(self, path: Path) -> Path:
+        """The path, or with the first number from 2 on that makes it another one."""
+        numbered = (path.with_stem(f"{path.stem}-{n}") for n in count(2))
+        found = next(one for one in chain([path], numbered) if self._free(one))
+        if self._earlier == "replace":
+            self._used.add(found)  # a camera's run of months need not remember: its files exist
+        return found
+
+    def _free(self, path: Path) -> bool:
+        if self._earlier == "keep":
+            return not path.exists()
+        return path not in self._used and path.resolve() not in self._avoid
 
 
 def check_writable(path: Path) -> None:
@@ -52,10 +86,22 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def slug(text: str, *, longest: int = 60) -> str:
-    """A name that is safe in a file name: letters, digits, ``.``, ``_`` and ``-``."""
-    words = re.sub(r"[^\w.-]+", "-", text).strip("-.")
-    return words[:longest].rstrip("-.") or "unnamed"
+def write_jpeg(path: Path, image: Image) -> None:
+    """Write a picture, H×W×3 BGR uint8; the file is there whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    coded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not coded:
+        raise OutputError(f"cannot encode {path}")
+    part = part_of(path)
+    try:
+        part.write_bytes(data.tobytes())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def unused(name: str, taken: Container[str]) -> str:

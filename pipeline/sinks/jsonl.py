@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..core.config import EventSettings
 from ..core.errors import OutputError
-from ..core.events import Event, Left
+from ..core.events import Event
 from ..core.types import FrameResult
 from .base import Sink
 from .files import check_writable
@@ -30,7 +30,7 @@ class JsonlSink(Sink):
 
     Args:
         path: the file, or ``-`` for standard output.
-        settings: which events are written, with what, and when a new file begins.
+        settings: which events are written, and when a new file begins.
         earlier: whether the events of an earlier run are replaced or appended to.
         clock: seconds since the epoch.
 
@@ -68,8 +68,6 @@ class JsonlSink(Sink):
         file = self._open()
         if event.type not in self._settings.types:
             return
-        if self._settings.embeddings and isinstance(event, Left):
-            event = event.with_embedding()
         line = event.to_json().encode() + b"\n"
         if file is not None:
             file.write(line)

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ..core.errors import OutputError
+from ..core.filenames import with_parts
 from .files import remove, utc_stamp
 
 log = logging.getLogger(__name__)
 
 Earlier = Literal["replace", "append"]
-_STAMP = r"-(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-(\d+))?"
+_STAMP = r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-(\d+))?"
 _TAIL_BYTES = 1 << 16
 
 
@@ -118,13 +119,14 @@ class LinesFile:
 
     def _free_name(self) -> Path:
         stamp = utc_stamp(self._clock())
-        stem = f"{self._path.stem}-{stamp}"
+        path = with_parts(self._path, stamp)
         number = 1 + max((n for s, n, _ in self._rotated() if s == stamp), default=0)
-        return self._path.with_stem(stem if number == 1 else f"{stem}-{number}")
+        return path if number == 1 else path.with_stem(f"{path.stem}-{number}")
 
     def _rotated(self) -> list[tuple[str, int, Path]]:
         """Time, number and path of the rotated files, oldest first."""
-        pattern = re.compile(re.escape(self._path.stem) + _STAMP + re.escape(self._path.suffix))
+        begin = with_parts(self._path, utc_stamp(0)).stem.removesuffix(utc_stamp(0))
+        pattern = re.compile(re.escape(begin) + _STAMP + re.escape(self._path.suffix))
         found = []
         for path in self._path.parent.iterdir():
             match = pattern.fullmatch(path.name)

@@ -20,7 +20,7 @@ LEAST_SECONDS = 1 / 30
 _QUIT = (ord("q"), ord("Q"), 27)
 
 
-class ShowSink(Sink):
+class WindowSink(Sink):
     """Shows frames with boxes and names; q or Esc asks for the end.
 
     All calls must come from the main thread, as windows want it. Import ``cv2`` before the

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import SourceError
+from ..core.images import PICTURE_SUFFIXES
 from .base import SourceSpec
 from .credentials import with_quoted_credentials, without_credentials
 from .registry import find_opener
@@ -20,12 +21,6 @@ from .registry import find_opener
 log = logging.getLogger(__name__)
 
 # fmt: off
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
-        ".pbm", ".pnm", ".jp2", ".avif"
-    }
-)
 VIDEO_SUFFIXES = frozenset(
     {
         ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg",
@@ -35,6 +30,7 @@ VIDEO_SUFFIXES = frozenset(
     }
 )
 # fmt: on
+IMAGE_SUFFIXES = PICTURE_SUFFIXES - VIDEO_SUFFIXES  # a GIF is read as a video
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _DIGITS = re.compile(r"(\d+)")

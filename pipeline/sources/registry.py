@@ -7,14 +7,17 @@ is the scheme of the URLs that it serves, its object an opener (a class like `Ba
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import entry_points
-from typing import cast
+from functools import partial
 
 from ..core.errors import SourceError
-from .base import SourceOpener
+from ..core.registry import Registry
+from .base import Source, SourceOpener, SourceOptions, SourceSpec
 
-GROUP = "facestream.sources"
+SOURCES: Registry[[SourceSpec, SourceOptions], Source] = Registry(
+    "source", "facestream.sources", error=partial(SourceError, retry="never")
+)
+"""Openers of other packages by the scheme that they serve."""
+
 # What FFmpeg serves; entry points are not searched for these.
 _FFMPEG_SCHEMES = frozenset(
     {
@@ -32,19 +35,5 @@ def find_opener(url: str) -> SourceOpener | None:
         SourceError: the entry point cannot be loaded.
     """
     scheme = url.partition("://")[0].lower()
-    return None if scheme in _FFMPEG_SCHEMES else _registered(scheme)
-
-
-@cache
-def _registered(scheme: str) -> SourceOpener | None:
-    for entry in entry_points(group=GROUP, name=scheme):
-        problem = f"the source of {scheme}:// ({entry.value})"
-        try:
-            opener = entry.load()
-        except Exception as error:
-            why = f"{type(error).__name__}: {error}"
-            raise SourceError(f"{problem} cannot be loaded: {why}", retry="never") from error
-        if not callable(opener):
-            raise SourceError(f"{problem} is no callable", retry="never")
-        return cast("SourceOpener", opener)
-    return None
+    served = scheme not in _FFMPEG_SCHEMES and scheme in SOURCES
+    return SOURCES.load(scheme) if served else None

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..core.types import Faces, FrameResult, Image
+from ..core.types import Faces, Frame, FrameResult, Image, LazyFrame
 from ..detection.motion_gate import Changes, Plan
 from ..detection.region import Region, View
+from ..ingest.isolation import SourceIsolation
 
 
 class Detector(Protocol):
@@ -16,7 +17,7 @@ class Detector(Protocol):
 
     @property
     def min_face(self) -> int:
-        """Side of the smallest faces it looks for where nothing else is said, in pixels."""
+        """Side of the smallest faces it finds by default, in pixels."""
         ...
 
     def detect_batch(
@@ -48,42 +49,65 @@ class _Due:
         """Whether the next frame of this source must wait for what is found here."""
         return self.changes is not None and self.source == source
 
+    def restore(self, faces: Sequence[Faces]) -> Faces:
+        """The faces of the frame from those of its windows."""
+        seen = faces[0] if self.changes is None else self.changes.found(self.plan, list(faces))
+        return self.region.restore(seen)
+
 
 class DetectStage:
     """Finds the faces of the frames that are due, those of all sources in one call.
 
+    A frame in which that raises is left out.
+
     Args:
         detector: belongs to the stage, which closes it.
         views: how the frames of a source are searched; asked once for each source.
+        isolation: keeps an error with its source; without it every error ends the run.
     """
 
     name = "detect"
 
-    def __init__(self, detector: Detector, *, views: Callable[[str], View]) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        views: Callable[[str], View],
+        isolation: SourceIsolation | None = None,
+    ) -> None:
         self._detector = detector
         self._views = views
+        self._isolation = isolation or SourceIsolation()
         self._known: dict[str, View] = {}
         self._changes: dict[str, Changes] = {}
         self._searched: dict[str, int] = {}  # the turn of the last searched frame, by source
 
     def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
         """The same frames, in the same order, with ``faces`` and ``detected`` filled in."""
-        results = list(batch)
+        results: list[FrameResult | None] = list(batch)
         due: list[_Due] = []
         for place, result in enumerate(batch):
-            region = self._region(result)
-            if region is not None:
-                # What changed is known when the source's frame before was searched.
-                if any(other.follows(result.frame.source) for other in due):
-                    self._fill(results, due)
-                    due = []
-                due.append(self._due(place, result, region))
+            source = result.frame.source
+            # What changed is known when the source's frame before was searched.
+            if any(other.follows(source) for other in due):
+                self._fill(results, due)
+                due = []
+            found = self._isolation.call(source, "detect", self._due, place, result)
+            if found is None:
+                self._lose(results, place, source)
+            else:
+                due += found
         self._fill(results, due)
-        return results
+        return [result for result in results if result is not None]
 
     def close(self) -> None:
         """Free the networks."""
         self._detector.close()
+
+    def _lose(self, results: list[FrameResult | None], place: int, source: str) -> None:
+        results[place] = None
+        self._changes.pop(source, None)  # it knows nothing of this frame
+        self._isolation.lost(source)
 
     def _region(self, result: FrameResult) -> Region | None:
         """What is searched of a frame; None when it is not due."""
@@ -99,35 +123,60 @@ class DetectStage:
         self._searched[frame.source] = turn
         return view.region(height, width)
 
-    def _due(self, place: int, result: FrameResult, region: Region) -> _Due:
+    def _due(self, place: int, result: FrameResult) -> list[_Due]:
+        """The frame, if it is due."""
+        region = self._region(result)
+        if region is None:
+            return []
         frame = result.frame
         image = region.cut(frame.image)
         whole = Plan.whole(image)
         if region.view.refresh is None or frame.still:
-            return _Due(place, frame.source, region, image, whole, None)
+            return [_Due(place, frame.source, region, image, whole, None)]
         changes = self._changes.get(frame.source)
         if changes is None:
             changes = self._changes[frame.source] = Changes(
                 min_face=region.min_face or self._detector.min_face, refresh=region.view.refresh
             )
-        return _Due(place, frame.source, region, image, changes.plan(image, frame.pts), changes)
+        return [_Due(place, frame.source, region, image, changes.plan(image, frame.pts), changes)]
 
-    def _fill(self, results: list[FrameResult], due: Sequence[_Due]) -> None:
+    def _fill(self, results: list[FrameResult | None], due: Sequence[_Due]) -> None:
         """Search what is due, all of it in one call."""
-        parts = [(one.region.min_face, part) for one in due for part in one.plan.cut(one.image)]
-        found = iter(self._search(parts))
-        for one in due:
-            faces = [next(found) for _ in one.plan.windows]
-            seen = faces[0] if one.changes is None else one.changes.found(one.plan, faces)
-            results[one.place] = replace(
-                results[one.place], faces=one.region.restore(seen), detected=True
-            )
+        isolation = self._isolation
+        found = isolation.call_each("detect", self._search, due, source=lambda one: one.source)
+        for one, faces in zip(due, found, strict=True):
+            seen = None
+            if faces is not None:
+                seen = isolation.call(one.source, "detect", one.restore, faces)
+            result = results[one.place]
+            if seen is None or result is None:
+                self._lose(results, one.place, one.source)
+            else:
+                isolation.succeeded(one.source, "detect")
+                results[one.place] = replace(result, faces=seen, detected=True)
 
-    def _search(self, parts: Sequence[tuple[int | None, Image]]) -> list[Faces]:
+    def _search(self, due: Sequence[_Due]) -> list[list[Faces]]:
+        """The faces in each window of each frame."""
+        parts = [(one.region.min_face, part) for one in due for part in one.plan.cut(one.image)]
         if not parts:
-            return []
+            return [[] for _ in due]
         images = [image for _, image in parts]
-        least = [size for size, _ in parts]
-        if all(size is None for size in least):
-            return self._detector.detect_batch(images)
-        return self._detector.detect_batch(images, min_face=least)
+        sizes = [size for size, _ in parts]
+        if all(size is None for size in sizes):
+            found = iter(self._detector.detect_batch(images))
+        else:
+            found = iter(self._detector.detect_batch(images, min_face=sizes))
+        return [[next(found) for _ in one.plan.windows] for one in due]
+
+
+def frame_result(item: Frame | LazyFrame, isolation: SourceIsolation) -> FrameResult | None:
+    """The frame for the stages; None, counted as lost, where its picture cannot be made."""
+    if isinstance(item, Frame):
+        return FrameResult(item)
+    source = item.source
+    frame = isolation.call(source, "convert", item.to_frame)
+    if frame is None:
+        isolation.lost(source, cause="corrupt")
+        return None
+    isolation.succeeded(source, "convert")
+    return FrameResult(frame)

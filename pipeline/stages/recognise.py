@@ -1,4 +1,4 @@
-"""Track, embed, fuse, search and name: the stage that turns faces into identities."""
+"""Track, embed, fuse, search and identify: the stage that turns faces into identities."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from ..core.types import (
     FrameResult,
     Image,
 )
-from ..identity.hysteresis import NamingRules
 from ..identity.search import Matcher
+from ..ingest.isolation import SourceIsolation
 from ..metrics import Metrics
 from ..recognition.align import align_faces
 from ..recognition.quality import quality
-from ..tracking.embedding_schedule import LookPolicy, pose_of
-from ..tracking.tracker import Follower, SourceTracker
-from .source_tracks import Look, SourceSightings
-from .track_events import Teller, TellingRules
+from ..tracking.embedding_schedule import EmbeddingPolicy, pose_of
+from ..tracking.tracker import SourceTracker, Tracklet
+from .rules import TrackingRules
+from .source_tracks import Observation, SourceTracks
+from .track_events import TrackEventEmitter
 
-# How often the gallery's file is asked whether another process changed it.
+# How often the gallery's file is checked for changes by another process.
 REFRESH_SECONDS = 2.0
-# A source from which nothing came for so much longer than the absence is asleep: its sightings end.
+# A source without frames for this much longer than the absence is silent: its tracks end.
 SILENCE_SECONDS = 5.0
 
 
@@ -39,57 +40,44 @@ class Embedder(Protocol):
     def embed(self, crops: Image) -> tuple[Floats, Floats]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class TrackingRules:
-    """How the faces of a source are followed, named and told of.
-
-    Attributes:
-        min_iou: overlap from which two boxes are the same face.
-        absence_seconds: a sighting ends when its face was not seen for this long.
-        looks: when a face is embedded again.
-        naming: how names are given.
-        telling: when something is told.
-    """
-
-    min_iou: float = 0.3
-    absence_seconds: float = 1.0
-    looks: LookPolicy = field(default_factory=LookPolicy)
-    naming: NamingRules = field(default_factory=NamingRules)
-    telling: TellingRules = field(default_factory=TellingRules)
-
-
 @dataclass(slots=True, eq=False)
 class _Source:
     """What the stage keeps of a source."""
 
     rules: TrackingRules
     tracker: SourceTracker
-    sightings: SourceSightings
+    tracks: SourceTracks
     heard: float = 0.0  # by the stage's clock
+
+    def end(self) -> None:
+        """End all tracks."""
+        self.tracks.end(self.tracker.finish())
 
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """A frame between tracking and naming.
+    """A frame between tracking and identification.
 
-    Tracking runs ahead of naming by up to a batch, so what is true of this frame is kept here:
-    the followers of its faces, the rows to embed and whether these are in doubt, and the followers
-    that were let go before it.
+    Tracking runs ahead of identification by up to a batch, so the state of this frame is kept here:
+    the tracklets of its faces, the rows to embed and which are ambiguous, and the tracklets that
+    ended before it.
     """
 
     result: FrameResult
-    ended: list[Follower]
-    followers: list[Follower]
+    source: _Source
+    ended: list[Tracklet]
+    tracklets: list[Tracklet]
     boxes: Floats
     rows: list[int] = field(default_factory=list)
-    doubts: dict[int, bool] = field(default_factory=dict)
+    ambiguous: dict[int, bool] = field(default_factory=dict)
     quality: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class RecogniseStage:
-    """Follows faces, embeds those worth it and names the sightings.
+    """Tracks faces, embeds those worth it and identifies the tracks.
 
-    One worker owns the stage; frames of a source must come in their order.
+    One worker owns the stage; it gets the frames of a source in their order. A frame in which
+    handling the source raises is left out, and the source's tracks end.
 
     Args:
         encoder: embeds aligned faces.
@@ -97,7 +85,8 @@ class RecogniseStage:
         rules: of a source, by its name; asked once for each.
         on_event: called in the worker's thread with each event, those of a source in their order.
         model: id of the encoder, for the events.
-        metrics: counts the sightings; None for none.
+        metrics: counts the tracks; None for none.
+        isolation: keeps an error with its source; without it every error ends the run.
     """
 
     name = "recognise"
@@ -111,7 +100,9 @@ class RecogniseStage:
         on_event: Callable[[TrackEvent], None],
         model: str,
         metrics: Metrics | None = None,
+        isolation: SourceIsolation | None = None,
     ) -> None:
+        self._isolation = isolation or SourceIsolation()
         self._encoder = encoder
         self._matcher = matcher
         self._rules = rules
@@ -126,52 +117,72 @@ class RecogniseStage:
     def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
         """The same frames, in the same order, with their tracks."""
         self._refresh()
-        pending = [self._track(result) for result in batch]
-        mu, logvar = self._embed(pending)
+        isolation = self._isolation
+        pending: list[_Pending] = []
+        for result in batch:
+            item = isolation.call(result.frame.source, "recognise", self._track, result)
+            if item is None:
+                self._lose(result.frame.source)
+            else:
+                pending.append(item)
+        embedded = isolation.call_each("recognise", self._embed, pending, source=_name_of)
         done: list[FrameResult] = []
-        start = 0
-        for item in pending:
-            stop = start + len(item.rows)
-            done.append(self._name(item, mu[start:stop], logvar[start:stop]))
-            start = stop
+        for item, found in zip(pending, embedded, strict=True):
+            name, finished = _name_of(item), None
+            if self._sources.get(name) is not item.source:
+                isolation.lost(name)  # its tracks ended with an error in another frame
+                continue
+            if found is not None:
+                finished = isolation.call(name, "recognise", self._identify, item, *found)
+            if finished is None:
+                self._lose(name)
+                continue
+            if finished.detected:
+                isolation.succeeded(name, "recognise")
+            done.append(finished)
         return done
 
     def tick(self) -> None:
-        """End the sightings of sources that went silent; see the gallery's changes."""
+        """End the tracks of sources that went silent; see the gallery's changes."""
         self._refresh()
         now = time.monotonic()
-        for source in self._sources.values():
+        for name, source in self._sources.items():
             if now - source.heard > source.rules.absence_seconds + SILENCE_SECONDS:
-                source.sightings.end(source.tracker.finish())
+                self._isolation.clean_up(name, "recognise", source.end)
 
     def end_source(self, source: str) -> None:
-        """End the sightings of a source that has no more frames."""
+        """End the tracks of a source that has no more frames."""
         known = self._sources.pop(source, None)
         if known is not None:
-            known.sightings.end(known.tracker.finish())
+            self._isolation.clean_up(source, "recognise", known.end)
 
     def flush(self) -> None:
-        """End all sightings."""
+        """End all tracks."""
         for source in list(self._sources):
             self.end_source(source)
 
+    def _lose(self, source: str) -> None:
+        """A frame is left out after an error: the source begins anew."""
+        self.end_source(source)
+        self._isolation.lost(source)
+
     def _refresh(self) -> None:
-        """Take in changes of the gallery from time to time; all live sightings are searched."""
+        """Take in changes of the gallery from time to time; all live tracks are searched."""
         now = time.monotonic()
         if now - self._refreshed < REFRESH_SECONDS:
             return
         self._refreshed = now
         if self._matcher.refresh():
             for source in self._sources.values():
-                source.sightings.stale = True
+                source.tracks.stale = True
 
     def _source(self, frame: Frame) -> _Source:
         source = self._sources.get(frame.source)
         if source is None:
             rules = self._rules(frame.source)
-            teller = Teller(
+            emitter = TrackEventEmitter(
                 frame.source,
-                rules.telling,
+                rules.emission,
                 on_event=self._on_event,
                 model=self._model,
                 metrics=self._metrics,
@@ -179,7 +190,7 @@ class RecogniseStage:
             source = self._sources[frame.source] = _Source(
                 rules,
                 SourceTracker(min_iou=rules.min_iou, absence_seconds=rules.absence_seconds),
-                SourceSightings(self._ids, self._matcher, rules.naming, teller),
+                SourceTracks(self._ids, self._matcher, rules.hysteresis, emitter),
             )
         source.heard = time.monotonic()
         return source
@@ -192,62 +203,71 @@ class RecogniseStage:
         apart = tracker.cut(frame.image) or frame.still
         ended = tracker.finish() if apart else tracker.expire(frame.pts)
         if not result.detected:
-            followers, boxes = tracker.expected(frame.pts)
-            return _Pending(result, ended, followers, boxes)
+            tracklets, boxes = tracker.expected(frame.pts)
+            return _Pending(result, source, ended, tracklets, boxes)
         rules = source.rules
         # Where the next detection comes soon, a new face waits for it: boxes that are found once
         # only are seldom faces.
-        soon = frame.pts - tracker.searched_at < rules.looks.first_seconds
-        patient = soon and rules.telling.min_faces > 1 and not frame.still
-        followers = tracker.associate(faces.boxes, at=frame.pts)
-        item = _Pending(result, ended, followers, faces.boxes, quality=quality(faces))
-        item.rows = _looks(item, rules.looks, least=2 if patient else 1)
+        soon = frame.pts - tracker.searched_at < rules.embedding.first_seconds
+        patient = soon and rules.emission.min_faces > 1 and not frame.still
+        tracklets = tracker.associate(faces.boxes, at=frame.pts)
+        item = _Pending(result, source, ended, tracklets, faces.boxes, quality=quality(faces))
+        item.rows = _rows_to_embed(item, rules.embedding, least=2 if patient else 1)
         return item
 
-    def _embed(self, pending: Sequence[_Pending]) -> tuple[Floats, Floats]:
+    def _embed(self, items: Sequence[_Pending]) -> list[tuple[Floats, Floats]]:
+        """mu and logvar of the rows of each frame, all in one call of the encoder."""
         crops = [
-            align_faces(p.result.frame.image, p.result.faces.landmarks[p.rows])
-            for p in pending
-            if p.rows
+            align_faces(item.result.frame.image, item.result.faces.landmarks[item.rows])
+            for item in items
+            if item.rows
         ]
-        if not crops:
-            return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
-        mu, logvar = self._encoder.embed(np.concatenate(crops))
+        empty = np.zeros((0, 0), np.float32)
+        mu, logvar = self._encoder.embed(np.concatenate(crops)) if crops else (empty, empty)
         self.embedded += len(mu)
-        return mu, logvar
+        stops = np.cumsum([len(item.rows) for item in items]).tolist()
+        return [
+            (mu[stop - len(item.rows) : stop], logvar[stop - len(item.rows) : stop])
+            for item, stop in zip(items, stops, strict=True)
+        ]
 
-    def _name(self, item: _Pending, mu: Floats, logvar: Floats) -> FrameResult:
-        """Fuse the new looks, search where that may help, decide, and tell."""
-        result = item.result
-        sightings = self._sources[result.frame.source].sightings
-        sightings.end(item.ended)
+    def _identify(self, item: _Pending, mu: Floats, logvar: Floats) -> FrameResult:
+        """Fuse the new embeddings, search where that may help, decide, and emit events."""
+        result, tracks = item.result, item.source.tracks
+        tracks.end(item.ended)
         if not result.detected:
-            tracks = sightings.expected(result.frame, item.followers, item.boxes)
-            return replace(result, tracks=tuple(tracks))
-        doubts = item.doubts
-        looks = {r: Look(mu[n], logvar[n], doubts.get(r, False)) for n, r in enumerate(item.rows)}
-        tracks = sightings.update(result, item.followers, looks, item.quality)
+            snapshots = tracks.expected(result.frame, item.tracklets, item.boxes)
+            return replace(result, tracks=tuple(snapshots))
+        observations = {
+            row: Observation(mu[n], logvar[n], item.ambiguous.get(row, False))
+            for n, row in enumerate(item.rows)
+        }
+        snapshots = tracks.update(result, item.tracklets, observations, item.quality)
         if len(item.rows) == len(result.faces) and len(result.faces):
             result = replace(result, faces=result.faces.with_embeddings(mu, logvar))
-        return replace(result, tracks=tuple(tracks))
+        return replace(result, tracks=tuple(snapshots))
 
 
-def _looks(item: _Pending, policy: LookPolicy, *, least: int) -> list[int]:
-    """The rows to embed, noted in the followers' plans; none found less than ``least`` times."""
-    followers, pts = item.followers, item.result.frame.pts
+def _name_of(item: _Pending) -> str:
+    return item.result.frame.source
+
+
+def _rows_to_embed(item: _Pending, policy: EmbeddingPolicy, *, least: int) -> list[int]:
+    """The rows to embed, noted in the tracklets' plans; none found less than ``least`` times."""
+    tracklets, pts = item.tracklets, item.result.frame.pts
     if policy.policy == "every":
-        return list(range(len(followers)))
+        return list(range(len(tracklets)))
     rows = []
-    for row, follower in enumerate(followers):
-        plan = follower.plan
-        if follower.faces < least or not policy.may(plan, pts=pts):
+    for row, tracklet in enumerate(tracklets):
+        plan = tracklet.plan
+        if tracklet.faces < least or not policy.allowed(plan, pts=pts):
             continue
-        standing = "open" if follower.sighting is None else follower.sighting.standing
+        certainty = "open" if tracklet.track is None else tracklet.track.certainty
         value, pose = float(item.quality[row]), pose_of(item.result.faces.landmarks[row])
-        wanted = policy.wants(plan, quality=value, pose=pose, pts=pts, standing=standing)
-        if wanted or (follower.unsure and policy.settles(plan, pts=pts)):
-            item.doubts[row] = follower.unsure or follower.doubtful
-            follower.unsure = False
-            policy.plan(plan, quality=value, pose=pose, pts=pts, standing=standing)
+        wanted = policy.should_embed(plan, quality=value, pose=pose, pts=pts, certainty=certainty)
+        if wanted or (tracklet.unverified and policy.may_verify(plan, pts=pts)):
+            item.ambiguous[row] = tracklet.unverified or tracklet.ambiguous
+            tracklet.unverified = False
+            policy.record(plan, quality=value, pose=pose, pts=pts, certainty=certainty)
             rows.append(row)
     return rows

@@ -1,7 +1,8 @@
-"""The recogniser, told when a source is over."""
+"""Ends the tracks of a source after its last frame."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -9,10 +10,11 @@ from ..core.types import FrameResult
 from .recognise import RecogniseStage
 
 
-class Countdown(Protocol):
-    """A source on its way to its end."""
+class Ending(Protocol):
+    """A source that ends at some time; files are read one after another."""
 
     name: str
+    live: bool
     processed: int
 
     @property
@@ -29,20 +31,22 @@ class SourceEndsStage:
     Args:
         stage: the recogniser.
         sources: all sources of the run; their ``processed`` is counted here.
-        on_ended: told the name of a source after its last sighting.
+        on_ended: gets the name of a source after its last event.
     """
 
     def __init__(
         self,
         stage: RecogniseStage,
-        sources: Sequence[Countdown],
+        sources: Sequence[Ending],
         *,
         on_ended: Callable[[str], None],
     ) -> None:
         self.name = stage.name
         self._stage = stage
         self._on_ended = on_ended
-        self._unfinished = list(sources)
+        self._live = [source for source in sources if source.live]
+        # Read one after another: the first one that goes on ends the search for ended ones.
+        self._files = deque(source for source in sources if not source.live)
         self._by_name = {source.name: source for source in sources}
 
     def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
@@ -70,7 +74,11 @@ class SourceEndsStage:
         """The networks belong to the pipeline."""
 
     def _end_finished(self) -> None:
-        for source in [s for s in self._unfinished if s.finished]:
-            self._unfinished.remove(source)
+        ended = [source for source in self._live if source.finished]
+        for source in ended:
+            self._live.remove(source)
+        while self._files and self._files[0].finished:
+            ended.append(self._files.popleft())
+        for source in ended:
             self._stage.end_source(source.name)
             self._on_ended(source.name)

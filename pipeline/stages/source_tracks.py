@@ -1,4 +1,4 @@
-"""The live sightings of one source: who its followers follow."""
+"""The live tracks of one source, and the tracklets that carry them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from ..core.types import (
     Floats,
     Frame,
     FrameResult,
-    Track,
+    TrackSnapshot,
 )
-from ..identity.hysteresis import NamingRules, name
+from ..identity.hysteresis import HysteresisRules, update_identities
 from ..identity.search import Matcher
-from ..tracking.embedding_schedule import LookPlan
-from ..tracking.reidentification import Candidate, settle
-from ..tracking.track import Sighting
-from ..tracking.tracker import Follower
-from .track_events import Teller
+from ..tracking.embedding_schedule import EmbeddingPlan
+from ..tracking.reidentification import Candidate, reassign
+from ..tracking.track import Track
+from ..tracking.tracker import Tracklet
+from .track_events import TrackEventEmitter
 
 
-class Look(NamedTuple):
-    """What the encoder says of a face (mu and logvar, D each), and whether it may be another's."""
+class Observation(NamedTuple):
+    """The encoder's output for a face (D each), and whether its tracklet is ambiguous."""
 
     mu: Floats
     logvar: Floats
-    doubtful: bool
+    ambiguous: bool
 
 
-class SourceSightings:
-    """Begins, continues, names and ends the sightings of a source. Owned by one thread.
+class SourceTracks:
+    """Begins, continues, names and ends the tracks of a source. Owned by one thread.
 
     Attributes:
         stale: the gallery changed; all are searched again with the next frame.
@@ -39,163 +39,167 @@ class SourceSightings:
     """
 
     def __init__(
-        self, ids: Iterator[int], matcher: Matcher, rules: NamingRules, teller: Teller
+        self,
+        ids: Iterator[int],
+        matcher: Matcher,
+        rules: HysteresisRules,
+        emitter: TrackEventEmitter,
     ) -> None:
         self._ids = ids
         self._matcher = matcher
         self._rules = rules
-        self._teller = teller
+        self._emitter = emitter
         self._changed = False
-        self._followed: dict[int, Follower] = {}  # by the sighting's track id
+        self._followed: dict[int, Tracklet] = {}  # by the track id
         self.stale = False
-        self.live: list[Sighting] = []
+        self.live: list[Track] = []
 
     def update(
         self,
         result: FrameResult,
-        followers: Sequence[Follower],
-        looks: Mapping[int, Look],
+        tracklets: Sequence[Tracklet],
+        observations: Mapping[int, Observation],
         quality: Floats,
-    ) -> list[Track]:
+    ) -> list[TrackSnapshot]:
         """Take in a frame that was searched for faces.
 
         Args:
             result: the frame and its N faces.
-            followers: of the faces.
-            looks: row to look, of the faces that were embedded.
+            tracklets: of the faces.
+            observations: by row, of the faces that were embedded.
             quality: N.
 
         Returns:
             The track of each face.
         """
         frame, faces = result.frame, result.faces
-        self._settle(frame, followers, looks)
+        self._reassign(frame, tracklets, observations)
         current = []
-        for row, follower in enumerate(followers):
-            sighting = follower.sighting or self._begin(frame, follower, faces.boxes[row])
-            grew = sighting.see(frame, faces, row, quality=float(quality[row]))
-            self._changed |= grew and sighting.identity.reason == "too_small"
-            current.append(sighting)
-        for row, look in looks.items():
-            current[row].look(look.mu, look.logvar, at=frame.pts)
-        searched = self._search([current[row] for row in looks])
+        for row, tracklet in enumerate(tracklets):
+            track = tracklet.track or self._begin(frame, tracklet, faces.boxes[row])
+            grew = track.add_detection(frame, faces, row, quality=float(quality[row]))
+            self._changed |= grew and track.identity.reason == "too_small"
+            current.append(track)
+        for row, seen in observations.items():
+            current[row].add_embedding(seen.mu, seen.logvar, at=frame.pts)
+        searched = self._search([current[row] for row in observations])
         if searched or self._changed:
             self._changed = False
             self._name(searched, frame.pts)
-        self._teller.tell(self.live, frame)
+        self._emitter.emit(self.live, frame)
         return [
-            _track(s, box, points, float(score))
+            _snapshot(s, box, points, float(score))
             for s, box, points, score in zip(
                 current, faces.boxes, faces.landmarks, faces.scores, strict=True
             )
         ]
 
-    def expected(self, frame: Frame, followers: Sequence[Follower], boxes: Floats) -> list[Track]:
-        """The tracks in a frame that was not searched, at these boxes N×4."""
+    def expected(
+        self, frame: Frame, tracklets: Sequence[Tracklet], boxes: Floats
+    ) -> list[TrackSnapshot]:
+        """The snapshots in a frame that was not searched, at these boxes N×4."""
         height, width = frame.image.shape[:2]
         limit = np.array([width, height, width, height], np.float32)
-        tracks = []
-        for follower, box in zip(followers, np.clip(boxes, 0, limit), strict=True):
-            sighting = follower.sighting
-            if sighting is not None:
-                shift = (box[:2] + box[2:] - sighting.box[:2] - sighting.box[2:]) / 2
-                moved = sighting.landmarks + shift
-                tracks.append(_track(sighting, box, moved, sighting.score))
-        return tracks
+        snapshots = []
+        for tracklet, box in zip(tracklets, np.clip(boxes, 0, limit), strict=True):
+            track = tracklet.track
+            if track is not None:
+                shift = (box[:2] + box[2:] - track.box[:2] - track.box[2:]) / 2
+                moved = track.landmarks + shift
+                snapshots.append(_snapshot(track, box, moved, track.score))
+        return snapshots
 
-    def end(self, followers: Sequence[Follower]) -> None:
-        """End the sightings of followers that were let go."""
-        for follower in followers:
-            if follower.sighting is not None:
-                self._end(follower.sighting)
+    def end(self, tracklets: Sequence[Tracklet]) -> None:
+        """End the tracks of tracklets that ended."""
+        for tracklet in tracklets:
+            if tracklet.track is not None:
+                self._end(tracklet.track)
 
-    def _settle(
-        self, frame: Frame, followers: Sequence[Follower], looks: Mapping[int, Look]
+    def _reassign(
+        self, frame: Frame, tracklets: Sequence[Tracklet], observations: Mapping[int, Observation]
     ) -> None:
-        """Put right, by what the faces look like, whose they are."""
-        if not looks:
+        """Correct, by their embeddings, which track the faces belong to."""
+        if not observations:
             return
         asked = [
-            Candidate(look.mu, followers[row].sighting, look.doubtful)
-            for row, look in looks.items()
+            Candidate(seen.mu, tracklets[row].track, seen.ambiguous)
+            for row, seen in observations.items()
         ]
-        here = {id(follower.sighting) for follower in followers}
+        here = {id(tracklet.track) for tracklet in tracklets}
         lost = [s for s in self.live if id(s) not in here]
-        given = settle(asked, lost)
+        given = reassign(asked, lost)
         moved = [
-            (followers[row], before.own, after)
-            for row, before, after in zip(looks, asked, given, strict=True)
+            (tracklets[row], before.own, after)
+            for row, before, after in zip(observations, asked, given, strict=True)
             if after is not before.own
         ]
-        for follower, _, _ in moved:
-            follower.sighting = None
-        for follower, own, after in moved:
+        for tracklet, _, _ in moved:
+            tracklet.track = None
+        for tracklet, own, after in moved:
             if after is None:
-                follower.plan = LookPlan(count=1, at=frame.pts)
+                tracklet.plan = EmbeddingPlan(count=1, at=frame.pts)
             else:
-                self._hand_over(after, follower, instead=None if own in given else own)
+                self._hand_over(after, tracklet, instead=None if own in given else own)
         for _, own, after in moved:
-            if own is not None and self._followed[own.track_id].sighting is not own:
-                if after is not None and not own.told.appeared:
+            if own is not None and self._followed[own.track_id].track is not own:
+                if after is not None and not own.emitted.appeared:
                     after.faces += own.faces  # it was the same face all along
                 self._end(own)
 
-    def _hand_over(
-        self, sighting: Sighting, follower: Follower, *, instead: Sighting | None
-    ) -> None:
-        """This follower's face is the sighting's; the one whose it was goes to the old place."""
-        old = self._followed[sighting.track_id]
-        if old.sighting is sighting:
-            # A lost one. Should its follower find a face again, it is the other's or a new one.
-            old.sighting, old.plan, old.released = None, LookPlan(), True
-            if instead is not None and instead.template.looks:
+    def _hand_over(self, track: Track, tracklet: Tracklet, *, instead: Track | None) -> None:
+        """This tracklet's face is the track's; the one whose it was goes to the old place."""
+        old = self._followed[track.track_id]
+        if old.track is track:
+            # A lost one. Should its tracklet find a face again, it is the other's or a new one.
+            old.track, old.plan, old.released = None, EmbeddingPlan(), True
+            if instead is not None and instead.template.count:
                 self._follow(instead, old)
-        self._follow(sighting, follower)
+        self._follow(track, tracklet)
 
-    def _follow(self, sighting: Sighting, follower: Follower) -> None:
-        follower.sighting, follower.plan, follower.released = sighting, sighting.plan, False
-        self._followed[sighting.track_id] = follower
+    def _follow(self, track: Track, tracklet: Tracklet) -> None:
+        tracklet.track, tracklet.plan, tracklet.released = track, track.plan, False
+        self._followed[track.track_id] = tracklet
 
-    def _begin(self, frame: Frame, follower: Follower, box: Floats) -> Sighting:
-        sighting = Sighting.begin(next(self._ids), frame, box, follower.plan)
-        self._follow(sighting, follower)
-        self.live.append(sighting)
-        return sighting
+    def _begin(self, frame: Frame, tracklet: Tracklet, box: Floats) -> Track:
+        track = Track.begin(next(self._ids), frame, box, tracklet.plan)
+        self._follow(track, tracklet)
+        self.live.append(track)
+        return track
 
-    def _end(self, sighting: Sighting) -> None:
-        follower = self._followed.pop(sighting.track_id)
-        if follower.sighting is sighting:
-            follower.sighting, follower.released = None, True
-        self.live.remove(sighting)
+    def _end(self, track: Track) -> None:
+        tracklet = self._followed.pop(track.track_id)
+        if tracklet.track is track:
+            tracklet.track, tracklet.released = None, True
+        self.live.remove(track)
         self._changed = True  # its name is free
-        self._teller.left(sighting)
+        self._emitter.left(track)
 
-    def _search(self, looked: Sequence[Sighting]) -> list[Sighting]:
+    def _search(self, embedded: Sequence[Track]) -> list[Track]:
         """Look up those whose evidence changed, or all when the gallery did."""
-        due = [s for s in looked if s.due(confirm=self._rules.confirm)]
+        due = [s for s in embedded if s.needs_search(confirm=self._rules.confirm)]
         if self.stale:
             self.stale = False
-            due = [s for s in self.live if s.template.looks]
+            due = [s for s in self.live if s.template.count]
         if due:
             found = self._matcher.search(np.stack([s.template.mu for s in due]))
-            for sighting, matches in zip(due, found, strict=True):
-                sighting.found(matches)
+            for track, matches in zip(due, found, strict=True):
+                track.set_matches(matches)
         return due
 
-    def _name(self, searched: Sequence[Sighting], pts: float) -> None:
-        for sighting in name(
+    def _name(self, searched: Sequence[Track], pts: float) -> None:
+        for track in update_identities(
             self.live, searched, matcher=self._matcher, rules=self._rules, pts=pts
         ):
-            self._end(sighting)
+            self._end(track)
 
 
-def _track(sighting: Sighting, box: Floats, landmarks: Floats, score: float) -> Track:
-    return Track(
-        track_id=sighting.track_id,
+def _snapshot(track: Track, box: Floats, landmarks: Floats, score: float) -> TrackSnapshot:
+    return TrackSnapshot(
+        track_id=track.track_id,
         box=box,
         landmarks=landmarks,
         score=score,
-        identity=sighting.identity,
-        sigma=sighting.sigma,
-        faces=sighting.faces,
+        identity=track.identity,
+        sigma=track.sigma,
+        faces=track.faces,
     )

@@ -11,15 +11,15 @@ from ..core.boxes import iou_matrix
 from ..core.types import Floats
 from .kalman import Motion, Numbers, coordinates
 
-# Squared distance (Mahalanobis, three coordinates) beyond which a detection is somebody else:
-# were all motion as modelled, one in 60,000 of the right ones would lie outside.
+# Squared distance (Mahalanobis, three coordinates) beyond which a detection is another
+# face: were all motion as modelled, one in 60,000 of the right ones would lie outside.
 GATE = 25.0
 # Logarithm of how much likelier a face here is the track's than a newcomer's, before the place
 # is compared: newcomers spread over the whole picture, some tens of faces' areas.
 PRIOR = 4.0
 # A track's other choice this close in log-likelihood (or another track's claim to its face)
-# leaves in doubt who is who.
-DOUBT = 4.0
+# makes the pairing ambiguous.
+AMBIGUITY = 4.0
 
 
 class Association(NamedTuple):
@@ -27,11 +27,11 @@ class Association(NamedTuple):
 
     Attributes:
         pairs: (track row, detection row), each row at most once.
-        doubtful: the track rows in ``pairs`` that could as well be paired otherwise.
+        ambiguous: the track rows in ``pairs`` that could as well be paired otherwise.
     """
 
     pairs: list[tuple[int, int]]
-    doubtful: set[int]
+    ambiguous: set[int]
 
 
 def associate(motion: Motion, detected: Floats, *, at: float, min_iou: float) -> Association:
@@ -49,7 +49,7 @@ def associate(motion: Motion, detected: Floats, *, at: float, min_iou: float) ->
     score = _scores(motion, detected, at, min_iou)
     rows, columns = linear_sum_assignment(np.maximum(score, 0.0), maximize=True)
     pairs = [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if score[r, c] > 0.0]
-    return Association(pairs, _doubtful(score, pairs))
+    return Association(pairs, _ambiguous(score, pairs))
 
 
 def _scores(motion: Motion, detected: Floats, at: float, min_iou: float) -> Numbers:
@@ -66,7 +66,7 @@ def _scores(motion: Motion, detected: Floats, at: float, min_iou: float) -> Numb
     return score
 
 
-def _doubtful(score: Numbers, pairs: list[tuple[int, int]]) -> set[int]:
+def _ambiguous(score: Numbers, pairs: list[tuple[int, int]]) -> set[int]:
     if not pairs or score.size == 1:
         return set()
     rows, columns = np.array(pairs, np.intp).T
@@ -74,5 +74,5 @@ def _doubtful(score: Numbers, pairs: list[tuple[int, int]]) -> set[int]:
     rest = score.copy()
     rest[rows, columns] = -np.inf
     others = np.maximum(rest.max(axis=1)[rows], rest.max(axis=0)[columns])
-    doubt = others > np.maximum(mine - DOUBT, 0.0)
-    return {int(row) for row in rows[doubt]}
+    unclear = others > np.maximum(mine - AMBIGUITY, 0.0)
+    return {int(row) for row in rows[unclear]}

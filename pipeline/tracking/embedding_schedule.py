@@ -11,8 +11,8 @@ import numpy as np
 from ..core.types import Floats
 
 Policy = Literal["every", "budget"]
-# ``open``: more looks may change what is known; ``sure``: named, and clearly so.
-Standing = Literal["open", "sure"]
+# ``open``: more embeddings may change what is known; ``sure``: named, and clearly so.
+Certainty = Literal["open", "sure"]
 # How a head is turned: to a side and up or down, in steps (see ``pose_of``).
 Pose = tuple[int, int]
 
@@ -23,15 +23,15 @@ _PITCH_STEPS = (0.4, 0.7)
 
 
 @dataclass(slots=True, eq=False)
-class LookPlan:
-    """The looks at one face so far, planned or done.
+class EmbeddingPlan:
+    """The embeddings at one face so far, planned or done.
 
     Attributes:
         count: how many.
         at: presentation time of the last one.
         quality: of the best one.
-        poses: those that were looked at.
-        idle: looks in a row that were due to age alone.
+        poses: those embedded.
+        idle: embeddings in a row that were due to age alone.
     """
 
     count: int = 0
@@ -42,7 +42,7 @@ class LookPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class LookPolicy:
+class EmbeddingPolicy:
     """When a followed face is embedded again.
 
     Neighbouring frames say nearly the same about identity, so ``budget`` embeds a new face at
@@ -52,12 +52,12 @@ class LookPolicy:
 
     Attributes:
         policy: ``every`` or ``budget``.
-        max_looks: most looks at one face.
-        first: looks that a new face gets soon.
-        first_seconds: least time between any two looks.
+        max_looks: most embeddings at one face.
+        first: embeddings that a new face gets soon.
+        first_seconds: least time between any two embeddings.
         better: factor by which the quality must exceed the best one embedded so far.
         worth: least quality of another pose, as a part of the best one.
-        doubt_seconds: least time between looks at faces that may have been exchanged.
+        verify_seconds: least time between embeddings at faces that may have been exchanged.
         shortest: the first pause in seconds.
         longest: the longest pause of an open face.
         longest_sure: the longest pause of a sure one.
@@ -69,60 +69,62 @@ class LookPolicy:
     first_seconds: float = 0.1
     better: float = 1.25
     worth: float = 0.7
-    doubt_seconds: float = 0.3
+    verify_seconds: float = 0.3
     shortest: float = 0.4
     longest: float = 1.6
     longest_sure: float = 4.0
 
-    def wants(
-        self, plan: LookPlan, *, quality: float, pose: Pose, pts: float, standing: Standing
+    def should_embed(
+        self, plan: EmbeddingPlan, *, quality: float, pose: Pose, pts: float, certainty: Certainty
     ) -> bool:
         """True when this detection should be embedded."""
         if self.policy == "every" or plan.count == 0:
             return True
-        if not self.may(plan, pts=pts):
+        if not self.allowed(plan, pts=pts):
             return False
         passed = pts - plan.at
-        if plan.count < self.first and standing == "open":
+        if plan.count < self.first and certainty == "open":
             return True
-        if self._news(plan, quality=quality, pose=pose, standing=standing):
+        if self._news(plan, quality=quality, pose=pose, certainty=certainty):
             return True
-        longest = self.longest if standing == "open" else self.longest_sure
+        longest = self.longest if certainty == "open" else self.longest_sure
         return passed >= min(self.shortest * 2.0**plan.idle, longest) - 1e-3
 
-    def may(self, plan: LookPlan, *, pts: float) -> bool:
-        """True when there is budget for a look now."""
+    def allowed(self, plan: EmbeddingPlan, *, pts: float) -> bool:
+        """True when there is budget for an embedding now."""
         # Frames' times are rounded to milliseconds.
         return plan.count < self.max_looks and pts - plan.at >= self.first_seconds - 1e-3
 
-    def settles(self, plan: LookPlan, *, pts: float) -> bool:
+    def may_verify(self, plan: EmbeddingPlan, *, pts: float) -> bool:
         """True when a face that may be another's now should be embedded for that."""
-        return self.may(plan, pts=pts) and pts - plan.at >= self.doubt_seconds - 1e-3
+        return self.allowed(plan, pts=pts) and pts - plan.at >= self.verify_seconds - 1e-3
 
-    def plan(
-        self, plan: LookPlan, *, quality: float, pose: Pose, pts: float, standing: Standing
+    def record(
+        self, plan: EmbeddingPlan, *, quality: float, pose: Pose, pts: float, certainty: Certainty
     ) -> None:
         """Note that this detection will be embedded."""
-        news = self._news(plan, quality=quality, pose=pose, standing=standing)
-        young = plan.count < self.first and standing == "open"
+        news = self._news(plan, quality=quality, pose=pose, certainty=certainty)
+        young = plan.count < self.first and certainty == "open"
         plan.idle = 0 if news or young else plan.idle + 1
         plan.count += 1
         plan.at = pts
         plan.quality = max(plan.quality, quality)
         plan.poses.add(pose)
 
-    def _news(self, plan: LookPlan, *, quality: float, pose: Pose, standing: Standing) -> bool:
+    def _news(
+        self, plan: EmbeddingPlan, *, quality: float, pose: Pose, certainty: Certainty
+    ) -> bool:
         if quality > self.better * plan.quality:
             return True
         return (
-            standing == "open" and pose not in plan.poses and quality >= self.worth * plan.quality
+            certainty == "open" and pose not in plan.poses and quality >= self.worth * plan.quality
         )
 
 
 def pose_of(landmarks: Floats) -> Pose:
     """How a head is turned, by its landmarks 5×2.
 
-    (0, 1) looks into the camera; the first number is negative to the left of the picture and
+    (0, 1) embeddings into the camera; the first number is negative to the left of the picture and
     positive to the right, the second 0 upwards and 2 downwards.
     """
     # Plain numbers: for a handful of faces that is faster than arrays.

@@ -1,4 +1,4 @@
-"""A track's fused embedding: its surest looks count most, correlated ones add little certainty."""
+"""A track's fused embedding: the surest count most, correlated ones add little certainty."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from ..core.types import Floats
 from ..recognition.uncertainty import LIMIT, direction
 
 # Frames closer than this carry nearly the same evidence: a face seen for one second in 25
-# frames is not 25 independent looks. What a look adds to the certainty grows linearly with the
-# time since the last one, from MIN_WEIGHT to 1.
+# frames is not 25 independent embeddings. What an embedding adds to the certainty grows linearly
+# with the time since the last one, from MIN_WEIGHT to 1.
 CORRELATION_SECONDS = 1.0
 MIN_WEIGHT = 0.1
-# The power of the precision that weights a look. What the looks of a track get wrong is partly
-# the same, and poor looks of all people drift towards one place: 1/σ² itself trusts them too
+# The power of the precision that weights an embedding. The errors of a track's embeddings are
+# correlated, and poor embeddings of all people drift towards one place: 1/σ² itself trusts them too
 # much. Chosen by benchmarks/identify_video.py --half dev, where 8 to 24 do equally well.
 POWER = 10.0
 
 
 class Template:
-    """Σ w·mu / Σ w over the looks at one face, with one w = (1/σ²)^POWER a look.
+    """Σ w·mu / Σ w over the embeddings at one face, with one w = (1/σ²)^POWER per embedding.
 
-    That is ``uncertainty.fuse`` per face, a look at a time (PFE, Shi & Jain 2019, eq. 5, with a
-    power).
+    That is ``uncertainty.fuse`` per face, one embedding at a time (PFE, Shi & Jain 2019, eq. 5,
+    with a power).
 
-    The weights know nothing of time: whatever order and rate the looks come in, the surest ones
-    decide. The certainty does: it is that of the surest look, and a look soon after another adds
-    only a part of its own, so that it grows with independent looks and not with the frame rate.
+    The weights do not depend on time: the surest embeddings decide, in whatever order and rate they
+    come. The certainty does: it is that of the surest embedding, and one soon after another adds
+    only a part of its own, so that it grows with independent embeddings and not with the frame
+    rate.
     """
 
     def __init__(self) -> None:
@@ -35,18 +36,18 @@ class Template:
         self._weight = 0.0
         self._precision: NDArray[np.float64] | None = None
         self._last: float | None = None
-        self.looks = 0
+        self.count = 0
 
     def add(self, mu: Floats, logvar: Floats, *, at: float) -> None:
-        """Add a look.
+        """Add an embedding.
 
         Args:
             mu: D, the embedding as the encoder gives it; its length does not count.
             logvar: D.
             at: presentation time in seconds.
         """
-        doubt = np.asarray(logvar, np.float64).clip(-LIMIT, LIMIT)
-        precision, weight = np.exp(-doubt), float(np.exp(-POWER * doubt.mean()))
+        bounded = np.asarray(logvar, np.float64).clip(-LIMIT, LIMIT)
+        precision, weight = np.exp(-bounded), float(np.exp(-POWER * bounded.mean()))
         weighted = weight * direction(mu).astype(np.float64)
         if self._weighted is None or self._precision is None:
             self._weighted, self._weight, self._precision = weighted, weight, precision
@@ -57,7 +58,7 @@ class Template:
             self._weight = self._weight + weight
             self._precision = np.maximum(self._precision, precision) + new * low
         self._last = at
-        self.looks += 1
+        self.count += 1
 
     @property
     def mu(self) -> Floats:
@@ -67,7 +68,7 @@ class Template:
             ValueError: nothing was added yet.
         """
         if self._weighted is None:
-            raise ValueError("a template without looks has no embedding")
+            raise ValueError("a template without embeddings has no embedding")
         return np.asarray(self._weighted / self._weight, np.float32)
 
     @property
@@ -78,7 +79,7 @@ class Template:
             ValueError: nothing was added yet.
         """
         if self._precision is None:
-            raise ValueError("a template without looks has no variance")
+            raise ValueError("a template without embeddings has no variance")
         return np.asarray(-np.log(self._precision), np.float32)
 
     def similarity(self, mu: Floats) -> float:
@@ -88,6 +89,6 @@ class Template:
         return float(mine @ mu) / scale if scale > 0 else 0.0
 
     def _share(self, at: float) -> float:
-        """How much of its certainty a look at that time adds."""
+        """How much of its certainty an embedding at that time adds."""
         passed = 0.0 if self._last is None else at - self._last
         return float(np.clip(passed / CORRELATION_SECONDS, MIN_WEIGHT, 1.0))

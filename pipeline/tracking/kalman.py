@@ -3,7 +3,7 @@
 Each face has four independent coordinates: the centre's x and y in pixels, the logarithm of the
 box's side (√ of its area) and of its aspect ratio. Each coordinate is a filter of two states,
 value and velocity, in closed form: numpy does all faces in one go, where a matrix filter a face
-costs a hundred times as much (benchmarks/tracker.py).
+costs a hundred times as much (benchmarks/suites/track.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Numbers = NDArray[np.float64]
 
 # Standard deviations; of the centre in units of the face's side, of the others as they are
 # (logarithms). A walking head crosses the picture at up to six sides a second. Chosen on scenes of
-# benchmarks/tracker.py with other seeds than those reported.
+# benchmarks/suites/track.py with other seeds than those reported.
 MEASUREMENT = np.array([0.1, 0.1, 0.1, 0.08])
 FIRST_SPEED = np.array([3.0, 2.0, 0.4, 0.1])  # a second
 ACCELERATION = np.array([10.0, 10.0, 1.0, 0.15])  # a second²

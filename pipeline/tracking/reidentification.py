@@ -1,4 +1,4 @@
-"""Who is who by looks: faces that were exchanged, replaced or lost are put right."""
+"""Re-identification by embedding: faces that were exchanged, replaced or lost are put right."""
 
 from __future__ import annotations
 
@@ -9,78 +9,78 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..core.types import Floats
-from .track import Sighting
+from .track import Track
 
-# A look that resembles its sighting less than this is another person in the same place (a cut, a
+# An embedding that resembles its track less than this is another person in the same place (a cut, a
 # crossing): same-person pairs of LFW lie above 0.2, neighbouring frames of one face above 0.6.
 SPLIT_SIMILARITY = 0.1
-# A look that resembles a sighting at least so much may be its face again: about the threshold
+# An embedding that resembles a track at least so much may be its face again: about the threshold
 # that lets one in a thousand strangers pass.
-REJOIN_SIMILARITY = 0.4
+REIDENTIFY_SIMILARITY = 0.4
 # How much likelier it is that a face stays who it was than that two were exchanged.
 STAY_LEAD = 0.15
 
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """A look that needs a sighting.
+    """An embedding that needs a track.
 
     Attributes:
         mu: D float32.
-        own: the sighting of its follower, without looks when it is new; None when there is none.
-        doubtful: its follower may have been exchanged with another.
+        own: the track of its tracklet, without embeddings when it is new; None when there is none.
+        ambiguous: its tracklet may have been exchanged with another.
     """
 
     mu: Floats
-    own: Sighting | None
-    doubtful: bool
+    own: Track | None
+    ambiguous: bool
 
 
-def settle(looks: Sequence[Candidate], lost: Sequence[Sighting]) -> list[Sighting | None]:
-    """The sighting of each look: its own, one that was lost, another's, or None for a new one.
+def reassign(candidates: Sequence[Candidate], lost: Sequence[Track]) -> list[Track | None]:
+    """The track of each candidate: its own, one that was lost, another's, or None for a new one.
 
-    An assignment: no sighting is given twice, and the sum of similarities is greatest.
+    An assignment: no track is given twice, and the sum of similarities is greatest.
 
     Args:
-        looks: those of one frame.
-        lost: sightings of the source whose faces were not found in this frame.
+        candidates: those of one frame.
+        lost: tracks of the source whose faces were not found in this frame.
     """
-    if not _in_question(looks, lost):
-        return [look.own for look in looks]
-    pool = [look.own for look in looks if look.own is not None]
-    pool += [s for s in lost if s.template.looks]
-    # The last columns: a new sighting for each look.
-    gain = np.full((len(looks), len(pool) + len(looks)), -1e3)
-    for row, look in enumerate(looks):
+    if not _in_question(candidates, lost):
+        return [candidate.own for candidate in candidates]
+    pool = [candidate.own for candidate in candidates if candidate.own is not None]
+    pool += [s for s in lost if s.template.count]
+    # The last columns: a new track for each candidate.
+    gain = np.full((len(candidates), len(pool) + len(candidates)), -1e3)
+    for row, candidate in enumerate(candidates):
         gain[row, len(pool) + row] = 0.0
-        for column, sighting in enumerate(pool):
-            gain[row, column] = _gain(look, sighting)
+        for column, track in enumerate(pool):
+            gain[row, column] = _gain(candidate, track)
     rows, columns = linear_sum_assignment(gain, maximize=True)
-    given: list[Sighting | None] = [None] * len(looks)
+    given: list[Track | None] = [None] * len(candidates)
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
         if column < len(pool):
             given[row] = pool[column]
     return given
 
 
-def _in_question(looks: Sequence[Candidate], lost: Sequence[Sighting]) -> bool:
-    """True when a face is new, in doubt, or does not look like itself."""
-    for look in looks:
-        own = look.own
-        if own is None or not own.template.looks:
-            if lost or len(looks) > 1:
+def _in_question(candidates: Sequence[Candidate], lost: Sequence[Track]) -> bool:
+    """True when a face is new, its tracklet ambiguous, or its embedding unlike its track."""
+    for candidate in candidates:
+        own = candidate.own
+        if own is None or not own.template.count:
+            if lost or len(candidates) > 1:
                 return True
-        elif look.doubtful or own.template.similarity(look.mu) < REJOIN_SIMILARITY:
+        elif candidate.ambiguous or own.template.similarity(candidate.mu) < REIDENTIFY_SIMILARITY:
             return True
     return False
 
 
-def _gain(look: Candidate, sighting: Sighting) -> float:
-    """What speaks for this sighting, against a new one (0)."""
-    own = sighting is look.own
-    if not sighting.template.looks:
+def _gain(candidate: Candidate, track: Track) -> float:
+    """What speaks for this track, against a new one (0)."""
+    own = track is candidate.own
+    if not track.template.count:
         return STAY_LEAD if own else -1e3
-    similarity = sighting.template.similarity(look.mu)
-    if similarity < (SPLIT_SIMILARITY if own else REJOIN_SIMILARITY):
+    similarity = track.template.similarity(candidate.mu)
+    if similarity < (SPLIT_SIMILARITY if own else REIDENTIFY_SIMILARITY):
         return -1e3
     return similarity - SPLIT_SIMILARITY + (STAY_LEAD if own else 0.0)

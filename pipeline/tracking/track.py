@@ -1,4 +1,4 @@
-"""What is known of one person seen: evidence, name and what was told of it."""
+"""What is known of one person seen: evidence, name and what was emitted of it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from ..core.types import (
     Frame,
     Identity,
     Image,
+    Matches,
 )
-from ..identity.decision import Matches
 from ..recognition.uncertainty import sigma
-from .embedding_schedule import LookPlan, Standing
+from .embedding_schedule import Certainty, EmbeddingPlan
 from .fusion import Template
 
 # A fused embedding whose sigma fell by less than this, and that turned by less than the angle of
 # this cosine, finds the same people.
 SAME_SIGMA = 0.98
 SAME_DIRECTION = 0.999
-# A name this far (in similarity) above the threshold needs no more looks for its own sake.
+# A name this far (in similarity) above the threshold needs no more embeddings for its own sake.
 SURE_LEAD = 0.1
 
 
 @dataclass(slots=True, eq=False)
-class Best:
-    """The best look at a face so far."""
+class BestFace:
+    """The best picture of a face so far."""
 
     quality: float
     box: Floats
@@ -40,14 +40,14 @@ class Best:
 
 
 @dataclass(slots=True, eq=False)
-class Told:
-    """What the world was told of a sighting.
+class EmittedState:
+    """What was emitted of a track.
 
     Attributes:
         appeared: that it is there.
         identity: its name; None before, and when it was withdrawn.
         named: it ever had a name.
-        sigma: how sure it was when that was told last.
+        sigma: the one emitted last.
         pts: when that was.
     """
 
@@ -59,20 +59,20 @@ class Told:
 
 
 @dataclass(slots=True, eq=False)
-class Sighting:
+class Track:
     """One person, from when they appeared until they left. Owned by one thread.
 
     Attributes:
         sigma: uncertainty of the fused embedding.
-        clearest: sigma of the surest look. Looks that say nothing do not say more together:
+        clearest: sigma of the surest embedding. Looks that say nothing do not say more together:
             their errors are alike, and only the formula makes the fused sigma small.
         largest: the shorter side of the face's largest box in pixels.
         matches: the people most similar, of the last search.
         identity: the name given, or why there is none.
         candidate: who the last searches found.
         agreed: how many of them in a row.
-        plan: of the looks at it.
-        standing: whether more looks may change what is known.
+        plan: of the embeddings at it.
+        certainty: whether more embeddings may change what is known.
     """
 
     track_id: int
@@ -83,7 +83,7 @@ class Sighting:
     end_pts: float
     end_utc: float
     box: Floats
-    plan: LookPlan
+    plan: EmbeddingPlan
     landmarks: Floats = field(default_factory=lambda: np.zeros((5, 2), np.float32))
     score: float = 0.0
     faces: int = 0
@@ -96,14 +96,14 @@ class Sighting:
     matches: Matches | None = None
     candidate: int | None = None
     agreed: int = 0
-    standing: Standing = "open"
-    best: Best | None = None
-    told: Told = field(default_factory=Told)
+    certainty: Certainty = "open"
+    best: BestFace | None = None
+    emitted: EmittedState = field(default_factory=EmittedState)
     _searched: tuple[float, Floats] | None = None
 
     @classmethod
-    def begin(cls, track_id: int, frame: Frame, box: Floats, plan: LookPlan) -> Sighting:
-        """A sighting that starts in this frame; `see` counts its face."""
+    def begin(cls, track_id: int, frame: Frame, box: Floats, plan: EmbeddingPlan) -> Track:
+        """A track that starts in this frame; `add_detection` counts its face."""
         return cls(
             track_id,
             frame.source,
@@ -121,7 +121,7 @@ class Sighting:
         """Whose name it has."""
         return self.identity.person_id
 
-    def see(self, frame: Frame, faces: Faces, row: int, *, quality: float) -> bool:
+    def add_detection(self, frame: Frame, faces: Faces, row: int, *, quality: float) -> bool:
         """Continue with this detection; True when the face is larger than it ever was."""
         self.box, self.landmarks = faces.boxes[row], faces.landmarks[row]
         self.score = float(faces.scores[row])
@@ -133,30 +133,30 @@ class Sighting:
         # A picture is cut out only for a clearly better face.
         if self.best is None or quality > self.best.quality * 1.05:
             picture = face_picture(frame.image, self.box)
-            self.best = Best(quality, self.box, self.score, frame.pts, picture)
+            self.best = BestFace(quality, self.box, self.score, frame.pts, picture)
         return self.largest > before
 
-    def look(self, mu: Floats, logvar: Floats, *, at: float) -> None:
-        """Add a look (D numbers each) to the evidence."""
+    def add_embedding(self, mu: Floats, logvar: Floats, *, at: float) -> None:
+        """Add an embedding (mu and logvar, D each) to the evidence."""
         self.template.add(mu, logvar, at=at)
         self.clearest = min(self.clearest, float(sigma(logvar[None])[0]))
         self.sigma = float(sigma(self.template.logvar[None])[0])
 
-    def due(self, *, confirm: int) -> bool:
+    def needs_search(self, *, confirm: int) -> bool:
         """True when a search may find something new."""
         if self._searched is None or 0 < self.agreed < confirm:
             return True
         before, mu = self._searched
         return self.sigma < SAME_SIGMA * before or self.template.similarity(mu) < SAME_DIRECTION
 
-    def found(self, matches: Matches) -> None:
+    def set_matches(self, matches: Matches) -> None:
         """Take in what a search found."""
         self.matches = matches
         self._searched = (self.sigma, self.template.mu)
 
-    def give(self, identity: Identity, *, threshold: float) -> None:
+    def set_identity(self, identity: Identity, *, threshold: float) -> None:
         """Give it a name, or the reason for none."""
         self.identity = identity
         clear = identity.known and identity.similarity >= threshold + SURE_LEAD
         vain = identity.reason in ("no_gallery", "too_small")
-        self.standing = "sure" if clear or vain else "open"
+        self.certainty = "sure" if clear or vain else "open"

@@ -1,7 +1,7 @@
 """The faces of one source, followed by where they are: begun, continued, lost.
 
-This is the seam for a tracker: boxes and times go in, followers come out. Who a follower is (its
-sighting) is settled later, by what its face looks like.
+This is the seam for a tracker: boxes and times go in, tracklets come out. Who a tracklet is (its
+track) is decided later, from its embeddings.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ import numpy as np
 from ..core.types import Floats
 from .association import associate
 from .cuts import CutDetector
-from .embedding_schedule import LookPlan
+from .embedding_schedule import EmbeddingPlan
 from .kalman import Motion
-from .track import Sighting
+from .track import Track
 
 
 @dataclass(slots=True, eq=False)
-class Follower:
+class Tracklet:
     """A place in the picture that moves with a face. Owned by one thread.
 
     Attributes:
         number: unique within its source.
         seen_at: presentation time of its last detection.
         faces: detections so far.
-        doubtful: its last detection could as well have been another follower's.
-        unsure: that changed since its face was looked at.
-        plan: when its face is looked at.
-        sighting: whose face it is; None until the first frame was named.
-        released: its sighting went to another follower: it is let go unless it has a new one.
+        ambiguous: its last detection could as well have been another tracklet's.
+        unverified: that changed since its face was embedded.
+        plan: when its face is embedded.
+        track: whose face it is; None until the first frame was named.
+        released: its track went to another tracklet: it ends unless it gets a new one.
     """
 
     number: int
     seen_at: float
     faces: int = 1
-    doubtful: bool = False
-    unsure: bool = False
-    plan: LookPlan = field(default_factory=LookPlan)
-    sighting: Sighting | None = None
+    ambiguous: bool = False
+    unverified: bool = False
+    plan: EmbeddingPlan = field(default_factory=EmbeddingPlan)
+    track: Track | None = None
     released: bool = False
 
 
@@ -49,8 +49,8 @@ class SourceTracker:
 
     Attributes:
         searched_at: presentation time of the last frame that was searched for faces.
-        followers: those not let go, a row of the motion each.
-        cut: tells where the source cuts to another picture.
+        tracklets: the live ones, a row of the motion each.
+        cut: detects where the source cuts to another picture.
     """
 
     def __init__(self, *, min_iou: float, absence_seconds: float) -> None:
@@ -60,60 +60,60 @@ class SourceTracker:
         self._motion = Motion()
         self.cut = CutDetector()
         self.searched_at = -np.inf
-        self.followers: list[Follower] = []
+        self.tracklets: list[Tracklet] = []
 
-    def associate(self, boxes: Floats, *, at: float) -> list[Follower]:
-        """The follower of each detection N×4 (float32), in their order."""
+    def associate(self, boxes: Floats, *, at: float) -> list[Tracklet]:
+        """The tracklet of each detection N×4 (float32), in their order."""
         self.searched_at = at
-        pairs, doubtful = associate(self._motion, boxes, at=at, min_iou=self._min_iou)
-        found: list[Follower | None] = [None] * len(boxes)
+        pairs, ambiguous = associate(self._motion, boxes, at=at, min_iou=self._min_iou)
+        found: list[Tracklet | None] = [None] * len(boxes)
         for row, face in pairs:
-            follower = self.followers[row]
-            follower.seen_at = at
-            follower.faces += 1
-            follower.unsure |= (row in doubtful) != follower.doubtful
-            follower.doubtful = row in doubtful
-            found[face] = follower
+            tracklet = self.tracklets[row]
+            tracklet.seen_at = at
+            tracklet.faces += 1
+            tracklet.unverified |= (row in ambiguous) != tracklet.ambiguous
+            tracklet.ambiguous = row in ambiguous
+            found[face] = tracklet
         if pairs:
             rows = np.array(pairs, np.intp)
             self._motion.update(rows[:, 0], boxes[rows[:, 1]], at)
-        fresh = [face for face, follower in enumerate(found) if follower is None]
+        fresh = [face for face, tracklet in enumerate(found) if tracklet is None]
         if fresh:
             self._motion.add(boxes[fresh], at)
-            begun = [Follower(next(self._numbers), at) for _ in fresh]
-            self.followers += begun
-            for face, follower in zip(fresh, begun, strict=True):
-                found[face] = follower
-        return [follower for follower in found if follower is not None]
+            begun = [Tracklet(next(self._numbers), at) for _ in fresh]
+            self.tracklets += begun
+            for face, tracklet in zip(fresh, begun, strict=True):
+                found[face] = tracklet
+        return [tracklet for tracklet in found if tracklet is not None]
 
-    def expected(self, at: float) -> tuple[list[Follower], Floats]:
-        """The followers found in the last searched frame, and their boxes N×4 at this time."""
-        rows = [r for r, f in enumerate(self.followers) if f.seen_at == self.searched_at]
+    def expected(self, at: float) -> tuple[list[Tracklet], Floats]:
+        """The tracklets found in the last searched frame, and their boxes N×4 at this time."""
+        rows = [r for r, f in enumerate(self.tracklets) if f.seen_at == self.searched_at]
         if not rows:
             return [], np.zeros((0, 4), np.float32)
-        return [self.followers[row] for row in rows], self._motion.expected(at)[rows]
+        return [self.tracklets[row] for row in rows], self._motion.expected(at)[rows]
 
-    def expire(self, at: float) -> list[Follower]:
-        """Let go of the followers not seen for the absence, or seen later than ``at``."""
-        if not self.followers:
+    def expire(self, at: float) -> list[Tracklet]:
+        """End the tracklets not seen for the absence, or seen later than ``at``."""
+        if not self.tracklets:
             return []
         passed = at - self._motion.at
         stay = (passed >= 0) & (passed <= self._absence)
-        for row, follower in enumerate(self.followers):
-            if follower.released and follower.sighting is None:
+        for row, tracklet in enumerate(self.tracklets):
+            if tracklet.released and tracklet.track is None:
                 stay[row] = False
         if stay.all():
             return []
-        gone = [f for f, here in zip(self.followers, stay, strict=True) if not here]
+        gone = [f for f, here in zip(self.tracklets, stay, strict=True) if not here]
         self._keep([row for row, here in enumerate(stay) if here])
         return gone
 
-    def finish(self) -> list[Follower]:
-        """Let go of all."""
-        gone = self.followers
+    def finish(self) -> list[Tracklet]:
+        """End all."""
+        gone = self.tracklets
         self._keep([])
         return gone
 
     def _keep(self, rows: list[int]) -> None:
-        self.followers = [self.followers[row] for row in rows]
+        self.tracklets = [self.tracklets[row] for row in rows]
         self._motion.keep(np.array(rows, np.intp))

@@ -24,7 +24,7 @@ from facestream.pipeline.core.config import to_toml
 from facestream.pipeline.core.errors import OutputError, StageFailed
 from facestream.pipeline.core.events import parse_event
 from facestream.pipeline.core.types import FrameResult
-from facestream.pipeline.metrics import OUTPUT_DROPPED, Histogram
+from facestream.pipeline.metrics import OUTPUT_DROPPED
 from facestream.pipeline.sinks.background import BackgroundSink
 from facestream.pipeline.sinks.jsonl import JsonlSink
 from facestream.pipeline.sinks.video.segments import SegmentsSink
@@ -213,11 +213,7 @@ def _in_process(ending: Ending, mixed: Mixed, folder: Path) -> int | None:
             ending.problems.append(f"{ending.outcome}, not {wanted}")
         if plan.way == "disk full":
             return None
-        late = sum(
-            sample.value
-            for sample in pipeline.metrics.snapshot()
-            if sample.family is OUTPUT_DROPPED and not isinstance(sample.value, Histogram)
-        )
+        late = pipeline.metrics.value(OUTPUT_DROPPED)
         return pipeline.report().frames - round(late)
 
 

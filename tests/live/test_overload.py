@@ -73,8 +73,8 @@ def test_every_camera_gets_its_share_and_frames_do_not_grow_old(
     for name in ("quick", "hasty"):
         assert sources[name].dropped["superseded"] > 0
     # Age: a frame waits for less than a round, and takes one.
-    detect = metrics.histogram(STAGE_SECONDS, stage="detect")
-    recognise = metrics.histogram(STAGE_SECONDS, stage="recognise")
+    detect = metrics.distribution(STAGE_SECONDS, stage="detect")
+    recognise = metrics.distribution(STAGE_SECONDS, stage="recognise")
     assert detect is not None
     assert recognise is not None
     one_round = detect.quantile(0.95) + recognise.quantile(0.95)

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from facestream.engines.errors import InferenceError
 from facestream.pipeline import (
     Event,
     Gallery,
@@ -208,25 +209,52 @@ def test_a_sink_that_raises_ends_the_run_and_is_named(clip: Path) -> None:
     assert (sink.closed, other.closed) == (1, 1)
 
 
-def test_a_detector_that_raises_ends_the_run_and_is_named(
-    clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, *, at: int) -> None:
+    """The detector raises in its ``at``-th call."""
     real, calls = Mtcnn.detect_batch, []
 
-    def failing(self: Mtcnn, images: Any) -> Any:
+    def detect_batch(self: Mtcnn, images: Any) -> Any:
         calls.append(len(images))
-        if len(calls) == 3:
-            raise RuntimeError("out of memory")
+        if len(calls) == at:
+            raise error
         return real(self, images)
 
-    monkeypatch.setattr(Mtcnn, "detect_batch", failing)
+    monkeypatch.setattr(Mtcnn, "detect_batch", detect_batch)
+
+
+def test_an_engine_that_raises_ends_the_run_and_is_named(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, InferenceError("out of memory"), at=3)
     sink = Collector()
     with (
         Pipeline([clip], sinks=[sink]) as pipeline,
-        pytest.raises(StageFailed, match="stage 'detect' failed: RuntimeError: out of memory"),
+        pytest.raises(StageFailed, match="stage 'detect' failed: InferenceError: out of memory"),
     ):
         pipeline.run()
     assert sink.closed == 1
+
+
+def test_a_batch_that_raises_once_is_searched_frame_by_frame(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, RuntimeError("a strange shape"), at=3)
+    with Pipeline([clip]) as pipeline:
+        report = pipeline.run()
+    assert (report.frames, report.faces, report.dropped, report.problems) == (30, 30, {}, ())
+
+
+def test_sinks_are_closed_once_however_a_run_ends(clip: Path, tmp_path: Path) -> None:
+    ran, unused, refused = Collector(), Collector(), Collector()
+    pipeline = Pipeline([clip], sinks=[ran])
+    pipeline.run()
+    pipeline.close()
+    pipeline.close()
+    with Pipeline([clip], sinks=[unused]):
+        assert unused.closed == 0
+    with pytest.raises(SourceError):
+        Pipeline([tmp_path / "missing.mp4"], sinks=[refused])
+    assert (ran.closed, unused.closed, refused.closed) == (1, 1, 1)
 
 
 def test_leaving_the_loop_early_ends_the_run(clip: Path) -> None:

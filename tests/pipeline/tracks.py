@@ -12,7 +12,7 @@ from facestream.pipeline.core.types import (
     Identity,
     Image,
     Reason,
-    Track,
+    TrackSnapshot,
 )
 
 
@@ -27,21 +27,21 @@ def track(
     name: str | None = None,
     reason: Reason = "below_threshold",
     sigma: float = 0.2,
-) -> Track:
+) -> TrackSnapshot:
     """A track with a name, or unknown."""
     identity = (
         Identity(1, name, 0.87, 0.99, None)
         if name is not None
         else Identity.unknown(reason, similarity=0.3)
     )
-    return Track(
+    return TrackSnapshot(
         1, np.array(box, np.float32), np.zeros((5, 2), np.float32), 0.9, identity, sigma, 4
     )
 
 
 def result(
     image: Image,
-    *tracks: Track,
+    *tracks: TrackSnapshot,
     index: int = 0,
     pts: float = 0.0,
     source: str = "clip.mp4",

@@ -15,14 +15,15 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from facestream.training.data.faces import read_folder
-from facestream.training.data.prepared import prepare
-from facestream.training.data.readable import sort_out
+from facestream.training.data.face_sets import read_folder
+from facestream.training.data.readable import find_unusable
 from facestream.training.errors import CheckpointError, DataError
 from facestream.training.fit.checkpoint import load_checkpoint, save_checkpoint
 from facestream.training.fit.config import FitConfig
 from facestream.training.fit.loop import LAST
+from facestream.training.fit.prepared import prepare
 from facestream.training.fit.run import fit
+from facestream.training.progress import silent
 
 from .conftest import picture, write_set
 from .programs import start
@@ -50,10 +51,6 @@ def replace_members(path: Path, contents: dict[str, bytes | None]) -> None:
         for name, content in members.items():
             if content is not None:
                 archive.writestr(name, content)
-
-
-def silent(what: str, done: int, total: int, values: dict[str, float], /) -> None:
-    pass
 
 
 def test_unreadable_pictures_are_listed_and_left_out(
@@ -84,15 +81,15 @@ def test_unreadable_pictures_are_listed_and_left_out(
 def test_a_zip_that_changed_is_looked_at_again(face_folder: Path, tmp_path: Path) -> None:
     rows = read_folder(face_folder)
     looked: list[int] = []
-    assert sort_out(face_folder, rows, cache=tmp_path, progress=looked.append) == []
-    assert sort_out(face_folder, rows, cache=tmp_path, progress=looked.append) == []
+    assert find_unusable(face_folder, rows, cache=tmp_path, progress=looked.append) == []
+    assert find_unusable(face_folder, rows, cache=tmp_path, progress=looked.append) == []
     assert sum(looked) == len(rows)
     replace_members(face_folder / "people.zip", {"4/4_2.webp": b"broken"})
-    (found,) = sort_out(face_folder, rows, cache=tmp_path, progress=looked.append)
+    (found,) = find_unusable(face_folder, rows, cache=tmp_path, progress=looked.append)
     assert found.row.member == "4/4_2.webp"
     assert sum(looked) == len(rows) + 72  # the other set is as it was
-    (tmp_path / "readable_people.json").write_text("{damaged")
-    assert len(sort_out(face_folder, rows, cache=tmp_path)) == 1
+    (tmp_path / "readable_people.npz").write_bytes(b"damaged")
+    assert len(find_unusable(face_folder, rows, cache=tmp_path)) == 1
 
 
 def test_bits_that_turned_in_a_zip_are_seen(face_folder: Path, tmp_path: Path) -> None:
@@ -102,7 +99,7 @@ def test_bits_that_turned_in_a_zip_are_seen(face_folder: Path, tmp_path: Path) -
     content = bytearray(path.read_bytes())
     content[offset + 300] ^= 0xFF
     path.write_bytes(content)
-    (found,) = sort_out(face_folder, read_folder(face_folder), cache=tmp_path)
+    (found,) = find_unusable(face_folder, read_folder(face_folder), cache=tmp_path)
     assert "cannot read 5/5_1.webp: Bad CRC-32" in found.reason
 
 

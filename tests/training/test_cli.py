@@ -13,9 +13,9 @@ from facestream.pipeline.recognition.encoder import Encoder
 from facestream.pipeline.recognition.uncertainty import sigma
 from facestream.training import cli
 from facestream.training.data.degrade import degrade
-from facestream.training.evaluation.embed import embed_all
-from facestream.training.evaluation.evaluate import verify
+from facestream.training.evaluation.embeddings import embed_all
 from facestream.training.evaluation.lfw import read_crops, read_pairs
+from facestream.training.evaluation.verification import verify
 
 from .conftest import picture
 
@@ -135,7 +135,7 @@ def test_shipped_sigma_rises_with_each_degradation(shared_data: Path) -> None:
             means = []
             for level in (0.0, 0.4, 0.9):
                 rng = np.random.default_rng(1)
-                spoilt = np.stack([degrade(face, kind, level, rng) for face in crops])
-                means.append(float(sigma(encoder.embed(spoilt)[1]).mean()))
+                degraded = np.stack([degrade(face, kind, level, rng) for face in crops])
+                means.append(float(sigma(encoder.embed(degraded)[1]).mean()))
             assert means == sorted(means), kind
             assert means[-1] > 1.1 * means[0], kind

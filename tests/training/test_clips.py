@@ -78,7 +78,7 @@ def test_motion_moves_and_growth_grows() -> None:
     assert width[0] != width[-1]
 
 
-def test_noise_and_compression_spoil() -> None:
+def test_noise_and_compression_degrade() -> None:
     sharp = render_clip(drawn_face(), np.random.default_rng(1), rules=STILL).frames
     worse = replace(STILL, noise=(25.0, 25.0))
     noisy = render_clip(drawn_face(), np.random.default_rng(1), rules=worse).frames

@@ -13,9 +13,10 @@ from facestream.training.data.degrade import (
     degrade,
     random_view,
 )
-from facestream.training.data.faces import (
+from facestream.training.data.face_sets import (
     FaceRow,
     FaceZips,
+    centre_crop,
     make_manifest,
     read_folder,
     read_list,
@@ -23,11 +24,11 @@ from facestream.training.data.faces import (
     split_identities,
     write_manifest,
 )
-from facestream.training.data.prepared import person_labels
-from facestream.training.data.teacher import centre_crop, teacher_targets
-from facestream.training.data.views import Batches, Views, identity_centres
+from facestream.training.data.teacher import teacher_targets
+from facestream.training.data.training_views import SeededBatches, Views, identity_centres
 from facestream.training.errors import DataError
 from facestream.training.evaluation.lfw import read_pairs
+from facestream.training.fit.prepared import person_labels
 
 from .conftest import picture
 
@@ -145,11 +146,11 @@ def test_identity_centres_leave_the_picture_itself_out() -> None:
 
 
 def test_batches_go_on_where_they_stopped() -> None:
-    whole = list(Batches(20, 6, seed=1, first=0, steps=8, shard=(0, 1)))
-    rest = list(Batches(20, 6, seed=1, first=5, steps=8, shard=(0, 1)))
+    whole = list(SeededBatches(20, 6, seed=1, first=0, steps=8, shard=(0, 1)))
+    rest = list(SeededBatches(20, 6, seed=1, first=5, steps=8, shard=(0, 1)))
     assert rest == whole[5:]
     assert [{e for e, _ in b} for b in whole] == [{i // 3} for i in range(8)]
-    halves = [list(Batches(20, 6, seed=1, first=0, steps=8, shard=(r, 2))) for r in (0, 1)]
+    halves = [list(SeededBatches(20, 6, seed=1, first=0, steps=8, shard=(r, 2))) for r in (0, 1)]
     assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(b) for b in whole]
 
 

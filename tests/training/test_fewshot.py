@@ -13,15 +13,16 @@ from facestream.training.evaluation.fewshot import (
     CLASSIFIERS,
     CONDITIONS,
     NEAREST,
+    FewShotRow,
+    FewShotSettings,
     Pictures,
-    Row,
-    Settings,
     augment,
     base_of,
     few_shot,
-    mean_interval,
+    people_with,
+    save_plot,
 )
-from facestream.training.evaluation.fewshot_pictures import people_with, save_plot
+from facestream.training.evaluation.protocol import mean_interval
 
 DIM = 16
 
@@ -36,15 +37,15 @@ def made(seed: int, *, people: int = 8, pictures: int = 5, noise: float = 0.3) -
     return Pictures(person, mu.astype(np.float32), logvar.astype(np.float32))
 
 
-SETTINGS = Settings(shots=(1, 2), draws=2, people=4, samples=2, tuning_draws=1)
+SETTINGS = FewShotSettings(shots=(1, 2), draws=2, people=4, samples=2, tuning_draws=1)
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> list[FewShotRow]:
     return few_shot(made(0), made(1), SETTINGS)
 
 
-def test_every_method_is_measured_in_every_condition(rows: list[Row]) -> None:
+def test_every_method_is_measured_in_every_condition(rows: list[FewShotRow]) -> None:
     methods = {*NEAREST, *(f"{c}, {a}" for c in CLASSIFIERS for a in AUGMENTATIONS)}
     found = {(row.condition, row.shots, row.method) for row in rows}
     assert found == {(c, k, m) for c in CONDITIONS for k in (1, 2) for m in methods}
@@ -62,7 +63,7 @@ def test_easy_people_are_all_identified() -> None:
     assert min(row.rank_one.value for row in found) == 1
 
 
-def test_a_run_can_be_repeated(rows: list[Row]) -> None:
+def test_a_run_can_be_repeated(rows: list[FewShotRow]) -> None:
     assert few_shot(made(0), made(1), SETTINGS) == rows
 
 
@@ -104,9 +105,9 @@ def test_the_interval_is_students() -> None:
 
 def test_too_little_data_is_refused() -> None:
     with pytest.raises(DataError, match="more than 5 pictures"):
-        few_shot(made(0), made(1), Settings(draws=2))
+        few_shot(made(0), made(1), FewShotSettings(draws=2))
     with pytest.raises(DataError, match="at least 2 draws"):
-        few_shot(made(0), made(1), Settings(shots=(1,), draws=1))
+        few_shot(made(0), made(1), FewShotSettings(shots=(1,), draws=1))
     with pytest.raises(ValueError, match="2×N×D"):
         Pictures(np.zeros(3, np.int64), *np.zeros((2, 2, 4, 8), np.float32))
 
@@ -125,6 +126,6 @@ def test_people_with_enough_pictures(tmp_path: Path) -> None:
         people_with(tmp_path, more_than=3)
 
 
-def test_the_plot_is_written(tmp_path: Path, rows: list[Row]) -> None:
+def test_the_plot_is_written(tmp_path: Path, rows: list[FewShotRow]) -> None:
     save_plot(tmp_path / "fewshot.png", rows)
     assert (tmp_path / "fewshot.png").read_bytes().startswith(b"\x89PNG")

@@ -11,6 +11,8 @@ from typing import get_args
 
 import pytest
 import torch
+from facestream.training.cli.console import validated
+from facestream.training.data.training_views import SeededBatches
 from facestream.training.errors import (
     CheckpointError,
     CollapseError,
@@ -22,14 +24,18 @@ from facestream.training.fit.checkpoint import (
     load_encoder,
     restore_encoder,
     save_checkpoint,
-    write_json,
 )
-from facestream.training.fit.config import FitConfig, LossWeights, MarginKind
+from facestream.training.fit.config import FitConfig, LossWeights
 from facestream.training.fit.loop import BEST, LAST
-from facestream.training.fit.margins import labelled_loss
+from facestream.training.fit.prepared import prepare
 from facestream.training.fit.run import fit
 from facestream.training.fit.trunk import TrunkFeatures, split_trunk
+from facestream.training.losses.margin import MarginKind, labelled_loss
 from facestream.training.models.vae import make_vae
+from facestream.training.progress import silent
+from facestream.training.record import write_json
+
+from .conftest import write_set
 
 
 def curve(run: Path) -> list[dict[str, str]]:
@@ -45,7 +51,7 @@ class Stop(Exception):
 
 
 def stop_at(step: int):  # type: ignore[no-untyped-def]
-    def progress(what: str, done: int, total: int, values: dict[str, float]) -> None:
+    def progress(what: str, done: int, total: int, values: object = None) -> None:
         if what == "fit" and done == step:
             raise Stop
 
@@ -107,16 +113,67 @@ def tail_config(small_config: FitConfig, tmp_path: Path) -> FitConfig:
     )
 
 
-def test_two_processes_train_one_model(small_config: FitConfig, tmp_path: Path) -> None:
-    settings = small_config.model_copy(update={"devices": 2, "steps": 3})
-    (tmp_path / "settings.json").write_text(settings.model_dump_json())
+def run_in_two_processes(config: FitConfig, folder: Path) -> subprocess.CompletedProcess[str]:
+    """``fit`` with two CPU processes (gloo); a run that hangs is an error."""
+    settings = config.model_copy(update={"devices": 2})
+    (folder / "settings.json").write_text(settings.model_dump_json())
     command = [sys.executable, "-m", "facestream.training", "fit"]
-    command += ["--config", str(tmp_path / "settings.json"), "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path)
+    command += ["--config", str(folder / "settings.json"), "--out", str(folder / "run")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder)
+
+
+def test_two_processes_train_one_model(small_config: FitConfig, tmp_path: Path) -> None:
+    done = run_in_two_processes(small_config.model_copy(update={"steps": 3}), tmp_path)
     assert done.returncode == 0, done.stderr
     assert [row["step"] for row in curve(tmp_path / "run")] == ["1", "2", "3"]
     assert done.stdout.count("tar_degraded") == 1
     assert load_checkpoint(tmp_path / "run" / LAST)["step"] == 3
+
+
+def test_a_process_whose_batch_has_no_labels_takes_part(
+    small_config: FitConfig, tmp_path: Path
+) -> None:
+    """Two people among many strangers: one process has none of them in some batches."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    members = {f"{p}/{p}_{i}.webp": 10 * p + i for p in range(4) for i in range(2)}
+    members |= {f"x/{i}.webp": 500 + i for i in range(40)}
+    write_set(folder, "people", members, listed=set(members))
+    config = small_config.model_copy(
+        update={
+            "data": folder,
+            "batch": 4,
+            "weights": LossWeights(margin=0.5, reconstruction=0),
+        }
+    )
+    data = prepare(config, silent)
+    batches = [
+        SeededBatches(len(data.train), 4, seed=0, first=0, steps=6, shard=(r, 2)) for r in (0, 1)
+    ]
+    labelled = [
+        [bool((data.labels[[i for _, i in batch]] >= 0).any()) for batch in rank]
+        for rank in batches
+    ]
+    assert any(one != other for one, other in zip(*labelled, strict=True))
+    done = run_in_two_processes(config, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(tmp_path / "run" / LAST)["step"] == 6
+
+
+def test_settings_may_use_their_old_names() -> None:
+    """Files and checkpoints of earlier versions call the uncertainty's weight ``doubt``."""
+    old = {"data": "d", "teacher": "t", "weights": {"doubt": 0.3, "kl": 0.02}}
+    assert FitConfig.model_validate(old).weights == LossWeights(uncertainty=0.3, kl=0.02)
+    assert validated(FitConfig, old, ["weights.uncertainty=2"]).weights.uncertainty == 2
+    new = {"data": "d", "teacher": "t", "weights": {"uncertainty": 0.3}}
+    assert validated(FitConfig, new, ["weights.doubt=2"]).weights.uncertainty == 2
+
+
+def test_the_decoder_may_learn_by_cross_entropy(small_config: FitConfig, tmp_path: Path) -> None:
+    config = small_config.model_copy(update={"steps": 2, "reconstruction": "bce"})
+    fit(config, tmp_path / "run")
+    # The entropy of a picture is far above its squared error.
+    assert all(0.4 < float(row["reconstruction"]) < 1.5 for row in curve(tmp_path / "run"))
 
 
 def test_only_the_tail_is_trained(tail_config: FitConfig, tmp_path: Path) -> None:
@@ -195,7 +252,7 @@ def test_too_little_data_is_said(small_config: FitConfig, tmp_path: Path) -> Non
 def test_a_loss_that_is_no_number_keeps_the_checkpoint(
     small_config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facestream.training.fit import identity as module
+    from facestream.training.fit import identity_task as module
 
     def broken(mu: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         calls.append(1)

@@ -12,7 +12,7 @@ from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from facestream.training.errors import TrainingError
 from facestream.training.export.card import make_card
-from facestream.training.export.encoder import export_encoder, parity
+from facestream.training.export.encoder_onnx import export_encoder, parity
 from facestream.training.models.backbones import BackboneName, make_backbone
 from facestream.training.models.sface import load_sface
 from facestream.training.models.vae import Vae, VaeEncoder, make_vae
@@ -33,7 +33,7 @@ def test_unknown_backbone_is_named() -> None:
         make_backbone("huge")  # type: ignore[arg-type]
 
 
-def test_the_doubt_does_not_train_the_identity() -> None:
+def test_uncertainty_does_not_train_the_identity() -> None:
     model = make_vae("residual", dim=8)
     _, logvar = model.encoder(torch.rand(2, 3, 112, 112) * 255)
     torch.autograd.backward(logvar.sum())
@@ -96,7 +96,7 @@ def test_export_stores_halves_and_no_paths(shaken: VaeEncoder, tmp_path: Path) -
 def test_export_that_disagrees_leaves_no_file(
     shaken: VaeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facestream.training.export.encoder.parity", lambda *args: 0.9)
+    monkeypatch.setattr("facestream.training.export.encoder_onnx.parity", lambda *args: 0.9)
     with pytest.raises(TrainingError, match="differ from torch's"):
         export_encoder(shaken, tmp_path / "small.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -10,13 +10,6 @@ import pytest
 from facestream.pipeline.core.images import read_image
 from facestream.training import cli
 from facestream.training.errors import DataError
-from facestream.training.evaluation.doubt import (
-    LEVELS,
-    SHARES,
-    SIGMA_KINDS,
-    Monotony,
-    Reject,
-)
 from facestream.training.evaluation.plots import (
     plot_curves,
     plot_rejects,
@@ -26,7 +19,14 @@ from facestream.training.evaluation.plots import (
     roc,
 )
 from facestream.training.evaluation.protocol import Interval
-from facestream.training.fit.checkpoint import Curve
+from facestream.training.evaluation.rejection import (
+    LEVELS,
+    SHARES,
+    SIGMA_KINDS,
+    Monotony,
+    Reject,
+)
+from facestream.training.record import Curve
 from sklearn.metrics import roc_curve  # type: ignore[import-untyped]
 
 

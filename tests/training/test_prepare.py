@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.core.types import Image
-from facestream.training.data.faces import FaceZips, read_folder, sha256_of
+from facestream.training.data.cutter import Cutter
+from facestream.training.data.exclusion import NearDuplicates
+from facestream.training.data.face_sets import FaceZips, read_folder, sha256_of
 from facestream.training.data.prepare import PrepareSettings, prepare_set
-from facestream.training.data.prepare_alike import NearDuplicates
-from facestream.training.data.prepare_faces import Cutter
-from facestream.training.data.prepare_sources import find_sources, label_of
+from facestream.training.data.set_sources import find_sources, label_of
 from facestream.training.errors import DataError
 from facestream.training.fit.config import FitConfig
 from facestream.training.fit.run import fit

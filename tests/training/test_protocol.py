@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.pipeline.core.types import Faces
+from facestream.training.data.cutter import choose_face
 from facestream.training.errors import DataError
-from facestream.training.evaluation.evaluate import verify
-from facestream.training.evaluation.lfw import choose_face, read_pairs
+from facestream.training.evaluation.lfw import read_pairs
 from facestream.training.evaluation.protocol import (
     best_threshold,
     fit_probability,
@@ -19,6 +19,7 @@ from facestream.training.evaluation.protocol import (
     threshold_at_fmr,
     wilson,
 )
+from facestream.training.evaluation.verification import verify
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,7 +101,7 @@ def test_probability_stays_finite_where_sides_do_not_overlap() -> None:
     assert 0.2 < -intercept / slope < 0.6
 
 
-def test_rejecting_the_doubtful() -> None:
+def test_rejecting_the_uncertain() -> None:
     genuine = np.array([0.9] * 8 + [0.1] * 2)
     impostor = np.linspace(-1, 0.5, 2000)
     knows = np.array([0.0] * 8 + [1.0, 0.9])
@@ -148,4 +149,5 @@ def test_the_large_face_near_the_centre_is_chosen() -> None:
     faces = Faces(
         boxes=boxes, scores=np.ones(3, np.float32), landmarks=np.zeros((3, 5, 2), np.float32)
     )
-    assert choose_face(faces, width=250, height=250) == 1
+    assert choose_face(faces, (250, 250, 3)) == [1]
+    assert choose_face(faces.take([]), (250, 250, 3)) == []

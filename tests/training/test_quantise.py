@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from facestream.training.errors import TrainingError
 from facestream.training.export.quantise import Quantiser, closeness
+from facestream.training.progress import silent
 
 FACES = np.zeros((4, 112, 112, 3), np.uint8)
 LAYERS = {"a": 0.9, "b": 0.99, "c": 0.995, "d": 0.9999, "e": 0.99999}
@@ -20,7 +21,7 @@ class Pretending(Quantiser):
     """Each layer in int8 turns the embedding by its own angle."""
 
     def __init__(self) -> None:
-        self._progress = lambda what, done, total: None
+        self._progress = silent
         self.tried: list[list[str]] = []
 
     def float_model(self) -> Any:

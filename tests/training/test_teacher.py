@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
-from facestream.training.data.faces import read_folder
+from facestream.training.data.face_sets import read_folder
 from facestream.training.data.teacher import teacher_net, teacher_targets
 from facestream.training.errors import TrainingError
 

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from facestream.training.errors import DataError
 from facestream.training.evaluation.clips import ClipRules
-from facestream.training.evaluation.lfw import open_zip
+from facestream.training.evaluation.lfw import half_of, open_zip
 from facestream.training.evaluation.videos import (
     Trial,
+    clip_faces_key,
     contact_sheet,
     draw_trial,
-    half_of,
-    looks_key,
     watch,
 )
 
@@ -55,9 +54,9 @@ def test_a_draw_can_be_repeated() -> None:
     )
     assert first == second
     assert first != other
-    assert looks_key(first, ClipRules()) == looks_key(second, ClipRules())
-    assert looks_key(first, ClipRules()) != looks_key(other, ClipRules())
-    assert looks_key(first, ClipRules()) != looks_key(first, ClipRules(frames=3))
+    assert clip_faces_key(first, ClipRules()) == clip_faces_key(second, ClipRules())
+    assert clip_faces_key(first, ClipRules()) != clip_faces_key(other, ClipRules())
+    assert clip_faces_key(first, ClipRules()) != clip_faces_key(first, ClipRules(frames=3))
 
 
 def test_too_few_people_are_refused() -> None:

@@ -9,28 +9,36 @@ import typer
 from facestream.engines.errors import EngineError
 
 from ..errors import TrainingError
-from . import interrupts
-from .cohort import cohort
 from .compare import compare
-from .console import err
-from .curves import curves
-from .evaluate import evaluate
-from .export import export
-from .fewshot import fewshot
-from .fit import fit_command, resume
+from .console import err, listen
+from .evaluate import (
+    evaluate,
+    fewshot,
+    groups,
+    pose,
+    probe,
+)
+from .export import (
+    cohort,
+    export,
+    golden,
+    ship,
+)
+from .fit import (
+    curves,
+    fit_command,
+    fit_generator_command,
+    resume,
+)
 from .generate import (
+    evaluate_generator,
     generate,
     interpolate,
     reconstruct,
     repair_command,
 )
-from .generator import evaluate_generator, fit_generator_command
-from .groups import groups
-from .pose import pose
 from .prepare import prepare
-from .probe import probe
 from .quantise import quantise
-from .ship import golden, ship
 
 app = typer.Typer(
     name="facestream-train",
@@ -65,14 +73,14 @@ app.command()(ship)
 def main() -> None:
     """Run the command line; exits with 2 on a mistake of the user's, 130 when interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    interrupts.listen()
+    listen()
     try:
         app()
     except (TrainingError, EngineError) as error:
         err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
     except SystemExit as ended:
-        # What typer makes of Ctrl-C.
+        # Typer's status after Ctrl-C.
         if ended.code == 130:
             err.print(
                 "interrupted; an unfinished file is not kept, the last checkpoint is",

@@ -1,4 +1,4 @@
-"""``facestream-train generate``, ``interpolate``, ``reconstruct`` and ``repair``."""
+"""``generate``, ``interpolate``, ``reconstruct``, ``repair`` and ``evaluate-generator``."""
 
 from __future__ import annotations
 
@@ -12,19 +12,35 @@ import typer
 from facestream.pipeline.core.synthetic import SourceType
 
 from ..errors import DataError, TrainingError
-from ..generation.faces import PhotoFace, aligned_face, read_faces
+from ..generation.generator_report import (
+    GeneratorReport,
+    held_out_faces,
+    measure_reconstruction,
+    measure_repair,
+    measure_samples,
+)
+from ..generation.generator_views import read_held_out
 from ..generation.holes import Hole, Region, region_hole
-from ..generation.pictures import Picture, grid, save_synthetic
+from ..generation.photos import PhotoFace, aligned_face, read_faces
 from ..generation.repair import RepairOptions, repair
 from ..generation.synthesis import SHIPPED, Synthesis
-from .console import folder, progress_bar, teller
+from ..generation.synthetic_pictures import Picture, grid, save_synthetic
+from ..record import write_json
+from .console import (
+    SFACE,
+    TRAIN,
+    DataOption,
+    GeneratorOption,
+    RecogniserOption,
+    ReportOption,
+    SeedOption,
+    TeacherOption,
+    folder,
+    progress_bars,
+    show,
+    shown,
+)
 
-ModelOption = Annotated[
-    Path, typer.Option("--model", help="Card of a decoder (.json) or a checkpoint (.pt).")
-]
-EncoderOption = Annotated[
-    Path | None, typer.Option(help="Card of the recogniser; the shipped one if not given.")
-]
 AlignedOption = Annotated[
     bool, typer.Option("--aligned", help="The pictures are aligned 112×112 faces already.")
 ]
@@ -54,10 +70,10 @@ def generate(
     truncation: Annotated[
         float, typer.Option(min=0.1, max=1.5, help="Less is more ordinary, and cleaner.")
     ] = 0.8,
-    seed: Annotated[int, typer.Option(help="Of all chance.")] = 0,
+    seed: SeedOption = 0,
     each: EachOption = None,
-    model: ModelOption = SHIPPED,
-    encoder: EncoderOption = None,
+    model: GeneratorOption = SHIPPED,
+    encoder: RecogniserOption = None,
     aligned: AlignedOption = False,
 ) -> None:
     """Make faces of nobody, or variations of one identity; all are marked as synthetic.
@@ -81,8 +97,8 @@ def interpolate(
     ),
     steps: Annotated[int, typer.Option(min=2, max=64, help="Faces, both ends included.")] = 8,
     each: EachOption = None,
-    model: ModelOption = SHIPPED,
-    encoder: EncoderOption = None,
+    model: GeneratorOption = SHIPPED,
+    encoder: RecogniserOption = None,
     aligned: AlignedOption = False,
 ) -> None:
     """Go from one face to another in the space of codes.
@@ -101,11 +117,11 @@ def reconstruct(
         "reconstructed.png"
     ),
     each: EachOption = None,
-    model: ModelOption = SHIPPED,
-    encoder: EncoderOption = None,
+    model: GeneratorOption = SHIPPED,
+    encoder: RecogniserOption = None,
     aligned: AlignedOption = False,
 ) -> None:
-    """What is left of faces after encoder and decoder.
+    """Encode faces and decode them again.
 
     Example: facestream-train reconstruct photos/*.jpg
     """
@@ -138,8 +154,8 @@ def repair_command(
     steps: Annotated[
         int, typer.Option(min=0, max=2000, help="Of the search; 0 takes the first guess.")
     ] = RepairOptions().steps,
-    model: ModelOption = SHIPPED,
-    encoder: EncoderOption = None,
+    model: GeneratorOption = SHIPPED,
+    encoder: RecogniserOption = None,
     aligned: AlignedOption = False,
 ) -> None:
     """Fill a hole in a face with what fits the rest; the result is marked as synthetic.
@@ -152,20 +168,60 @@ def repair_command(
         raise TrainingError("say what to repair with exactly one of --mask, --box and --region")
     (face,) = _faces([photo], aligned)
     hole = _hole(face, mask=mask, box=box, region=region)
-    with Synthesis(model=model, encoder=encoder) as synthesis, progress_bar() as bar:
-        tell = teller(bar)
+    with Synthesis(model=model, encoder=encoder) as synthesis, progress_bars() as progress:
         made = repair(
             synthesis,
             face.crop[None],
             hole[None],
             options=RepairOptions(steps=steps),
-            progress=lambda done, total: tell("repair", done, total),
+            progress=progress,
         )[0]
     target = out or photo.with_name(f"{photo.stem}_repaired.png")
     whole = face.put_back(made, hole)[:, :, ::-1] if in_place else made
     _write(target, np.ascontiguousarray(whole), "compositeWithTrainedAlgorithmicMedia")
     share = hole.mean()
     typer.echo(f"{target}: {share:.0%} of the face filled in by guess, marked as synthetic")
+
+
+def evaluate_generator(
+    model: GeneratorOption = SHIPPED,
+    encoder: RecogniserOption = None,
+    data: DataOption = TRAIN,
+    teacher: TeacherOption = SFACE,
+    out: ReportOption = Path("runs/evaluate-generator"),
+    pictures: Annotated[int, typer.Option(min=8, help="Held-out pictures.")] = 300,
+    repairs: Annotated[int, typer.Option(min=2, help="Of them, how many are repaired.")] = 96,
+    samples: Annotated[
+        int, typer.Option(min=0, help="For the Fréchet distance; 0 leaves it out.")
+    ] = 600,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Of a repair's search.")
+    ] = RepairOptions().steps,
+) -> None:
+    """Measure a generator on held-out people: reconstruction, repair, Fréchet distance.
+
+    Example: facestream-train evaluate-generator --model runs/generator/last.pt
+    """
+    with progress_bars() as progress, Synthesis(model=model, encoder=encoder) as synthesis:
+        faces, _ = read_held_out(data, held_out_faces(data, pictures))
+        report = GeneratorReport(str(model), synthesis.encoder.model_id, len(faces))
+        report.figures |= measure_reconstruction(synthesis, faces)
+        if samples:
+            both, _ = read_held_out(data, held_out_faces(data, 2 * samples))
+            half = len(both) // 2
+            # Every second one: the list is sorted by set.
+            report.frechet = measure_samples(
+                synthesis, both[0 : 2 * half : 2], both[1 : 2 * half : 2], teacher=teacher
+            )
+        # The costly part comes last, and what was measured before it is kept.
+        write_json(out / "report.json", report.as_json())
+        chosen = faces[:: max(1, len(faces) // repairs)][:repairs]
+        options = RepairOptions(steps=steps)
+        report.figures |= measure_repair(synthesis, chosen, options=options, progress=progress)
+    write_json(out / "report.json", report.as_json())
+    rows = [(name, shown(value, ".3f")) for name, value in report.figures.items()]
+    rows += [(f"Fréchet, {name}", f"{value:.1f}") for name, value in report.frechet.items()]
+    show(f"{model}, {len(faces)} pictures", ("figure", "mean (95 % interval)"), rows)
 
 
 def _faces(paths: list[Path], aligned: bool) -> list[PhotoFace]:

@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from facestream.engines.cards import MODELS
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from ..data.prepare import PrepareSettings, prepare_set
 from ..errors import DataError
 from .console import (
     CACHE,
+    ENCODER,
+    ThreadsOption,
     err,
-    progress_bar,
-    teller,
+    progress_bars,
+    show,
 )
 
 
-class Label(StrEnum):
+class LabelSource(StrEnum):
     """What names the person of a picture."""
 
     FOLDER = "folder"
@@ -53,9 +52,9 @@ def prepare(
         str | None, typer.Option(help="Name of the set; the first input's when left out.")
     ] = None,
     label: Annotated[
-        Label,
+        LabelSource,
         typer.Option(help="Who it is: person/picture.jpg, person_01.jpg, or nobody is named."),
-    ] = Label.FOLDER,
+    ] = LabelSource.FOLDER,
     zips: Annotated[
         Zips, typer.Option(help="Zips hold aligned 128×128 faces, or pictures to search.")
     ] = Zips.ALIGNED,
@@ -74,9 +73,8 @@ def prepare(
     min_face: Annotated[int, typer.Option(help="Smallest face, pixels.")] = 40,
     min_score: Annotated[float, typer.Option(help="Least score of the detector.")] = 0.9,
     every: Annotated[float, typer.Option(help="Seconds between frames of a video.")] = 0.5,
-    model: Annotated[Path, typer.Option(help="Card of the encoder that compares faces.")] = MODELS
-    / "vae_encoder.json",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    model: Annotated[Path, typer.Option(help="Card of the encoder that compares faces.")] = ENCODER,
+    threads: ThreadsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a set of that name.")] = False,
 ) -> None:
     """Make a training set: detect, align, drop duplicates and evaluation people, list.
@@ -84,7 +82,7 @@ def prepare(
     Example: facestream-train prepare photos clip.mp4 --name family
     """
     # The card's path is this installation's, not a setting of the set: its id is recorded.
-    own = {} if model == MODELS / "vae_encoder.json" else {"model": model}
+    own = {} if model == ENCODER else {"model": model}
     settings = _validated(
         {
             "label": label.value,
@@ -101,14 +99,14 @@ def prepare(
             **own,
         }
     )
-    with progress_bar() as bar:
+    with progress_bars() as progress:
         manifest = prepare_set(
             inputs,
             out,
             name or inputs[0].resolve().stem,
             settings=settings,
             existing="replace" if force else "refuse",
-            progress=teller(bar),
+            progress=progress,
         )
     _show(out, manifest)
 
@@ -123,17 +121,16 @@ def _validated(values: dict[str, Any]) -> PrepareSettings:
 
 
 def _show(out: Path, manifest: dict[str, Any]) -> None:
-    table = Table("", "", title=str(out / f"{manifest['name']}.zip"), show_header=False)
-    for what in (
+    counted = (
         "pictures",
         "identities",
         "identities_with_one_picture",
         "unlabelled",
         "pictures_with_several_faces",
-    ):
-        table.add_row(what.replace("_", " "), str(manifest[what]))
-    for reason, count in manifest["skipped"].items():
-        table.add_row(f"skipped: {reason}", str(count))
-    Console().print(table)
+    )
+    rows = [(what.replace("_", " "), str(manifest[what])) for what in counted]
+    rows += [(f"skipped: {reason}", str(n)) for reason, n in manifest["skipped"].items()]
+    show(str(out / f"{manifest['name']}.zip"), ("", ""), rows)
     if manifest["skipped"]:
-        err.print(f"what was skipped: {out / manifest['name']}.skipped.csv", soft_wrap=True)
+        skipped = out / f"{manifest['name']}.skipped.csv"
+        err.print(f"skipped pictures are listed in {skipped}", soft_wrap=True)

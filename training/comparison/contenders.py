@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..data.faces import STREAKED_SETS
+from ..data.face_sets import STREAKED_SETS
 from ..errors import DataError, TrainingError
 from ..fit.config import FitConfig
 from ..models.backbones import BackboneName
@@ -92,7 +92,7 @@ class CompareConfig(BaseModel):
 
     @property
     def steps(self) -> int:
-        """Batches that make up the budget."""
+        """SeededBatches that make up the budget."""
         return max(1, self.pictures // self.batch)
 
     @property

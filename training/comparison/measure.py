@@ -13,17 +13,23 @@ from facestream.engines.options import Serving
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.recognition.encoder import Encoder
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..data.teacher import teacher_net
-from ..evaluation.embed import embed_all
-from ..evaluation.evaluate import Verification, verify
-from ..evaluation.lfw import read_crops, read_pairs
+from ..data.teacher import embed_both, teacher_net
+from ..evaluation.embeddings import embed_all
+from ..evaluation.lfw import open_lfw
+from ..evaluation.verification import Verification, verify
 from ..export.card import make_card, write_card
-from ..export.encoder import export_encoder
-from ..generation.metrics import frechet_distance, psnr, ssim
+from ..export.encoder_onnx import export_encoder
+from ..generation.metrics import (
+    frechet_distance,
+    identity_cosine,
+    psnr,
+    ssim,
+)
+from ..generation.synthetic_pictures import to_pictures
 from ..models.decoder import Decoder
 from ..models.vae import LATENT_DIM, VaeEncoder
+from ..progress import Progress
 
 Floats = NDArray[np.float32]
 Pictures = NDArray[np.uint8]
@@ -36,22 +42,7 @@ def teacher_embedding(path: Path, *, threads: int) -> Embed:
     """The teacher's embedding, averaged with that of the mirror image (as the targets are)."""
     teacher = teacher_net(path, threads=threads)
 
-    def embed(pictures: Pictures) -> Floats:
-        parts = []
-        for start in range(0, len(pictures), 16):
-            faces = pictures[start : start + 16].transpose(0, 3, 1, 2).astype(np.float32)
-            both = np.concatenate([faces, faces[:, :, :, ::-1]])
-            found = teacher(both)
-            parts.append((found[: len(faces)] + found[len(faces) :]) / 2)
-        return np.concatenate(parts)
-
-    return embed
-
-
-def as_pictures(made: Tensor) -> Pictures:
-    """N×3×H×W in −1..1 as N×H×W×3 RGB uint8."""
-    values = ((made.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
-    return np.asarray(values.cpu().numpy(), np.uint8)
+    return lambda pictures: np.asarray(embed_both(teacher, pictures).mean(axis=1))
 
 
 @torch.no_grad()
@@ -61,7 +52,7 @@ def draw_samples(decoder: Decoder, count: int, *, seed: int) -> Pictures:
     codes = torch.randn(count, decoder.dim, generator=torch.Generator().manual_seed(seed))
     return np.concatenate(
         [
-            as_pictures(decoder(part.to(device)).float())
+            to_pictures(decoder(part.to(device)).float())
             for part in torch.tensor_split(codes, max(1, count // _PART))
         ]
     )
@@ -75,15 +66,14 @@ def reconstruct(encoder: VaeEncoder, decoder: Decoder, pictures: Pictures) -> Pi
     for start in range(0, len(pictures), _PART):
         faces = torch.from_numpy(pictures[start : start + _PART].transpose(0, 3, 1, 2).copy())
         mu, _ = encoder(faces.to(device).float())
-        parts.append(as_pictures(decoder(mu).float()))
+        parts.append(to_pictures(decoder(mu).float()))
     return np.concatenate(parts)
 
 
 def measure_reconstruction(real: Pictures, made: Pictures, embed: Embed) -> dict[str, float]:
     """``psnr`` (dB), ``ssim`` and ``cosine`` of the teacher's embeddings: means over pictures."""
     pairs = [*zip(real, made, strict=True)]
-    a, b = embed(real), embed(made)
-    cosine = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    cosine = identity_cosine(embed(real), embed(made))
     return {
         "psnr": float(np.mean([psnr(x, y) for x, y in pairs])),
         "ssim": float(np.mean([ssim(x, y) for x, y in pairs])),
@@ -112,7 +102,6 @@ def write_encoder(encoder: VaeEncoder, folder: Path, *, backbone: str) -> Path:
         backbone=backbone,
         dim=encoder.dim,
         metrics={"parity_cosine": round(cosine, 6)},
-        thresholds=None,
     )
     write_card(card, folder / "encoder.json")
     return folder / "encoder.json"
@@ -124,21 +113,13 @@ def measure_lfw(
     *,
     cache: Path,
     threads: int,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> Verification:
     """LFW's 10 folds with the embedding half of mu."""
-    pairs = read_pairs(lfw / "pairs.txt")
-    found = 0
-
-    def detected(count: int) -> None:
-        nonlocal found
-        found += count
-        progress("LFW: detect", found, len(pairs.names))
-
-    crops = read_crops(lfw, pairs.names, cache=cache, threads=threads, progress=detected)
+    data = open_lfw(lfw, cache=cache, threads=threads, progress=progress)
     with Encoder(model=card, serving=Serving(threads=threads)) as encoder:
-        mu, _ = embed_all(encoder, crops.faces, what="LFW: embed", progress=progress)
-    return verify(pairs, mu[:, :LATENT_DIM], not_found=crops.not_found)
+        mu, _ = embed_all(encoder, data.crops.faces, progress=progress)
+    return verify(data.pairs, mu[:, :LATENT_DIM], not_found=data.crops.not_found)
 
 
 def measure_speed(

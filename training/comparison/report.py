@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..fit.checkpoint import write_json
-from ..generation.pictures import Picture, grid, save_synthetic
-from .run import PICTURES, Comparison, Result
+from ..generation.synthetic_pictures import Picture, grid, save_synthetic
+from ..record import write_json
+from .compare import PICTURES, Comparison, Result
 
 NONE: Final = "–"
 
@@ -75,7 +75,7 @@ def as_json(comparison: Comparison, *, command: str, note: str) -> dict[str, Any
         "git": comparison.revision,
         "settings": shared,
         "frechet_of_real_faces": {"distance": comparison.floor, "faces": comparison.held},
-        # What training costs is benchmarks/train_speed.py's to say: here each ran at another hour.
+        # Each ran at another hour: `python -m benchmarks suite training` compares the speeds.
         "results": [
             r.model_dump(mode="json", exclude={"config", "train_speed"}) for r in comparison.results
         ],
@@ -83,7 +83,7 @@ def as_json(comparison: Comparison, *, command: str, note: str) -> dict[str, Any
 
 
 def as_markdown(comparison: Comparison, *, command: str, note: str) -> str:
-    """The table with what one must know to read it."""
+    """The table with its conditions."""
     results = comparison.results
     config, where = results[0].config, machine()
     heading = [name for name, _ in COLUMNS]
@@ -117,7 +117,7 @@ def write_report(comparison: Comparison, out: Path, *, command: str, note: str =
     Args:
         comparison: the results.
         out: folder of the run, which holds the contenders' pictures.
-        command: what was called, for whoever wants to do it again.
+        command: the command line, to repeat it.
         note: one line on the machine or the budget.
 
     Returns:

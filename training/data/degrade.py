@@ -1,7 +1,7 @@
-"""What spoils pictures of faces, by kind and level, and the random views that training draws.
+"""Degradations of faces by kind and level, and the random views that training draws.
 
-All of it works on RGB uint8 pictures and takes its chance from a numpy generator, so that a view
-can be drawn again from its seed.
+All of it works on RGB uint8 pictures and draws from a numpy generator, so that a view can be
+drawn again from its seed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ GREY_CHANCE: Final = 0.3
 
 
 def degrade(image: Picture, kind: Kind, level: float, rng: np.random.Generator) -> Picture:
-    """Spoil a picture.
+    """Degrade a picture.
 
     Args:
         image: H×W×3 RGB uint8; for the levels' meaning 112×112 is assumed.
         kind: what to do.
-        level: 0 (nothing) to 1 (hardly anybody could be recognised).
+        level: 0 (nothing) to 1 (hardly recognisable).
         rng: places occlusions, draws noise and directions.
 
     Raises:
@@ -126,7 +126,6 @@ def degrade_randomly(
 
     Args:
         image: H×W×3 RGB or BGR uint8.
-        rng: all chance comes from here.
         strength: the highest level that may be drawn, 0..1.
 
     Returns:
@@ -164,7 +163,7 @@ def jitter_matrix(rng: np.random.Generator, *, size: int, strength: float) -> ND
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class FaceView:
     """One random view of a picture.
 
     Attributes:
@@ -180,12 +179,11 @@ class View:
     matrix: NDArray[np.float64]
 
 
-def random_view(image: Picture, rng: np.random.Generator) -> View:
+def random_view(image: Picture, rng: np.random.Generator) -> FaceView:
     """A view for training: flip, small error of alignment, grey, degradations.
 
     Args:
         image: S×S×3 RGB uint8 with the 112×112 template in its centre.
-        rng: all chance comes from here.
     """
     size = image.shape[0]
     strength = 0.0 if rng.random() < 0.4 else float(rng.uniform(0.2, 1.5))
@@ -206,4 +204,4 @@ def random_view(image: Picture, rng: np.random.Generator) -> View:
         grey = cv2.cvtColor(clean, cv2.COLOR_RGB2GRAY)
         clean = np.repeat(np.asarray(grey, np.uint8)[:, :, None], 3, axis=2)
     degraded, level = degrade_randomly(clean, rng)
-    return View(degraded=degraded, clean=clean, level=level, matrix=matrix)
+    return FaceView(degraded=degraded, clean=clean, level=level, matrix=matrix)

@@ -5,9 +5,8 @@ The result is what ``faces.read_folder`` reads: a zip of 128×128 pictures with 
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,33 +24,29 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import DataError
-from ..fit.checkpoint import git_revision
-from .faces import UNLABELLED
-from .prepare_alike import EvaluationPeople, NearDuplicates, evaluation_people
-from .prepare_faces import (
-    SIDE,
+from ..progress import Progress, silent
+from ..record import git_revision
+from .cutter import (
     Cut,
     Cutter,
     Which,
+    detector_ids,
 )
-from .prepare_sources import (
+from .exclusion import EvaluationPeople, NearDuplicates, evaluation_people
+from .face_sets import SIDE, UNLABELLED, centre_crop
+from .set_sources import (
     LabelBy,
     Skip,
     Sources,
     Still,
     StillReader,
     find_sources,
+    sample_frames,
 )
-from .prepare_video import sample_frames
-from .prepare_write import Entry, SetWriter
-from .teacher import centre_crop
+from .set_writer import Entry, SetWriter
 
-log = logging.getLogger(__name__)
-# (what, done, total)
-Progress = Callable[[str, int, int], None]
 CHUNK: Final = 16
 WEBP_QUALITY: Final = 80
-READ_BY_OPENCV: Final = (".webp", ".jpg", ".jpeg", ".png", ".bmp")
 # A cut of which more than this lies beyond the picture is mostly black.
 MOST_BEYOND: Final = 0.5
 
@@ -114,10 +109,6 @@ class _Making:
     waiting: list[tuple[Entry, str, NDArray[np.float32]]] = field(default_factory=list)
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """The default progress: none."""
-
-
 def prepare_set(
     inputs: Sequence[Path],
     folder: Path,
@@ -125,7 +116,7 @@ def prepare_set(
     *,
     settings: PrepareSettings | None = None,
     existing: Literal["refuse", "replace"] = "refuse",
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Make ``<name>.zip`` with ``<name>.csv``, ``<name>.skipped.csv`` and ``<name>.json``.
 
@@ -134,10 +125,7 @@ def prepare_set(
     Args:
         inputs: folders, zips and videos.
         folder: where the set goes.
-        name: of the set.
-        settings: how it is made.
         existing: what to do with a set of that name.
-        progress: called with what is done, how far and how much there is.
 
     Returns:
         The manifest: counts, checksums, settings, models, what was skipped.
@@ -237,8 +225,8 @@ def _taken_over(making: _Making, still: Still, content: bytes, image: Image) -> 
     nan = float("nan")
     score, face_px = (still.listed.score, still.listed.face_px) if still.listed else (nan, nan)
     cut = Cut(picture=image, score=score, face_px=face_px, beyond=0.0)
-    # The training reads with OpenCV: what that does not know is encoded again.
-    known = Path(still.name).suffix.lower() in READ_BY_OPENCV
+    # Training reads with OpenCV: what that cannot read is encoded again.
+    known = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is not None
     return [_Candidate(still.label, still.stem, still.name, cut, content if known else None)]
 
 
@@ -312,8 +300,7 @@ def _decide(making: _Making, candidates: Sequence[_Candidate]) -> None:
 
 
 def _flush(making: _Making) -> None:
-    """Write the pictures of the person that is complete, unless together they look like one of
-    the evaluation set."""
+    """Write a complete person's pictures, unless their mean is close to an evaluation person."""
     waiting, making.waiting = making.waiting, []
     if not waiting:
         return
@@ -386,6 +373,6 @@ def _manifest(
             "without_a_face": people.faceless,
         },
         "settings": making.settings.model_dump(mode="json"),
-        "models": {"detector": making.cutter.model_ids, "encoder": making.encoder.model_id},
-        "git": git_revision(Path(__file__).parent),
+        "models": {"detector": detector_ids(), "encoder": making.encoder.model_id},
+        "git": git_revision(),
     }

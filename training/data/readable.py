@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DataError
-from .faces import FaceRow, FaceZips, sha256_of
+from .cache import cached_rows
+from .face_sets import (
+    SIDE,
+    FaceRow,
+    FaceZips,
+    sha256_of,
+)
 
 log = logging.getLogger(__name__)
-SIDE: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ class Unusable:
     reason: str
 
 
-def sort_out(
+def find_unusable(
     folder: Path,
     rows: Sequence[FaceRow],
     *,
@@ -34,32 +41,32 @@ def sort_out(
 ) -> list[Unusable]:
     """The rows whose pictures are missing, damaged or of the wrong size.
 
-    Every picture is decoded once; what was found is kept in ``cache`` with the zip's checksum, so
-    that a later call only reads the zips through.
+    Every picture is decoded once; the result is kept in ``cache`` with the zip's checksum.
 
     Args:
-        folder: holds the zips.
-        rows: what to look at.
-        cache: folder of what is known.
-        progress: called with the number of pictures just looked at.
+        rows: N ≥ 1 rows to check.
 
     Raises:
         DataError: a whole zip is missing or damaged.
     """
-    found: list[Unusable] = []
-    zips = FaceZips(folder)
-    for name in dict.fromkeys(row.dataset for row in rows):
-        members = [row for row in rows if row.dataset == name]
-        file = cache / f"readable_{name}.json"
-        zips.open(name)
-        key = sha256_of(folder / f"{name}.zip")
-        known = _read_known(file, key)
-        unknown = [row for row in members if row.member not in known]
-        if unknown:
-            known |= _look(zips, unknown, progress)
-            _write_known(file, key, known)
-        found += [Unusable(row, known[row.member]) for row in members if known[row.member]]
-    zips.close()
+    with FaceZips(folder) as zips:
+        for name in dict.fromkeys(row.dataset for row in rows):
+            zips.open(name)
+
+        def check(missing: Sequence[FaceRow]) -> NDArray[Any]:
+            reasons = []
+            for row in missing:
+                reasons.append(_fault(zips, row))
+                progress(1)
+            return np.array(reasons)
+
+        reasons = cached_rows(
+            rows,
+            check,
+            file=lambda name: cache / f"readable_{name}.npz",
+            key=lambda name: sha256_of(folder / f"{name}.zip"),
+        )
+    found = [Unusable(row, str(why)) for row, why in zip(rows, reasons, strict=True) if why]
     if found:
         first = "; ".join(item.reason for item in found[:3])
         log.warning(
@@ -70,7 +77,7 @@ def sort_out(
 
 
 def write_unusable(path: Path, unusable: Iterable[Unusable]) -> None:
-    """The list as csv: set, member, reason. Nothing is written of an empty one."""
+    """The list as csv: dataset, member, reason. An empty list leaves no file."""
     items = list(unusable)
     if not items:
         path.unlink(missing_ok=True)
@@ -81,43 +88,12 @@ def write_unusable(path: Path, unusable: Iterable[Unusable]) -> None:
         writer.writerows([i.row.dataset, i.row.member, i.reason] for i in items)
 
 
-def _look(
-    zips: FaceZips, rows: Sequence[FaceRow], progress: Callable[[int], None]
-) -> dict[str, str]:
-    """By member what is wrong with it, empty where nothing is."""
-    known: dict[str, str] = {}
-    for count, row in enumerate(rows, start=1):
-        known[row.member] = ""
-        try:
-            height, width = zips.read(row).shape[:2]
-        except DataError as error:
-            known[row.member] = str(error)
-        else:
-            if (height, width) != (SIDE, SIDE):
-                known[row.member] = (
-                    f"{row.dataset}.zip: {row.member} is {width}×{height}, not {SIDE}×{SIDE}"
-                )
-        if count % 64 == 0 or count == len(rows):
-            progress((count - 1) % 64 + 1)
-    return known
-
-
-def _read_known(file: Path, key: str) -> dict[str, str]:
+def _fault(zips: FaceZips, row: FaceRow) -> str:
+    """What is wrong with a picture; empty where nothing is."""
     try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
-        if saved["zip_sha256"] != key:
-            log.info("%s was made of another zip; looking again", file.name)
-            return {}
-        return {str(member): str(reason) for member, reason in saved["members"].items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        log.info("%s is damaged (%s); looking again", file.name, error)
-        return {}
-
-
-def _write_known(file: Path, key: str, known: dict[str, str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}")
-    partial.write_text(json.dumps({"zip_sha256": key, "members": known}), encoding="utf-8")
-    partial.replace(file)
+        height, width = zips.read(row).shape[:2]
+    except DataError as error:
+        return str(error)
+    if (height, width) == (SIDE, SIDE):
+        return ""
+    return f"{row.dataset}.zip: {row.member} is {width}×{height}, not {SIDE}×{SIDE}"

@@ -6,7 +6,6 @@ teacher (LFW 99.17 % against 99.05 %).
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,35 +16,41 @@ from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from numpy.typing import NDArray
 
-from ..errors import DataError, TrainingError
-from .faces import FaceRow, FaceZips, sha256_of
+from ..errors import TrainingError
+from .cache import cached_rows
+from .face_sets import (
+    FaceRow,
+    centre_crop,
+    read_chunks,
+    sha256_of,
+)
 
-log = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
-MARGIN = 8
-
-
-def centre_crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The 112×112 template inside a 128×128 picture."""
-    return image[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
 def any_batch(path: Path) -> onnx.ModelProto:
-    """SFace's network for any number of faces.
-
-    OpenCV Zoo's file is made for one face at a time; its graph holds for any number.
+    """SFace's network for any number of faces (OpenCV Zoo's file takes one at a time).
 
     Raises:
         TrainingError: the file is missing.
     """
-    if not path.is_file():
-        raise TrainingError(f"the teacher's file {path} is missing; give its path")
-    model = onnx.load(path)
+    model = onnx.load(existing(path))
     stored = {tensor.name for tensor in model.graph.initializer}
     for value in (*model.graph.input, *model.graph.output):
         if value.name not in stored:
             value.type.tensor_type.shape.dim[0].dim_param = "N"
     return model
+
+
+def existing(teacher: Path) -> Path:
+    """The teacher's file.
+
+    Raises:
+        TrainingError: it is missing.
+    """
+    if not teacher.is_file():
+        raise TrainingError(f"the teacher's file {teacher} is missing; give it with --teacher")
+    return teacher
 
 
 def teacher_net(path: Path, *, threads: int) -> Callable[[Floats], Floats]:
@@ -65,6 +70,16 @@ def teacher_net(path: Path, *, threads: int) -> Callable[[Floats], Floats]:
     return infer
 
 
+def embed_both(infer: Callable[[Floats], Floats], faces: NDArray[np.uint8]) -> Floats:
+    """Embeddings N×2×128 of faces N×112×112×3 RGB and of their mirror images."""
+    parts = []
+    for start in range(0, len(faces), 16):
+        chunk = faces[start : start + 16].transpose(0, 3, 1, 2).astype(np.float32)
+        out = infer(np.concatenate([chunk, chunk[:, :, :, ::-1]]))
+        parts.append(np.stack([out[: len(chunk)], out[len(chunk) :]], axis=1))
+    return np.concatenate(parts)
+
+
 def teacher_targets(
     folder: Path,
     rows: Sequence[FaceRow],
@@ -76,79 +91,27 @@ def teacher_targets(
 ) -> tuple[Floats, Floats]:
     """Embeddings N×128 of each row's picture and of its mirror image (not normalised).
 
-    They are kept in ``cache`` (one file a set, with the checksums of teacher and list), so a later
-    call is only a read.
-
     Args:
-        folder: holds the zips.
-        rows: grouped by set, as ``read_folder`` gives them.
-        teacher: SFace's ONNX file.
-        cache: folder of the kept embeddings.
-        threads: CPU threads.
-        progress: called with the number of pictures just done.
+        rows: N rows.
+        cache: folder that keeps the embeddings, by the checksums of teacher and list.
 
     Raises:
         TrainingError: the teacher's file is missing.
         DataError: a picture cannot be read.
     """
-    if not teacher.is_file():
-        raise TrainingError(f"the teacher's file {teacher} is missing; give its path")
-    cache.mkdir(parents=True, exist_ok=True)
-    key_teacher = sha256_of(teacher)
-    plain: list[Floats] = []
-    mirror: list[Floats] = []
-    infer: Callable[[Floats], Floats] | None = None
-    for name in dict.fromkeys(r.dataset for r in rows):
-        members = [r for r in rows if r.dataset == name]
-        key = f"{key_teacher}:{sha256_of(folder / f'{name}.csv')}"
-        file = cache / f"teacher_{name}.npz"
-        table = _read_cache(file, key)
-        missing = [r for r in members if r.member not in table]
-        if missing:
-            infer = infer or teacher_net(teacher, threads=threads)
-            table |= _compute(folder, missing, infer, progress)
-            _write_cache(file, key, table)
-        found = np.stack([table[r.member] for r in members])
-        plain.append(found[:, 0])
-        mirror.append(found[:, 1])
-    return np.concatenate(plain), np.concatenate(mirror)
+    digest = sha256_of(existing(teacher))
 
+    def make(missing: Sequence[FaceRow]) -> Floats:
+        infer = teacher_net(teacher, threads=threads)
+        chunks = read_chunks(folder, missing, size=16, progress=progress)
+        return np.concatenate(
+            [embed_both(infer, np.stack([centre_crop(p) for p in chunk])) for chunk in chunks]
+        )
 
-def _compute(
-    folder: Path,
-    rows: Sequence[FaceRow],
-    infer: Callable[[Floats], Floats],
-    progress: Callable[[int], None],
-) -> dict[str, Floats]:
-    zips = FaceZips(folder)
-    table: dict[str, Floats] = {}
-    for start in range(0, len(rows), 16):
-        chunk = rows[start : start + 16]
-        faces = np.stack([centre_crop(zips.read(r)) for r in chunk]).astype(np.float32)
-        faces = faces.transpose(0, 3, 1, 2)
-        out = infer(np.concatenate([faces, faces[:, :, :, ::-1]]))
-        for i, row in enumerate(chunk):
-            table[row.member] = out[[i, i + len(chunk)]]
-        progress(len(chunk))
-    zips.close()
-    return table
-
-
-def _read_cache(file: Path, key: str) -> dict[str, Floats]:
-    if not file.is_file():
-        return {}
-    try:
-        with np.load(file) as saved:
-            if str(saved["key"]) != key:
-                log.info("%s was made from other files; computing it again", file.name)
-                return {}
-            return dict(zip(saved["members"].tolist(), saved["targets"], strict=True))
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"the cache {file} is damaged ({error}); delete it") from error
-
-
-def _write_cache(file: Path, key: str, table: dict[str, Floats]) -> None:
-    partial = file.with_name(f".{file.name}")
-    with partial.open("wb") as out:
-        np.savez(out, key=key, members=list(table), targets=np.stack(list(table.values())))
-    partial.replace(file)
+    both = cached_rows(
+        rows,
+        make,
+        file=lambda name: cache / f"teacher_{name}.npz",
+        key=lambda name: f"{digest}:{sha256_of(folder / f'{name}.csv')}",
+    )
+    return both[:, 0], both[:, 1]

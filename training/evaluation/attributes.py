@@ -1,4 +1,4 @@
-"""What file names say of the people in pictures: UTKFace's age, gender and race, SCUT's gender.
+"""Labels in the file names of pictures: UTKFace's age, gender and race, SCUT's gender.
 
 These are the data sets' labels, guessed or given by others, in categories of their making; they
 serve to look for unequal errors and for what embeddings reveal, and for nothing else.
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from ..data.faces import FaceRow
+from ..data.face_sets import FaceRow
 
 GENDERS: Final = ("male", "female")
 RACES: Final = ("White", "Black", "Asian", "Indian", "other")

@@ -36,7 +36,7 @@ _FEATHER: Final = 14
 
 @dataclass(frozen=True, slots=True)
 class ClipRules:
-    """How clips look; ranges are drawn from once a clip.
+    """Settings of clips; ranges are drawn from once a clip.
 
     Attributes:
         frames: how many.
@@ -86,8 +86,6 @@ def render_clip(picture: Image, rng: np.random.Generator, *, rules: ClipRules) -
 
     Args:
         picture: 250×250×3 uint8, aligned as LFW's are.
-        rng: all chance comes from here.
-        rules: see ``ClipRules``.
 
     Raises:
         ValueError: the picture is not of that shape.

@@ -1,46 +1,52 @@
-"""Embeddings of the training sets' pictures by the encoder, computed once and kept by model id."""
+"""Aligned faces through an encoder; the training sets' pictures are kept by model id."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
+from facestream.pipeline.core.types import Image
 from facestream.pipeline.recognition.encoder import Encoder
 from numpy.typing import NDArray
 
-from ..data.faces import FaceRow, FaceZips, sha256_of
-from ..data.teacher import centre_crop
-from ..errors import DataError
-from .embed import Progress, silent
+from ..data.cache import cached_rows
+from ..data.face_sets import (
+    FaceRow,
+    centre_crop,
+    read_chunks,
+    sha256_of,
+)
+from ..progress import Progress, counted, silent
 
-log = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
-_CHUNK: Final = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedded:
-    """Pictures and what the encoder says of them.
-
-    Attributes:
-        rows: N rows, in the order asked for.
-        mu: N×D, not normalised.
-        logvar: N×D.
-    """
+class EmbeddedRows:
+    """N pictures with their mu (N×D, not normalised) and logvar (N×D)."""
 
     rows: tuple[FaceRow, ...]
     mu: Floats
     logvar: Floats
 
-    def take(self, chosen: Sequence[int] | NDArray[np.int64]) -> Embedded:
-        """These rows only."""
-        index = np.asarray(chosen, np.int64)
-        return Embedded(tuple(self.rows[i] for i in index), self.mu[index], self.logvar[index])
+
+def embed_all(
+    encoder: Encoder,
+    crops: Image,
+    *,
+    what: str = "embed",
+    progress: Callable[[str, int, int], None] = silent,
+) -> tuple[Floats, Floats]:
+    """mu and logvar (N×D each) of many crops, in parts."""
+    mus, logvars = [], []
+    for start in range(0, len(crops), 256):
+        mu, logvar = encoder.embed(crops[start : start + 256])
+        mus.append(mu)
+        logvars.append(logvar)
+        progress(what, start + len(mu), len(crops))
+    return np.concatenate(mus), np.concatenate(logvars)
 
 
 def embed_rows(
@@ -50,79 +56,32 @@ def embed_rows(
     *,
     cache: Path,
     progress: Progress = silent,
-) -> Embedded:
+) -> EmbeddedRows:
     """Embeddings of the clean pictures, cut to the template.
 
-    They are kept in ``cache``, a file for each set and encoder, so that a later call is a read.
-
     Args:
-        encoder: the network; its id and arithmetic are the cache's key.
-        folder: holds the zips.
+        encoder: the network; its id and precision are the cache's key.
         rows: N rows of any sets.
-        cache: folder of the kept embeddings.
-        progress: told (what, done, total).
 
     Raises:
-        DataError: a picture cannot be read, or a cache file is damaged.
+        DataError: a picture cannot be read.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    found: dict[FaceRow, Floats] = {}
-    for name in dict.fromkeys(row.dataset for row in rows):
-        members = [row for row in rows if row.dataset == name]
-        file = cache / f"embed_{encoder.model_id}_{encoder.precision}_{name}.npz"
-        key = sha256_of(folder / f"{name}.csv")
-        table = _read(file, key)
-        missing = [row for row in members if row.member not in table]
-        if missing:
-            table |= _compute(encoder, folder, missing, f"embed {name}", progress)
-            _write(file, key, table)
-        found |= {row: table[row.member] for row in members}
-    both = np.stack([found[row] for row in rows]) if rows else np.zeros((0, 2, encoder.dim))
-    both = both.astype(np.float32, copy=False)
-    return Embedded(tuple(rows), both[:, 0], both[:, 1])
+    if not rows:
+        none = np.zeros((0, encoder.dim), np.float32)
+        return EmbeddedRows((), none, none)
 
+    def make(missing: Sequence[FaceRow]) -> Floats:
+        add = counted(progress, f"embed {missing[0].dataset}", len(missing))
+        parts = []
+        for chunk in read_chunks(folder, missing, size=128, progress=add):
+            crops = np.stack([centre_crop(picture)[:, :, ::-1] for picture in chunk])
+            parts.append(np.stack(encoder.embed(np.ascontiguousarray(crops)), axis=1))
+        return np.concatenate(parts)
 
-def _compute(
-    encoder: Encoder, folder: Path, rows: Sequence[FaceRow], what: str, progress: Progress
-) -> dict[str, Floats]:
-    zips = FaceZips(folder)
-    table: dict[str, Floats] = {}
-
-    def read(start: int) -> NDArray[np.uint8]:
-        chunk = rows[start : start + _CHUNK]
-        return np.stack([centre_crop(zips.read(row))[:, :, ::-1] for row in chunk])
-
-    starts = range(0, len(rows), _CHUNK)
-    # One chunk is decoded while the one before it is embedded.
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(read, 0)
-        for start in starts:
-            crops = ahead.result()
-            if start + _CHUNK < len(rows):
-                ahead = pool.submit(read, start + _CHUNK)
-            mu, logvar = encoder.embed(np.ascontiguousarray(crops))
-            for row, mean, variance in zip(rows[start : start + _CHUNK], mu, logvar, strict=True):
-                table[row.member] = np.stack([mean, variance])
-            progress(what, start + len(crops), len(rows))
-    zips.close()
-    return table
-
-
-def _read(file: Path, key: str) -> dict[str, Floats]:
-    if not file.is_file():
-        return {}
-    try:
-        with np.load(file) as saved:
-            if str(saved["key"]) != key:
-                log.info("%s was made from another list; computing it again", file.name)
-                return {}
-            return dict(zip(saved["members"].tolist(), saved["values"], strict=True))
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"the cache {file} is damaged ({error}); delete it") from error
-
-
-def _write(file: Path, key: str, table: dict[str, Floats]) -> None:
-    partial = file.with_name(f".{file.name}")
-    with partial.open("wb") as out:
-        np.savez(out, key=key, members=list(table), values=np.stack(list(table.values())))
-    partial.replace(file)
+    both = cached_rows(
+        rows,
+        make,
+        file=lambda name: cache / f"embed_{encoder.model_id}_{encoder.precision}_{name}.npz",
+        key=lambda name: sha256_of(folder / f"{name}.csv"),
+    ).astype(np.float32, copy=False)
+    return EmbeddedRows(tuple(rows), both[:, 0], both[:, 1])

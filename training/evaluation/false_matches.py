@@ -16,12 +16,11 @@ from facestream.pipeline.recognition.cohort import Cohort
 from facestream.pipeline.recognition.uncertainty import normalise
 from numpy.typing import NDArray
 
-from ..data.faces import FaceRow
+from ..data.face_sets import FaceRow
 from ..errors import DataError
-from .normalisation import all_impostors
+from .embeddings import Floats
 from .protocol import threshold_at_fmr
 
-Floats = NDArray[np.float32]
 RATES: Final = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 # Rarer scores are left out of the fit: among millions of pairs a few are one person twice, whom
 # the sets know by two names, and they fill the far tail.
@@ -51,8 +50,9 @@ def false_matches(rows: Sequence[FaceRow], mu: Floats, cohort: Cohort | None) ->
             f"{FITTED[1]:g}; give the cohort more of them"
         )
     unit = normalise(mu[chosen])
-    means = np.zeros(len(chosen), np.float32) if cohort is None else _means(unit, chosen, cohort)
-    scores = all_impostors(people, unit, means, cohort)
+    scores = all_impostors(
+        people, unit, None if cohort is None else _centring(unit, chosen, cohort)
+    )
     fitted = np.geomspace(*FITTED, _POINTS)
     slope, centre = np.polyfit(
         [deviate(rate) for rate in fitted], [threshold_at_fmr(scores, r) for r in fitted], 1
@@ -78,8 +78,31 @@ def deviate(rate: float) -> float:
     return -NormalDist().inv_cdf(rate)
 
 
-def _means(unit: Floats, members: NDArray[np.int64], cohort: Cohort) -> Floats:
-    """``Cohort.means`` of members of it, each against the others."""
+def all_impostors(
+    people: Sequence[str], unit: Floats, centring: tuple[Cohort, Floats] | None = None
+) -> Floats:
+    """Similarities of all pairs of pictures of different people.
+
+    Args:
+        people: the person of each of N pictures.
+        unit: N×D, of length 1.
+        centring: normalises the cosines: a cohort, and ``Cohort.means`` of the pictures, N.
+    """
+    person = np.unique(np.asarray(people), return_inverse=True)[1]
+    parts = []
+    for start in range(0, len(unit), _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, len(unit)))
+        later = np.arange(len(unit))[None] > rows[:, None]
+        scores = unit[rows] @ unit.T
+        if centring is not None:
+            cohort, means = centring
+            scores = cohort.normalised(scores, means[rows][:, None], means)
+        parts.append(scores[later & (person[rows][:, None] != person[None])])
+    return np.concatenate(parts)
+
+
+def _centring(unit: Floats, members: NDArray[np.int64], cohort: Cohort) -> tuple[Cohort, Floats]:
+    """``Cohort.means`` of members of the cohort, each against the others."""
     means = np.empty(len(unit), np.float32)
     for start in range(0, len(unit), _CHUNK):
         rows = slice(start, start + _CHUNK)
@@ -87,4 +110,4 @@ def _means(unit: Floats, members: NDArray[np.int64], cohort: Cohort) -> Floats:
         cosines[np.arange(len(cosines)), members[rows]] = -np.inf
         top = min(cohort.top, cosines.shape[1] - 1)
         means[rows] = np.partition(cosines, -top, axis=1)[:, -top:].mean(axis=1)
-    return means
+    return cohort, means

@@ -9,21 +9,33 @@ helps as much, it is not sigma that helps.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, get_args
 
 import numpy as np
 from facestream.pipeline.core.types import Floats
+from facestream.pipeline.recognition.encoder import Encoder
 from facestream.pipeline.recognition.uncertainty import direction, fuse, mutual_likelihood_matrix
 from numpy.typing import NDArray
-from scipy import stats
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from sklearn.svm import LinearSVC  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from ..data.degrade import degrade_randomly
 from ..errors import DataError
-from .protocol import Interval
+from ..progress import Progress, counted, silent
+from .embeddings import embed_all
+from .lfw import (
+    Half,
+    half_of,
+    person_of,
+    read_crops,
+    read_pairs,
+)
+from .plots import new_figure, save_figure
+from .protocol import Interval, mean_interval
 
 Condition = Literal["clean", "degraded probes", "all degraded"]
 Augmentation = Literal["none", "posterior", "isotropic"]
@@ -37,17 +49,10 @@ SHOTS: Final = (1, 2, 5)
 # Strengths tried on the people set apart; the inputs have length √D.
 _STRENGTHS: Final = (1e-4, 1e-3, 1e-2)
 
-# (what, done, total)
-Progress = Callable[[str, int, int], None]
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """The default progress: none."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """Embedded pictures, each as it is and degraded.
+    """EmbeddedRows pictures, each as it is and degraded.
 
     Attributes:
         person: N labels.
@@ -73,7 +78,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class FewShotSettings:
     """How the experiment is run.
 
     Attributes:
@@ -94,7 +99,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FewShotRow:
     """A line of the table.
 
     Attributes:
@@ -128,22 +133,20 @@ class _Draw:
 
 
 def few_shot(
-    reported: Pictures, tuning: Pictures, settings: Settings, *, progress: Progress = _silent
-) -> list[Row]:
+    reported: Pictures, tuning: Pictures, settings: FewShotSettings, *, progress: Progress = silent
+) -> list[FewShotRow]:
     """The table.
 
     Args:
         reported: pictures of the people to report on, more than the most shots of each.
         tuning: pictures of other people, on whom the classifiers' strength is chosen.
-        settings: see ``Settings``.
-        progress: told (what, done, total).
 
     Raises:
         DataError: too few people or pictures.
     """
     _check(reported, tuning, settings)
     total = len(settings.shots) * 2 * settings.draws
-    rows: list[Row] = []
+    rows: list[FewShotRow] = []
     done = 0
     for shots in settings.shots:
         for degraded in (False, True):
@@ -156,7 +159,7 @@ def few_shot(
                 done += 1
                 progress("few-shot draws", done, total)
             rows += [
-                Row(
+                FewShotRow(
                     condition=condition,
                     shots=shots,
                     method=method,
@@ -173,16 +176,6 @@ def few_shot(
 def base_of(method: str) -> str:
     """What a method's gain is measured against."""
     return NEAREST[0] if method in NEAREST else f"{method.split(',')[0]}, none"
-
-
-def mean_interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
-    """The mean with its 95 % interval (Student's t over the draws)."""
-    array = np.asarray(values, np.float64)
-    mean = float(array.mean())
-    half = 0.0
-    if len(array) > 1:
-        half = float(stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
-    return Interval(mean, mean - half, mean + half)
 
 
 def _share(interval: Interval) -> Interval:
@@ -206,7 +199,6 @@ def augment(
         how: ``posterior`` draws mu + eps·sigma; ``isotropic`` adds noise of one size, the root
             mean square of all the sigmas; ``none`` gives no samples.
         samples: of each template.
-        rng: draws eps.
 
     Returns:
         (N·samples)×D, those of a template in a row; 0×D for ``none``.
@@ -220,7 +212,7 @@ def augment(
     return direction(drawn.reshape(-1, mu.shape[1]))
 
 
-def _check(reported: Pictures, tuning: Pictures, settings: Settings) -> None:
+def _check(reported: Pictures, tuning: Pictures, settings: FewShotSettings) -> None:
     for name, pictures in (("reported", reported), ("tuning", tuning)):
         people, counts = np.unique(pictures.person, return_counts=True)
         enough = int((counts > max(settings.shots)).sum())
@@ -233,7 +225,9 @@ def _check(reported: Pictures, tuning: Pictures, settings: Settings) -> None:
         raise DataError("an interval needs at least 2 draws")
 
 
-def _draw(pictures: Pictures, settings: Settings, shots: int, degraded: bool, number: int) -> _Draw:
+def _draw(
+    pictures: Pictures, settings: FewShotSettings, shots: int, degraded: bool, number: int
+) -> _Draw:
     rng = np.random.default_rng((settings.seed, shots, number))
     people = rng.permutation(np.unique(pictures.person))[: settings.people]
     templates, probes = [], []
@@ -257,7 +251,7 @@ def _draw(pictures: Pictures, settings: Settings, shots: int, degraded: bool, nu
 
 
 def _measure(
-    draw: _Draw, settings: Settings, strengths: dict[str, float], number: int
+    draw: _Draw, settings: FewShotSettings, strengths: dict[str, float], number: int
 ) -> Iterator[tuple[tuple[Condition, str], float]]:
     """Rank-1 of every method in one draw."""
     for condition, mu in draw.probe_mu.items():
@@ -290,7 +284,7 @@ def _nearest(draw: _Draw, probes: Floats, logvar: Floats) -> dict[str, Labels]:
 
 
 def _training_set(
-    draw: _Draw, settings: Settings, how: Augmentation, number: int
+    draw: _Draw, settings: FewShotSettings, how: Augmentation, number: int
 ) -> tuple[Floats, Labels]:
     rng = np.random.default_rng((settings.seed, number, 1))
     extra = augment(draw.mu, draw.logvar, how=how, samples=settings.samples, rng=rng)
@@ -312,7 +306,9 @@ def _fit(
         return LinearSVC(C=scaled, max_iter=2000, tol=1e-2).fit(x, y)
 
 
-def _tune(tuning: Pictures, settings: Settings, shots: int, degraded: bool) -> dict[str, float]:
+def _tune(
+    tuning: Pictures, settings: FewShotSettings, shots: int, degraded: bool
+) -> dict[str, float]:
     """The strength that identifies most probes of the people set apart, for every classifier."""
     best: dict[str, float] = {}
     for how in AUGMENTATIONS:
@@ -328,3 +324,81 @@ def _tune(tuning: Pictures, settings: Settings, shots: int, degraded: bool) -> d
                     scores[strength] += float((np.asarray(model.predict(probes)) == label).mean())
             best[f"{classifier}, {how}"] = max(scores, key=lambda strength: scores[strength])
     return best
+
+
+def people_with(lfw: Path, *, more_than: int) -> tuple[list[str], dict[Half, Labels]]:
+    """People of LFW with more than so many pictures.
+
+    Args:
+        lfw: holds ``pairs.txt``.
+        more_than: pictures.
+
+    Returns:
+        The pictures, a person's together, and the labels of the people of either half (a label
+        is the person's number in the order of the pictures).
+
+    Raises:
+        DataError: the list cannot be read, or nobody has as many.
+    """
+    by_person: dict[str, list[str]] = {}
+    for name in sorted(read_pairs(lfw / "pairs.txt").names):
+        by_person.setdefault(person_of(name), []).append(name)
+    chosen = [p for p, pictures in by_person.items() if len(pictures) > more_than]
+    if not chosen:
+        raise DataError(f"nobody in {lfw} has more than {more_than} pictures")
+    halves: dict[Half, Labels] = {
+        half: np.array([i for i, p in enumerate(chosen) if half_of(p) == half], np.int64)
+        for half in ("dev", "test")
+    }
+    return [name for p in chosen for name in by_person[p]], halves
+
+
+def embed_pictures(
+    encoder: Encoder,
+    lfw: Path,
+    names: Sequence[str],
+    *,
+    cache: Path | None,
+    seed: int,
+    progress: Progress,
+) -> Pictures:
+    """Embed each picture as it is and randomly degraded.
+
+    Raises:
+        DataError: a picture cannot be read.
+    """
+    add = counted(progress, "detect and align", len(names))
+    crops = read_crops(lfw, names, cache=cache, progress=add).faces
+    rng = np.random.default_rng((seed, 2))
+    degraded = np.stack([degrade_randomly(crop, rng)[0] for crop in crops])
+    clean = embed_all(encoder, crops, what="embed", progress=progress)
+    bad = embed_all(encoder, degraded, what="embed degraded", progress=progress)
+    people = [person_of(name) for name in names]
+    place = {person: i for i, person in enumerate(dict.fromkeys(people))}
+    return Pictures(
+        person=np.array([place[person] for person in people], np.int64),
+        mu=np.stack([clean[0], bad[0]]),
+        logvar=np.stack([clean[1], bad[1]]),
+    )
+
+
+def save_plot(file: Path, rows: Sequence[FewShotRow]) -> None:
+    """Rank-1 by method and number of pictures, a panel a condition, as PNG."""
+    methods = list(dict.fromkeys(row.method for row in rows))
+    figure = new_figure(12, 4.5)
+    for axes, condition in zip(figure.subplots(1, len(CONDITIONS)), CONDITIONS, strict=True):
+        mine = [row for row in rows if row.condition == condition]
+        shots = sorted({row.shots for row in mine})
+        width = 0.8 / len(methods)
+        for number, method in enumerate(methods):
+            found = {row.shots: row.rank_one for row in mine if row.method == method}
+            values = np.array([found[k].value for k in shots])
+            error = np.array([found[k].high - found[k].value for k in shots])
+            place = np.arange(len(shots)) + (number - (len(methods) - 1) / 2) * width
+            axes.bar(place, values, width, yerr=error, label=method)
+        axes.set_xticks(np.arange(len(shots)), [str(k) for k in shots])
+        axes.set_ylim(max(0.0, min(row.rank_one.low for row in mine) - 0.05), 1.0)
+        axes.set_title(condition)
+        axes.set_xlabel("pictures a person")
+    figure.legend(methods, loc="outside lower center", ncols=5, fontsize="small")
+    save_figure(figure, file)

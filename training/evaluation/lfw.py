@@ -10,18 +10,24 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
 from facestream.engines.cards import load_card
 from facestream.engines.options import Serving
-from facestream.pipeline.core.types import Faces, Image
+from facestream.pipeline.core.types import Image
 from facestream.pipeline.detection.mtcnn.detector import Mode, Mtcnn
 from facestream.pipeline.recognition.align import align_faces
+from facestream.pipeline.recognition.encoder import Encoder
 from numpy.typing import NDArray
 
+from ..data.cache import Arrays, cached_arrays
+from ..data.cutter import DETECTOR_NETS, main_faces
+from ..data.degrade import degrade_randomly
 from ..errors import DataError
+from ..progress import Progress, counted, silent
+from .embeddings import Floats, embed_all
 
 # Where the landmarks of LFW's faces lie on average (median over the faces found, 250×250): what
 # stands in where no face is found.
@@ -29,6 +35,7 @@ MEAN_LANDMARKS: Final = np.array(
     [[104.0, 114.0], [148.0, 113.0], [126.0, 140.0], [108.0, 162.0], [146.0, 162.0]], np.float32
 )
 MIN_FACE: Final = 40
+Half = Literal["dev", "test"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +69,10 @@ class Pairs:
             fold=self.fold[chosen],
         )
 
+    def similarities(self, unit: Floats) -> Floats:
+        """Cosine of each pair, N, from embeddings of ``names`` at length 1."""
+        return np.asarray((unit[self.left] * unit[self.right]).sum(axis=1))
+
 
 def read_pairs(path: Path) -> Pairs:
     """LFW's ``pairs.txt``.
@@ -76,37 +87,28 @@ def read_pairs(path: Path) -> Pairs:
         rows = []
         for number, line in enumerate(lines[1 : 1 + folds * per_side * 2]):
             parts = line.split()
-            if len(parts) == 3:
-                pair = ((parts[0], int(parts[1])), (parts[0], int(parts[2])))
-            else:
-                pair = ((parts[0], int(parts[1])), (parts[2], int(parts[3])))
+            same = len(parts) == 3
+            pair = ((parts[0], parts[1]), (parts[0 if same else 2], parts[2 if same else 3]))
             left, right = (
-                index.setdefault(f"{name}/{name}_{n:04d}.jpg", len(index)) for name, n in pair
+                index.setdefault(f"{name}/{name}_{int(n):04d}.jpg", len(index)) for name, n in pair
             )
-            rows.append((left, right, len(parts) == 3, number // (2 * per_side)))
+            rows.append((left, right, same, number // (2 * per_side)))
     except FileNotFoundError:
         raise DataError(f"LFW's pairs are not at {path}; give the folder with --lfw") from None
     except (ValueError, IndexError) as error:
         raise DataError(f"{path} is not LFW's pairs.txt: {error}") from error
     table = np.array(rows, np.int64)
-    return Pairs(
-        names=tuple(index),
-        left=table[:, 0],
-        right=table[:, 1],
-        genuine=table[:, 2].astype(bool),
-        fold=table[:, 3],
-    )
+    return Pairs(tuple(index), table[:, 0], table[:, 1], table[:, 2].astype(bool), table[:, 3])
 
 
-def choose_face(faces: Faces, *, width: int, height: int) -> int:
-    """The face that a picture is about: large and near the centre.
+def person_of(name: str) -> str:
+    """Whose picture a member of the zip is."""
+    return name.split("/", 1)[0]
 
-    The area less twice the squared distance to the centre, as facenet's evaluation does it.
-    """
-    centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
-    sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-    offset = centres - np.array([width / 2, height / 2], np.float32)
-    return int(np.argmax(sides.prod(axis=1) - 2.0 * (offset**2).sum(axis=1)))
+
+def half_of(person: str) -> Half:
+    """The half a person belongs to, by its name."""
+    return "dev" if hashlib.sha256(person.encode()).digest()[0] % 2 else "test"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,12 +118,17 @@ class Crops:
     Attributes:
         faces: N×112×112×3 BGR uint8.
         scores: N, the detector's probability; 0 where no face was found.
-        not_found: how many pictures had to be cut by the average landmarks.
+        key: changes with the pictures and the detector, for caches.
     """
 
     faces: Image
-    scores: NDArray[np.float32]
-    not_found: int
+    scores: Floats
+    key: str
+
+    @property
+    def not_found(self) -> int:
+        """How many pictures were cut by the average landmarks."""
+        return int((self.scores == 0).sum())
 
 
 def read_crops(
@@ -141,55 +148,100 @@ def read_crops(
         folder: holds ``lfw_grey.zip``.
         names: members of the zip.
         mode: the detector's.
-        cache: folder that keeps the crops between calls.
-        threads: CPU threads.
-        progress: called with the number of pictures just done.
 
     Raises:
         DataError: the zip or a picture is missing or damaged.
     """
-    file = None
-    if cache is not None:
-        cache.mkdir(parents=True, exist_ok=True)
-        file = cache / f"lfw_{mode}_{cache_key(names)}.npz"
-        if file.is_file():
-            with np.load(file) as saved:
-                return _crops(np.repeat(saved["grey"][..., None], 3, axis=3), saved["scores"])
-    crops = np.zeros((len(names), 112, 112, 3), np.uint8)
-    scores = np.zeros(len(names), np.float32)
-    with (
-        open_zip(folder / "lfw_grey.zip") as archive,
-        Mtcnn(mode=mode, min_face=MIN_FACE, serving=Serving(threads=threads)) as detector,
-    ):
-        for start in range(0, len(names), 16):
-            pictures = [read_picture(archive, name) for name in names[start : start + 16]]
-            for i, (picture, faces) in enumerate(
-                zip(pictures, detector.detect_batch(pictures), strict=True), start=start
-            ):
-                landmarks = MEAN_LANDMARKS
-                if len(faces):
-                    height, width = picture.shape[:2]
-                    best = choose_face(faces, width=width, height=height)
-                    landmarks, scores[i] = faces.landmarks[best], faces.scores[best]
-                crops[i] = align_faces(picture, landmarks[None])[0]
-            progress(len(pictures))
-    if file is not None:
-        partial = file.with_name(f".{file.name}")
-        with partial.open("wb") as out:
-            # The pictures are grey: one channel is all of them.
-            np.savez(out, grey=crops[..., 0], scores=scores)
-        partial.replace(file)
-    return _crops(crops, scores)
+
+    def make() -> Arrays:
+        # The pictures are grey: one channel is all of them.
+        crops = np.zeros((len(names), 112, 112), np.uint8)
+        scores = np.zeros(len(names), np.float32)
+        with (
+            open_zip(folder / "lfw_grey.zip") as archive,
+            Mtcnn(mode=mode, min_face=MIN_FACE, serving=Serving(threads=threads)) as detector,
+        ):
+            for start in range(0, len(names), 16):
+                pictures = [read_picture(archive, name) for name in names[start : start + 16]]
+                for i, face in enumerate(main_faces(detector, pictures), start=start):
+                    landmarks = face.landmarks if len(face) else MEAN_LANDMARKS[None]
+                    crops[i] = align_faces(pictures[i - start], landmarks)[0, :, :, 0]
+                    scores[i] = face.scores[0] if len(face) else 0
+                progress(len(pictures))
+        return {"grey": crops, "scores": scores}
+
+    key = f"{mode}_{cache_key(names)}"
+    arrays = cached_arrays(None if cache is None else cache / f"lfw_{key}.npz", make)
+    return Crops(np.repeat(arrays["grey"][..., None], 3, axis=3), arrays["scores"], key)
 
 
-def _crops(faces: Image, scores: NDArray[np.float32]) -> Crops:
-    return Crops(faces=faces, scores=scores, not_found=int((scores == 0).sum()))
+@dataclass(frozen=True, slots=True, eq=False)
+class Lfw:
+    """LFW's pairs, and the crops of their pictures.
+
+    Attributes:
+        folder: holds ``lfw_grey.zip``.
+        cache: keeps crops and embeddings between calls, if given.
+    """
+
+    folder: Path
+    pairs: Pairs
+    crops: Crops
+    cache: Path | None
+
+    def embed(self, encoder: Encoder, *, progress: Progress = silent) -> tuple[Floats, Floats]:
+        """mu and logvar of the pictures as they are, N×D each."""
+        return self._embed(encoder, "clean", lambda: self.crops.faces, progress)
+
+    def embed_degraded(
+        self, encoder: Encoder, *, progress: Progress = silent
+    ) -> tuple[Floats, Floats]:
+        """mu and logvar of every aligned picture degraded at random, always the same way."""
+
+        def degraded() -> Image:
+            rng = np.random.default_rng(0)
+            return np.stack([degrade_randomly(face, rng)[0] for face in self.crops.faces])
+
+        return self._embed(encoder, "degraded", degraded, progress)
+
+    def _embed(
+        self, encoder: Encoder, what: str, faces: Callable[[], Image], progress: Progress
+    ) -> tuple[Floats, Floats]:
+        def make() -> Arrays:
+            mu, logvar = embed_all(encoder, faces(), what=f"embed LFW ({what})", progress=progress)
+            return {"mu": mu, "logvar": logvar}
+
+        name = f"lfw_embed_{encoder.model_id}_{encoder.precision}_{what}_{self.crops.key}.npz"
+        arrays = cached_arrays(None if self.cache is None else self.cache / name, make)
+        return arrays["mu"], arrays["logvar"]
+
+
+def open_lfw(
+    folder: Path,
+    *,
+    folds: int = 10,
+    mode: Mode = "fast",
+    cache: Path | None = None,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Lfw:
+    """Read LFW's pairs (of the first folds) and cut its faces.
+
+    Raises:
+        DataError: ``lfw_grey.zip`` or ``pairs.txt`` is missing from the folder, or damaged.
+    """
+    pairs = read_pairs(folder / "pairs.txt")
+    if folds < 10:
+        pairs = pairs.folds(folds)
+    add = counted(progress, "detect and align", len(pairs.names))
+    crops = read_crops(folder, pairs.names, mode=mode, cache=cache, threads=threads, progress=add)
+    return Lfw(folder, pairs, crops, cache)
 
 
 def cache_key(names: Sequence[str]) -> str:
     """Changes with the pictures asked for and with the detector's networks."""
     digest = hashlib.sha256("\n".join(names).encode())
-    for net in ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"):
+    for net in DETECTOR_NETS:
         digest.update(load_card(net).sha256.encode())
     return digest.hexdigest()[:16]
 

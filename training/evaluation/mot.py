@@ -1,7 +1,7 @@
-"""How well the people of a scene were followed and named: IDF1, names right and wrong, switches.
+"""Tracking and naming of the people of a scene: IDF1, names right and wrong, switches.
 
-IDF1 (Ristani et al., 2016) weighs identities rather than boxes: each true way through the picture
-is given to one track at the most, so that most frames agree, and IDF1 is twice the frames that
+IDF1 (Ristani et al., 2016) weighs identities rather than boxes: each true path through the picture
+is assigned to one track at the most, so that most frames agree, and IDF1 is twice the frames that
 agree over all true and all reported ones. Names need no such assignment: a name is right or not.
 """
 
@@ -70,7 +70,7 @@ class IdCounts:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What came of one scene; add them up with ``total``.
+    """Figures of one scene; add them up with ``total``.
 
     Attributes:
         tracks: identities by the number of the track, everybody counted.
@@ -147,11 +147,11 @@ def match_boxes(truth: Floats, reported: Sequence[Sequence[float]]) -> list[tupl
 
 
 def id_counts(together: NDArray[np.int64], true: Any, reported: Any) -> IdCounts:
-    """The best one-to-one assignment of true ways to tracks.
+    """The best one-to-one assignment of true paths to tracks.
 
     Args:
-        together: T×R, frames in which true way t and track r are the same face.
-        true: T, frames of each true way.
+        together: T×R, frames in which true path t and track r are the same face.
+        true: T, frames of each true path.
         reported: R, frames of each track.
     """
     rows, columns = linear_sum_assignment(together, maximize=True)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import numpy as np
 from facestream.engines.cards import Calibration, Thresholds
 from facestream.pipeline.recognition.cohort import Cohort
 from facestream.pipeline.recognition.scorenorm import (
@@ -16,27 +15,29 @@ from facestream.pipeline.recognition.scorenorm import (
     cohort_statistics,
     normalised,
 )
-from facestream.pipeline.recognition.uncertainty import normalise, sigma
-from numpy.typing import NDArray
+from facestream.pipeline.recognition.uncertainty import normalise
 
-from .lfw import Pairs
-from .limit import SigmaLimit, sigma_limit
-from .openset import OpenSet, split_open_set
+from .embeddings import Floats
+from .false_matches import all_impostors
+from .lfw import Pairs, person_of
 from .protocol import (
     Interval,
+    finest_rate,
     fit_probability,
     tar_at_far,
     threshold_at_fmr,
 )
+from .rejection import SigmaLimit, measure_limit
 from .tpir import (
+    OpenSet,
     Outcomes,
     bootstrap,
     outcomes,
     rank_one,
+    split_open_set,
     tpir,
 )
 
-Floats = NDArray[np.float32]
 Condition = Literal["clean", "degraded"]
 Scoring = Literal["cosine"] | Method
 FMR: Final = 1e-3
@@ -45,7 +46,7 @@ _DRAWS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoringRow:
     """One way of scoring under one condition of the probes.
 
     Attributes:
@@ -65,9 +66,9 @@ class Row:
     rank1: Interval
 
 
-def people_of(names: Sequence[str]) -> list[str]:
-    """The person of each of LFW's members."""
-    return [name.split("/", 1)[0] for name in names]
+def people_of(pairs: Pairs) -> list[str]:
+    """The person of each of LFW's pictures."""
+    return [person_of(name) for name in pairs.names]
 
 
 def calibrate(pairs: Pairs, mu: Floats, cohort: Cohort) -> Thresholds:
@@ -79,11 +80,13 @@ def calibrate(pairs: Pairs, mu: Floats, cohort: Cohort) -> Thresholds:
     """
     unit = normalise(mu)
     means = cohort.means(unit)
-    cosine = (unit[pairs.left] * unit[pairs.right]).sum(axis=1)
+    cosine = pairs.similarities(unit)
     scores = cohort.normalised(cosine, means[pairs.left], means[pairs.right])
     slope, intercept = fit_probability(scores[pairs.genuine], scores[~pairs.genuine])
-    others = all_impostors(people_of(pairs.names), unit, means, cohort)
-    protocol = threshold_at_fmr(scores[~pairs.genuine], max(FMR, 1 / (~pairs.genuine).sum()))
+    others = all_impostors(people_of(pairs), unit, (cohort, means))
+    protocol = threshold_at_fmr(
+        scores[~pairs.genuine], finest_rate(FMR, int((~pairs.genuine).sum()))
+    )
     return Thresholds(
         similarity=round(threshold_at_fmr(others, FMR), 4),
         fmr=FMR,
@@ -96,47 +99,14 @@ def calibrate(pairs: Pairs, mu: Floats, cohort: Cohort) -> Thresholds:
 
 
 def normalised_limit(
-    pairs: Pairs, mu: Floats, spoilt: tuple[Floats, Floats], cohort: Cohort, threshold: float
+    pairs: Pairs, mu: Floats, degraded: tuple[Floats, Floats], cohort: Cohort, threshold: float
 ) -> SigmaLimit:
-    """The limit of sigma for normalised similarities, from spoilt faces the detector never judged.
+    """``measure_limit`` for normalised similarities."""
 
-    Of photos spoilt before detection the worst are not found at all; what is hopeless is seen on
-    faces spoilt after it.
+    def score(clean: Floats, bad: Floats) -> Floats:
+        return cohort.normalised((clean * bad).sum(axis=1), cohort.means(bad), cohort.means(clean))
 
-    Args:
-        pairs: LFW's.
-        mu: N×D of the pictures as they are.
-        spoilt: mu and logvar of the same pictures spoilt, N×D each.
-        cohort: see ``Cohort``.
-        threshold: of normalised similarities.
-    """
-    left, right = pairs.left[pairs.genuine], pairs.right[pairs.genuine]
-    clean, bad = normalise(mu)[left], normalise(spoilt[0])[right]
-    scores = cohort.normalised((clean * bad).sum(axis=1), cohort.means(bad), cohort.means(clean))
-    return sigma_limit(sigma(spoilt[1])[right], scores, threshold=threshold)
-
-
-def all_impostors(
-    people: Sequence[str], unit: Floats, means: Floats, cohort: Cohort | None
-) -> Floats:
-    """Similarities of all pairs of pictures of different people, normalised by the cohort.
-
-    Args:
-        people: the person of each of N pictures.
-        unit: N×D, of length 1.
-        means: N, ``cohort.means``; of no meaning without a cohort.
-        cohort: None leaves the cosines.
-    """
-    person = np.unique(np.asarray(people), return_inverse=True)[1]
-    parts = []
-    for start in range(0, len(unit), 512):
-        rows = np.arange(start, min(start + 512, len(unit)))
-        later = np.arange(len(unit))[None] > rows[:, None]
-        scores = unit[rows] @ unit.T
-        if cohort is not None:
-            scores = cohort.normalised(scores, means[rows][:, None], means)
-        parts.append(scores[later & (person[rows][:, None] != person[None])])
-    return np.concatenate(parts)
+    return measure_limit(pairs, mu, degraded, threshold=threshold, score=score)
 
 
 def compare(
@@ -147,21 +117,20 @@ def compare(
     *,
     top: int,
     scorings: Sequence[Method] = METHODS,
-) -> list[Row]:
+) -> list[ScoringRow]:
     """Each way of scoring, with clean and with degraded probes.
 
     Args:
-        pairs: LFW's.
         mu: N×D, the pictures as they are.
-        degraded: N×D, the same pictures spoilt.
+        degraded: N×D, the same pictures degraded.
         cohort: M×D, of length 1.
         top: how many nearest members count.
         scorings: which ways, besides the cosine.
     """
     clean = normalise(mu)
-    split = split_open_set(people_of(pairs.names))
+    split = split_open_set(people_of(pairs))
     template = cohort_statistics(clean, cohort, top=top)
-    rows: list[Row] = []
+    rows: list[ScoringRow] = []
     ways: tuple[Scoring, ...] = ("cosine", *scorings)
     probes: tuple[tuple[Condition, Floats], ...] = (
         ("clean", clean),
@@ -174,7 +143,7 @@ def compare(
         found, tars = [], []
         for scoring in ways:
             scores = _scored(scoring, cosine, probe.take(pairs.right), template.take(pairs.left))
-            far = max(FMR, 1 / int((~pairs.genuine).sum()))
+            far = finest_rate(FMR, int((~pairs.genuine).sum()))
             tars.append(tar_at_far(scores[pairs.genuine], scores[~pairs.genuine], far))
             sides = probe.take(split.probes).column(), template.take(split.gallery)
             found.append(outcomes(_scored(scoring, search, *sides), split.truth))
@@ -188,15 +157,15 @@ def _rows(
     tars: Sequence[Interval],
     found: Sequence[Outcomes],
     split: OpenSet,
-) -> list[Row]:
-    rate = max(FPIR, 1 / int((split.truth < 0).sum()))
+) -> list[ScoringRow]:
+    rate = finest_rate(FPIR, int((split.truth < 0).sum()))
     draws = bootstrap(found, split.person, fpir=rate, draws=_DRAWS)
     base = tpir(found[0], rate)[0]
     rows = []
     for method, scoring in enumerate(scorings):
         value, first = tpir(found[method], rate)[0], rank_one(found[method])
         rows.append(
-            Row(
+            ScoringRow(
                 scoring=scoring,
                 condition=condition,
                 tar=tars[method],
@@ -214,7 +183,7 @@ def _scored(scoring: Scoring, cosine: Floats, probe: Statistics, template: Stati
     return normalised(scoring, cosine, probe, template)
 
 
-def as_metrics(rows: Sequence[Row]) -> dict[str, Any]:
+def as_metrics(rows: Sequence[ScoringRow]) -> dict[str, Any]:
     """The figures for a card: cosine and ``centred``, which is what the pipeline uses."""
     return {
         f"lfw_{row.condition}_{row.scoring}": {
@@ -226,15 +195,4 @@ def as_metrics(rows: Sequence[Row]) -> dict[str, Any]:
         }
         for row in rows
         if row.scoring in ("cosine", "centred")
-    }
-
-
-def limit_metrics(limit: SigmaLimit) -> dict[str, Any]:
-    """The limit of sigma for a card; nothing where there is none."""
-    if not np.isfinite(limit.value):
-        return {}
-    return {
-        "max_sigma": limit.value,
-        "max_sigma_fnmr_beyond": round(limit.fnmr, 3),
-        "max_sigma_genuine_lost": round(limit.matched_beyond, 4),
     }

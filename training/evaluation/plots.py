@@ -1,20 +1,19 @@
-"""Plots as PNG: training curves, ROC and similarities, error against reject, sigma by level.
-
-Needs matplotlib, which is imported only where something is drawn.
-"""
+"""Plots as PNG: training curves, ROC and similarities, error against reject, sigma by level."""
 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from facestream.engines.files import write_atomically
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .doubt import Monotony, Reject
+from .rejection import Monotony, Reject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Curves = dict[str, Floats]
-# Told apart by people with any colour vision (Okabe and Ito, 2008).
+# Distinct for people with any colour vision (Okabe and Ito, 2008).
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY: Final = "#8a8a8a"
 # Not worth a panel.
@@ -62,7 +61,6 @@ def plot_curves(runs: Mapping[str, Path], path: Path) -> list[str]:
 
     Args:
         runs: by name, folders with ``curve.csv`` and ``validation.csv``.
-        path: the PNG.
 
     Returns:
         The figures drawn.
@@ -80,7 +78,7 @@ def plot_curves(runs: Mapping[str, Path], path: Path) -> list[str]:
     parts = [part for part in parts if part[2]]
     columns = 4
     heights = [-(-len(names) // columns) for _, _, names in parts]
-    figure = _figure(3.6 * columns, 2.5 * sum(heights) + 0.6)
+    figure = new_figure(3.6 * columns, 2.5 * sum(heights) + 0.6)
     blocks = figure.subfigures(len(parts), 1, height_ratios=heights, squeeze=False)[:, 0]
     for block, height, (title, curves, names) in zip(blocks, heights, parts, strict=True):
         block.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold")
@@ -94,7 +92,7 @@ def plot_curves(runs: Mapping[str, Path], path: Path) -> list[str]:
             block.legend(
                 handles, labels, loc="upper right", ncols=len(runs), frameon=False, fontsize=9
             )
-    _save(figure, path)
+    save_figure(figure, path)
     return [name for _, _, names in parts for name in names]
 
 
@@ -105,10 +103,9 @@ def plot_verification(
 
     Args:
         similarities: by model, those of genuine and of impostor pairs.
-        path: the PNG.
         threshold: to mark in the histograms.
     """
-    figure = _figure(10.5, 4.2)
+    figure = new_figure(10.5, 4.2)
     left, right = figure.subplots(1, 2)
     name, (genuine, impostor) = next(iter(similarities.items()))
     low, high = min(impostor.min(), genuine.min()), max(impostor.max(), genuine.max())
@@ -134,7 +131,7 @@ def plot_verification(
     _style(right, xlabel="false accept rate", title="true accept rate")
     if len(similarities) > 1:
         right.legend(frameon=False, fontsize=9, loc="lower right")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def roc(genuine: Floats, impostor: Floats) -> tuple[Floats, Floats]:
@@ -154,7 +151,7 @@ def roc(genuine: Floats, impostor: Floats) -> tuple[Floats, Floats]:
 
 def plot_rejects(rejects: Sequence[Reject], path: Path) -> None:
     """False non-match rate against the share of probes rejected, a panel for each severity."""
-    figure = _figure(5.2 * len(rejects), 4.2)
+    figure = new_figure(5.2 * len(rejects), 4.2)
     panels = figure.subplots(1, len(rejects), squeeze=False)[0]
     for panel, reject in zip(panels, rejects, strict=True):
         for method, values in reject.curve.items():
@@ -172,16 +169,16 @@ def plot_rejects(rejects: Sequence[Reject], path: Path) -> None:
         panel.set_xlim(left=0)
         _style(
             panel,
-            xlabel="most doubtful probes rejected, %",
+            xlabel="most uncertain probes rejected, %",
             title=f"FNMR, %, {reject.severity}ly degraded ({reject.genuine:,} pairs)",
         )
     panels[0].legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_sigma(monotony: Monotony, path: Path) -> None:
     """Mean sigma against the level of each kind of degradation."""
-    figure = _figure(5.4, 4.2)
+    figure = new_figure(5.4, 4.2)
     panel = figure.subplots()
     for colour, (kind, values) in zip(
         _colours(len(monotony.by_level)), monotony.by_level.items(), strict=True
@@ -196,7 +193,7 @@ def plot_sigma(monotony: Monotony, path: Path) -> None:
         )
     _style(panel, xlabel="level of degradation", title="mean sigma")
     panel.legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _names(runs: Mapping[str, Curves]) -> list[str]:
@@ -256,14 +253,16 @@ def _style(panel: Axes, *, xlabel: str, title: str) -> None:
         panel.spines[side].set_visible(False)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, inches."""
+    # Matplotlib is slow to import, and most commands draw nothing.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=120, format="png")
-    partial.replace(path)
+def save_figure(figure: Figure, path: Path) -> None:
+    """A PNG, in one step."""
+    content = io.BytesIO()
+    figure.savefig(content, dpi=120, format="png")
+    write_atomically(path, content.getvalue())

@@ -1,4 +1,4 @@
-"""Turned heads: can held-out people be told apart across pose?
+"""Turned heads: verification of held-out people across pose.
 
 LFW is mostly frontal. CelebA's labelled people are not, and those that the split holds out were
 never trained on: their pairs are sorted by how far the heads are turned.
@@ -16,18 +16,19 @@ from facestream.engines.options import Serving
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from numpy.typing import NDArray
 
-from ..data.faces import FaceRow, FaceZips, sha256_of
-from .lfw import choose_face
+from ..data.cache import cached_rows
+from ..data.cutter import main_faces
+from ..data.face_sets import FaceRow, read_chunks, sha256_of
+from .embeddings import Floats
+from .lfw import MIN_FACE
 from .protocol import Interval, threshold_at_fmr, wilson
 
-Floats = NDArray[np.float32]
 PairKind = Literal["frontal-frontal", "frontal-turned", "turned-turned", "opposite sides"]
 PAIR_KINDS: Final[tuple[PairKind, ...]] = get_args(PairKind)
 # |turn| (see ``turn``) up to which a head counts as frontal, and from which as turned: about 10°
 # and 25° of yaw for an average face.
 FRONTAL: Final = 0.12
 TURNED: Final = 0.3
-MIN_FACE: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,54 +72,26 @@ def read_turns(
 ) -> Floats:
     """The turn of each picture's head (N), NaN where our detector finds no face in the cut.
 
-    Args:
-        folder: holds the zips.
-        rows: N rows.
-        cache: folder that keeps the answers between calls.
-        threads: CPU threads.
-        progress: called with the number of pictures just done.
+    The result is kept in ``cache``; ``progress`` is called with the number of pictures just done.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    found: dict[tuple[str, str], float] = {}
-    for name in dict.fromkeys(row.dataset for row in rows):
-        file = cache / f"turns_{name}.npz"
-        key = sha256_of(folder / f"{name}.csv")
-        known: dict[str, float] = {}
-        if file.is_file():
-            with np.load(file) as saved:
-                if str(saved["key"]) == key:
-                    known = dict(zip(saved["members"].tolist(), saved["turns"], strict=True))
-        missing = [r for r in rows if r.dataset == name and r.member not in known]
-        if missing:
-            known |= _measure(folder, missing, threads, progress)
-            np.savez(file, key=key, members=list(known), turns=np.array(list(known.values())))
-        found |= {(name, member): value for member, value in known.items()}
-    return np.array([found[(r.dataset, r.member)] for r in rows], np.float32)
 
+    def make(missing: Sequence[FaceRow]) -> Floats:
+        turns = []
+        with Mtcnn(min_face=MIN_FACE, serving=Serving(threads=threads)) as detector:
+            for chunk in read_chunks(folder, missing, size=16, progress=progress):
+                pictures = [np.ascontiguousarray(picture[:, :, ::-1]) for picture in chunk]
+                turns += [
+                    float(turn(face.landmarks)[0]) if len(face) else float("nan")
+                    for face in main_faces(detector, pictures)
+                ]
+        return np.array(turns)
 
-def _measure(
-    folder: Path,
-    rows: Sequence[FaceRow],
-    threads: int | None,
-    progress: Callable[[int], None],
-) -> dict[str, float]:
-    zips = FaceZips(folder)
-    turns: dict[str, float] = {}
-    with Mtcnn(min_face=MIN_FACE, serving=Serving(threads=threads)) as detector:
-        for start in range(0, len(rows), 16):
-            chunk = rows[start : start + 16]
-            pictures = [np.ascontiguousarray(zips.read(row)[:, :, ::-1]) for row in chunk]
-            for row, picture, faces in zip(
-                chunk, pictures, detector.detect_batch(pictures), strict=True
-            ):
-                turns[row.member] = float("nan")
-                if len(faces):
-                    height, width = picture.shape[:2]
-                    best = choose_face(faces, width=width, height=height)
-                    turns[row.member] = float(turn(faces.landmarks[best][None])[0])
-            progress(len(chunk))
-    zips.close()
-    return turns
+    return cached_rows(
+        rows,
+        make,
+        file=lambda name: cache / f"turns_{name}.npz",
+        key=lambda name: sha256_of(folder / f"{name}.csv"),
+    ).astype(np.float32)
 
 
 def measure_pose(

@@ -1,4 +1,4 @@
-"""A linear probe: which attributes of people a frozen latent gives away.
+"""A linear probe: which attributes of people can be read from a frozen latent.
 
 A logistic regression on standardised latents, always judged on pictures it was not fitted to. What
 it can read, anybody who has the embeddings can read, too: that embeddings carry gender and age
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from facestream.pipeline.recognition.uncertainty import normalise
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from sklearn.model_selection import (  # type: ignore[import-untyped]
@@ -22,10 +23,14 @@ from sklearn.model_selection import (  # type: ignore[import-untyped]
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
+from ..data.face_sets import FaceRow
 from ..errors import DataError
-from .protocol import Interval, wilson
+from .attributes import Attributes, attributes_of
+from .embeddings import EmbeddedRows, Floats
+from .plots import new_figure, save_figure
+from .protocol import Interval, percentiles, wilson
 
-Floats = NDArray[np.float32]
+ATTRIBUTES: Final = ("gender", "age", "race")
 FOLDS: Final = 5
 # Strength of the L2 penalty (its inverse): hundreds of pictures a class make the choice uncritical.
 PENALTY: Final = 0.05
@@ -34,7 +39,7 @@ _DRAWS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What one latent says of one attribute.
+    """How well one latent predicts one attribute.
 
     Attributes:
         attribute: e.g. ``gender (utkface)``.
@@ -66,7 +71,6 @@ def probe(
         labels: N.
         attribute: its name, for the result.
         latent: its name, for the result.
-        seed: of the folds.
 
     Raises:
         DataError: fewer than two classes, or one with fewer pictures than folds.
@@ -98,12 +102,49 @@ def probe(
     )
 
 
+def labelled(rows: Sequence[FaceRow], limit: int) -> list[FaceRow]:
+    """At most ``limit`` labelled pictures of each set, always the same ones."""
+    chosen: list[FaceRow] = []
+    for name in dict.fromkeys(row.dataset for row in rows):
+        some = [r for r in rows if r.dataset == name and attributes_of(r) != Attributes()]
+        order = np.random.default_rng(0).permutation(len(some))[:limit]
+        chosen += [some[i] for i in sorted(order)]
+    return chosen
+
+
+def probe_all(found: EmbeddedRows) -> list[ProbeResult]:
+    """Every attribute of every set, from mu alone and from mu with sigma."""
+    latents = {
+        "mu": normalise(found.mu),
+        "mu and sigma": np.concatenate([normalise(found.mu), found.logvar], axis=1),
+    }
+    results = []
+    for dataset in dict.fromkeys(row.dataset for row in found.rows):
+        for attribute in ATTRIBUTES:
+            labels = [
+                getattr(attributes_of(row), attribute) if row.dataset == dataset else None
+                for row in found.rows
+            ]
+            there = [i for i, label in enumerate(labels) if label is not None]
+            if not there:
+                continue
+            results += [
+                probe(
+                    values[there],
+                    [str(labels[i]) for i in there],
+                    attribute=f"{attribute} ({dataset})",
+                    latent=latent,
+                )
+                for latent, values in latents.items()
+            ]
+    return results
+
+
 def _balanced(right: NDArray[np.bool_], truth: NDArray[np.str_], seed: int) -> Interval:
     rng = np.random.default_rng(seed)
     sides = [right[truth == name] for name in np.unique(truth)]
     drawn = [np.mean([rng.choice(s, len(s)).mean() for s in sides]) for _ in range(_DRAWS)]
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return Interval(float(np.mean([s.mean() for s in sides])), float(low), float(high))
+    return percentiles(float(np.mean([s.mean() for s in sides])), drawn)
 
 
 def meaning(results: Sequence[ProbeResult]) -> list[str]:
@@ -130,12 +171,10 @@ def meaning(results: Sequence[ProbeResult]) -> list[str]:
 
 def save_plot(results: Sequence[ProbeResult], path: Path) -> None:
     """Balanced accuracy beside chance, as PNG."""
-    from matplotlib.figure import Figure
-
     attributes = list(dict.fromkeys(r.attribute for r in results))
     latents = list(dict.fromkeys(r.latent for r in results))
     table: Mapping[tuple[str, str], ProbeResult] = {(r.attribute, r.latent): r for r in results}
-    figure = Figure(figsize=(2 + 2 * len(attributes), 4), layout="constrained")
+    figure = new_figure(2 + 2 * len(attributes), 4)
     axes = figure.subplots()
     width = 0.8 / len(latents)
     for number, latent in enumerate(latents):
@@ -153,5 +192,4 @@ def save_plot(results: Sequence[ProbeResult], path: Path) -> None:
     axes.set(ylim=(0, 1), ylabel="mean recall (dashed: chance)")
     axes.set_xticks(range(len(attributes)), attributes)
     axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

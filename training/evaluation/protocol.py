@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -24,19 +25,32 @@ class Interval:
     high: float
 
 
+def percentiles(value: float, draws: ArrayLike) -> Interval:
+    """A figure with the 95 % interval of its bootstrap draws."""
+    low, high = np.percentile(np.asarray(draws, np.float64), (2.5, 97.5))
+    return Interval(float(value), float(low), float(high))
+
+
+def mean_interval(values: ArrayLike) -> Interval:
+    """The mean with its 95 % interval (Student's t)."""
+    array = np.asarray(values, np.float64)
+    mean, half = float(array.mean()), 0.0
+    if len(array) > 1:
+        half = float(stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
+    return Interval(mean, mean - half, mean + half)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldAccuracy:
     """Accuracy of each fold, at the threshold that is best on the other folds.
 
     Attributes:
         folds: accuracy by fold, 0..1.
-        thresholds: the thresholds used.
         mean: the mean accuracy with its 95 % interval (Student's t over the folds).
         deviation: standard deviation over the folds.
     """
 
     folds: NDArray[np.float64]
-    thresholds: NDArray[np.float64]
     mean: Interval
     deviation: float
 
@@ -73,25 +87,24 @@ def fold_accuracy(similarity: Floats, genuine: Flags, fold: NDArray[np.int64]) -
         genuine: N.
         fold: N, the fold of each pair.
     """
-    accuracies, thresholds = [], []
+    accuracies = []
     for number in np.unique(fold):
         inside = fold == number
         threshold = best_threshold(similarity[~inside], genuine[~inside])
         accepted = similarity[inside] >= threshold
         accuracies.append(float((accepted == genuine[inside]).mean()))
-        thresholds.append(threshold)
     values = np.array(accuracies)
-    mean = float(values.mean())
-    deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    half = 0.0
-    if len(values) > 1:
-        half = float(stats.t.ppf(0.975, len(values) - 1)) * deviation / len(values) ** 0.5
+    mean = mean_interval(values)
     return FoldAccuracy(
         folds=values,
-        thresholds=np.array(thresholds),
-        mean=Interval(mean, mean - half, min(1.0, mean + half)),
-        deviation=deviation,
+        mean=Interval(mean.value, mean.low, min(1.0, mean.high)),
+        deviation=float(values.std(ddof=1)) if len(values) > 1 else 0.0,
     )
+
+
+def finest_rate(rate: float, pairs: int) -> float:
+    """The rate, or the finest one that so many impostor pairs allow."""
+    return max(rate, 1 / pairs)
 
 
 def threshold_at_fmr(impostor: Floats, fmr: float) -> float:
@@ -104,7 +117,7 @@ def threshold_at_fmr(impostor: Floats, fmr: float) -> float:
         fmr: false-match rate, 0..1.
 
     Raises:
-        ValueError: fewer pairs than the rate can be told from.
+        ValueError: too few pairs for the rate.
     """
     count = int(np.floor(fmr * len(impostor) + 1e-9))
     if count < 1 or count >= len(impostor):
@@ -134,39 +147,27 @@ def fit_probability(genuine: Floats, impostor: Floats) -> tuple[float, float]:
     A slight L2 penalty keeps the slope finite where the sides do not overlap.
     """
     s = np.concatenate([np.asarray(genuine, np.float64), np.asarray(impostor, np.float64)])
-    y = np.concatenate([np.ones(len(genuine)), np.zeros(len(impostor))])
-    weight = np.concatenate(
-        [np.full(len(genuine), 0.5 / len(genuine)), np.full(len(impostor), 0.5 / len(impostor))]
-    )
-    design = np.stack([s, np.ones_like(s)], axis=1)
-    theta = np.zeros(2)
-    penalty = np.diag([1e-6, 1e-9])
-    for _ in range(100):
-        p = 1 / (1 + np.exp(-np.clip(design @ theta, -60, 60)))
-        gradient = design.T @ (weight * (p - y)) + penalty @ theta
-        curvature = (design * (weight * p * (1 - p))[:, None]).T @ design + penalty
-        change = np.linalg.solve(curvature, gradient)
-        # A full Newton step can overshoot where p is nearly 0 or 1.
-        theta -= change * min(1.0, 10.0 / max(1e-12, float(np.abs(change).max())))
-        if np.abs(change).max() < 1e-6:
-            break
-    return float(theta[0]), float(theta[1])
+    same = np.repeat([1, 0], (len(genuine), len(impostor)))
+    weight = np.where(same, 0.5 / len(genuine), 0.5 / len(impostor))
+    model = LogisticRegression(C=1e6, solver="newton-cholesky", tol=1e-9, max_iter=200)
+    model.fit(s[:, None], same, sample_weight=weight)
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
 
 
 def fnmr_after_reject(
-    genuine: Floats, impostor: Floats, doubt: Floats, *, fmr: float, reject: float
+    genuine: Floats, impostor: Floats, uncertainty: Floats, *, fmr: float, reject: float
 ) -> tuple[float, float]:
-    """FNMR with all genuine pairs, and without the most doubtful share of them.
+    """FNMR with all genuine pairs, and without the most uncertain share of them.
 
     The threshold is fixed on all impostor pairs (the error-versus-reject curve's convention).
 
     Args:
         genuine: similarities of N pairs.
         impostor: similarities.
-        doubt: N, high where the probe is doubtful.
+        uncertainty: N, high where the probe is to be rejected first.
         fmr: rate for the threshold.
         reject: share to leave out, 0..1.
     """
     missed = np.asarray(genuine, np.float64) < threshold_at_fmr(impostor, fmr)
-    keep = np.argsort(doubt, kind="stable")[: len(doubt) - round(reject * len(doubt))]
+    keep = np.argsort(uncertainty, kind="stable")[: len(genuine) - round(reject * len(genuine))]
     return float(missed.mean()), float(missed[keep].mean())

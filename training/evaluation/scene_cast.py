@@ -1,4 +1,4 @@
-"""Who plays in rendered scenes: people of LFW, each with several pictures of the head.
+"""The people in rendered scenes: from LFW, each with several pictures of the head.
 
 For evaluation only: nobody of LFW was ever trained on. Half of those who are shown are enrolled,
 from other pictures than those shown; others are enrolled and never shown, so that the gallery has
@@ -20,14 +20,15 @@ from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.recognition.align import TEMPLATE_112, align_faces
 from numpy.typing import NDArray
 
+from ..data.cutter import main_faces
 from ..errors import DataError
 from .lfw import (
     MIN_FACE,
-    choose_face,
+    half_of,
     open_zip,
+    person_of,
     read_picture,
 )
-from .videos import half_of
 
 # Pixels kept around the aligned face of 112×112: the whole head is in it.
 MARGIN: Final = 64
@@ -82,9 +83,7 @@ def draw_cast(
         folder: holds ``lfw_grey.zip``.
         shown: people in the scenes, every other one enrolled.
         absent: people who are enrolled by one picture and never shown.
-        seed: draws all of this.
         threads: CPU threads for the detector.
-        progress: called with the number of people just done.
 
     Raises:
         DataError: the pictures are missing, or there are too few people.
@@ -126,7 +125,7 @@ def _people(archive: ZipFile) -> tuple[list[list[str]], list[list[str]]]:
     """Pictures of people with many of them, and of people with few."""
     by_person: dict[str, list[str]] = {}
     for name in sorted(archive.namelist()):
-        person = name.split("/", 1)[0]
+        person = person_of(name)
         if half_of(person) == "test":
             by_person.setdefault(person, []).append(name)
     least = _ENROLLED_BY + _SHOWN
@@ -140,10 +139,6 @@ def _heads(
 ) -> Iterator[tuple[Image, Image]]:
     """Pictures in which the person is clearly found, with the head cut out."""
     pictures = [read_picture(archive, name) for name in names[:12]]
-    for picture, faces in zip(pictures, detector.detect_batch(pictures), strict=True):
-        if not len(faces):
-            continue
-        height, width = picture.shape[:2]
-        best = choose_face(faces, width=width, height=height)
-        if faces.scores[best] >= _LEAST_SCORE:
-            yield picture, align_faces(picture, faces.landmarks[[best]], margin=MARGIN)[0]
+    for picture, face in zip(pictures, main_faces(detector, pictures), strict=True):
+        if len(face) and face.scores[0] >= _LEAST_SCORE:
+            yield picture, align_faces(picture, face.landmarks, margin=MARGIN)[0]

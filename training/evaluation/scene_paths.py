@@ -1,4 +1,4 @@
-"""How people walk through a rendered scene: they enter, stop, turn round, cross and leave."""
+"""Paths of people through a rendered scene: they enter, stop, turn round, cross and leave."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOX_IN_HEAD: Array = _BOX + MARGIN
 
 @dataclass(frozen=True, slots=True)
 class SceneRules:
-    """How scenes look; ranges are drawn from once a passage or once a scene.
+    """Settings of scenes; ranges are drawn from once a passage or once a scene.
 
     Attributes:
         seconds: length.

@@ -1,7 +1,7 @@
-"""What is true of a rendered scene: who walks through it, where, and how much of the face shows.
+"""Ground truth of a rendered scene: who walks through it, where, and how much of the face shows.
 
-Each frame of a scene carries its own number as black and white squares, so that frames can be told
-after any detour, over a network for instance.
+Each frame of a scene carries its own number as black and white squares, so that frames can be
+identified after a detour, over a network for instance.
 """
 
 from __future__ import annotations

@@ -50,9 +50,6 @@ def render_scene(
     Args:
         file: the video; exists only when it is complete.
         actors: who may walk by; at least twice ``rules.at_once``.
-        rng: all chance comes from here.
-        rules: see ``SceneRules``.
-        progress: called with the number of frames just done.
 
     Raises:
         ValueError: too few actors.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .protocol import Floats, Interval
+from .protocol import Floats, Interval, percentiles
 
 # The score of a probe that could not be compared at all: no face was found.
 NO_SCORE = -1e9
@@ -70,7 +70,7 @@ def tpir(found: Outcomes, fpir: float) -> tuple[float, float]:
     tie counts against us.
 
     Raises:
-        ValueError: fewer strangers than the rate can be told from, or no mated probe.
+        ValueError: too few strangers for the rate, or no mated probe.
     """
     mated = found.mated
     if not mated.any():
@@ -107,20 +107,15 @@ class Bootstrap:
 
     def interval(self, value: float, method: int) -> Interval:
         """A method's TPIR with its 95 % interval (percentiles)."""
-        return _interval(value, self.tpir[:, method])
+        return percentiles(value, self.tpir[:, method])
 
     def rank_interval(self, value: float, method: int) -> Interval:
         """A method's rank-1 rate with its 95 % interval."""
-        return _interval(value, self.rank_one[:, method])
+        return percentiles(value, self.rank_one[:, method])
 
     def difference(self, value: float, method: int, base: int) -> Interval:
         """How much a method's TPIR exceeds another's, on the same people in each resample."""
-        return _interval(value, self.tpir[:, method] - self.tpir[:, base])
-
-
-def _interval(value: float, draws: NDArray[np.float64]) -> Interval:
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return Interval(value, float(low), float(high))
+        return percentiles(value, self.tpir[:, method] - self.tpir[:, base])
 
 
 def bootstrap(
@@ -138,7 +133,6 @@ def bootstrap(
         people: N, whose each probe is; a person's probes stay together.
         fpir: for the threshold.
         draws: resamples.
-        seed: of the resampling.
 
     Raises:
         ValueError: as for ``tpir``.
@@ -158,3 +152,42 @@ def bootstrap(
             tpirs[draw, k] = tpir(drawn, fpir)[0]
             ranks[draw, k] = rank_one(drawn)
     return Bootstrap(tpirs, ranks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenSet:
+    """Who of LFW is enrolled, and the probes.
+
+    Attributes:
+        gallery: G pictures: the first of each person who has several.
+        probes: N pictures: those people's others, and all of people with only one.
+        truth: N, the probe's place in ``gallery``, −1 for a stranger.
+        person: N, whose each probe is.
+    """
+
+    gallery: NDArray[np.int64]
+    probes: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    person: NDArray[np.int64]
+
+
+def split_open_set(people: Sequence[str]) -> OpenSet:
+    """Enrol the first picture of everybody who has several; the others are strangers.
+
+    Args:
+        people: the person of each picture.
+    """
+    _, first, person, count = np.unique(
+        np.asarray(people), return_index=True, return_inverse=True, return_counts=True
+    )
+    enrolled = np.flatnonzero(count >= 2)
+    gallery = first[enrolled]
+    place = np.full(len(count), -1)
+    place[enrolled] = np.arange(len(enrolled))
+    probes = np.setdiff1d(np.arange(len(person)), gallery)
+    return OpenSet(
+        gallery=gallery,
+        probes=probes,
+        truth=place[person[probes]],
+        person=person[probes].astype(np.int64),
+    )

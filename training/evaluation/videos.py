@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import cv2
 import numpy as np
@@ -24,6 +24,8 @@ from facestream.pipeline.recognition.align import align_faces
 from facestream.pipeline.recognition.quality import quality
 from numpy.typing import NDArray
 
+from ..data.cache import Arrays, cached_arrays
+from ..data.cutter import DETECTOR_NETS
 from ..errors import DataError
 from .clips import (
     VERSION,
@@ -31,14 +33,18 @@ from .clips import (
     ClipRules,
     render_clip,
 )
-from .lfw import open_zip, read_picture
+from .lfw import (
+    Half,
+    half_of,
+    open_zip,
+    person_of,
+    read_picture,
+)
 
-Half = Literal["dev", "test"]
 # A detection is the clip's person when it overlaps the place where that face was put.
 _OVERLAP: Final = 0.2
-# Side of the smallest faces that the detector looks for, px.
+# Side of the smallest faces that the detector finds, px.
 MIN_FACE: Final = 24
-_DETECTOR: Final = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Trial:
     @property
     def people(self) -> NDArray[np.int64]:
         """N, whose each clip is: enrolled people by their row, strangers numbered on."""
-        names = [clip.split("/", 1)[0] for clip in self.clips]
+        names = [person_of(clip) for clip in self.clips]
         return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
@@ -81,7 +87,6 @@ def draw_trial(
         enrolled: people with one picture in the gallery and clips of others.
         strangers: people with one clip each who are not enrolled.
         clips_each: clips of an enrolled person at the most.
-        seed: draws all of this.
 
     Raises:
         DataError: there are not as many people.
@@ -89,7 +94,7 @@ def draw_trial(
     rng = np.random.default_rng((seed, 0 if half == "dev" else 1))
     by_person: dict[str, list[str]] = {}
     for name in sorted(names):
-        by_person.setdefault(name.split("/", 1)[0], []).append(name)
+        by_person.setdefault(person_of(name), []).append(name)
     mine = [p for p in by_person if half_of(p) == half]
     several = [p for p in mine if len(by_person[p]) > 1]
     if len(several) < enrolled or len(mine) - enrolled < strangers:
@@ -112,13 +117,8 @@ def draw_trial(
     return Trial(tuple(gallery), tuple(clips), tuple(truth), seed)
 
 
-def half_of(person: str) -> Half:
-    """The half a person belongs to, whatever is drawn."""
-    return "dev" if hashlib.sha256(person.encode()).digest()[0] % 2 else "test"
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Looks:
+class ClipFaces:
     """The faces found in the clips, M in all, by clip and frame.
 
     Attributes:
@@ -145,59 +145,55 @@ def watch(
     threads: int | None = None,
     min_face: int = MIN_FACE,
     progress: Callable[[int], None] = lambda done: None,
-) -> Looks:
+) -> ClipFaces:
     """Render the clips, find the faces (MTCNN) and align them.
 
     Args:
         folder: holds ``lfw_grey.zip``.
         trial: the clips.
-        rules: how they look.
-        cache: folder that keeps the faces between calls.
-        threads: CPU threads.
         min_face: of the detector, px.
-        progress: called with the number of clips just done.
 
     Raises:
         DataError: the zip or a picture is missing or damaged, or no face was found at all.
     """
-    file = None if cache is None else cache / f"clips_{looks_key(trial, rules, min_face)}.npz"
-    if file is not None and file.is_file():
-        with np.load(file) as saved:
-            table = {name: saved[name] for name in ("grey", "clip", "frame", "quality")}
-        return _looks(table, rules)
-    parts: list[tuple[Image, NDArray[np.int64], Floats]] = []
-    with (
-        open_zip(folder / "lfw_grey.zip") as archive,
-        Mtcnn(mode="fast", min_face=min_face, serving=Serving(threads=threads)) as detector,
-    ):
-        for number, name in enumerate(trial.clips):
-            rng = np.random.default_rng((trial.seed, number))
-            clip = render_clip(read_picture(archive, name), rng, rules=rules)
-            parts.append(_find(detector, clip))
-            progress(1)
-    counts = [len(part[0]) for part in parts]
-    if sum(counts) == 0:
-        raise DataError(f"no face was found in any of {len(parts)} clips; look at their sheet")
-    table = {
-        "grey": np.concatenate([part[0] for part in parts]),
-        "clip": np.repeat(np.arange(len(parts)), counts),
-        "frame": np.concatenate([part[1] for part in parts]),
-        "quality": np.concatenate([part[2] for part in parts]),
-    }
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}")
-        with partial.open("wb") as out:
-            np.savez(out, **table)
-        partial.replace(file)
-    return _looks(table, rules)
+
+    def make() -> Arrays:
+        parts: list[tuple[Image, NDArray[np.int64], Floats]] = []
+        with (
+            open_zip(folder / "lfw_grey.zip") as archive,
+            Mtcnn(mode="fast", min_face=min_face, serving=Serving(threads=threads)) as detector,
+        ):
+            for number, name in enumerate(trial.clips):
+                rng = np.random.default_rng((trial.seed, number))
+                clip = render_clip(read_picture(archive, name), rng, rules=rules)
+                parts.append(_find(detector, clip))
+                progress(1)
+        counts = [len(part[0]) for part in parts]
+        if sum(counts) == 0:
+            raise DataError(f"no face was found in any of {len(parts)} clips; see contact_sheet")
+        return {
+            "grey": np.concatenate([part[0] for part in parts]),
+            "clip": np.repeat(np.arange(len(parts)), counts),
+            "frame": np.concatenate([part[1] for part in parts]),
+            "quality": np.concatenate([part[2] for part in parts]),
+        }
+
+    name = f"clips_{clip_faces_key(trial, rules, min_face)}.npz"
+    arrays = cached_arrays(None if cache is None else cache / name, make)
+    return ClipFaces(
+        crops=np.repeat(arrays["grey"][..., None], 3, axis=3),
+        clip=arrays["clip"],
+        frame=arrays["frame"],
+        quality=arrays["quality"],
+        fps=rules.fps,
+    )
 
 
-def looks_key(trial: Trial, rules: ClipRules, min_face: int = MIN_FACE) -> str:
+def clip_faces_key(trial: Trial, rules: ClipRules, min_face: int = MIN_FACE) -> str:
     """Changes with the clips and with the detector's networks."""
     text = json.dumps(
         [VERSION, asdict(trial), asdict(rules), min_face]
-        + [load_card(net).sha256 for net in _DETECTOR]
+        + [load_card(net).sha256 for net in DETECTOR_NETS]
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -225,17 +221,6 @@ def _subject(faces: Faces, box: Floats) -> int | None:
     overlap = iou_matrix(faces.boxes, box[None])[:, 0]
     best = int(np.argmax(overlap))
     return best if overlap[best] >= _OVERLAP else None
-
-
-def _looks(table: dict[str, NDArray[np.generic]], rules: ClipRules) -> Looks:
-    grey = np.asarray(table["grey"], np.uint8)
-    return Looks(
-        crops=np.repeat(grey[..., None], 3, axis=3),
-        clip=np.asarray(table["clip"], np.int64),
-        frame=np.asarray(table["frame"], np.int64),
-        quality=np.asarray(table["quality"], np.float32),
-        fps=rules.fps,
-    )
 
 
 def contact_sheet(

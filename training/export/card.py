@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from facestream.engines.cards import ModelCard, TensorCard, Thresholds
+from facestream.engines.files import write_atomically
 
-from ..data.faces import sha256_of
+from ..data.face_sets import sha256_of
 from ..models.backbones import INPUT_SIZE
 
 TRAINING_DATA: Final = (
@@ -30,13 +31,18 @@ EXCLUDED: Final = (
 )
 
 
+def today() -> str:
+    """The date on a card, UTC."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
 def make_card(
     file: Path,
     *,
     backbone: str,
     dim: int,
     metrics: Mapping[str, Any],
-    thresholds: Thresholds | None,
+    thresholds: Thresholds | None = None,
 ) -> ModelCard:
     """The card of an exported encoder; its id contains the file's checksum."""
     digest = sha256_of(file)
@@ -47,8 +53,8 @@ def make_card(
         sha256=digest,
         task="face embedding",
         description=(
-            "Encoder of a variational autoencoder: mean (the embedding) and log variance (the "
-            "doubt) of a face's latent code, from a face aligned to the 112×112 template."
+            "Encoder of a variational autoencoder: mean (the embedding) and log variance (its "
+            "uncertainty) of a face's latent code, from a face aligned to the 112×112 template."
         ),
         inputs=(TensorCard(name="faces", shape=(None, 3, INPUT_SIZE, INPUT_SIZE), layout="NCHW"),),
         outputs=(
@@ -69,12 +75,10 @@ def make_card(
         excluded=EXCLUDED,
         metrics=dict(metrics),
         thresholds=thresholds,
-        created=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        created=today(),
     )
 
 
 def write_card(card: ModelCard, path: Path) -> None:
-    """The card as JSON, in one step, so that no reader sees half of it."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """The card as JSON, in one step."""
+    write_atomically(path, (card.model_dump_json(indent=2) + "\n").encode())

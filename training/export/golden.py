@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from facestream.pipeline.core.types import Floats, Image
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.recognition.align import align_faces
 
+from ..data.cache import write_arrays
 from ..errors import DataError
 
 SIZE: Final = 112
@@ -111,17 +112,7 @@ def make_golden(model: Path) -> Golden:
 
 def write_golden(golden: Golden, path: Path) -> None:
     """As npz, a few kB."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    with partial.open("wb") as out:
-        np.savez(
-            out,
-            model_id=golden.model_id,
-            landmarks=golden.landmarks,
-            mu=golden.mu,
-            logvar=golden.logvar,
-        )
-    partial.replace(path)
+    write_arrays(path, {field.name: getattr(golden, field.name) for field in fields(golden)})
 
 
 def read_golden(path: Path) -> Golden:

@@ -292,7 +292,7 @@ def export(out: Path) -> list[Path]:
 
 
 def installed_release() -> str:
-    """The installed facenet-pytorch's version, to be told when it is not the one expected."""
+    """The installed facenet-pytorch's version, for a warning when it is not the expected one."""
     return importlib.metadata.version("facenet-pytorch")
 
 

@@ -9,27 +9,40 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from facestream.engines.openvino import describe
 from facestream.engines.quantised import quantised_file
-from facestream.pipeline.recognition.parity.figures import cosines, rank_correlation
+from facestream.pipeline.recognition.parity import cosines, rank_correlation
+from facestream.pipeline.recognition.parity_faces import gate_faces
 from facestream.pipeline.recognition.uncertainty import sigma
 from numpy.typing import NDArray
 
+from ..data.face_sets import (
+    FaceZips,
+    centre_crop,
+    read_folder,
+    split_identities,
+)
 from ..errors import TrainingError
+from ..evaluation.lfw import Lfw
+from ..evaluation.verification import verify
+from ..progress import Progress
 
 Floats = NDArray[np.float32]
 Pictures = NDArray[np.uint8]
-Progress = Callable[[str, int, int], None]
 
+MIXED: Final = "int8 and floating point"
 LAYERS: Final = ("Convolution", "GroupConvolution", "MatMul")
 # Faces that the search for layers measures statistics and cosines on.
 _STATISTICS, _PROBES = 32, 48
 _BATCH = 8
+_RUNS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,6 @@ class Quantiser:
     Args:
         path: the ONNX network.
         calibration: N×112×112×3 RGB uint8, real faces.
-        progress: told (what, done, total).
 
     Raises:
         TrainingError: NNCF is not installed.
@@ -144,7 +156,7 @@ class Quantiser:
         return best
 
     def save(self, model: Any, beside: Path) -> Path:
-        """Write it where the engines look for it; gives the graph's path."""
+        """Write it where the engines find it; returns the graph's path."""
         file = quantised_file(beside)
         self._ov.save_model(model, file)
         return file
@@ -163,3 +175,82 @@ def closeness(found: tuple[Floats, Floats], exact: tuple[Floats, Floats]) -> Clo
 
 def _fed(faces: Pictures) -> Floats:
     return np.ascontiguousarray(faces.transpose(0, 3, 1, 2), np.float32)
+
+
+def draw_faces(data: Path, calibration: int, held_out: int) -> tuple[Pictures, Pictures]:
+    """Training faces to calibrate with, and faces of people who are not among them (RGB)."""
+    rng = np.random.default_rng(0)
+    parts = []
+    with FaceZips(data) as zips:
+        for rows, count in zip(
+            split_identities(read_folder(data)), (calibration, held_out), strict=True
+        ):
+            chosen = rng.choice(len(rows), min(count, len(rows)), replace=False)
+            parts.append(np.stack([centre_crop(zips.read(rows[i])) for i in chosen]))
+    return parts[0], parts[1]
+
+
+def measure_variants(
+    maker: Quantiser, held: Pictures, lfw: Lfw, *, least: float
+) -> tuple[dict[str, Any], Any]:
+    """Float, bfloat16 and int8 side by side; the report, and the mixed network.
+
+    Args:
+        maker: of the encoder.
+        held: N×112×112×3 RGB, faces that were not calibrated with.
+        lfw: for the accuracy.
+        least: cosine to float32 that the mixed network must reach.
+    """
+    plain = maker.float_model()
+    sensitivity = maker.sensitivity(held)
+    gate = np.ascontiguousarray(gate_faces()[..., ::-1])
+    kept, mixed = maker.search(sensitivity, np.concatenate([gate, held[:64]]), least=least)
+    variants: dict[str, tuple[Any, str]] = {
+        "float32": (plain, "f32"),
+        "bfloat16": (plain, "bf16"),
+        "int8": (maker.quantise(), "bf16"),
+        MIXED: (mixed, "bf16"),
+    }
+    sets = {"gate": gate, "held_out": held}
+    exact = {name: maker.run(plain, faces) for name, faces in sets.items()}
+    rgb = np.ascontiguousarray(lfw.crops.faces[..., ::-1])
+    figures: dict[str, dict[str, Any]] = {}
+    for name, (model, precision) in variants.items():
+        figures[name] = {
+            where: asdict(closeness(maker.run(model, faces, precision=precision), exact[where]))
+            for where, faces in sets.items()
+        }
+        mu, _ = maker.run(model, rgb, precision=precision)
+        found = verify(lfw.pairs, mu, not_found=lfw.crops.not_found)
+        figures[name]["lfw_accuracy"] = round(found.accuracy.value, 4)
+        figures[name]["lfw_folds"] = len(found.folds)
+    report = {
+        "machine": describe(),
+        "held_out_faces": len(held),
+        "kept_in_floating_point": kept,
+        "layers": len(sensitivity),
+        "lowest_cosine_with_one_layer_in_int8": sensitivity,
+        "faces_per_second": _speed(maker, variants, held),
+        "variants": figures,
+    }
+    return report, mixed
+
+
+def _speed(
+    maker: Quantiser, variants: dict[str, tuple[Any, str]], faces: Pictures
+) -> dict[str, dict[str, float]]:
+    """Faces per second by batch: medians, the variants taken in turns."""
+    found: dict[str, dict[str, float]] = {}
+    requests = {name: maker.request(*variant) for name, variant in variants.items()}
+    for batch in (1, 8, 32):
+        feed = _fed(faces[:batch])
+        times: dict[str, list[float]] = {name: [] for name in requests}
+        for _ in range(_RUNS + 2):
+            for name, request in requests.items():
+                start = time.perf_counter()
+                request.infer([feed])
+                times[name].append(time.perf_counter() - start)
+        for name, taken in times.items():
+            speed = batch / float(np.median(taken[2:]))
+            found.setdefault(name, {})[f"batch {batch}"] = round(speed, 1)
+    return found

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..losses.margin import MarginKind
 from ..models.backbones import BackboneName
 from ..models.vae import LATENT_DIM
 
-MarginKind = Literal["cosface", "arcface", "adaface", "dul"]
+# Names that settings had before, in files and checkpoints.
+RENAMED: Final = {"doubt": "uncertainty"}
 
 
 class LossWeights(BaseModel):
@@ -20,9 +22,11 @@ class LossWeights(BaseModel):
 
     distil: float = Field(default=1.0, ge=0, description="cosine to the teacher's clean embedding")
     margin: float = Field(default=0.0, ge=0, description="margin between labelled people")
-    doubt: float = Field(default=1.0, ge=0, description="heteroscedastic likelihood, teaches sigma")
+    uncertainty: float = Field(
+        default=1.0, ge=0, description="heteroscedastic likelihood, teaches sigma"
+    )
     reconstruction: float = Field(
-        default=1.0, ge=0, description="masked squared error of the decoder"
+        default=1.0, ge=0, description="masked error of the decoder's pictures"
     )
     reconstruction_to_mu: float = Field(
         default=0.02, ge=0, le=1, description="share of the decoder's gradient that reaches mu"
@@ -32,6 +36,14 @@ class LossWeights(BaseModel):
     free_bits: float = Field(
         default=0.05, ge=0, description="nats a dimension under which KL is free"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        renamed = {RENAMED[name]: value for name, value in values.items() if name in RENAMED}
+        return renamed | {k: v for k, v in values.items() if k not in RENAMED}
 
 
 class FitConfig(BaseModel):
@@ -51,6 +63,7 @@ class FitConfig(BaseModel):
             mu + eps·sigma, so that labels teach sigma, too.
         centre_pull: how far a person's target moves from the picture's own embedding to the mean
             of the person's other pictures, 0..1.
+        reconstruction: error of the decoder's pixels, squared or cross-entropy.
         limit: use only this many training pictures (0 = all), chosen by the seed.
         steps: batches to train for.
         lr: of heads and decoder. lr_mu: of mu's dense layer (0 keeps it). lr_trunk: of a trained
@@ -72,6 +85,7 @@ class FitConfig(BaseModel):
     margin_kind: MarginKind = "cosface"
     centre_pull: float = Field(default=0.0, ge=0, le=1)
     dim: int = Field(default=LATENT_DIM, ge=2)
+    reconstruction: Literal["mse", "bce"] = "mse"
     limit: int = Field(default=0, ge=0)
     held_out_percent: int = Field(default=4, ge=1, le=50)
     batch: int = Field(default=64, ge=2)

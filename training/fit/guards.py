@@ -25,7 +25,7 @@ class LatentHealth:
         active: share of dimensions whose mean KL is above 0.01 nats, 0..1.
         sigma_mean: geometric mean of sigma.
         sigma_spread: standard deviation over the batch of a picture's mean log sigma; near 0 when
-            sigma says the same of every picture.
+            sigma is the same for every picture.
     """
 
     kl: float
@@ -77,5 +77,5 @@ def check_alive(health: LatentHealth, step: int, *, warm_up: int) -> None:
     if health.sigma_spread < MIN_SPREAD:
         raise CollapseError(
             f"sigma collapsed at step {step}: it is {health.sigma_mean:.3f} for every picture "
-            f"(spread {health.sigma_spread:.4f}); lower the KL's weight or raise the doubt's"
+            f"(spread {health.sigma_spread:.4f}); lower the KL's weight or raise the uncertainty's"
         )

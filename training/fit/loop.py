@@ -3,30 +3,63 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from ..errors import CheckpointError
-from .checkpoint import Curve, restore_module, save_checkpoint
+from ..progress import Progress, silent
+from ..record import Curve
+from .checkpoint import restore_module, save_checkpoint
 from .optimise import average_buffers, restore_optimizer, schedule
-from .task import Task
 
 LAST: Final = "last.pt"
 BEST: Final = "best.pt"
 
 
-class Progress(Protocol):
-    """Told what is done, how far, how much there is, and the latest figures."""
+class Task(Protocol):
+    """A network with its optimisers, its batches and its losses; ``run_task`` runs it.
 
-    def __call__(self, what: str, done: int, total: int, values: dict[str, float], /) -> None: ...
+    Attributes:
+        kind: e.g. ``identity``; kept in checkpoints, so that a run is not resumed as another.
+        module: all that is saved and restored.
+        optimizers: by name; each parameter group has a ``base_lr``, which the loop multiplies with
+            the schedule's factor.
+    """
 
+    kind: str
+    optimizers: Mapping[str, torch.optim.Optimizer]
 
-def silent(what: str, done: int, total: int, values: dict[str, float], /) -> None:
-    """The default progress: none."""
+    @property
+    def module(self) -> nn.Module: ...
+
+    def batches(self, first: int) -> Iterator[Any]:
+        """The batches from step ``first`` on; the same for the same seed, however often resumed."""
+        ...
+
+    def train_step(self, batch: Any, step: int) -> dict[str, float]:
+        """Forward, backward and the optimisers' steps.
+
+        Returns:
+            Figures to log; ``loss`` is one of them.
+
+        Raises:
+            CollapseError: the loss is no number, or the model died. Nothing was updated.
+        """
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Figures on data that is not trained on; leaves the module's mode as it was."""
+        ...
+
+    def score(self, figures: Mapping[str, float]) -> float:
+        """One number of a validation's figures, lower is better: which checkpoint is the best."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +103,7 @@ def run_task(
         plan: how long, and how often to write.
         out: an existing folder.
         config_json: settings, kept in the checkpoints.
-        fabric: launched.
         resume: a checkpoint's content and where it was read from.
-        progress: see ``Progress``.
 
     Returns:
         The last validation's figures.

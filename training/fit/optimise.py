@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError, TrainingError
 from ..models.vae import VaeEncoder
 from .config import FitConfig
+from .guards import check_finite
 
 
 def parameter_groups(
@@ -23,7 +24,6 @@ def parameter_groups(
         encoder: all of it is frozen but for what is named here.
         decoder: trained where the settings ask for reconstruction.
         tail: the part of the trunk that is trained (``trunk.split_trunk``).
-        config: the rates.
     """
     encoder.requires_grad_(False)
     decoder.requires_grad_(False)
@@ -84,19 +84,33 @@ def average_buffers(fabric: Fabric, module: nn.Module) -> None:
                 buffer.copy_(reduced)
 
 
-def reduce_gradients(fabric: Fabric, module: nn.Module) -> None:
-    """Average gradients over processes.
+def update(fabric: Fabric, optimizer: torch.optim.Optimizer, step: int, *, longest: float) -> float:
+    """Average the gradients over processes, clip them and step.
 
-    Done by hand where parts of a network are called apart from its ``forward``.
+    Every trained parameter takes part in every process, with zeros where a batch gave it no
+    gradient (no labelled picture, say): processes that reduce different lists wait for each other
+    for ever.
+
+    Args:
+        optimizer: whose parameters are updated.
+        longest: norm that the gradient is clipped to.
+
+    Returns:
+        The norm of the gradient before clipping.
 
     Raises:
-        TrainingError: the processes do not answer with tensors.
+        CollapseError: the gradient is no number; nothing was updated.
     """
-    if fabric.world_size == 1:
-        return
-    for parameter in module.parameters():
-        if parameter.grad is not None:
-            reduced = fabric.all_reduce(parameter.grad, reduce_op="mean")
-            if not isinstance(reduced, Tensor):
-                raise TrainingError("gradients could not be averaged over processes")
-            parameter.grad = reduced
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    if fabric.world_size > 1:
+        given = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+        reduced = fabric.all_reduce(torch.cat([g.flatten() for g in given]), reduce_op="mean")
+        if not isinstance(reduced, Tensor):
+            raise TrainingError("gradients could not be averaged over processes")
+        parts = torch.split(reduced, [p.numel() for p in trained])
+        for parameter, part in zip(trained, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+    length = float(nn.utils.clip_grad_norm_(trained, longest))
+    check_finite(length, step)
+    optimizer.step()
+    return length

@@ -1,8 +1,8 @@
 """The trunk for training, in two parts: a frozen front, run fast, and a tail with gradients.
 
 On a CPU the front runs in the engine that will serve it (OpenVINO: several times torch's speed);
-elsewhere in torch without gradients. Freezing the front of a trunk that starts from a teacher makes
-training several times cheaper: what later layers make of spoilt pictures is what has to be learned.
+elsewhere in torch without gradients. A frozen front makes training several times cheaper where a
+trunk starts from a teacher: only its later layers must learn to see degraded pictures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..errors import TrainingError
 from ..export.graph import to_onnx
 from ..models.backbones import INPUT_SIZE, Backbone, Mobile
-from ..models.vae import VaeEncoder, stage_means
+from ..models.vae import VaeEncoder, evaluating, stage_means
 from .config import FitConfig
 
 # N×3×112×112 float RGB 0..255 to (a map N×C×S×S, means of the stages passed N×M), float32.
@@ -63,35 +63,23 @@ class _Tail(nn.Module):
         return x, torch.cat(parts, dim=1)
 
 
-class _Whole(nn.Module):
-    """A whole trunk as a tail: takes the faces themselves."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, faces: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
-        maps = self.backbone(VaeEncoder.normalise(faces))
-        return maps[-1], stage_means(maps)
-
-
-class _Passed(nn.Module):
-    """No tail: the front was the whole trunk."""
-
-    def forward(self, x: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
-        return x, means
-
-
 class TrunkFeatures(nn.Module):
     """Normalisation, a whole trunk and the means of its stages."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.whole = _Whole(backbone)
+        self.backbone = backbone
 
-    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
-        last, means = self.whole(faces, faces)
-        return last, means
+    def forward(self, faces: Tensor, _: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        maps = self.backbone(VaeEncoder.normalise(faces))
+        return maps[-1], stage_means(maps)
+
+
+class _Identity(nn.Module):
+    """No tail: the front was the whole trunk."""
+
+    def forward(self, x: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+        return x, means
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,11 +107,12 @@ def split_trunk(backbone: Backbone, config: FitConfig, device: torch.device) -> 
         TrainingError: ``trunk = "tail"`` with a backbone that cannot be cut.
     """
     if config.trunk == "trained":
-        return SplitTrunk(lambda faces: (faces, faces.new_zeros(len(faces), 0)), _Whole(backbone))
-    if config.trunk == "frozen":
         return SplitTrunk(
-            frozen(TrunkFeatures(backbone), device, threads=config.threads), _Passed()
+            lambda faces: (faces, faces.new_zeros(len(faces), 0)), TrunkFeatures(backbone)
         )
+    if config.trunk == "frozen":
+        features = TrunkFeatures(backbone)
+        return SplitTrunk(frozen(features, device, threads=config.threads), _Identity())
     if not isinstance(backbone, Mobile):
         raise TrainingError(
             f"only the 'mobile' trunk can be trained in part; use trunk=trained or trunk=frozen "
@@ -140,7 +129,6 @@ def frozen(features: nn.Module, device: torch.device, *, threads: int) -> Front:
     Args:
         features: N×3×112×112 to two tensors.
         device: where it runs; on the CPU it is exported to the engine that serves it.
-        threads: of the engine.
     """
     features = features.eval()
     return _in_engine(features, threads) if device.type == "cpu" else _in_torch(features, device)
@@ -148,12 +136,8 @@ def frozen(features: nn.Module, device: torch.device, *, threads: int) -> Front:
 
 def _in_torch(features: nn.Module, device: torch.device) -> Front:
     def run(faces: Tensor) -> tuple[Tensor, Tensor]:
-        modes = [(module, module.training) for module in features.modules()]
-        features.eval()
-        with torch.no_grad():
+        with evaluating(features), torch.no_grad():
             last, means = features(faces.to(device))
-        for module, mode in modes:
-            module.training = mode
         return last.float(), means.float()
 
     return run

@@ -1,4 +1,4 @@
-"""Validation on people held out of training: can they be told apart, and does sigma know when."""
+"""Validation on people held out of training: verification, and sigma against the error."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from ..data.degrade import degrade_randomly
-from ..data.faces import FaceRow, FaceZips
-from ..data.teacher import centre_crop
+from ..data.face_sets import FaceRow, FaceZips, centre_crop
 from ..losses.identity import cosine_distance
-from ..models.vae import VaeEncoder
+from ..models.vae import VaeEncoder, evaluating
 from .trunk import Front
 
 Floats = NDArray[np.float32]
@@ -50,18 +49,16 @@ def prepare_held_out(
     folder: Path, rows: Sequence[FaceRow], targets: Floats, front: Front, *, seed: int = 1
 ) -> HeldOut:
     """Read the pictures, degrade each once, run the front."""
-    zips = FaceZips(folder)
-    clean, spoilt, levels = [], [], []
-    for i, row in enumerate(rows):
-        rng = np.random.default_rng((seed, i))
-        face = centre_crop(zips.read(row))
-        bad, level = degrade_randomly(face, rng)
-        clean.append(face)
-        spoilt.append(bad)
-        levels.append(level)
-    zips.close()
+    clean, degraded, levels = [], [], []
+    with FaceZips(folder) as zips:
+        for i, row in enumerate(rows):
+            face = centre_crop(zips.read(row))
+            bad, level = degrade_randomly(face, np.random.default_rng((seed, i)))
+            clean.append(face)
+            degraded.append(bad)
+            levels.append(level)
     maps, means = [], []
-    stack = np.stack([*clean, *spoilt]).transpose(0, 3, 1, 2)
+    stack = np.stack([*clean, *degraded]).transpose(0, 3, 1, 2)
     for start in range(0, len(stack), 64):
         map_, mean = front(torch.from_numpy(stack[start : start + 64].copy()).float())
         maps.append(map_.half().cpu())
@@ -85,17 +82,12 @@ def validate(encoder: VaeEncoder, tail: nn.Module, held: HeldOut) -> dict[str, f
         level), ``sigma_error`` (of sigma with the distance to the teacher).
     """
     device = next(encoder.parameters()).device
-    # Each part's own mode is put back: frozen batch norms must stay frozen.
-    modes = [(module, module.training) for module in encoder.modules()]
-    encoder.eval()
     mus, logvars = [], []
-    with torch.no_grad():
+    with evaluating(encoder), torch.no_grad():
         for maps, means in held.parts():
             mu, logvar = encoder.heads(*tail(maps.float().to(device), means.to(device)))
             mus.append(mu.cpu())
             logvars.append(logvar.cpu())
-    for module, mode in modes:
-        module.training = mode
     mu, logvar = torch.cat(mus), torch.cat(logvars)
     count = len(held.target)
     clean, bad = mu[:count], mu[count:]

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]
 
-from ..data.faces import STREAKED_SETS
-from ..data.prepared import Prepared
+from ..data.face_sets import STREAKED_SETS
+from ..fit.prepared import TrainingData
 from ..losses.identity import direction
 from ..models.appearance import FaceGenerator
 from ..models.decoder import LINEAR_SIZE
-from .config import GeneratorConfig
-from .views import read_held_out
+from .generator_config import GeneratorConfig
+from .generator_views import read_held_out
 
 Floats = NDArray[np.float32]
 
@@ -51,7 +51,6 @@ def principal_components(
     Args:
         pictures: N×P. identity: N×D.
         count: A, at most N and P.
-        seed: of the randomised decomposition.
     """
     mean = pictures.mean(axis=0)
     centred = pictures - mean
@@ -70,7 +69,7 @@ def principal_components(
     )
 
 
-def start_linear(generator: FaceGenerator, config: GeneratorConfig, data: Prepared) -> None:
+def start_linear(generator: FaceGenerator, config: GeneratorConfig, data: TrainingData) -> None:
     """Set the linear parts to the components of training pictures, the rest near to nothing."""
     whole = [i for i, row in enumerate(data.train) if row.dataset not in STREAKED_SETS]
     whole = whole or list(range(len(data.train)))

@@ -1,6 +1,6 @@
-"""Holes in aligned faces: what repair fills in, and what training takes away.
+"""Holes in aligned faces: repair fills them, training makes them.
 
-A hole is a 112×112 bool array, True where the picture is missing or not to be believed.
+A hole is a 112×112 bool array, True where the picture is missing or wrong.
 """
 
 from __future__ import annotations

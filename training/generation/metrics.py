@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import sqrtm
 from skimage.metrics import structural_similarity
+
+from ..evaluation.protocol import Interval, percentiles
 
 Picture = NDArray[np.uint8]
 # What two equal pictures get: their error is 0, and its logarithm has no value.
@@ -24,13 +26,10 @@ def psnr(a: Picture, b: Picture, *, where: NDArray[np.bool_] | None = None) -> f
     Raises:
         ValueError: pictures of different shapes, or no pixel counts.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"pictures of {a.shape} and {b.shape} cannot be compared")
+    _check(a, b, where)
     squared = (a.astype(np.float64) - b.astype(np.float64)) ** 2
     if where is not None:
         squared = squared[where]
-    if squared.size == 0:
-        raise ValueError("no pixel counts")
     error = float(squared.mean())
     return BEST_PSNR if error == 0 else min(BEST_PSNR, 10 * float(np.log10(255.0**2 / error)))
 
@@ -47,10 +46,7 @@ def ssim(a: Picture, b: Picture, *, where: NDArray[np.bool_] | None = None) -> f
     Raises:
         ValueError: pictures of different shapes, or no pixel counts.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"pictures of {a.shape} and {b.shape} cannot be compared")
-    if where is not None and not where.any():
-        raise ValueError("no pixel counts")
+    _check(a, b, where)
     mean, full = structural_similarity(  # type: ignore[no-untyped-call]
         a,
         b,
@@ -62,6 +58,13 @@ def ssim(a: Picture, b: Picture, *, where: NDArray[np.bool_] | None = None) -> f
         full=True,
     )
     return float(mean) if where is None else float(full[where].mean())
+
+
+def _check(a: Picture, b: Picture, where: NDArray[np.bool_] | None) -> None:
+    if a.shape != b.shape:
+        raise ValueError(f"pictures of {a.shape} and {b.shape} cannot be compared")
+    if where is not None and not where.any():
+        raise ValueError("no pixel counts")
 
 
 def identity_cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -99,12 +102,9 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return max(0.0, float(shift @ shift + np.trace(cov_a) + np.trace(cov_b) - 2 * mixed))
 
 
-def interval(
-    values: NDArray[np.floating], *, draws: int = 1000, seed: int = 0
-) -> tuple[float, float, float]:
+def interval(values: ArrayLike, *, draws: int = 1000, seed: int = 0) -> Interval:
     """Mean and its 95 % bootstrap interval."""
-    values = np.asarray(values, np.float64)
+    array = np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(values.mean()), float(low), float(high)
+    means = array[rng.integers(0, len(array), (draws, len(array)))].mean(axis=1)
+    return percentiles(array.mean(), means)

@@ -1,13 +1,12 @@
-"""Repair: fills a hole in a face with what fits the rest, by search in the space of codes.
+"""Repair: fills a hole in a face to fit the rest, by search in the space of codes.
 
 The start is what the repair-trained encoder reads from the known pixels; from there the code moves
 so that the known pixels are met, held by how likely the code is (the prior) and by whom the
-recogniser saw (its mu, as far as it was sure of it).
+recogniser saw (its mu, as far as it was certain).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -15,11 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..progress import Progress, silent
 from .holes import Hole
-from .synthesis import Code, Synthesis, to_pictures
-
-Picture = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+from .synthesis import Code, Synthesis
+from .synthetic_pictures import Picture, to_pictures, to_tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +25,10 @@ class RepairOptions:
     """How the code is sought.
 
     Attributes:
-        steps: of the search; 0 keeps what the encoder says.
+        steps: of the search; 0 keeps the encoder's code.
         rate: size of a step.
         prior: weight of the code's likelihood against the known pixels' squared error (−1..1).
-        identity: weight of the distance to whom the recogniser saw, in units of its doubt.
+        identity: weight of the distance to whom the recogniser saw, in units of its sigma.
         feather: width of the seam, pixels.
     """
 
@@ -47,7 +45,7 @@ def repair(
     holes: NDArray[np.bool_],
     *,
     options: RepairOptions | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Picture:
     """Faces with their holes filled; what is outside of the holes stays as it is.
 
@@ -55,7 +53,6 @@ def repair(
         synthesis: generator and recogniser.
         faces: N×112×112×3 RGB uint8. What is in the holes is not looked at.
         holes: N×112×112, True where a face is to be repaired.
-        progress: called with steps done and their number.
 
     Raises:
         ValueError: shapes that do not fit, or a face with nothing known.
@@ -76,7 +73,7 @@ def repair(
 
 
 def filled(faces: Picture, holes: NDArray[np.bool_]) -> Picture:
-    """Faces with a smooth fill in their holes: for the recogniser, which cannot be told of them."""
+    """Faces with a smooth fill in their holes: for the recogniser, which knows no holes."""
     return np.stack(
         [
             np.asarray(cv2.inpaint(face, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA), np.uint8)
@@ -110,14 +107,13 @@ def _search(
     faces: Picture,
     holes: NDArray[np.bool_],
     options: RepairOptions,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Picture:
-    wanted = torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))).float()
-    wanted = wanted / 127.5 - 1.0
+    wanted = to_tensor(faces)
     known = 1.0 - torch.from_numpy(holes)[:, None].float()
     share = known.flatten(1).sum(dim=1) * 3
     width = code.identity.shape[1]
-    seen, doubt = torch.from_numpy(code.identity), torch.from_numpy(code.sigma)
+    seen, sigma = torch.from_numpy(code.identity), torch.from_numpy(code.sigma)
     start = np.concatenate([code.identity, code.appearance], axis=1)
     # As a standard normal: the search is then as wide in each direction as the prior is.
     mean, root, inverse = (torch.from_numpy(m) for m in synthesis.prior.whitening())
@@ -133,10 +129,10 @@ def _search(
         made, identity = decoded()
         error = ((made - wanted).square() * known).flatten(1).sum(dim=1) / share
         unlikely = white.square().mean(dim=1)
-        other = ((identity - seen) / doubt).square().mean(dim=1)
+        other = ((identity - seen) / sigma).square().mean(dim=1)
         energy = error + options.prior * unlikely + options.identity * other
         torch.autograd.backward(energy.sum())
         optimizer.step()
-        progress(step + 1, options.steps)
+        progress("repair", step + 1, options.steps)
     with torch.no_grad():
         return to_pictures(decoded()[0])

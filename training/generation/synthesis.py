@@ -13,14 +13,14 @@ from facestream.engines.options import Serving
 from facestream.pipeline.recognition.encoder import Encoder
 from numpy.typing import NDArray
 
-from ..export.generator import load_shipped
+from ..export.generator_onnx import load_shipped
 from ..losses.identity import direction
 from ..models.appearance import FaceGenerator, with_holes
-from .prior import LatentPrior
-from .run import load_generator
+from ..models.prior import LatentPrior
+from .fit_generator import load_generator
+from .synthetic_pictures import Picture, to_pictures, to_tensor
 
 Floats = NDArray[np.float32]
-Picture = NDArray[np.uint8]
 SHIPPED = MODELS / "vae_decoder.json"
 # Faces that are decoded at once.
 _BATCH = 32
@@ -31,7 +31,7 @@ class Code:
     """Codes of N faces.
 
     Attributes:
-        identity: N×D, length √D. sigma: N×D, the recogniser's doubt on the same scale.
+        identity: N×D, length √D. sigma: N×D, the recogniser's, on the same scale.
         appearance: N×A. logvar: N×A, of the appearance.
     """
 
@@ -85,8 +85,7 @@ class Synthesis(Closing):
         """
         mu, logvar = self.encoder.embed(np.ascontiguousarray(faces[..., ::-1]))
         identity = direction(torch.from_numpy(mu))
-        pictures = torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2)))
-        pictures = pictures.float() / 127.5 - 1.0
+        pictures = to_tensor(faces)
         known = torch.ones(len(faces), 1, *faces.shape[1:3])
         if holes is not None:
             known = 1.0 - torch.from_numpy(holes)[:, None].float()
@@ -158,9 +157,3 @@ def between(a: Floats, b: Floats, shares: Floats) -> Floats:
         mixed = (np.sin((1 - shares) * angle) * a + np.sin(shares * angle) * b) / np.sin(angle)
     lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
     return np.asarray(mixed / np.maximum(lengths, 1e-9) * size, np.float32)
-
-
-def to_pictures(faces: torch.Tensor) -> Picture:
-    """N×3×112×112 in −1..1 as N×112×112×3 RGB uint8."""
-    values = ((faces.float().clamp(-1, 1) + 1) * 127.5).round().byte()
-    return values.permute(0, 2, 3, 1).contiguous().numpy().astype(np.uint8)

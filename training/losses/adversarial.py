@@ -23,21 +23,11 @@ def generator_bce(made: Tensor) -> Tensor:
     return F.softplus(-made).mean()
 
 
-def discriminator_hinge(real: Tensor, made: Tensor) -> Tensor:
-    """max(0, 1 − real) + max(0, 1 + made): Lim and Ye 2017."""
-    return F.relu(1.0 - real).mean() + F.relu(1.0 + made).mean()
-
-
-def generator_hinge(made: Tensor) -> Tensor:
-    """−made: the generator's side of the hinge."""
-    return -made.mean()
-
-
 def feature_matching(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     """Mean squared difference of the discriminator's features, averaged over the maps given.
 
-    What takes the place of the pixels' squared error in a VAE-GAN (Larsen et al. 2016, equation
-    5). The features of the real picture pass no gradient.
+    Replaces the pixels' squared error in a VAE-GAN (Larsen et al. 2016, equation 5). The features
+    of the real picture pass no gradient.
 
     Raises:
         ValueError: different numbers of maps, or none.
@@ -46,16 +36,3 @@ def feature_matching(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor
         raise ValueError(f"{len(made)} maps cannot be matched with {len(wanted)}")
     terms = [F.mse_loss(a, b.detach()) for a, b in zip(made, wanted, strict=True)]
     return torch.stack(terms).mean()
-
-
-def r1_penalty(real: Tensor, pictures: Tensor) -> Tensor:
-    """Squared length of the discriminator's gradient at real pictures (Mescheder et al. 2018).
-
-    The usual weight is gamma/2 with gamma 1 to 10.
-
-    Args:
-        real: N logits of the pictures.
-        pictures: N×C×H×W that require a gradient.
-    """
-    (slope,) = torch.autograd.grad(real.sum(), pictures, create_graph=True)
-    return slope.square().flatten(1).sum(dim=1).mean()

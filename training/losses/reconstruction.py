@@ -1,12 +1,11 @@
 """Losses between a picture and what the decoder made of its code.
 
-Shapes: N examples, C channels, H×W pixels, values −1..1 (the decoder ends in a tanh). All return
-the mean over the pixels where the mask is 1, so that a weight means the same at any size.
+Shapes: N examples, C channels, H×W pixels, values −1..1 (the decoder ends in a tanh).
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,25 +17,14 @@ def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def masked_mse(made: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error over the pixels where the mask is 1.
-
-    Args:
-        made: N×C×H×W.
-        wanted: the same.
-        mask: N×1×H×W, 0 or 1.
-    """
+    """Mean squared error over the pixels where the mask (N×1×H×W) is 1."""
     return _masked_mean((made - wanted).square(), mask)
 
 
 def masked_bce(made: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy, each channel of each pixel a probability of being bright; nats.
+    """Mean cross-entropy over the pixels where the mask is 1, nats; a value is a probability.
 
     −1..1 is read as 0..1. Its least value is not 0 but the entropy of the picture itself.
-
-    Args:
-        made: N×C×H×W, −1..1.
-        wanted: the same.
-        mask: N×1×H×W, 0 or 1.
     """
     with torch.autocast(device_type=made.device.type, enabled=False):
         # At exactly 0 or 1 the logarithm has no value; 1e-6 is far below one grey level.
@@ -45,18 +33,26 @@ def masked_bce(made: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
         return _masked_mean(rows, mask)
 
 
-def masked_gaussian_nll(made: Tensor, wanted: Tensor, mask: Tensor, logvar: Tensor) -> Tensor:
-    """Negative log-likelihood of the picture under N(made, sigma²), nats a value.
+def perceptual_distance(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Squared distance of features of unit length, averaged over places, then over layers: N.
 
-    ½ ((wanted − made)² / sigma² + log sigma² + log 2π). With one learned logvar for all it sets
-    the balance between reconstruction and KL by itself (Rybkin et al. 2021).
+    LPIPS without its learned weights (Zhang et al. 2018, equation 1): each place's feature vector
+    is scaled to length 1 over the channels, so that no layer dominates by its magnitude.
 
     Args:
-        made: N×C×H×W.
-        wanted: the same.
-        mask: N×1×H×W, 0 or 1.
-        logvar: log of sigma²: a scalar, or anything that broadcasts to N×C×H×W.
+        made: features of the pictures made, each N×C×H×W.
+        wanted: features of the real ones, the same shapes; no gradient passes.
+
+    Raises:
+        ValueError: different numbers of layers, or none.
     """
-    squared = (wanted - made).square()
-    rows = 0.5 * (squared * torch.exp(-logvar) + logvar + math.log(2.0 * math.pi))
-    return _masked_mean(rows, mask)
+    if not made or len(made) != len(wanted):
+        raise ValueError(f"{len(made)} and {len(wanted)} layers do not match")
+    terms = [
+        (F.normalize(a.float(), dim=1) - F.normalize(b.detach().float(), dim=1))
+        .square()
+        .sum(dim=1)
+        .mean(dim=(1, 2))
+        for a, b in zip(made, wanted, strict=True)
+    ]
+    return torch.stack(terms).mean(dim=0)

@@ -1,9 +1,9 @@
-"""What a face looks like beside who it is: pose, light, expression, background.
+"""Appearance, the part of a face that is not identity: pose, light, expression, background.
 
 The identity half of the generator's code comes from the recogniser. The other half is read from
 the picture by a small network of its own, not from the recogniser's trunk: it then fits every
-recogniser that gives the same kind of embedding, costs a tenth of the trunk, and can be told which
-pixels are missing.
+recogniser that gives the same kind of embedding, costs a tenth of the trunk, and takes a mask of
+missing pixels.
 """
 
 from __future__ import annotations

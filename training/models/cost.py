@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from .vae import evaluating
+
 
 def count_parameters(module: nn.Module) -> int:
     """Numbers that training may change, buffers not counted."""
@@ -17,15 +19,12 @@ def count_macs(module: nn.Module, example: Tensor) -> int:
 
     Normalisation, activations and pooling are not counted, as is the field's habit.
     """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
     # The plain form of attention is the one whose products the counter sees.
     with (
+        evaluating(module),
         torch.no_grad(),
         torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
         FlopCounterMode(display=False) as counter,
     ):
         module(example)
-    for part, mode in modes:
-        part.training = mode
     return int(counter.get_total_flops()) // 2

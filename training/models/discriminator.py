@@ -1,4 +1,4 @@
-"""The discriminator: is a face real or made, and how does it look in between."""
+"""The discriminator: is a face real or generated? It also gives its feature maps."""
 
 from __future__ import annotations
 

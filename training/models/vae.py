@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import torch
@@ -11,7 +13,7 @@ from .backbones import Backbone, BackboneName, make_backbone
 from .decoder import Decoder
 
 LATENT_DIM: Final = 128
-# exp(−8/2) = 0.018 and exp(4/2) = 7.4: far outside of what a healthy head says, so that the
+# exp(−8/2) = 0.018 and exp(4/2) = 7.4: far outside of a healthy head's range, so that the
 # clamp only ever stops an overflow and never shapes the result.
 LOGVAR_RANGE: Final = (-8.0, 4.0)
 
@@ -26,6 +28,18 @@ def reparameterise(mu: Tensor, logvar: Tensor, noise: Tensor | None = None) -> T
     """
     eps = torch.randn_like(mu) if noise is None else noise
     return mu + eps * torch.exp(0.5 * logvar)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; each part's own mode is restored: frozen batch norms stay so."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 def stage_means(maps: list[Tensor]) -> Tensor:
@@ -102,7 +116,7 @@ class VaeEncoder(nn.Module):
     def heads(self, last: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar from what the trunk gives.
 
-        The log-variance head reads mu but does not train it: the doubt must not be lowered by
+        The log-variance head reads mu but does not train it: uncertainty must not fall by
         changing the identity.
 
         Args:

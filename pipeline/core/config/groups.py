@@ -30,6 +30,9 @@ class Group(BaseModel):
 class DetectorSettings(Group):
     """Finding faces (MTCNN)."""
 
+    name: str = "mtcnn"
+    """Which detector: ``mtcnn``, or one that a package adds through the entry points
+    ``facestream.detectors``; the other settings of this table are given to it."""
     min_face: int = Field(default=40, ge=12, le=4096, strict=True)
     """Smallest face to look for, in pixels of the frame. Halving it costs about four times as
     much time."""

@@ -20,6 +20,7 @@ from facestream.engines.options import Serving
 from facestream.engines.registry import BackendChoice, candidates, choose_backend
 from facestream.engines.serving import check_strict
 
+from ...core.config import DetectorSettings
 from ...core.types import Faces, Image
 from .cascade import Search, find_faces
 from .networks import Networks
@@ -145,6 +146,17 @@ class Mtcnn(Closing):
     def _own_lanes(self) -> Lanes:
         assert self._lanes is not None  # there where the resident detector is not
         return self._lanes
+
+
+def open_mtcnn(settings: DetectorSettings, serving: Serving) -> Mtcnn:
+    """MTCNN as the settings ask for it; see ``Mtcnn``."""
+    return Mtcnn(
+        mode=settings.mode,
+        min_face=settings.min_face,
+        factor=settings.factor,
+        thresholds=settings.thresholds,
+        serving=serving,
+    )
 
 
 def _detect_alone(networks: Networks, job: tuple[Image, Search]) -> Faces:

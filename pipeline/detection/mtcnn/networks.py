@@ -218,7 +218,7 @@ def _by_level(cells: CellMap, places: Ints, values: Floats) -> list[Cells]:
 
 
 def _load(name: Network, serving: Serving, options: EngineOptions) -> Engine:
-    from ..parity.gate import NetworkGate  # which puts networks in their place in a cascade
+    from .parity import NetworkGate  # which puts networks in their place in a cascade
 
     options = replace(options, shapes=SHAPES[name])
     # What only screens is looked at again in float32: it may be rounded.

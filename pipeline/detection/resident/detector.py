@@ -15,15 +15,13 @@ from facestream.engines.errors import BackendUnavailable, InferenceError
 from facestream.engines.options import Serving
 from torch import Tensor
 
-from ...core.types import Faces, Image
-from ..mtcnn.cascade import Search
+from ...core.types import Faces, Floats, Image
 from ..mtcnn.requests import (
     MinFaces,
     check_image,
     make_search,
     searches,
 )
-from .align import align_faces
 from .capacity import Lengths, Planner
 from .cascade import (
     Bounds,
@@ -35,8 +33,6 @@ from .geometry import geometry
 from .networks import EngineNetworks
 from .recent import Recent, one_ahead
 from .recordings import Recordings
-from .results import no_faces, nothing, split_faces
-from .table import summed
 from .transfer import Transfer
 
 log = logging.getLogger(__name__)
@@ -166,38 +162,23 @@ class ResidentDetector(Closing):
                 more or fewer of them than images.
         """
         wanted = searches(self._search, min_face, len(images))
-        return [faces for faces, _ in self._detect(images, wanted, None)]
-
-    def detect_and_align(
-        self, images: Sequence[Image], *, size: int = 112, margin: int = 0
-    ) -> list[tuple[Faces, Image]]:
-        """The faces of each picture and, N×S×S×3 uint8, their crops; see ``align_faces``."""
-        wanted = [self._search] * len(images)
-        return self._detect(images, wanted, (size, margin))
-
-    def detect_tensor(self, frames: Tensor) -> list[Faces]:
-        """The faces of frames that are on the device already, B×H×W×3 uint8.
-
-        What fills them must be on the current stream.
-
-        Raises:
-            ValueError: they are something else, or elsewhere.
-        """
-        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != torch.uint8:
-            shape = "×".join(map(str, frames.shape))
-            raise ValueError(f"frames must be B×H×W×3 uint8, not {shape} {frames.dtype}")
-        if frames.device != self._device:
-            raise ValueError(f"frames are on {frames.device}, the detector on {self._device}")
-        height, width = frames.shape[1:3]
-        size = Size(height, width, self._search.min_face)
-        self._transfer.lend(frames)
+        groups: dict[Size, list[int]] = {}
+        for index, (image, job) in enumerate(zip(images, wanted, strict=True)):
+            check_image(image)
+            groups.setdefault(Size(image.shape[0], image.shape[1], job.min_face), []).append(index)
+        results = [Faces.empty() for _ in images]
         with self._lock, self._transfer.working():
-            parts = [
-                self._launch(size, frames[rows.start : rows.stop])
-                for rows in self._parts(size, len(frames))
-            ]
-            found = [faces for part in parts for faces in self._collect(part)]
-        return found or [no_faces() for _ in range(len(frames))]
+            parts = (
+                (members[rows.start : rows.stop], size)
+                for size, members in groups.items()
+                for rows in self._parts(size, len(members))
+            )
+            launched = ((members, self._upload(size, members, images)) for members, size in parts)
+            # One part ahead: the host fills the next one's frames while the device searches.
+            for members, batch in one_ahead(launched):
+                for index, faces in zip(members, self._collect(batch), strict=True):
+                    results[index] = faces
+        return results
 
     def close(self) -> None:
         """Free the networks and what is kept on the device."""
@@ -218,35 +199,6 @@ class ResidentDetector(Closing):
             self.close()
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise BackendUnavailable(f"torch does not search on {self.device}: {reason}") from error
-
-    def _detect(
-        self,
-        images: Sequence[Image],
-        wanted: Sequence[Search],
-        crop: tuple[int, int] | None,
-    ) -> list[tuple[Faces, Image]]:
-        """Faces and, where a size and a margin are given, crops of each picture."""
-        groups: dict[Size, list[int]] = {}
-        for index, (image, job) in enumerate(zip(images, wanted, strict=True)):
-            check_image(image)
-            groups.setdefault(Size(image.shape[0], image.shape[1], job.min_face), []).append(index)
-        results = [nothing(crop) for _ in images]
-        with self._lock, self._transfer.working():
-            parts = (
-                (members[rows.start : rows.stop], size)
-                for size, members in groups.items()
-                for rows in self._parts(size, len(members))
-            )
-            launched = ((members, self._upload(size, members, images)) for members, size in parts)
-            # One part ahead: the host fills the next one's frames while the device searches.
-            for members, batch in one_ahead(launched):
-                found = self._collect(batch)
-                crops = [nothing(crop)[1]] * len(found)
-                if crop is not None:
-                    crops = self._align(batch.frames, found, crop)
-                for index, pair in zip(members, zip(found, crops, strict=True), strict=True):
-                    results[index] = pair
-        return results
 
     def _upload(self, size: Size, members: list[int], images: Sequence[Image]) -> _Batch:
         """Frames to the device, and their search."""
@@ -283,21 +235,6 @@ class ResidentDetector(Closing):
                 return [faces for single in singles for faces in self._collect(single)]
             batch = self._launch(batch.size, batch.frames)
 
-    def _align(self, frames: Tensor, found: list[Faces], crop: tuple[int, int]) -> list[Image]:
-        """The crops of the faces that were found in frames on the device."""
-        size, margin = crop
-        total = [len(faces) for faces in found]
-        if not any(total):
-            return [nothing(crop)[1] for _ in found]
-        owners = torch.from_numpy(np.repeat(np.arange(len(found)), total))
-        landmarks = torch.from_numpy(np.concatenate([faces.landmarks for faces in found]))
-        owners, landmarks = map(self._transfer.to_device, (owners, landmarks))
-        crops = align_faces(summed(frames), owners, landmarks, size=size, margin=margin)
-        host, done = self._transfer.to_host(crops), self._transfer.mark()
-        if done is not None:
-            done.synchronize()
-        return np.split(host.numpy(), np.cumsum(total)[:-1])
-
     def _parts(self, size: Size, count: int) -> Iterator[range]:
         """Pictures in batches of 1, 2, 4, …: few numbers, each of which may be recorded."""
         grid = self._grid(size)
@@ -324,6 +261,20 @@ class ResidentDetector(Closing):
 
     def _planner(self, size: Size, count: int) -> Planner:
         return self._planners.get((size, count), lambda: Planner(count))
+
+
+def split_faces(found: Floats, count: int) -> list[Faces]:
+    """Rows of ``Found.faces``, in the order of their pictures, as the faces of each picture."""
+    found = found[found[:, 1] > 0]
+    bounds = np.searchsorted(found[:, 0], np.arange(1, count))
+    return [
+        Faces(
+            boxes=part[:, 3:7].copy(),
+            scores=part[:, 2].copy(),
+            landmarks=part[:, 7:17].reshape(-1, 5, 2).copy(),
+        )
+        for part in np.split(found, bounds)
+    ]
 
 
 def _share(device: torch.device) -> int:

@@ -14,7 +14,7 @@ from facestream.engines.serving import serve
 from torch import Tensor, device
 
 from ..mtcnn.networks import Network
-from ..parity.gate import NetworkGate
+from ..mtcnn.parity import NetworkGate
 
 
 @runtime_checkable

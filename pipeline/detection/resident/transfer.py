@@ -41,18 +41,6 @@ class Transfer:
             place.copy_(torch.from_numpy(np.require(image, requirements=["C", "W"])))
         return host.to(self.device, non_blocking=True)
 
-    def lend(self, tensor: Tensor) -> None:
-        """Let the stream use what the caller's current stream makes; call before ``working``."""
-        if self._stream is not None:
-            self._stream.wait_stream(torch.cuda.current_stream(self.device))
-            tensor.record_stream(self._stream)
-
-    def to_device(self, tensor: Tensor) -> Tensor:
-        """A copy of a host's tensor."""
-        if self._stream is None:
-            return tensor
-        return tensor.pin_memory().to(self.device, non_blocking=True)
-
     def to_host(self, tensor: Tensor) -> Tensor:
         """A copy of a device's tensor; there once ``mark`` is passed."""
         if self._stream is None:

@@ -11,9 +11,10 @@ import threading
 from ...core.addresses import Address
 from ...core.errors import OutputError, UsageError
 from ...core.events import Event, SourceStateEvent
+from ...core.filenames import slug
 from ...core.types import FrameResult
 from ..base import Needs, Sink
-from ..files import slug, unused
+from ..files import unused
 from .views import View
 
 log = logging.getLogger(__name__)
@@ -26,15 +27,19 @@ class RestreamSink(Sink):
     """Serves a page with all sources, ``/<source>.mjpeg`` and ``/<source>.jpg``.
 
     A frame is drawn and encoded only while somebody watches, in the server's threads, once for
-    all who watch. Who is slow misses frames; the pipeline waits for nobody.
+    all clients. A slow client misses frames; the pipeline waits for none of them.
 
     Args:
-        address: where it listens.
+        address: where to listen.
         token: what clients must present; needed unless only this machine can connect.
 
     Raises:
         UsageError: the extra ``server`` is not installed, or the token is missing.
         OutputError: the address cannot be used.
+
+    Attributes:
+        address: where it listens, with the port that was chosen for port 0.
+        views: what it serves, by label.
     """
 
     needs: Needs = "all"
@@ -51,11 +56,11 @@ class RestreamSink(Sink):
                 f"--restream {address}: other machines can connect, so a token is needed: "
                 "give --restream-token or FACESTREAM_RESTREAM_TOKEN"
             )
-        self._views: dict[str, View] = {}
+        self.views: dict[str, View] = {}
         self._by_source: dict[str, View] = {}
         self._socket = _listen(address)
         self.address = Address(address.host, self._socket.getsockname()[1])
-        self._server = _Server(self._views, self._socket, address, token)
+        self._server = _Server(self.views, self._socket, address, token)
         log.info("live pictures at http://%s/", self.address)
 
     def write(self, result: FrameResult) -> None:
@@ -77,9 +82,9 @@ class RestreamSink(Sink):
     def _view(self, source: str) -> View:
         view = self._by_source.get(source)
         if view is None:
-            view = View(source, unused(slug(source), self._views))
+            view = View(source, unused(slug(source), self.views))
             self._by_source[source] = view
-            self._views[view.label] = view
+            self.views[view.label] = view
         return view
 
 
@@ -116,7 +121,7 @@ class _Server:
 
     async def _serve(self, listening: socket.socket) -> None:
         await self._uvicorn.serve([listening])
-        # Who reads nothing keeps bytes waiting, and uvicorn leaves such a connection open.
+        # A client that reads nothing keeps bytes waiting; uvicorn leaves its connection open.
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for connection in list(self._uvicorn.server_state.connections):
             transport = getattr(connection, "transport", None)

@@ -1,4 +1,4 @@
-"""The newest picture of each source, for whoever watches."""
+"""The newest picture of each source, for all viewers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import cv2
 import numpy as np
 
 from ...core.events import State
-from ...core.types import FrameResult, Image
+from ...core.types import FrameResult
 from ..video.overlay import draw_tracks
 
 QUALITY = 80
 
 
 class View:
-    """One source: its newest frame, made into a JPEG only when it is asked for.
+    """One source: its newest frame, made into a JPEG only when it is requested.
 
     Args:
         name: of the source.
-        label: what its addresses are made of.
+        label: names it in addresses.
     """
 
     def __init__(self, name: str, label: str) -> None:
@@ -30,6 +30,7 @@ class View:
         self.state: State | None = None
         self.encoded = 0
         self._lock = threading.Lock()
+        self._encoding = threading.Lock()
         self._latest: FrameResult | None = None
         self._number = 0
         self._jpeg: tuple[int, bytes] | None = None
@@ -45,7 +46,7 @@ class View:
         self._wake()
 
     def end(self) -> None:
-        """No more frames: those who watch are told so."""
+        """No more frames; all streams of this source end."""
         self._ended = True
         self._wake()
 
@@ -60,18 +61,23 @@ class View:
         return len(self._watchers)
 
     def jpeg(self) -> bytes | None:
-        """The newest frame with boxes and names; None before the first. Encoded once for all."""
-        with self._lock:
-            latest, number, made = self._latest, self._number, self._jpeg
+        """The newest frame with boxes and names; None before the first.
+
+        It is drawn and encoded in the calling thread, once for all callers; a newer frame can be
+        offered meanwhile.
+        """
+        with self._encoding:
+            with self._lock:
+                latest, number = self._latest, self._number
             if latest is None:
                 return None
-            if made is None or made[0] != number:
+            if self._jpeg is None or self._jpeg[0] != number:
                 canvas = latest.frame.image.copy()
                 draw_tracks(canvas, latest.tracks)
-                data = _encode(canvas)
+                _, data = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+                self._jpeg = (number, np.asarray(data).tobytes())
                 self.encoded += 1
-                made = self._jpeg = (number, data)
-            return made[1]
+            return self._jpeg[1]
 
     async def watch(self) -> AsyncIterator[bytes]:
         """JPEGs from now on, each the newest there is; a slow reader misses those between."""
@@ -100,8 +106,3 @@ class View:
                 loop.call_soon_threadsafe(event.set)
             except RuntimeError:  # the server has ended
                 self._watchers.discard((loop, event))
-
-
-def _encode(image: Image) -> bytes:
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return np.asarray(data).tobytes()

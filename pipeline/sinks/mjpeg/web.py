@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .page import index_page
 from .views import View
 
 BOUNDARY = "frame"
+STREAMS_AT_ONCE = 4
+"""Browsers open six connections to a host; with more sources the page shows snapshots."""
 HEADERS = {
     "Cache-Control": "no-store",
     # A page of another site must not show our pictures, nor learn the token from a link.
@@ -35,8 +38,8 @@ def web_app(views: Mapping[str, View]) -> FastAPI:
 
     @app.get("/", response_class=HTMLResponse)
     async def index(request: Request) -> str:
-        given = request.query_params.get("token")
-        return index_page(sorted(views.values(), key=lambda v: v.name), token=given)
+        token = request.query_params.get("token")
+        return _page(sorted(views.values(), key=lambda view: view.name), token=token)
 
     @app.get("/sources.json")
     async def sources() -> list[dict[str, Any]]:
@@ -99,6 +102,27 @@ class Guard:
             query = parse_qs(scope["query_string"].decode("latin-1"))
             given = query.get("token", [""])[0]
         return secrets.compare_digest(given.encode(), (self._token or "").encode())
+
+
+def _page(views: Sequence[View], *, token: str | None) -> str:
+    """The page with all sources; its links carry the token with which it was requested."""
+    query = "" if token is None else f"?token={quote(token, safe='')}"
+    streams = len(views) <= STREAMS_AT_ONCE
+    body = "\n".join(_figure(view, query, streams=streams) for view in views)
+    main = f"<main>\n{body}\n</main>" if views else "<p>No source has started yet.</p>"
+    page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    return page.replace("__BODY__", main).replace("__QUERY__", query)
+
+
+def _figure(view: View, query: str, *, streams: bool) -> str:
+    label, name = quote(view.label, safe=""), escape(view.name)
+    stream, snapshot = f"{label}.mjpeg{query}", f"{label}.jpg"
+    source = f'src="{stream}"' if streams else f'src="{snapshot}{query}" data-snapshot="{snapshot}"'
+    return (
+        f'<a href="{stream}"><figure id="source-{escape(view.label)}">'
+        f'<img {source} alt="{name}"><figcaption><i class="{view.state or "live"}"></i>{name}'
+        f"<small>{view.state or ''}</small></figcaption></figure></a>"
+    )
 
 
 async def _parts(view: View) -> AsyncIterator[bytes]:

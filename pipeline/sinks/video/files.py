@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 from ...core.errors import OutputError
+from ...core.filenames import slug, with_parts
 from ...core.types import FrameResult
 from ..base import Needs, Sink
-from ..files import check_writable, slug, unused
-from .mp4 import Mp4Writer, index_in_front
+from ..files import OutputNames, check_writable
+from .mp4 import Mp4Writer, check_video, index_in_front
 
 
 class VideoSink(Sink):
@@ -20,10 +23,13 @@ class VideoSink(Sink):
     again), as browsers like it. Times are those of the source, also where its rate varies. A
     frame of another size than the first is scaled to fit, with black bars.
 
+    A source that comes again after its end gets another file.
+
     Args:
         path: ends in ``.mp4``.
         naming: ``single`` writes the one source to ``path``; ``per_source`` writes
             ``<stem>-<source>.mp4`` beside it for each.
+        avoid: resolved paths that are not written, as those of the run's sources.
 
     Raises:
         OutputError: the file cannot be written.
@@ -31,26 +37,29 @@ class VideoSink(Sink):
 
     needs: Needs = "all"
 
-    def __init__(self, path: Path, *, naming: Literal["single", "per_source"] = "single") -> None:
-        if path.suffix.lower() not in (".mp4", ".m4v"):
-            raise OutputError(f"cannot write {path}: the annotated video must end in .mp4")
+    def __init__(
+        self,
+        path: Path,
+        *,
+        naming: Literal["single", "per_source"] = "single",
+        avoid: Collection[Path] = (),
+    ) -> None:
+        check_video(path)
         self._path = path
         self._naming = naming
-        check_writable(path)
+        self._source: str | None = None
+        self._names = OutputNames("replace", avoid=avoid)
         self._writers: dict[str, Mp4Writer] = {}
-        self._paths: dict[str, Path] = {}
-
-    @property
-    def paths(self) -> dict[str, Path]:
-        """The file of each source that had a frame so far."""
-        return dict(self._paths)
+        self.paths: list[Path] = []
+        """The files so far, in the order in which they were begun."""
 
     def write(self, result: FrameResult) -> None:
         frame = result.frame
         writer = self._writers.get(frame.source)
         if writer is None:
-            path = self._paths.setdefault(frame.source, self._path_for(frame.source))
+            path = self._path_for(frame.source)
             writer = self._writers[frame.source] = Mp4Writer(path, frame.image.shape[:2])
+            self.paths.append(path)
         writer.draw(result)
 
     def source_ended(self, source: str) -> None:
@@ -62,24 +71,19 @@ class VideoSink(Sink):
 
     def close(self) -> None:
         # Every file is finished, also when one of them cannot be.
-        problem: OutputError | None = None
-        for source in list(self._writers):
-            try:
-                self.source_ended(source)
-            except OutputError as error:
-                problem = problem or error
-        if problem is not None:
-            raise problem
+        with ExitStack() as stack:
+            for source in self._writers:
+                stack.callback(self.source_ended, source)
 
     def _path_for(self, source: str) -> Path:
-        if self._naming == "single":
-            if self._paths:
-                raise OutputError(
-                    f"{self._path} is for one source, but '{source}' came too; "
-                    "use naming='per_source'"
-                )
-            return self._path
-        stem = f"{self._path.stem}-{slug(Path(source).stem)}"
-        path = self._path.with_stem(unused(stem, {used.stem for used in self._paths.values()}))
+        path = self._path
+        if self._naming == "per_source":
+            path = with_parts(path, slug(Path(source).stem))
+        elif self._source not in (None, source):
+            raise OutputError(
+                f"{path} is for one source, but '{source}' came too; use naming='per_source'"
+            )
+        self._source = source
+        path = self._names.unused(path)
         check_writable(path)
         return path

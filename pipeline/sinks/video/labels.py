@@ -1,4 +1,4 @@
-"""Name plates: text on a coloured plate, in any script the fonts at hand can write."""
+"""Name plates: text on a coloured plate, in any script that the available fonts have."""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 
 from ...core.errors import OutputError
+from ...core.filenames import part_of
 from ...core.types import Frame, FrameResult, Image
+from ..files import check_writable
 from .overlay import Fit, draw_tracks
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,17 @@ LARGEST = (4096, 2304)
 """Largest picture browsers decode (H.264 level 5.2)."""
 
 
+def check_video(path: Path) -> None:
+    """Make sure that annotated video can be written to a path.
+
+    Raises:
+        OutputError: it is no ``.mp4``, or cannot be written.
+    """
+    if path.suffix.lower() not in (".mp4", ".m4v"):
+        raise OutputError(f"cannot write {path}: the annotated video must end in .mp4")
+    check_writable(path)
+
+
 class _Whole(io.FileIO):
     """A file that FFmpeg writes to: we opened it, so that we can close it.
 
@@ -33,7 +46,7 @@ class _Whole(io.FileIO):
     """
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        """All of it: FFmpeg takes no notice when a write was short."""
+        """Write all of it: FFmpeg ignores a short write."""
         left = memoryview(data)
         while left:
             left = left[super().write(left) :]
@@ -189,7 +202,7 @@ def _video_size(shape: tuple[int, int]) -> tuple[int, int]:
 
 def index_in_front(path: Path) -> None:
     """Rewrite a fragmented MP4 as one that plays at once anywhere; no picture is coded again."""
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     try:
         with (
             av.open(str(path)) as old,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...core.types import Image, Track
+from ...core.types import Image, TrackSnapshot
 from .labels import Colour, Label, plate
 
 KNOWN: Colour = (94, 220, 110)
@@ -40,7 +40,7 @@ class Fit:
         )
 
 
-def draw_tracks(canvas: Image, tracks: Iterable[Track], *, fit: Fit | None = None) -> None:
+def draw_tracks(canvas: Image, tracks: Iterable[TrackSnapshot], *, fit: Fit | None = None) -> None:
     """Draw every track's box and plate; known people lie on top.
 
     Args:
@@ -71,7 +71,7 @@ def text_size(width: int, height: int) -> int:
     return int(np.clip(round(min(width, height) / 40 + 5), 10, 72))
 
 
-def label_of(track: Track) -> Label:
+def label_of(track: TrackSnapshot) -> Label:
     """What a track's plate says: the name, how similar, how uncertain."""
     identity = track.identity
     if identity.reason == "pending":
@@ -101,7 +101,7 @@ def _placed(
     faces: Sequence[Rect],
 ) -> tuple[Rect, Image | None]:
     """Where a plate covers neither a plate nor another face; else the name alone; a known name
-    rather over a face than not at all."""
+    over a face if there is no other place."""
     short = Label(label.name, "", label.colour)
     tries = [(label, (*plates, *faces)), (short, (*plates, *faces))]
     if label.colour == KNOWN:

@@ -7,21 +7,16 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...core.errors import OutputError
 from ...core.events import Event, SourceStateEvent
+from ...core.filenames import slug, with_parts
 from ...core.types import FrameResult
 from ..base import Needs, Sink
-from ..files import (
-    check_writable,
-    remove,
-    slug,
-    unused,
-    utc_stamp,
-)
-from .mp4 import Mp4Writer, index_in_front
+from ..files import OutputNames, remove, unused, utc_stamp
+from .mp4 import Mp4Writer, check_video, index_in_front
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +78,9 @@ class SegmentsSink(Sink):
         keep: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if path.suffix.lower() not in (".mp4", ".m4v"):
-            raise OutputError(f"cannot write {path}: the annotated video must end in .mp4")
-        check_writable(path)
+        check_video(path)
         self._path = path
+        self._names = OutputNames("keep")
         self._seconds = 60 * minutes
         self._keep = keep
         self._clock = clock
@@ -106,7 +100,7 @@ class SegmentsSink(Sink):
         if camera.segment is not None and self._over(camera.segment, now, shape):
             self._end(camera)
         if camera.segment is None:
-            path = self._new_path(camera, frame.utc)
+            path = self._names.unused(with_parts(self._path, camera.label, utc_stamp(frame.utc)))
             camera.segment = _Open(Mp4Writer(path, (shape[0], shape[1])), shape, now, now)
             camera.files.append(path)
             self._remove_oldest(camera)
@@ -137,17 +131,10 @@ class SegmentsSink(Sink):
 
     def close(self) -> None:
         # Every file is finished, also when one of them cannot be.
-        problem: OutputError | None = None
-        try:
+        with ExitStack() as stack:
+            stack.callback(self._finisher.shutdown)
             for camera in self._cameras.values():
-                try:
-                    self._end(camera)
-                except OutputError as error:
-                    problem = problem or error
-        finally:
-            self._finisher.shutdown()
-        if problem is not None:
-            raise problem
+                stack.callback(self._end, camera)
 
     def _camera(self, source: str) -> _Camera:
         camera = self._cameras.get(source)
@@ -172,17 +159,11 @@ class SegmentsSink(Sink):
         if not segment.writer.broken:
             self._finisher.submit(index_in_front, segment.writer.path)
 
-    def _new_path(self, camera: _Camera, utc: float) -> Path:
-        stem = f"{self._path.stem}-{camera.label}-{utc_stamp(utc)}"
-        path, number = self._path.with_stem(stem), 1
-        while path.exists():
-            number += 1
-            path = self._path.with_stem(f"{stem}-{number}")
-        return path
-
     def _earlier(self, label: str) -> list[Path]:
         """Files of this source that lie there already, the oldest first."""
-        start, found = f"{self._path.stem}-{label}-", []
+        any_time = utc_stamp(0)
+        start = with_parts(self._path, label, any_time).stem.removesuffix(any_time)
+        found = []
         try:
             there = list(self._path.parent.iterdir())
         except OSError as error:

@@ -95,7 +95,7 @@ def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
 
 
 def mistake(outcome: tuple[int, str, str]) -> str:
-    """The one line that a user's mistake is told in."""
+    """The one line that describes a user's mistake."""
     status, _, error = outcome
     assert status == 2, error
     assert "Traceback" not in error

@@ -185,9 +185,9 @@ def test_doctor_proves_that_all_is_well(run: Run) -> None:
 
 
 def test_doctor_says_what_failed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from facestream.pipeline.cli import self_check as proofs
+    from facestream.pipeline.observability import self_check as checks
 
-    monkeypatch.setattr(proofs, "LEAST_COSINE", 1.5)
+    monkeypatch.setattr(checks, "LEAST_COSINE", 1.5)
     status, text, _ = run("doctor")
     assert status == 1
     assert "disagrees with OpenCV" in text.replace("\n", " ")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 import typer
 from facestream.engines.devices import cuda_devices
-from facestream.pipeline.cli.devices import ALL, NETWORKS, with_devices
+from facestream.pipeline.cli.flags import ALL, NETWORKS, with_devices
 from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.sources import hardware
 from typer.testing import CliRunner

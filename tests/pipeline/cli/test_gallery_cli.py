@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from facestream.engines.devices import cuda_devices
 from facestream.pipeline.cli import main
-from facestream.pipeline.gallery import FaceReader, Gallery
+from facestream.pipeline.gallery import FaceReader, Gallery, enrol
 from facestream.pipeline.gallery.faces import Picture, main_face
 from facestream.pipeline.gallery.records import Face
 
@@ -146,11 +149,38 @@ def test_mistakes(run: Run, pictures: Path, tmp_path: Path) -> None:
     assert failed(run("add", "Eileen"))
 
 
+def test_settings_come_from_a_file_the_environment_and_flags(
+    run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if cuda_devices():
+        pytest.skip("there is a GPU, on which TensorRT may serve")
+    config = tmp_path / "settings.toml"
+    config.write_text('[runtime]\nbackend = "tensorrt"\n')
+    (tmp_path / "people" / "Ann").mkdir(parents=True)
+    shutil.copy(pictures / "one.png", tmp_path / "people" / "Ann")
+    add = ("add", "Eileen", pictures / "one.png")
+    assert "tensorrt" in failed(run(*add, "--config", config))
+    assert run(*add, "--config", config, "--backend", "openvino")[0] == 0
+    monkeypatch.setenv("FACESTREAM_RUNTIME_BACKEND", "openvino")
+    assert run("re-embed", "--config", config)[0] == 0, "the environment wins over the file"
+    for command in (
+        ("add", "Eileen", pictures / "one.png"),
+        ("import", tmp_path / "people"),
+        ("list",),
+        ("show", "Eileen"),
+        ("remove", "Eileen", "--yes"),
+        ("rename", "Eileen", "Ann"),
+        ("export", tmp_path / "out"),
+        ("re-embed",),
+    ):
+        line = failed(run(*command, "--config", tmp_path / "missing.toml"))
+        assert "cannot read the settings file" in line
+    assert "Eileen" in run("list")[1], "nothing was done"
+
+
 def test_another_model_is_refused_with_the_command(
     run: Run, pictures: Path, tmp_path: Path
 ) -> None:
-    import sqlite3
-
     run("add", "Eileen", pictures / "one.png")
     with sqlite3.connect(tmp_path / "people.db") as connection:
         connection.execute("UPDATE meta SET value = 'old' WHERE key = 'model_id'")
@@ -219,8 +249,6 @@ def test_help_does_not_load_the_database_or_the_networks() -> None:
 def test_ctrl_c_keeps_and_reports_what_was_added(
     run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facestream.pipeline.gallery import enrol
-
     monkeypatch.setattr(enrol, "CHUNK", 1)
 
     def pressed(picture: Picture, reader: FaceReader) -> Face:

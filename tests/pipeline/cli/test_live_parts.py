@@ -8,9 +8,8 @@ from typing import Any
 
 import cv2
 import pytest
-from facestream.pipeline.cli.announce import AnnounceSink
 from facestream.pipeline.cli.progress import describe
-from facestream.pipeline.cli.summary import RollSink
+from facestream.pipeline.cli.summary import AnnounceSink, SummarySink
 from facestream.pipeline.cli.tables import live_table
 from facestream.pipeline.core.errors import UsageError
 from facestream.pipeline.core.events import (
@@ -19,15 +18,12 @@ from facestream.pipeline.core.events import (
     Moment,
     Updated,
 )
-from facestream.pipeline.core.types import FrameResult
 from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.metrics import Metrics
 from facestream.pipeline.observability.report import AgeReport, Progress
-from facestream.pipeline.observability.run_statistics import Tally
-from facestream.pipeline.runtime.source_queue import Inbox
-from facestream.pipeline.sinks.base import Sink
-from facestream.pipeline.sinks.only import OnlySink
-from facestream.pipeline.sinks.window import ShowSink
+from facestream.pipeline.observability.run_statistics import RunStatistics
+from facestream.pipeline.runtime.source_queue import SourceQueue
+from facestream.pipeline.sinks.window import WindowSink
 from rich.console import Console
 
 from tests.pipeline.tracks import picture, result, sighting
@@ -73,18 +69,20 @@ def test_progress_tells_the_oldest_source_and_the_states() -> None:
 
 
 def test_the_table_of_live_sources() -> None:
-    inbox = Inbox[int]()
-    inbox.open("door", live=True)
-    tally = Tally(Metrics())
-    tally.count(result(picture(), source="door"))
-    states = [SourceState("door", state="ended", restarts=3), SourceState("clip[1].mp4")]
-    report = tally.report(states, inbox.lanes(), embedded=0, backends={})
+    buffer = SourceQueue[Any]().open("door", live=True)
+    statistics = RunStatistics(Metrics())
+    statistics.count(result(picture(), source="door"))
+    door = SourceState("door", live=True, state="ended", restarts=3, buffer=buffer)
+    clip = SourceState("clip[1].mp4")
+    statistics.start([door, clip])
+    report = statistics.report(embedded=0, backends={})
     shown = console()
     shown.print(live_table(report))
     assert "door" in text_of(shown)
     assert "ended" in text_of(shown)
     assert "clip" not in text_of(shown)
-    files_only = tally.report(states[1:], [], embedded=0, backends={})
+    statistics.start([clip])
+    files_only = statistics.report(embedded=0, backends={})
     assert live_table(files_only) is None
 
 
@@ -107,45 +105,12 @@ def test_who_is_named_is_announced() -> None:
 
 
 def test_live_sightings_have_the_time_of_the_day() -> None:
-    roll = RollSink(live=["door"])
-    roll.event(sighting(source="door"))
-    roll.event(sighting(source="clip.mp4"))
-    spans = {seen.source: seen.spans[0] for seen in roll.people()}
+    summary = SummarySink(live=["door"])
+    summary.event(sighting(source="door"))
+    summary.event(sighting(source="clip.mp4"))
+    spans = {seen.source: seen.spans[0] for seen in summary.people()}
     assert spans["clip.mp4"] == "0:00–0:01"
     assert spans["door"].split("–")[0].endswith(":46:40")
-
-
-class Names(Sink):
-    """Remembers which sources it was told of."""
-
-    needs = "all"
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def write(self, result: FrameResult) -> None:
-        self.told.append(result.frame.source)
-
-    def event(self, event: object) -> None:
-        self.told.append("event")
-
-    def source_ended(self, source: str) -> None:
-        self.told.append(source)
-
-    def close(self) -> None:
-        self.told.append("closed")
-
-
-def test_a_sink_of_some_sources() -> None:
-    inner = Names()
-    sink = OnlySink(inner, ["a"])
-    assert sink.needs == "all"
-    for source in ("a", "b"):
-        sink.write(result(picture(), source=source))
-        sink.event(sighting(source=source))
-        sink.source_ended(source)
-    sink.close()
-    assert inner.told == ["a", "event", "a", "closed"]
 
 
 def test_a_window_needs_a_display_and_an_opencv_that_has_windows(
@@ -153,9 +118,9 @@ def test_a_window_needs_a_display_and_an_opencv_that_has_windows(
 ) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    NONE\n")
     with pytest.raises(UsageError, match=r"pip install 'facestream\[show\]'"):
-        ShowSink({"DISPLAY": ":0"})
+        WindowSink({"DISPLAY": ":0"})
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    QT5\n")
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(UsageError, match="needs a display and there is none"):
-        ShowSink({})
-    ShowSink({"DISPLAY": ":0"}).close()
+        WindowSink({})
+    WindowSink({"DISPLAY": ":0"}).close()

@@ -1,4 +1,4 @@
-"""Parts of the command line: the roll of people, progress, signals, numbers in words."""
+"""Parts of the command line: the summary of people, progress, signals, numbers in words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from facestream.pipeline.cli.console import (
 )
 from facestream.pipeline.cli.progress import describe, show_progress
 from facestream.pipeline.cli.signals import stopping_on_signals
-from facestream.pipeline.cli.summary import RollSink, people_table
+from facestream.pipeline.cli.summary import SummarySink, people_table
 from facestream.pipeline.core.events import Moment
 from facestream.pipeline.observability.report import Progress
 from rich.console import Console
@@ -26,16 +27,15 @@ from rich.console import Console
 from tests.pipeline.tracks import picture, sighting
 
 
-def shown(roll: RollSink) -> str:
+def shown(summary: SummarySink) -> str:
     console = Console(file=io.StringIO(), width=200)
-    console.print(people_table(roll.people()))
+    console.print(people_table(summary.people()))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def test_the_roll_gathers_people_and_lists_known_ones_first() -> None:
-    roll = RollSink()
-    roll.pictures_below = Path("/out")
+def test_the_summary_gathers_people_and_lists_known_ones_first() -> None:
+    summary = SummarySink(pictures_below=Path("/out"))
     for number, (start, end) in enumerate([(0, 5), (60, 61), (70, 71), (3600, 3725)]):
         event = sighting(track_id=number, name="Ada")
         event = event.model_copy(
@@ -46,10 +46,10 @@ def test_the_roll_gathers_people_and_lists_known_ones_first() -> None:
                 "picture": f"pictures/{number}.jpg",
             }
         )
-        roll.event(event)
+        summary.event(event)
     for number in range(3):
-        roll.event(sighting(track_id=10 + number))
-    ada, unknown = roll.people()
+        summary.event(sighting(track_id=10 + number))
+    ada, unknown = summary.people()
     assert (ada.name, ada.count, ada.best.similarity) == ("Ada", 4, 0.8)
     assert ada.picture == Path("/out/pictures/3.jpg"), "the picture of the surest sighting"
     assert ada.seconds == 132
@@ -58,24 +58,46 @@ def test_the_roll_gathers_people_and_lists_known_ones_first() -> None:
         3,
         {"below_threshold": 3},
     )
-    text = shown(roll)
+    text = shown(summary)
     assert "0:00–0:05, 1:00–1:01," in text
     assert "and 1 more" in text
     assert "unknown (below threshold)" in text
     assert "Source" not in text, "one source needs no column"
 
 
-def test_the_roll_keeps_no_pictures_in_memory() -> None:
-    roll = RollSink()
-    roll.event(sighting(name="Ada").with_image(picture()))
-    assert roll.people()[0].best.image is None
+@pytest.mark.parametrize("pictures", ["kept", "not kept"])
+@pytest.mark.parametrize("order", list(permutations((0.5, 0.9, 0.2))))
+def test_the_surest_sighting_is_shown_with_and_without_pictures(
+    pictures: str, order: tuple[float, ...]
+) -> None:
+    summary = SummarySink()
+    for number, similarity in enumerate(order):
+        values = {
+            "similarity": similarity,
+            "uncertainty": 1 - similarity,
+            "picture": f"{similarity}.jpg" if pictures == "kept" else None,
+        }
+        summary.event(sighting(track_id=number, name="Ada").model_copy(update=values))
+    (ada,) = summary.people()
+    assert ada.best.similarity == 0.9
+    assert ada.best.uncertainty == pytest.approx(0.1)
+    assert ada.picture == (Path("0.9.jpg") if pictures == "kept" else None)
+    text = shown(summary)
+    assert "0.90" in text
+    assert "0.10" in text
+
+
+def test_the_summary_keeps_no_pictures_in_memory() -> None:
+    summary = SummarySink()
+    summary.event(sighting(name="Ada").with_image(picture()))
+    assert summary.people()[0].best.image is None
 
 
 def test_names_are_not_taken_for_markup() -> None:
-    roll = RollSink()
-    roll.event(sighting(name="[red]Ada[/red]", source="a[b].mp4"))
-    roll.event(sighting(name="Bob", source="c.mp4"))
-    text = shown(roll)
+    summary = SummarySink()
+    summary.event(sighting(name="[red]Ada[/red]", source="a[b].mp4"))
+    summary.event(sighting(name="Bob", source="c.mp4"))
+    text = shown(summary)
     assert "[red]Ada[/red]" in text
     assert "a[b].mp4" in text
 

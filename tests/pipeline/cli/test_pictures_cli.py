@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from facestream.pipeline.cli.pictures import in_batches, list_pictures, read_ahead
 from facestream.pipeline.core.errors import ImageError
+from facestream.pipeline.core.picture_files import in_batches, list_pictures, read_ahead
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.gallery import Gallery
 from numpy.typing import NDArray

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import time
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,7 @@ from facestream.pipeline.core.types import Image
 from facestream.pipeline.gallery import Gallery
 
 from tests.pipeline.tracks import read_video
+from tests.waiting import wait_until
 
 from .conftest import (
     Run,
@@ -83,9 +83,9 @@ def test_frames_passed_over_count_as_dealt_with(run: Run, clip: Path, tmp_path: 
     status, text, _ = run("run", clip, "--detect-every", "4", "--report", report)
     assert status == 0
     assert "20 frames · 15 passed over · " in text
-    told = json.loads(report.read_text())["report"]
-    assert (told["frames"], told["skipped"]) == (20, 15)
-    assert (told["sources"][0]["frames"], told["sources"][0]["skipped"]) == (20, 15)
+    counts = json.loads(report.read_text())["report"]
+    assert (counts["frames"], counts["skipped"]) == (20, 15)
+    assert (counts["sources"][0]["frames"], counts["sources"][0]["skipped"]) == (20, 15)
     status, _, _ = run("run", clip, "--detect-every", "4", "--annotate", tmp_path / "out.mp4")
     assert status == 0
     assert len(read_video(tmp_path / "out.mp4")[0]) == 20, "a video needs every frame"
@@ -169,6 +169,12 @@ def test_flags_win_over_the_file(run: Run, clip: Path, tmp_path: Path) -> None:
         (["run", "{clip}", "--events", "{tmp}/no/e.jsonl"], "there is no folder"),
         (["run", "{clip}", "--report", "{tmp}/no/r.json"], "there is no folder"),
         (["run", "{clip}", "--out", "{zero}"], "a file of that name exists"),
+        (
+            ["run", "{clip}", "--events", "{tmp}/x", "--report", "{tmp}/x"],
+            "two outputs of this run",
+        ),
+        (["run", "{clip}", "--sink", "kafka://host/x"], "there is no sink 'kafka'"),
+        (["run", "{clip}", "--sink", "kafka"], "a sink is given as NAME:ADDRESS"),
         (["run", "{clip}", "--config", "{tmp}/no.toml"], "cannot read the settings file"),
     ],
 )
@@ -208,9 +214,10 @@ def test_a_signal_completes_the_files(
     write_clip(long, portrait, frames=2000)
     process = start("run", long, "--out", tmp_path / "seen", cwd=tmp_path)
     video = tmp_path / "seen" / "annotated.mp4"
-    deadline = time.monotonic() + 120
-    while not (video.exists() and video.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert process.stderr is not None
+    while "networks: " not in (line := process.stderr.readline()):  # said with the first result
+        assert line, "it ended before its first result"
+    wait_until(lambda: video.exists() and video.stat().st_size > 0)
     process.send_signal(number)
     text, error = process.communicate(timeout=120)
     assert process.returncode == 130, error

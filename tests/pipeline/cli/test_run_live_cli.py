@@ -75,7 +75,7 @@ def test_a_file_on_a_server_is_a_file(run: Run, server: WebServer, tmp_path: Pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_absent_camera_is_retried_until_it_is_told_to_stop(
+def test_an_absent_camera_is_retried_until_the_run_is_stopped(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     # A port that nobody listens at, on loopback: refused at once.
@@ -107,8 +107,8 @@ def test_an_absent_camera_is_retried_until_it_is_told_to_stop(
     assert "Interrupted after 0 frames" in out
     assert "Live sources" in out
     events = (tmp_path / "seen" / "events.jsonl").read_text()
-    for told in (said, error, out, events, text, (tmp_path / "seen" / "report.json").read_text()):
-        assert "secret" not in told
+    for output in (said, error, out, events, text, (tmp_path / "seen" / "report.json").read_text()):
+        assert "secret" not in output
     states = [json.loads(line)["state"] for line in events.splitlines()]
     assert states[:2] == ["connecting", "retrying"]
     assert states[-1] == "ended"

@@ -11,7 +11,12 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.core.errors import ImageError
-from facestream.pipeline.core.images import decode_image, read_image, to_bgr
+from facestream.pipeline.core.images import (
+    PICTURE_SUFFIXES,
+    decode_image,
+    read_image,
+    to_bgr,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
@@ -198,3 +203,15 @@ def test_arrays() -> None:
     ):
         with pytest.raises(ImageError, match="a picture must be"):
             to_bgr(np.asarray(bad))
+
+
+@pytest.mark.parametrize("suffix", sorted(PICTURE_SUFFIXES))
+def test_every_suffix_that_is_searched_for_can_be_read(suffix: str, tmp_path: Path) -> None:
+    """By Pillow, which reads photos, and by OpenCV, which reads training sets."""
+    grey = Pillow.fromarray(np.full((40, 30), 255, np.uint8))
+    picture = grey.convert({".pbm": "1", ".pgm": "L"}.get(suffix, "RGB"))
+    picture.save(tmp_path / f"picture{suffix}")
+    image = read_image(tmp_path / f"picture{suffix}")
+    assert image.shape == (40, 30, 3)
+    assert image.min() > 250
+    assert cv2.imread(str(tmp_path / f"picture{suffix}")) is not None

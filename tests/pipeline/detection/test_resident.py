@@ -20,14 +20,14 @@ from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.mtcnn import cascade as cpu_cascade
 from facestream.pipeline.detection.mtcnn import detector as mtcnn
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.detection.parity.gate import judge_detector
-from facestream.pipeline.detection.parity.scenes import MIN_FACE
+from facestream.pipeline.detection.mtcnn.parity import judge_detector
+from facestream.pipeline.detection.scenes import MIN_FACE
 
 from .agreement import real_pictures
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import (  # noqa: E402
+from facestream.pipeline.detection.resident import (
     ResidentDetector,
     capacity,
     cascade,
@@ -215,30 +215,6 @@ def test_of_too_many_proposals_the_best_are_looked_at(
         found = resident.detect_batch(images)
         assert all(same(a, b) for a, b in zip(wanted, found, strict=True))
         assert not same(everything, found[0])
-
-
-def test_frames_that_are_on_the_device_already(
-    resident: ResidentDetector, astronaut: Image
-) -> None:
-    images = np.stack([astronaut, np.zeros_like(astronaut), astronaut[:, ::-1]])
-    frames = torch.from_numpy(images).to(resident.device)
-    found = resident.detect_tensor(frames)
-    for faces, image in zip(found, images, strict=True):
-        assert same(resident.detect(image), faces)
-    assert [len(faces) for faces in resident.detect_tensor(frames[:, :20])] == [0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("frames", "message"),
-    [
-        (torch.zeros((10, 10, 3), dtype=torch.uint8), "B×H×W×3 uint8, not 10×10×3"),
-        (torch.zeros((1, 10, 10, 3)), "torch.float32"),
-        (torch.zeros((1, 10, 10, 3), dtype=torch.uint8, device="meta"), "on meta"),
-    ],
-)
-def test_other_tensors_are_refused(resident: ResidentDetector, frames: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        resident.detect_tensor(frames)
 
 
 def test_a_backend_that_takes_no_tensors_is_refused() -> None:

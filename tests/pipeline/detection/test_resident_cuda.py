@@ -14,7 +14,7 @@ from facestream.pipeline.detection.resident.detector import Size
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import ResidentDetector  # noqa: E402
+from facestream.pipeline.detection.resident import ResidentDetector
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("torch_cuda")]
 
@@ -57,23 +57,6 @@ def test_a_search_is_launched_without_waiting(
         torch.cuda.set_sync_debug_mode("default")
         found = resident._collect(batch)
     assert all(alike(a, b) for a, b in zip(wanted, found, strict=True))
-
-
-def test_alignment_is_launched_without_waiting(
-    resident: ResidentDetector, images: list[Image], no_waiting: Any
-) -> None:
-    (wanted, *_) = resident.detect_and_align(images)
-    from facestream.pipeline.detection.resident.align import align_faces
-    from facestream.pipeline.detection.resident.table import summed
-
-    with resident._transfer.working():
-        frames = resident._transfer.upload(images)
-        landmarks = resident._transfer.to_device(torch.from_numpy(wanted[0].landmarks))
-        owners = torch.zeros(len(landmarks), dtype=torch.int64, device=resident.device)
-        no_waiting()
-        crops = align_faces(summed(frames), owners, landmarks)
-        torch.cuda.set_sync_debug_mode("default")
-    assert np.array_equal(crops.cpu().numpy(), wanted[1])
 
 
 def test_what_comes_often_is_recorded(resident: ResidentDetector, images: list[Image]) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import recordings  # noqa: E402
-from facestream.pipeline.detection.resident.cascade import Found  # noqa: E402
+from facestream.pipeline.detection.resident import recordings
+from facestream.pipeline.detection.resident.cascade import Found
 
 OFTEN = 3
 

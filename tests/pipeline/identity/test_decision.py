@@ -16,9 +16,8 @@ from facestream.engines.cards import (
 )
 from facestream.engines.cards import Thresholds as CardThresholds
 from facestream.pipeline.core.errors import ConfigError
-from facestream.pipeline.core.types import Identity
+from facestream.pipeline.core.types import Identity, Matches
 from facestream.pipeline.identity.decision import (
-    Matches,
     Thresholds,
     decide,
     decide_frame,
@@ -286,5 +285,5 @@ def test_the_shipped_cards_know_larger_galleries(name: str) -> None:
 
 
 def test_deciding_needs_no_database() -> None:
-    source = Path(__file__).parents[3] / "pipeline" / "gallery" / "decision.py"
+    source = Path(__file__).parents[3] / "pipeline" / "identity" / "decision.py"
     assert "sqlalchemy" not in source.read_text(encoding="utf-8")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+from facestream.pipeline.core.types import Matches
 from facestream.pipeline.identity import decision
 from facestream.pipeline.identity.decision import (
     Holders,
-    Matches,
     Thresholds,
     decide_frame,
 )

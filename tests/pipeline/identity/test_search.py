@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.errors import ModelMismatch
 from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.gallery.search import GallerySearch
 from facestream.pipeline.identity.decision import Thresholds
-from facestream.pipeline.identity.search import GallerySearch, Matcher
+from facestream.pipeline.identity.search import Matcher
 
 from tests.pixels import PixelReader, paint
 

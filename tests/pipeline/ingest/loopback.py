@@ -16,9 +16,10 @@ from facestream.pipeline.core.errors import Closed
 from facestream.pipeline.core.events import SourceStateEvent
 from facestream.pipeline.core.types import Frame, LazyFrame
 from facestream.pipeline.ingest import LiveReader
+from facestream.pipeline.ingest.isolation import SourceIsolation
 from facestream.pipeline.ingest.live_reader import WatchTimes
 from facestream.pipeline.metrics import Metrics
-from facestream.pipeline.runtime.source_queue import Inbox
+from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import (
     SourceOpener,
     SourceOptions,
@@ -164,34 +165,37 @@ def watching(
     opener: SourceOpener = open_source,
 ) -> Iterator[Watched]:
     """Reads a source until the block ends; takes every frame as soon as it comes."""
-    inbox: Inbox[Frame | LazyFrame] = Inbox()
+    queue: SourceQueue[Frame | LazyFrame] = SourceQueue()
     metrics = Metrics()
+    isolation = SourceIsolation(metrics, fatal=())
     events: list[SourceStateEvent] = []
     spec = source if isinstance(source, SourceSpec) else expand_sources([source])[0]
     reader = LiveReader(
-        *(spec, inbox, metrics),
+        *(spec, queue, metrics),
         options=options,
         live=live,
         on_state=events.append,
         schedule=schedule,
         opener=opener,
+        isolation=isolation,
     )
+    isolation.watch([reader.state])
     watched = Watched(reader, metrics, threading.Thread(target=reader.run), events=events)
-    taker = threading.Thread(target=_take, args=(inbox, watched.frames))
+    taker = threading.Thread(target=_take, args=(queue, watched.frames))
     taker.start()
     watched.thread.start()
     try:
         yield watched
     finally:
         watched.stop()
-        inbox.close()
+        queue.close()
         taker.join()
 
 
-def _take(inbox: Inbox[Frame | LazyFrame], frames: list[Frame]) -> None:
+def _take(queue: SourceQueue[Frame | LazyFrame], frames: list[Frame]) -> None:
     with suppress(Closed):
         while True:
-            for item in inbox.get_batch(8, 0.0):
+            for item in queue.get_batch(8, 0.0):
                 frame = item.to_frame() if isinstance(item, LazyFrame) else item
                 if frame is not None:
                     frames.append(frame)

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 from facestream.pipeline.core.types import Frame, LazyFrame
 from facestream.pipeline.ingest.file_reader import Reader, SourceState
-from facestream.pipeline.metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
-from facestream.pipeline.runtime.source_queue import Inbox
-from facestream.pipeline.sources import SourceOptions, expand_sources
+from facestream.pipeline.ingest.isolation import SourceIsolation
+from facestream.pipeline.metrics import FRAMES_IN, FRAMES_SKIPPED, SOURCE_ERRORS, Metrics
+from facestream.pipeline.runtime.source_queue import SourceQueue
+from facestream.pipeline.sources import (
+    Source,
+    SourceOptions,
+    SourceSpec,
+    expand_sources,
+    open_source,
+)
 
 from tests.media import make_clip
 
 
 def test_frames_that_are_passed_over_are_counted(tmp_path: Path) -> None:
     clips = [make_clip(tmp_path / f"{n}.mp4", frames=10 + n) for n in range(2)]
-    inbox: Inbox[Frame | LazyFrame] = Inbox()
+    queue: SourceQueue[Frame | LazyFrame] = SourceQueue()
     metrics = Metrics()
     reader = Reader(
-        *(expand_sources(clips), inbox, metrics),
-        lane_frames=100,
-        options=SourceOptions(every=4),
+        *(expand_sources(clips), queue, metrics),
+        buffer_frames=100,
+        options=lambda _: SourceOptions(every=4),
     )
     reader.run()
     for state, clip, frames in zip(reader.states, clips, (10, 11), strict=True):
@@ -29,16 +38,69 @@ def test_frames_that_are_passed_over_are_counted(tmp_path: Path) -> None:
         assert metrics.value(FRAMES_SKIPPED, source=str(clip)) == frames - 3
         assert state.done
         assert not state.finished
-    inbox.seal()
-    assert [frame.index for frame in inbox.get_batch(6, 0.0)] == [0, 0, 4, 4, 8, 8]
+    queue.seal()
+    assert [frame.index for frame in queue.get_batch(6, 0.0)] == [0, 0, 4, 4, 8, 8]
 
 
 def test_a_live_source_has_finished_when_the_rest_was_dropped() -> None:
-    inbox: Inbox[int] = Inbox()
-    lane = inbox.open("door", live=True)
+    queue: SourceQueue[Any] = SourceQueue()
+    buffer = queue.open("door", live=True)
     for number in range(5):
-        lane.put(number)
-    state = SourceState("door", read=5, processed=1, lane=lane)  # type: ignore[arg-type]
-    assert not state.finished
-    state.done = True
+        buffer.put(number)
+    state = SourceState("door", read=5, done=True, buffer=buffer)
+    assert queue.get_batch(9, 0.0) == [4]
+    state.processed = 1
+    assert not state.finished  # more may still be put
+    buffer.close()
     assert state.finished
+
+
+def test_a_frame_that_a_stage_leaves_out_does_not_keep_its_source_from_finishing() -> None:
+    queue: SourceQueue[Any] = SourceQueue()
+    buffer = queue.open("door", live=False)
+    buffer.put(1)
+    buffer.put(2)
+    buffer.close()
+    state = SourceState("door", read=2, done=True, buffer=buffer)
+    assert not state.finished  # they wait
+    queue.get_batch(9, 0.0)
+    state.processed = 1
+    assert not state.finished
+    state.lost = 1
+    assert state.finished
+
+
+def test_a_file_whose_reading_raises_does_not_keep_the_next_from_being_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = [make_clip(tmp_path / f"{n}.mp4", frames=4) for n in range(2)]
+    queue: SourceQueue[Frame | LazyFrame] = SourceQueue()
+    metrics = Metrics()
+
+    def opener(spec: SourceSpec, options: SourceOptions) -> Source:
+        if spec.name == str(clips[0]):
+            raise ZeroDivisionError("no rate")
+        return open_source(spec, options)
+
+    def read(isolation: SourceIsolation | None) -> Reader:
+        reader = Reader(
+            *(expand_sources(clips), queue, metrics),
+            buffer_frames=100,
+            options=lambda _: SourceOptions(),
+            opener=opener,
+            isolation=isolation,
+        )
+        reader.run()
+        return reader
+
+    with pytest.raises(ZeroDivisionError):
+        read(None)
+    with caplog.at_level("DEBUG"):
+        reader = read(SourceIsolation(metrics, fatal=()))
+    bad, good = reader.states
+    assert bad.problems == [f"{clips[0]}: ZeroDivisionError: no rate"]
+    assert (bad.done, good.done, good.read) == (True, True, 4)
+    assert metrics.value(SOURCE_ERRORS, source=str(clips[0]), part="decode") == 1
+    (warning,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert str(clips[0]) in warning.getMessage()
+    assert any("Traceback" in r.getMessage() for r in caplog.records if r.levelname == "DEBUG")

@@ -13,9 +13,10 @@ from facestream.pipeline.core.config import Settings
 from facestream.pipeline.core.errors import SourceError
 from facestream.pipeline.core.types import Frame, Image, LazyFrame
 from facestream.pipeline.ingest.file_reader import Reader
+from facestream.pipeline.ingest.isolation import SourceIsolation
 from facestream.pipeline.ingest.readers import Readers, list_sources
 from facestream.pipeline.metrics import FRAMES_IN, Metrics
-from facestream.pipeline.runtime.source_queue import Inbox
+from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import BaseSource, SourceOptions, SourceSpec, expand_sources
 
 from tests.media import make_clip
@@ -68,7 +69,7 @@ def test_readers_refuse_two_sources_of_one_name() -> None:
     specs = [SourceSpec("url", f"udp://h:{port}", "door") for port in (1, 2)]
     with pytest.raises(ValueError, match="same name"):
         Readers(
-            *(specs, Inbox(), Metrics()),
+            *(specs, SourceQueue(), Metrics()),
             settings=Settings(),
             frames="all",
             on_state=lambda _: None,
@@ -90,7 +91,7 @@ def test_a_source_that_raises_does_not_end_the_others(
 ) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=5)
     specs = [SourceSpec("video", "x", "faulty"), *expand_sources([clip])]
-    inbox: Inbox[Frame | LazyFrame] = Inbox()
+    queue: SourceQueue[Frame | LazyFrame] = SourceQueue()
 
     def opener(spec: SourceSpec, options: SourceOptions) -> BaseSource:
         if spec.name == "faulty":
@@ -98,18 +99,39 @@ def test_a_source_that_raises_does_not_end_the_others(
         raise SourceError("not readable")
 
     reader = Reader(
-        *(specs, inbox, Metrics()), lane_frames=9, options=SourceOptions(), opener=opener
+        *(specs, queue, Metrics()),
+        buffer_frames=9,
+        options=lambda _: SourceOptions(),
+        opener=opener,
+        isolation=SourceIsolation(fatal=()),
     )
-    reader.run()
+    with caplog.at_level(logging.DEBUG, "facestream"):
+        reader.run()
     faulty, other = reader.states
     assert (faulty.read, faulty.done, other.done) == (3, True, True)
-    assert faulty.problems == ["faulty: unexpected ZeroDivisionError while it was read"]
+    assert faulty.problems == ["faulty: ZeroDivisionError: rtsp://door/x"]
     assert other.problems == ["not readable"]
     assert SECRET not in caplog.text
     assert "in images" in caplog.text
-    inbox.seal()
-    names = {frame.source for frame in inbox.get_batch(3, 0.0) if isinstance(frame, Frame)}
+    queue.seal()
+    names = {frame.source for frame in queue.get_batch(3, 0.0) if isinstance(frame, Frame)}
     assert names == {"faulty"}
+
+
+def test_a_file_in_place_of_a_camera_has_the_cameras_settings(tmp_path: Path) -> None:
+    """A recording of the entrance is searched as often as the entrance."""
+    clips = [make_clip(tmp_path / name, frames=12) for name in ("door.mp4", "other.mp4")]
+    settings = Settings().with_values(
+        {
+            "tracking": {"detect_every": 6},
+            "cameras": {
+                "door": {"url": f"file://{clips[0]}", "tracking": {"detect_every": 3}},
+            },
+        }
+    )
+    with Pipeline(["door", clips[1]], settings=settings, frames="searched") as pipeline:
+        found = [(result.frame.source, result.frame.index) for result in pipeline]
+    assert found == [("door", n) for n in (0, 3, 6, 9)] + [(str(clips[1]), n) for n in (0, 6)]
 
 
 @pytest.mark.parametrize("max_frames", [None, 10])

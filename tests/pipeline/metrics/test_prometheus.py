@@ -22,7 +22,7 @@ from facestream.pipeline.metrics import (
 )
 from facestream.pipeline.metrics.prometheus import MetricsServer
 from facestream.pipeline.runtime.channel import Channel
-from facestream.pipeline.runtime.source_queue import Inbox
+from facestream.pipeline.runtime.source_queue import SourceQueue
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -55,16 +55,17 @@ def value(families: dict[str, Metric], name: str, **labels: str) -> float:
     raise AssertionError(f"no {name}{labels}")
 
 
-def test_every_family_is_told_with_its_kind_and_meaning(server: MetricsServer) -> None:
+def test_every_family_is_exposed_with_its_kind_and_meaning(server: MetricsServer) -> None:
     found = scrape(server)
+    assert set(found) == {family.name.removesuffix("_total") for family in FAMILIES}
     assert len(FAMILIES) >= 18
     for family in FAMILIES:
-        told = found[family.name.removesuffix("_total")]
-        assert (told.type, told.documentation) == (family.kind, family.help)
+        exposed = found[family.name.removesuffix("_total")]
+        assert (exposed.type, exposed.documentation) == (family.kind, family.help)
 
 
 def test_the_document_is_in_step_with_the_families() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(facestream_\w+)` \| (\w+) \| ([^|]*) \|", text, re.MULTILINE)
     assert sorted(rows) == sorted((f.name, f.kind, ", ".join(f.labels)) for f in FAMILIES)
 
@@ -95,26 +96,25 @@ def test_a_histogram_is_cumulative(metrics: Metrics, server: MetricsServer) -> N
     assert value(found, f"{name}_sum", source="a") == pytest.approx(500.271)
 
 
-def test_queues_and_what_lanes_dropped_are_read_at_the_scrape(
+def test_queues_and_the_drops_of_sources_are_read_at_the_scrape(
     metrics: Metrics, server: MetricsServer
 ) -> None:
-    inbox: Inbox[int] = Inbox()
-    found: Channel[int] = Channel(3, "found")
-    metrics.watch(found.stats)
-    metrics.watch_lanes(inbox.lanes)
-    lane = inbox.open("door", live=True)
+    queue: SourceQueue[int] = SourceQueue()
+    channel: Channel[int] = Channel(3, "found")
+    metrics.watch(channel.stats)
+    metrics.watch_sources(queue.source_stats)
+    buffer = queue.open("door", live=True)
     for number in range(5):
-        lane.put(number)
+        buffer.put(number)
     metrics.add(FRAMES_DROPPED, 2, source="door", cause="superseded")
     metrics.add(FRAMES_DROPPED, 3, source="door", cause="unreadable")
-    found.put(1)
-    told = scrape(server)
+    channel.put(1)
+    found = scrape(server)
     dropped = "facestream_frames_dropped_total"
-    assert value(told, dropped, source="door", cause="superseded") == 4 + 2
-    assert value(told, dropped, source="door", cause="unreadable") == 3
-    assert value(told, "facestream_queue_depth", queue="found") == 1
-    assert metrics.dropped() == {"superseded": 6, "unreadable": 3}
-    assert metrics.dropped(source="gate") == {}
+    assert value(found, dropped, source="door", cause="superseded") == 4 + 2
+    assert value(found, dropped, source="door", cause="unreadable") == 3
+    assert value(found, "facestream_queue_depth", queue="found") == 1
+    assert metrics.dropped() == {"door": {"superseded": 6, "unreadable": 3}}
 
 
 def test_scrapes_while_a_run_writes(metrics: Metrics, server: MetricsServer) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from facestream.pipeline.core.events import Moment, SourceStateEvent
 from facestream.pipeline.ingest.file_reader import SourceState
-from facestream.pipeline.metrics import FRAME_AGE, FRAMES_SKIPPED, Metrics
-from facestream.pipeline.observability.run_statistics import Tally
-from facestream.pipeline.runtime.source_queue import Inbox
+from facestream.pipeline.metrics import FRAME_AGE, FRAMES_DROPPED, FRAMES_SKIPPED, Metrics
+from facestream.pipeline.observability.run_statistics import RunStatistics
+from facestream.pipeline.runtime.source_queue import SourceQueue
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,44 +22,117 @@ from tests.pipeline.tracks import picture, result, sighting
 
 
 def test_a_live_source_has_ages_drops_and_its_state() -> None:
-    metrics, inbox = Metrics(), Inbox[int]()
-    metrics.watch_lanes(inbox.lanes)
-    live, file = inbox.open("door", live=True), inbox.open("clip.mp4", live=False)
+    metrics, queue = Metrics(), SourceQueue[Any]()
+    metrics.watch_sources(queue.source_stats)
+    live, file = queue.open("door", live=True), queue.open("clip.mp4", live=False)
     for number in range(4):
         live.put(number)
     file.put(1)
-    tally = Tally(metrics)
-    tally.start()
+    states = [
+        SourceState("door", live=True, state="retrying", restarts=2, buffer=live),
+        SourceState("clip.mp4", expected=9, opened=True, buffer=file),
+    ]
+    statistics = RunStatistics(metrics)
+    statistics.start(states)
     for source in ("door", "door", "clip.mp4"):
         done = result(picture(), source=source)
-        tally.count(replace(done, frame=replace(done.frame, captured_at=time.monotonic() - 0.25)))
+        arrived = replace(done.frame, captured_at=time.monotonic() - 0.25)
+        statistics.count(replace(done, frame=arrived))
     metrics.add(FRAMES_SKIPPED, 6, source="door")
-    states = [
-        SourceState("door", state="retrying", restarts=2),
-        SourceState("clip.mp4", expected=9, opened=True),
-    ]
-    now = tally.progress(states, inbox.lanes())
-    assert (now.frames, now.total, now.dropped) == (9, None, 3)
+    metrics.add(FRAMES_DROPPED, 2, source="clip.mp4", cause="failed")
+    now = statistics.progress(dropped=queue.dropped)
+    assert (now.frames, now.total, now.dropped) == (9, None, 5)
     assert list(now.ages) == ["door"]
     assert now.states == {"door": "retrying"}
-    tally.end(interrupted=False)
-    report = tally.report(states, inbox.lanes(), embedded=0, backends={})
-    assert (report.frames, report.skipped, report.dropped) == (9, 6, {"superseded": 3})
+    statistics.end(interrupted=False)
+    report = statistics.report(embedded=0, backends={})
+    assert (report.frames, report.skipped) == (9, 6)
+    assert report.dropped == {"superseded": 3, "failed": 2}
     door, clip = report.sources
     assert (door.frames, door.skipped, door.dropped) == (8, 6, {"superseded": 3})
     assert (door.state, door.restarts) == ("retrying", 2)
     assert door.age is not None
     assert 0.25 <= door.age.p50 <= door.age.p95 <= door.age.p99 <= door.age.largest
     assert (clip.frames, clip.skipped, clip.age, clip.state) == (1, 0, None, None)
+    assert clip.dropped == {"failed": 2}
     assert json.loads(json.dumps(report.to_dict()))["sources"][0]["age"]["p50"] == door.age.p50
 
 
+def test_the_total_is_known_when_every_source_says_how_long_it_is() -> None:
+    states = [SourceState(f"{n}.mp4") for n in range(3)]
+    states.append(SourceState("missing.mp4", done=True, problems=["missing"]))
+    statistics = RunStatistics(Metrics())
+    statistics.start(states)
+    for number, state in enumerate(states[:3]):
+        assert statistics.progress(dropped=0).total is None
+        state.opened, state.expected = True, 10 + number
+        state.done = number < 2
+    assert statistics.progress(dropped=0).total == 33
+    states[2].done = True
+    assert statistics.progress(dropped=0).total == 33
+
+
+def test_a_source_that_does_not_say_leaves_the_total_unknown() -> None:
+    states = [SourceState("pipe.ts", opened=True, done=True), SourceState("clip.mp4", expected=3)]
+    statistics = RunStatistics(Metrics())
+    statistics.start(states)
+    assert statistics.progress(dropped=0).total is None
+
+
+class Reads:
+    """Calls of Python functions while the block runs, as a measure of work."""
+
+    def __enter__(self) -> Reads:
+        self.calls = 0
+        sys.setprofile(self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _count(self, _: object, what: str, __: object) -> None:
+        self.calls += what in ("call", "c_call")
+
+
+def work(sources: int) -> tuple[int, int]:
+    """The calls of a progress line in the middle of a run over so many files, and of its report."""
+    metrics, queue = Metrics(), SourceQueue[Any]()
+    metrics.watch_sources(queue.source_stats)
+    metrics.watch(queue.stats)
+    statistics = RunStatistics(metrics)
+    states = [SourceState(f"{n}.mp4") for n in range(2 * sources)]
+    statistics.start(states)
+    for state in states[:sources]:
+        buffer = state.buffer = queue.open(state.name, live=False)
+        buffer.put(1)
+        queue.get_batch(1, 0)
+        buffer.close()
+        state.opened, state.expected, state.done = True, 1, True
+        metrics.add(FRAMES_SKIPPED, 3, source=state.name)
+        metrics.add(FRAMES_DROPPED, source=state.name, cause="failed")
+        statistics.count(result(picture(), source=state.name))
+        statistics.progress(dropped=queue.dropped)
+    with Reads() as progress:
+        now = statistics.progress(dropped=queue.dropped)
+    assert (now.frames, now.dropped) == (4 * sources, sources)
+    with Reads() as report:
+        done = statistics.report(embedded=0, backends={})
+    assert [s.frames for s in done.sources] == [4] * sources + [0] * sources
+    return progress.calls, report.calls
+
+
+def test_reporting_is_linear_in_the_sources_and_progress_constant() -> None:
+    few, many = work(100), work(400)
+    assert many[0] == few[0]
+    assert many[1] < 4.2 * few[1]
+
+
 def test_a_sighting_is_counted_when_it_is_over() -> None:
-    tally = Tally(Metrics())
+    statistics = RunStatistics(Metrics())
     state = SourceStateEvent(source="door", utc=Moment.at(0, 1e9).utc, state="live")
     for event in (state, sighting(name="Ada"), sighting()):
-        tally.event(event)
-    assert tally.sightings == 2
+        statistics.event(event)
+    assert statistics.sightings == 2
 
 
 @given(
@@ -68,7 +143,7 @@ def test_quantiles_of_ages_are_within_a_quarter(ages: list[float], q: float) -> 
     metrics = Metrics()
     for age in ages:
         metrics.observe(FRAME_AGE, age, source="door")
-    seen = metrics.histogram(FRAME_AGE)
+    seen = metrics.distribution(FRAME_AGE, source="door")
     assert seen is not None
     # The values around the quantile: an estimate between them is right.
     low = float(np.quantile(ages, q, method="inverted_cdf"))
@@ -76,8 +151,9 @@ def test_quantiles_of_ages_are_within_a_quarter(ages: list[float], q: float) -> 
     assert low / 1.251 <= seen.quantile(q) <= high * 1.251
 
 
-def test_an_unknown_source_has_no_age() -> None:
-    tally = Tally(Metrics())
-    report = tally.report([SourceState("door", state="failed")], [], embedded=0, backends={})
+def test_a_source_that_never_opened_has_no_age() -> None:
+    statistics = RunStatistics(Metrics())
+    statistics.start([SourceState("door", live=True, state="failed")])
+    report = statistics.report(embedded=0, backends={})
     assert report.sources[0].age is None
     assert report.fps == pytest.approx(0)

@@ -1,4 +1,4 @@
-"""What is told of what runs: true now, also after an engine or a decoder was exchanged."""
+"""What is said of what runs: true now, also after an engine or a decoder was exchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from facestream.pipeline.metrics import (
 )
 from facestream.pipeline.metrics.families import Family
 from facestream.pipeline.observability import runtime_info as running_module
-from facestream.pipeline.observability.runtime_info import Running, RunningMetrics
+from facestream.pipeline.observability.runtime_info import RuntimeInfo, RuntimeInfoMetrics
 from facestream.pipeline.pipeline import Pipeline
 from facestream.pipeline.sources import BY_CPU, Decoding
 
@@ -46,11 +46,12 @@ def engines(**stands: Stand) -> dict[str, Engine]:
     return cast("dict[str, Engine]", stands)
 
 
-def told(metrics: Metrics, family: Family) -> dict[tuple[str, ...], float]:
+def exposed(metrics: Metrics, family: Family) -> dict[tuple[str, ...], float]:
     return {
-        tuple(value for _, value in sample.labels): cast("float", sample.value)
-        for sample in metrics.snapshot()
-        if sample.family is family
+        tuple(sample.labels[name] for name in family.labels): sample.value
+        for metric in metrics.registry.collect()
+        for sample in metric.samples
+        if sample.name == family.name
     }
 
 
@@ -66,7 +67,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_one_line_says_what_runs_and_why(driver: Any) -> None:
-    line = Running(
+    line = RuntimeInfo(
         engines(mtcnn_pnet=Stand(), mtcnn_rnet=Stand(), vae_encoder=Stand(precision="bfloat16")),
         index=lambda: IndexInfo("flat", "CPU", "few photos"),
         decoding=Decoding("cpu", "no hardware decoder"),
@@ -97,33 +98,33 @@ def test_one_line_says_what_runs_and_why(driver: Any) -> None:
 )
 def test_what_runs_alike_is_told_once(driver: Any, stands: Mapping[str, Stand], said: str) -> None:
     driver(DriverReport((GPU,), (13, 0)))
-    assert Running(engines(**stands)).line() == said
+    assert RuntimeInfo(engines(**stands)).line() == said
 
 
 def test_what_was_asked_for_needs_no_other_reason(driver: Any) -> None:
-    running = Running(engines(vae_encoder=Stand()), serving=Serving(backend="openvino"))
+    running = RuntimeInfo(engines(vae_encoder=Stand()), serving=Serving(backend="openvino"))
     assert running.line() == "networks: openvino on CPU, float32 (asked for)"
 
 
 def test_metrics_follow_what_is_exchanged(driver: Any) -> None:
     metrics, engine = Metrics(), Stand()
     index = IndexInfo("flat", "CPU", "")
-    running = Running(engines(vae_encoder=engine), index=lambda: index)
-    keeper = RunningMetrics(metrics, running)
-    assert told(metrics, ENGINE_INFO) == {("vae_encoder", "openvino", "CPU", "float32"): 1}
-    assert told(metrics, INDEX_INFO) == {("flat", "CPU"): 1}
+    running = RuntimeInfo(engines(vae_encoder=engine), index=lambda: index)
+    keeper = RuntimeInfoMetrics(metrics, running)
+    assert exposed(metrics, ENGINE_INFO) == {("vae_encoder", "openvino", "CPU", "float32"): 1}
+    assert exposed(metrics, INDEX_INFO) == {("flat", "CPU"): 1}
     engine.backend, engine.device, engine.precision = "tensorrt", "cuda:0", "float16"
     index = IndexInfo("gpu", "cuda:0", "")
-    assert told(metrics, ENGINE_INFO) == {
+    assert exposed(metrics, ENGINE_INFO) == {
         ("vae_encoder", "openvino", "CPU", "float32"): 0,
         ("vae_encoder", "tensorrt", "cuda:0", "float16"): 1,
     }
-    assert told(metrics, INDEX_INFO) == {("flat", "CPU"): 0, ("gpu", "cuda:0"): 1}
+    assert exposed(metrics, INDEX_INFO) == {("flat", "CPU"): 0, ("gpu", "cuda:0"): 1}
     keeper.decoder("door", "cuda", None)
     keeper.decoder("door", "cpu", "failed")
     keeper.decoder("door", "cuda", None)
-    assert told(metrics, DECODER_INFO) == {("door", "cpu"): 0, ("door", "cuda"): 1}
-    assert told(metrics, FALLBACKS) == {("decode", "failed"): 1}
+    assert exposed(metrics, DECODER_INFO) == {("door", "cpu"): 0, ("door", "cuda"): 1}
+    assert exposed(metrics, FALLBACKS) == {("decode", "failed"): 1}
 
 
 def test_an_engine_that_could_not_be_built_is_counted_once(driver: Any) -> None:
@@ -134,13 +135,13 @@ def test_an_engine_that_could_not_be_built_is_counted_once(driver: Any) -> None:
 
     driver(DriverReport((GPU,), (13, 0)))
     engine, metrics = Switching(), Metrics()
-    running = Running(engines(vae_encoder=engine))
-    RunningMetrics(metrics, running)
-    assert told(metrics, FALLBACKS) == {}
+    running = RuntimeInfo(engines(vae_encoder=engine))
+    RuntimeInfoMetrics(metrics, running)
+    assert exposed(metrics, FALLBACKS) == {}
     assert "(a better engine is being built)" in running.line()
     engine.state, engine.reason = "stayed", "refused by the parity gate"
     for _ in range(2):
-        assert told(metrics, FALLBACKS) == {("networks", "failed"): 1}
+        assert exposed(metrics, FALLBACKS) == {("networks", "failed"): 1}
     assert "(refused by the parity gate)" in running.line()
 
 
@@ -158,15 +159,15 @@ def test_a_gpu_that_goes_unused_is_counted(driver: Any) -> None:
         (Serving(backend="openvino"), None, set()),
     ):
         metrics = Metrics()
-        running = Running(
+        running = RuntimeInfo(
             stands,
             index=lambda: index,
             decoding=decoding,
             serving=serving,
             searching=Searching("auto" if counted else "flat"),
         )
-        RunningMetrics(metrics, running)
-        assert {part for part, _ in told(metrics, FALLBACKS)} == counted
+        RuntimeInfoMetrics(metrics, running)
+        assert {part for part, _ in exposed(metrics, FALLBACKS)} == counted
 
 
 def test_a_pipeline_tells_what_runs(tmp_path: Path) -> None:
@@ -175,10 +176,10 @@ def test_a_pipeline_tells_what_runs(tmp_path: Path) -> None:
     with Pipeline([clip], settings=settings) as pipeline:
         assert "decode: cpu (asked for)" in pipeline.running.line()
         pipeline.run()
-        networks = {labels[0] for labels in told(pipeline.metrics, ENGINE_INFO)}
+        networks = {labels[0] for labels in exposed(pipeline.metrics, ENGINE_INFO)}
         assert networks >= {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet", "vae_encoder"}
-        assert told(pipeline.metrics, DECODER_INFO) == {(str(clip), "cpu"): 1}
-        assert told(pipeline.metrics, FALLBACKS) == {}
+        assert exposed(pipeline.metrics, DECODER_INFO) == {(str(clip), "cpu"): 1}
+        assert exposed(pipeline.metrics, FALLBACKS) == {}
 
 
 def test_a_decoder_that_the_cpu_replaces_shows_in_the_metrics(
@@ -190,8 +191,8 @@ def test_a_decoder_that_the_cpu_replaces_shows_in_the_metrics(
         report = pipeline.run()
     assert report.frames == 20
     assert report.problems == ()
-    assert told(pipeline.metrics, DECODER_INFO) == {(str(clip), "cpu"): 1}
-    assert told(pipeline.metrics, FALLBACKS) == {("decode", "unsupported"): 1}
+    assert exposed(pipeline.metrics, DECODER_INFO) == {(str(clip), "cpu"): 1}
+    assert exposed(pipeline.metrics, FALLBACKS) == {("decode", "unsupported"): 1}
 
 
 def test_hardware_that_is_required_and_fails_is_the_sources_problem(
@@ -210,9 +211,9 @@ def test_an_index_that_cannot_say_what_it_is_does_not_break_the_metrics(driver: 
         raise GalleryError("the file is gone")
 
     metrics = Metrics()
-    RunningMetrics(metrics, Running(engines(vae_encoder=Stand()), index=broken))
-    assert set(told(metrics, ENGINE_INFO).values()) == {1}
-    assert told(metrics, INDEX_INFO) == {}
+    RuntimeInfoMetrics(metrics, RuntimeInfo(engines(vae_encoder=Stand()), index=broken))
+    assert set(exposed(metrics, ENGINE_INFO).values()) == {1}
+    assert exposed(metrics, INDEX_INFO) == {}
 
 
 def test_hardware_that_is_not_there_ends_the_run_before_it_begins(tmp_path: Path) -> None:

@@ -1,36 +1,31 @@
-"""A small pipeline of real threads with stages that do as told, for tests of the runtime."""
+"""A small pipeline of real threads with stages of planned behaviour, for tests of the runtime."""
 
 from __future__ import annotations
 
 import random
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
-import numpy as np
 from facestream.pipeline.core.errors import Closed
-from facestream.pipeline.core.types import Frame, FrameResult
 from facestream.pipeline.metrics import Metrics
 from facestream.pipeline.runtime.channel import Channel
-from facestream.pipeline.runtime.source_queue import Inbox, Lane
+from facestream.pipeline.runtime.source_queue import SourceBuffer, SourceQueue
 from facestream.pipeline.runtime.supervisor import Supervisor
-from facestream.pipeline.runtime.worker import Batching, Stage, run_stage
+from facestream.pipeline.runtime.worker import Batching, Stage, run_worker
 
-PIXEL = np.zeros((1, 1, 3), np.uint8)
 STAGES = ("detect", "embed", "track", "sink")
-Key = tuple[str, int]
 
 
 class Planted(Exception):
     """The error that a test planted."""
 
 
-def frame(source: str, index: int) -> Frame:
-    return Frame(source, index, index / 25, 0.0, 0.0, PIXEL)
+class Item(NamedTuple):
+    """What travels: the runtime does not look inside."""
 
-
-def key(result: FrameResult) -> Key:
-    return result.frame.source, result.frame.index
+    source: str
+    number: int
 
 
 class Probe:
@@ -44,23 +39,23 @@ class Probe:
 
     def __init__(self, name: str, *, fail_at: int | None = None, hold: int = 0) -> None:
         self.name = name
-        self.seen: list[Key] = []
+        self.seen: list[Item] = []
         self.closed = 0
         self._fail_at = fail_at
         self._hold = hold
-        self._held: list[FrameResult] = []
+        self._held: list[Item] = []
 
-    def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
-        for result in batch:
+    def __call__(self, batch: list[Item]) -> list[Item]:
+        for item in batch:
             if len(self.seen) == self._fail_at:
                 raise Planted(self.name)
-            self.seen.append(key(result))
-            self._held.append(replace(result, detected=True))
+            self.seen.append(item)
+            self._held.append(item)
         ready = max(0, len(self._held) - self._hold)
         out, self._held = self._held[:ready], self._held[ready:]
         return out
 
-    def flush(self) -> list[FrameResult]:
+    def flush(self) -> list[Item]:
         if self._fail_at == -1:
             raise Planted(self.name)
         out, self._held = self._held, []
@@ -73,10 +68,12 @@ class Probe:
 
 
 class Feeder:
-    """Reads one source into its lane: ``items`` frames, or raises at ``fail_at``."""
+    """Reads one source into its buffer: ``items`` frames, or raises at ``fail_at``."""
 
-    def __init__(self, lane: Lane[Frame], items: int, *, fail_at: int | None = None) -> None:
-        self.lane = lane
+    def __init__(
+        self, buffer: SourceBuffer[Item], items: int, *, fail_at: int | None = None
+    ) -> None:
+        self.buffer = buffer
         self.items = items
         self.delivered = 0
         self._fail_at = fail_at
@@ -89,19 +86,19 @@ class Feeder:
         try:
             for index in range(self.items):
                 if index == self._fail_at:
-                    raise Planted(self.lane.name)
+                    raise Planted(self.buffer.name)
                 if self._stopping.is_set():
                     return
-                self.lane.put(frame(self.lane.name, index))
+                self.buffer.put(Item(self.buffer.name, index))
                 self.delivered += 1
         except Closed:
             return
         finally:
-            self.lane.close()
+            self.buffer.close()
 
 
 class Rig:
-    """sources → inbox → detect → embed+track → sink → results, with random capacities."""
+    """sources → queue → detect → embed+track → sink → results, with random capacities."""
 
     def __init__(
         self,
@@ -114,52 +111,54 @@ class Rig:
         self.supervisor = Supervisor(grace=20.0)
         self.metrics = Metrics()
         self.probes = list(probes)
-        self.inbox: Inbox[Frame] = self.supervisor.own(Inbox())
+        self.queue: SourceQueue[Item] = self.supervisor.own(SourceQueue())
         self.feeders: list[Feeder] = []
         for number, count in enumerate(items):
-            lane = self.inbox.open(f"s{number}", live=False, capacity=rng.randint(1, 4))
+            buffer = self.queue.open(f"s{number}", live=False, capacity=rng.randint(1, 4))
             fail_at = fail_source if number == 0 else None
-            self.feeders.append(Feeder(lane, count, fail_at=fail_at))
-        self.inbox.seal()
-        self.links: list[Channel[FrameResult]] = [
+            self.feeders.append(Feeder(buffer, count, fail_at=fail_at))
+        self.queue.seal()
+        self.links: list[Channel[Item]] = [
             self.supervisor.channel(rng.randint(1, 4), name)
             for name in ("found", "tracked", "results")
         ]
         self._rng = rng
 
     @property
-    def results(self) -> Channel[FrameResult]:
+    def results(self) -> Channel[Item]:
         return self.links[-1]
 
     def start(self) -> None:
         detect, embed, track, sink = self.probes
         found, tracked, results = self.links
-        self._spawn("detect", [detect], self.inbox, found)
+        self._spawn("detect", [detect], self.queue, found)
         self._spawn("embed+track", [embed, track], found, tracked)
         self._spawn("sink", [sink], tracked, results)
         for feeder in self.feeders:
             self.supervisor.on_stop(feeder.stop)
-            self.supervisor.spawn(feeder.lane.name, feeder)
+            self.supervisor.spawn(feeder.buffer.name, feeder)
 
-    def consume(self) -> list[Key]:
-        got: list[Key] = []
+    def consume(self) -> list[Item]:
+        got: list[Item] = []
         while True:
             try:
-                got += [key(result) for result in self.results.get_batch(3, 0.0)]
+                got += self.results.get_batch(3, 0.0)
             except Closed:
                 return got
 
     def _spawn(
         self,
         name: str,
-        stages: Sequence[Stage],
-        inlet: Inbox[Frame] | Channel[FrameResult],
-        outlet: Channel[FrameResult],
+        stages: Sequence[Stage[Item]],
+        inlet: SourceQueue[Item] | Channel[Item],
+        outlet: Channel[Item],
     ) -> None:
         batching = Batching(self._rng.randint(1, 4), self._rng.choice([0.0, 0.001]))
         self.supervisor.spawn(
             name,
-            lambda: run_stage(stages, inlet, outlet, batching=batching, metrics=self.metrics),
+            lambda: run_worker(
+                stages, inlet, outlet, batching=batching, on_batch=self.metrics.observe_batch
+            ),
         )
 
 

@@ -8,17 +8,16 @@ import time
 
 import pytest
 from facestream.pipeline.core.errors import StageFailed, StuckThread
-from facestream.pipeline.metrics import limiting_queue
+from facestream.pipeline.observability.report import limiting_queue
 from facestream.pipeline.runtime.supervisor import Supervisor
 
 from tests.pipeline.runtime.harness import (
     STAGES,
-    Key,
+    Item,
     Planted,
     Probe,
     Rig,
     facestream_threads,
-    key,
 )
 from tests.waiting import wait_until
 
@@ -100,15 +99,15 @@ def test_stop_at_random_moments_drains_what_was_read() -> None:
         rig = Rig(rng, [Probe(name, hold=rng.randint(0, 2)) for name in STAGES], items=(400, 400))
         rig.start()
         stop_after = rng.randint(0, 60)
-        got: list[Key] = []
+        got: list[Item] = []
         while len(got) < stop_after:
-            got.append(key(rig.results.get()))
+            got.append(rig.results.get())
         rig.supervisor.stop()
         rig.supervisor.stop()
         got += rig.consume()
         rig.supervisor.join(30)
         for feeder in rig.feeders:
-            mine = [index for source, index in got if source == feeder.lane.name]
+            mine = [index for source, index in got if source == feeder.buffer.name]
             assert mine == list(range(feeder.delivered)), f"seed {seed}"
         assert [probe.closed for probe in rig.probes] == [1, 1, 1, 1]
     assert facestream_threads() == []
@@ -240,7 +239,7 @@ class Slow(Probe):
 def test_report_names_the_queue_that_limits(slow: str, queue: str) -> None:
     probes = [Slow(name) if name == slow else Probe(name) for name in STAGES]
     rig = Rig(random.Random(7), probes, items=(40, 40))
-    for stats in (rig.inbox.stats, *(link.stats for link in rig.links)):
+    for stats in (rig.queue.stats, *(link.stats for link in rig.links)):
         rig.metrics.watch(stats)
     rig.start()
     rig.consume()

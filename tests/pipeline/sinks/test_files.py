@@ -1,4 +1,4 @@
-"""JSON lines, pictures and callbacks."""
+"""JSON lines, pictures, callbacks, and what all sinks have in common."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ import cv2
 import pytest
 from facestream.pipeline.core.errors import OutputError
 from facestream.pipeline.core.events import Event, Left
-from facestream.pipeline.sinks.base import Sink
-from facestream.pipeline.sinks.callback import CallbackSink
-from facestream.pipeline.sinks.files import make_folder, slug
+from facestream.pipeline.sinks.base import CallbackSink, SourcesSink
+from facestream.pipeline.sinks.fan_out import FanOut
+from facestream.pipeline.sinks.files import make_folder
 from facestream.pipeline.sinks.jsonl import JsonlSink
 from facestream.pipeline.sinks.pictures import PicturesSink
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.pipeline.tracks import picture, result, sighting
 
@@ -106,45 +104,39 @@ def test_a_reader_that_went_away_is_an_output_error(monkeypatch: pytest.MonkeyPa
             JsonlSink("-").event(sighting())
 
 
-class Recorder(Sink):
-    """Remembers what it was given."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.events: list[Left] = []
-        self.ended: list[str] = []
-        self.closed = 0
-
-    def write(self, result: object) -> None:
-        self.frames += 1
-
-    def event(self, event: Event) -> None:
-        if isinstance(event, Left):
-            self.events.append(event)
-
-    def source_ended(self, source: str) -> None:
-        self.ended.append(source)
-
-    def close(self) -> None:
-        self.closed += 1
-
-
 def test_the_picture_is_saved_before_the_event_goes_on(tmp_path: Path) -> None:
-    inner = Recorder()
-    with PicturesSink(
-        tmp_path / "a" / "pictures", then=[inner], relative_to=tmp_path / "a"
-    ) as sink:
-        sink.write(result(picture()))
-        sink.event(sighting(name="Zoë / Ann").with_image(picture(30, 40, shade=200)))
-        sink.event(sighting(track_id=2))
-        sink.source_ended("clip.mp4")
-    assert [event.picture for event in inner.events] == ["pictures/clip-0001-Zoë-Ann.jpg", None]
-    assert (inner.frames, inner.ended, inner.closed) == (1, ["clip.mp4"], 1)
+    seen: list[Event] = []
+
+    def check(event: Event) -> None:
+        assert isinstance(event, Left)
+        assert event.picture is None or (tmp_path / "a" / event.picture).is_file()
+        seen.append(event)
+
+    pictures = PicturesSink(tmp_path / "a" / "pictures", relative_to=tmp_path / "a")
+    with FanOut([CallbackSink(on_event=check), pictures]) as sinks:
+        sinks.event(sighting(name="Zoë / Ann").with_image(picture(30, 40, shade=200)))
+        sinks.event(sighting(track_id=2))
+    assert [event.picture for event in seen if isinstance(event, Left)] == [
+        "pictures/clip-0001-Zoë-Ann.jpg",
+        None,
+    ]
     saved = cv2.imread(str(tmp_path / "a" / "pictures" / "clip-0001-Zoë-Ann.jpg"))
     assert saved is not None
     assert saved.shape == (40, 30, 3)
     assert abs(int(saved.mean()) - 200) < 3
     assert len(list((tmp_path / "a" / "pictures").iterdir())) == 1
+
+
+def test_long_names_and_names_of_one_form_have_a_picture_each(tmp_path: Path) -> None:
+    long = sighting(track_id=7, name="山田太郎" * 50, source="東京駅" * 80 + ".mp4")
+    one = sighting(track_id=1, name="0002-x", source="a.mp4")
+    other = sighting(track_id=2, name="x", source="a-0001.mp4")
+    with PicturesSink(tmp_path) as sink:
+        for event in (long, one, other):
+            sink.enrich(event.with_image(picture()))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names[:2] == ["a-0001-0002-x-2.jpg", "a-0001-0002-x.jpg"]
+    assert "-0007-" in names[2]
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
@@ -165,11 +157,15 @@ def test_callbacks_get_frames_and_events() -> None:
     CallbackSink().write(frame)
 
 
-@given(st.text(max_size=200))
-def test_a_slug_is_one_safe_file_name(text: str) -> None:
-    name = slug(text)
-    assert name
-    assert len(name) <= 60
-    assert "/" not in name
-    assert "\0" not in name
-    assert name not in (".", "..")
+def test_a_sink_of_some_sources() -> None:
+    seen: list[object] = []
+    inner = CallbackSink(on_frame=lambda r: seen.append(r.frame.source), on_event=seen.append)
+    inner.needs = "all"
+    sink = SourcesSink(inner, ["a"])
+    assert sink.needs == "all"
+    events = {source: sighting(source=source) for source in ("a", "b")}
+    for source, event in events.items():
+        sink.write(result(picture(), source=source))
+        sink.event(event)
+        sink.source_ended(source)
+    assert seen == ["a", events["a"]]

@@ -7,7 +7,7 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 
 import cv2
@@ -16,6 +16,8 @@ import pytest
 from facestream.pipeline.core.addresses import Address
 from facestream.pipeline.core.errors import OutputError, UsageError
 from facestream.pipeline.core.events import Moment, SourceStateEvent
+from facestream.pipeline.core.types import Image, Track
+from facestream.pipeline.sinks.mjpeg import views
 from facestream.pipeline.sinks.mjpeg.sink import RestreamSink
 
 from tests.pipeline.tracks import picture, result, track
@@ -90,7 +92,7 @@ def test_many_sources_are_shown_as_snapshots(sink: RestreamSink) -> None:
 def test_a_snapshot_has_the_boxes_and_nothing_is_encoded_before(sink: RestreamSink) -> None:
     for _ in range(10):
         sink.write(result(picture(320, 240), track((60, 60, 160, 180)), source="door"))
-    view = sink._views["door"]
+    view = sink.views["door"]
     assert view.encoded == 0
     with get(sink, "/door.jpg") as answer:
         assert answer.headers["Content-Type"] == "image/jpeg"
@@ -108,7 +110,7 @@ def test_a_snapshot_has_the_boxes_and_nothing_is_encoded_before(sink: RestreamSi
 
 def test_a_stream_shows_the_newest_frame_to_all_who_watch(sink: RestreamSink) -> None:
     sink.write(result(picture(shade=10), source="door"))
-    view = sink._views["door"]
+    view = sink.views["door"]
     with get(sink, "/door.mjpeg") as one, get(sink, "/door.mjpeg") as two:
         kind = one.headers["Content-Type"]
         assert kind == "multipart/x-mixed-replace; boundary=frame"
@@ -131,7 +133,7 @@ def test_a_slow_client_misses_frames_and_holds_nobody(sink: RestreamSink) -> Non
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sink.write(result(noise, source="door"))
         slow.sendall(b"GET /door.mjpeg HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        view = sink._views["door"]
+        view = sink.views["door"]
         wait_until(lambda: view.encoded == 1)
         for number in range(300):  # returns at once, however slow the client is
             sink.write(result(noise, source="door", index=number))
@@ -144,9 +146,29 @@ def test_a_slow_client_misses_frames_and_holds_nobody(sink: RestreamSink) -> Non
     gc.collect()  # here a connection that was left open is an error
 
 
+def test_the_pipeline_does_not_wait_while_a_frame_is_drawn(
+    sink: RestreamSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing, drawn = threading.Event(), threading.Event()
+
+    def slow(canvas: Image, tracks: Iterable[Track]) -> None:
+        drawing.set()
+        assert drawn.wait(30)
+
+    monkeypatch.setattr(views, "draw_tracks", slow)
+    sink.write(result(picture(shade=10), source="door"))
+    with get(sink, "/door.mjpeg") as answer:
+        assert drawing.wait(30)
+        sink.write(result(picture(shade=90), source="door"))
+        sink.write(result(picture(shade=180), source="door"))
+        assert not drawn.is_set(), "the frames were taken while the first one is drawn"
+        drawn.set()
+        assert [round(part(answer).mean() / 10) for _ in range(2)] == [1, 18]
+
+
 def test_nothing_is_encoded_after_a_client_went_away(sink: RestreamSink) -> None:
     sink.write(result(picture(), source="door"))
-    view = sink._views["door"]
+    view = sink.views["door"]
     with get(sink, "/door.mjpeg") as answer:
         part(answer)
     wait_until(lambda: _gone(sink))
@@ -159,7 +181,7 @@ def test_nothing_is_encoded_after_a_client_went_away(sink: RestreamSink) -> None
 def _gone(sink: RestreamSink) -> bool:
     # The server notices when it has something to send.
     sink.write(result(picture(), source="door"))
-    return sink._views["door"].watchers == 0
+    return sink.views["door"].watchers == 0
 
 
 def test_a_token_is_asked_for_in_both_forms() -> None:

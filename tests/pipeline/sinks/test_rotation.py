@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ import pytest
 from facestream.pipeline.core.config import EventSettings
 from facestream.pipeline.core.errors import OutputError
 from facestream.pipeline.core.events import FusedTemplate, Moment, SourceStateEvent
+from facestream.pipeline.sinks.fan_out import FanOut
 from facestream.pipeline.sinks.jsonl import JsonlSink
 from facestream.pipeline.sinks.rotation import LinesFile, Rotation
 from hypothesis import given, settings
@@ -155,11 +157,17 @@ def test_no_line_is_split_lost_or_moved(
         file.close()
         found = [
             json.loads(line)[0]
-            for path in (*file._rotated(), (None, None, folder / "e.jsonl"))
-            for line in path[2].read_bytes().splitlines()
+            for path in sorted(folder.iterdir(), key=_age)
+            for line in path.read_bytes().splitlines()
         ]
     assert found == list(range(len(lines)))
     assert all(a < b for a, b in pairwise(found))
+
+
+def _age(path: Path) -> tuple[str, int]:
+    """Sort key: the rotated files in the order of their names, then the one that is open."""
+    match = re.fullmatch(r"e-(.{19})(?:-(\d+))?\.jsonl", path.name)
+    return ("now", 0) if match is None else (match[1], int(match[2] or 1))
 
 
 def test_tail_follows_through_a_rotation(tmp_path: Path) -> None:
@@ -218,9 +226,21 @@ def test_only_the_wanted_kinds_are_written(tmp_path: Path) -> None:
 def test_embeddings_are_written_only_when_asked_for(tmp_path: Path) -> None:
     mu = np.array([3.0, 0.0, -4.0], np.float32)
     event = sighting().with_template(FusedTemplate(mu, np.zeros(3, np.float32)))
-    for name, wanted in (("no", False), ("yes", True)):
-        with JsonlSink(tmp_path / name, settings=EventSettings(embeddings=wanted)) as sink:
+    for wanted in ("left_out", "added"):
+        with FanOut([JsonlSink(tmp_path / wanted)], embeddings=wanted) as sink:
             sink.event(event)
             sink.event(sighting())
-    assert _values(tmp_path / "no", "embedding") == [None, None]
-    assert _values(tmp_path / "yes", "embedding") == [[0.6, 0, -0.8], None]
+    assert _values(tmp_path / "left_out", "embedding") == [None, None]
+    assert _values(tmp_path / "added", "embedding") == [[0.6, 0, -0.8], None]
+
+
+@pytest.mark.parametrize("stem", ["s" * 249, "東京駅" * 27])
+def test_files_with_long_names_are_rotated_and_removed(tmp_path: Path, stem: str) -> None:
+    path = tmp_path / f"{stem}.jsonl"
+    file = LinesFile(path, rotation=Rotation(bytes=1, keep=2), clock=Clock())
+    for number in range(5):
+        file.write(b"%d\n" % number)
+    file.close()
+    texts = [one.read_bytes() for one in tmp_path.iterdir()]
+    assert sorted(texts) == [b"2\n", b"3\n", b"4\n"]
+    assert path.read_bytes() == b"4\n"

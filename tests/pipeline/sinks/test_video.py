@@ -138,14 +138,33 @@ def test_several_sources_have_a_file_each(tmp_path: Path) -> None:
         for source in ("/a/one.mp4", "/b/one.mp4", "rtsp://host/two")
     ]
     sink = write(tmp_path / "out.mp4", *frames, naming="per_source")
-    names = {source: path.name for source, path in sink.paths.items()}
-    assert names == {
-        "/a/one.mp4": "out-one.mp4",
-        "/b/one.mp4": "out-one-2.mp4",
-        "rtsp://host/two": "out-two.mp4",
-    }
-    for path in sink.paths.values():
+    assert [path.name for path in sink.paths] == ["out-one.mp4", "out-one-2.mp4", "out-two.mp4"]
+    for path in sink.paths:
         assert len(read_video(path)[0]) == 2
+
+
+@pytest.mark.parametrize("naming", ["single", "per_source"])
+def test_a_source_that_comes_again_has_another_file(tmp_path: Path, naming: str) -> None:
+    sink = write(tmp_path / "out.mp4", naming=naming)
+    for count in (3, 2):
+        for number in range(count):
+            sink.write(result(picture(), source="a", index=number, pts=number / 10))
+        sink.source_ended("a")
+    sink.close()
+    assert [len(read_video(path)[0]) for path in sink.paths] == [3, 2]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("stem", ["s" * 251, "東京駅" * 27])
+def test_long_names_are_cut(tmp_path: Path, stem: str) -> None:
+    source = "正面玄関のカメラ" * 60
+    with VideoSink(tmp_path / f"{stem}.mp4", naming="per_source") as sink:
+        sink.write(result(picture(), source=source))
+        sink.write(result(picture(), source=f"{source}2"))
+    assert [len(read_video(path)[0]) for path in sink.paths] == [1, 1]
+    for path in sink.paths:
+        data = path.read_bytes()
+        assert data.index(b"moov") < data.index(b"mdat"), "the index is rewritten, too"
 
 
 def test_a_second_source_into_a_single_file_is_refused(tmp_path: Path) -> None:

@@ -156,9 +156,9 @@ def test_a_picture_of_another_shape_is_the_sources_failure_not_the_workers() -> 
         (
             "broken:Source",
             "import no_such_module",
-            r"^the source of odd:// \(broken:Source\) cannot be loaded: ModuleNotFoundError",
+            r"^the source 'odd' \(broken:Source\) cannot be loaded: ModuleNotFoundError",
         ),
-        ("plain:Source", "Source = 7", r"^the source of odd:// \(plain:Source\) is no callable$"),
+        ("plain:Source", "Source = 7", r"^the source 'odd' \(plain:Source\) is not callable$"),
     ],
 )
 def test_an_entry_point_that_cannot_be_used_is_one_line(

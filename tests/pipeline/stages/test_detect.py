@@ -13,10 +13,15 @@ from facestream.pipeline.core.types import (
     Frame,
     FrameResult,
     Image,
+    LazyFrame,
 )
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.detection.region import View
-from facestream.pipeline.stages.detect import DetectStage
+from facestream.pipeline.ingest.file_reader import SourceState
+from facestream.pipeline.ingest.isolation import SourceIsolation
+from facestream.pipeline.metrics import Metrics
+from facestream.pipeline.runtime.source_queue import SourceQueue
+from facestream.pipeline.stages.detect import DetectStage, frame_result
 
 from tests.faces import portrait
 
@@ -134,3 +139,32 @@ def test_a_batch_of_different_cameras_finds_what_each_alone_does() -> None:
         assert np.allclose(one.faces.boxes, other.faces.boxes, atol=0.01)
         assert np.allclose(one.faces.landmarks, other.faces.landmarks, atol=0.01)
     assert [len(r.faces) for r in together] == [1, 1, 0, 1]
+
+
+def test_a_lazy_frame_is_converted_when_it_is_taken() -> None:
+    metrics = Metrics()
+    isolation = SourceIsolation(metrics)
+    plain = frame("a").frame
+    made = frame_result(plain, isolation)
+    assert made is not None
+    assert made.frame is plain
+    lazy = LazyFrame("a", 3, 0.12, 5.0, 1.0, lambda: plain.image)
+    made = frame_result(lazy, isolation)
+    assert made is not None
+    assert (made.frame.index, made.frame.image is plain.image) == (3, True)
+    assert metrics.dropped() == {}
+
+
+def test_a_live_frame_that_cannot_be_converted_is_counted_and_its_source_finishes() -> None:
+    metrics, queue = Metrics(), SourceQueue[Frame | LazyFrame]()
+    buffer = queue.open("a", live=True)
+    state = SourceState("a", live=True, done=True, buffer=buffer)
+    isolation = SourceIsolation(metrics)
+    isolation.watch([state])
+    buffer.put(LazyFrame("a", 0, 0.0, 0.0, 0.0, lambda: None))
+    buffer.close()
+    (item,) = queue.get_batch(1, 0.0)
+    assert not state.finished
+    assert frame_result(item, isolation) is None
+    assert metrics.dropped() == {"a": {"corrupt": 1}}
+    assert state.finished

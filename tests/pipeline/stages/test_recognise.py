@@ -13,15 +13,17 @@ from facestream.pipeline.core.types import (
     Frame,
     FrameResult,
     Image,
+    Matches,
 )
 from facestream.pipeline.detection.region import View
-from facestream.pipeline.identity.decision import Matches, Thresholds
-from facestream.pipeline.identity.hysteresis import NamingRules
+from facestream.pipeline.identity.decision import Thresholds
+from facestream.pipeline.identity.hysteresis import HysteresisRules
 from facestream.pipeline.identity.search import Matcher
 from facestream.pipeline.stages.detect import DetectStage
-from facestream.pipeline.stages.recognise import RecogniseStage, TrackingRules
-from facestream.pipeline.stages.track_events import TellingRules
-from facestream.pipeline.tracking.embedding_schedule import LookPolicy
+from facestream.pipeline.stages.recognise import RecogniseStage
+from facestream.pipeline.stages.rules import TrackingRules
+from facestream.pipeline.stages.track_events import EmissionRules
+from facestream.pipeline.tracking.embedding_schedule import EmbeddingPolicy
 
 DIM = 4
 ADA, BOB = 1, 2
@@ -80,49 +82,49 @@ class TwoPeople:
 
 
 @pytest.fixture
-def told() -> list[TrackEvent]:
+def events() -> list[TrackEvent]:
     return []
 
 
 def stage(
-    told: list[TrackEvent],
-    looks: LookPolicy | None = None,
+    events: list[TrackEvent],
+    looks: EmbeddingPolicy | None = None,
     *,
     max_sigma: float = float("inf"),
     confirm: int = 1,
     min_faces: int = 1,
 ) -> RecogniseStage:
     rules = TrackingRules(
-        looks=looks or LookPolicy(),
-        naming=NamingRules(confirm=confirm),
-        telling=TellingRules(min_faces=min_faces),
+        embedding=looks or EmbeddingPolicy(),
+        hysteresis=HysteresisRules(confirm=confirm),
+        emission=EmissionRules(min_faces=min_faces),
     )
     return RecogniseStage(
         ColourEncoder(),
         Matcher(TwoPeople(), Thresholds(similarity=0.4, max_sigma=max_sigma)),
         rules=lambda source: rules,
-        on_event=told.append,
+        on_event=events.append,
         model="m",
     )
 
 
-def left(told: list[TrackEvent]) -> list[Left]:
-    return [event for event in told if isinstance(event, Left)]
+def left(events: list[TrackEvent]) -> list[Left]:
+    return [event for event in events if isinstance(event, Left)]
 
 
-def test_a_moving_face_is_one_named_track(told: list[TrackEvent]) -> None:
-    recognise = stage(told)
+def test_a_moving_face_is_one_named_track(events: list[TrackEvent]) -> None:
+    recognise = stage(events)
     done = recognise([result(i, (20 + 4 * i, 50)) for i in range(10)])
     assert {t.track_id for r in done for t in r.tracks} == {1}
     assert [r.tracks[0].faces for r in done] == list(range(1, 11))
     assert all(r.tracks[0].identity.name == "Ada" for r in done)
     np.testing.assert_allclose([r.tracks[0].box[0] for r in done], [20 + 4 * i for i in range(10)])
-    assert left(told) == []
+    assert left(events) == []
     recognise.flush()
-    assert [(e.faces, e.start.pts, e.end.pts) for e in left(told)] == [(10, 0.0, 0.36)]
+    assert [(e.faces, e.start.pts, e.end.pts) for e in left(events)] == [(10, 0.0, 0.36)]
 
 
-def test_batches_do_not_change_what_is_found(told: list[TrackEvent]) -> None:
+def test_batches_do_not_change_what_is_found(events: list[TrackEvent]) -> None:
     frames = [result(i, (20 + 5 * i, 50), (250 - 5 * i, 140)) for i in range(12)]
     at_once = stage([])(list(frames))
     one_by_one = stage([])
@@ -132,77 +134,77 @@ def test_batches_do_not_change_what_is_found(told: list[TrackEvent]) -> None:
     ]
 
 
-def test_a_sure_face_is_looked_at_ever_more_rarely(told: list[TrackEvent]) -> None:
-    recognise = stage(told)
+def test_a_sure_face_is_looked_at_ever_more_rarely(events: list[TrackEvent]) -> None:
+    recognise = stage(events)
     for i in range(250):
         recognise([result(i, (20, 50))])
     # At 0 s, then after pauses of 0.4, 0.8, 1.6, 3.2 and 4 s.
     assert recognise.embedded == 5
 
 
-def test_every_embeds_all(told: list[TrackEvent]) -> None:
-    recognise = stage(told, LookPolicy(policy="every"))
+def test_every_embeds_all(events: list[TrackEvent]) -> None:
+    recognise = stage(events, EmbeddingPolicy(policy="every"))
     done = recognise([result(i, (20, 50)) for i in range(25)])
     assert recognise.embedded == 25
     assert all(r.faces.mu is not None for r in done)
 
 
-def test_somebody_else_in_the_same_place_is_another_track(told: list[TrackEvent]) -> None:
-    recognise = stage(told, LookPolicy(policy="every"))
+def test_somebody_else_in_the_same_place_is_another_track(events: list[TrackEvent]) -> None:
+    recognise = stage(events, EmbeddingPolicy(policy="every"))
     frames = [result(i, (20, 50), colour=90 if i < 5 else 105) for i in range(10)]
     done = recognise(frames)
     recognise.flush()
     assert [r.tracks[0].identity.name for r in done] == ["Ada"] * 5 + ["Bob"] * 5
-    assert [e.name for e in left(told)] == ["Ada", "Bob"]
-    assert left(told)[1].start.pts == pytest.approx(0.2)
+    assert [e.name for e in left(events)] == ["Ada", "Bob"]
+    assert left(events)[1].start.pts == pytest.approx(0.2)
 
 
-def test_a_cut_ends_all_tracks(told: list[TrackEvent]) -> None:
-    recognise = stage(told)
+def test_a_cut_ends_all_tracks(events: list[TrackEvent]) -> None:
+    recognise = stage(events)
     recognise([result(0, (20, 50)), result(1, (20, 50)), result(2, (20, 50), colour=220)])
-    assert [e.end.pts for e in left(told)] == [0.04]
+    assert [e.end.pts for e in left(events)] == [0.04]
 
 
-def test_a_face_that_is_gone_ends_after_the_absence(told: list[TrackEvent]) -> None:
-    recognise = stage(told)
+def test_a_face_that_is_gone_ends_after_the_absence(events: list[TrackEvent]) -> None:
+    recognise = stage(events)
     frames = [result(i, (20, 50)) for i in range(3)] + [result(i) for i in range(3, 40)]
     recognise(frames)
-    assert [e.end.pts for e in left(told)] == [pytest.approx(0.08)]
+    assert [e.end.pts for e in left(events)] == [pytest.approx(0.08)]
 
 
-def test_a_short_absence_is_bridged(told: list[TrackEvent]) -> None:
-    recognise = stage(told)
+def test_a_short_absence_is_bridged(events: list[TrackEvent]) -> None:
+    recognise = stage(events)
     frames = [result(i, *([(20, 50)] if i % 8 == 0 else [])) for i in range(33)]
     recognise(frames)
     recognise.flush()
-    assert [e.faces for e in left(told)] == [5]
+    assert [e.faces for e in left(events)] == [5]
 
 
-def test_photos_do_not_share_tracks(told: list[TrackEvent]) -> None:
-    recognise = stage(told, confirm=2, min_faces=3)
+def test_photos_do_not_share_tracks(events: list[TrackEvent]) -> None:
+    recognise = stage(events, confirm=2, min_faces=3)
     done = recognise([result(i, (20, 50), still=True) for i in range(3)])
     recognise.flush()
     assert len({r.tracks[0].track_id for r in done}) == 3
-    assert [e.name for e in left(told)] == ["Ada"] * 3
+    assert [e.name for e in left(events)] == ["Ada"] * 3
 
 
-def test_tracks_too_short_to_be_believed_are_not_reported(told: list[TrackEvent]) -> None:
-    recognise = stage(told, min_faces=3)
+def test_tracks_too_short_to_be_believed_are_not_reported(events: list[TrackEvent]) -> None:
+    recognise = stage(events, min_faces=3)
     recognise([result(i, (20, 50)) for i in range(2)])
     recognise.flush()
-    assert told == []
+    assert events == []
 
 
-def test_one_person_is_in_a_frame_once(told: list[TrackEvent]) -> None:
-    done = stage(told)([result(0, (20, 50), (200, 50))])
+def test_one_person_is_in_a_frame_once(events: list[TrackEvent]) -> None:
+    done = stage(events)([result(0, (20, 50), (200, 50))])
     names = [t.identity.name for t in done[0].tracks]
     reasons = {t.identity.reason for t in done[0].tracks}
     assert sorted(names, key=str) == ["Ada", None]
     assert reasons == {None, "taken"}
 
 
-def test_frames_without_detection_carry_the_tracks_on(told: list[TrackEvent]) -> None:
-    recognise = stage(told)
+def test_frames_without_detection_carry_the_tracks_on(events: list[TrackEvent]) -> None:
+    recognise = stage(events)
     skipped = FrameResult(result(2).frame, detected=False)
     done = recognise([result(0, (20, 50)), result(1, (24, 50)), skipped])
     moved = done[2].tracks[0]
@@ -211,24 +213,24 @@ def test_frames_without_detection_carry_the_tracks_on(told: list[TrackEvent]) ->
     assert not done[2].detected
 
 
-def test_a_source_that_ends_gives_up_its_tracks_only(told: list[TrackEvent]) -> None:
-    recognise = stage(told)
+def test_a_source_that_ends_gives_up_its_tracks_only(events: list[TrackEvent]) -> None:
+    recognise = stage(events)
     recognise([result(0, (20, 50)), result(0, (20, 50), source="other")])
     recognise.end_source("other")
-    assert [e.source for e in left(told)] == ["other"]
+    assert [e.source for e in left(events)] == ["other"]
     recognise.end_source("never seen")
     recognise.flush()
-    assert [e.source for e in left(told)] == ["other", "clip"]
+    assert [e.source for e in left(events)] == ["other", "clip"]
 
 
-def test_the_best_picture_is_the_best_face(told: list[TrackEvent]) -> None:
-    recognise = stage(told)
+def test_the_best_picture_is_the_best_face(events: list[TrackEvent]) -> None:
+    recognise = stage(events)
     small, large = result(0), result(1)
     small = replace(small, faces=_one_face(100, 100, 40))
     large = replace(large, faces=_one_face(90, 90, 70))
     recognise([small, large])
     recognise.flush()
-    (best,) = left(told)
+    (best,) = left(events)
     assert best.best_pts == pytest.approx(0.04)
     np.testing.assert_allclose(best.best_box, [90, 90, 160, 160])
 
@@ -267,11 +269,11 @@ def test_detection_skips_frames_but_never_photos() -> None:
     assert detector.closed == 1
 
 
-def test_many_doubtful_looks_do_not_make_a_sure_one(told: list[TrackEvent]) -> None:
+def test_many_doubtful_looks_do_not_make_a_sure_one(events: list[TrackEvent]) -> None:
     """The fused sigma falls with every look; what counts for a name is the clearest of them."""
     recognise = stage(
-        told,
-        LookPolicy(policy="every"),  # every look has sigma exp(-1) = 0.37
+        events,
+        EmbeddingPolicy(policy="every"),  # every look has sigma exp(-1) = 0.37
         max_sigma=0.3,
     )
     done = recognise([result(12 * i, (20, 50)) for i in range(12)])

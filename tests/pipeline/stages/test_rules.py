@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from facestream.engines.cards import load_card
 from facestream.pipeline.core.config import Settings
-from facestream.pipeline.core.types import Floats
+from facestream.pipeline.core.types import Floats, Matches
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.identity.decision import Matches, Thresholds
-from facestream.pipeline.identity.search import GallerySearch, Look, Matcher
+from facestream.pipeline.gallery.search import GallerySearch
+from facestream.pipeline.identity.decision import Thresholds
+from facestream.pipeline.identity.search import Matcher, MatchQuery, open_matcher
 from facestream.pipeline.recognition.encoder import DEFAULT_MODEL
-from facestream.pipeline.stages.rules import open_matcher, rules_of
+from facestream.pipeline.stages.rules import rules_of
 
 from tests.pixels import PixelReader, paint
 
@@ -31,18 +32,18 @@ def test_rules_say_what_the_settings_say() -> None:
         }
     )
     rules = rules_of(settings, card)
-    assert (rules.absence_seconds, rules.min_iou, rules.looks.max_looks) == (3.0, 0.3, 7)
-    assert (rules.naming.confirm, rules.naming.release) == (4, 0.2)
-    assert (rules.telling.min_faces, rules.telling.cooldown) == (5, 60.0)
-    assert rules.naming.thresholds is not None
-    assert rules.naming.thresholds.similarity == 0.7
+    assert (rules.absence_seconds, rules.min_iou, rules.embedding.max_looks) == (3.0, 0.3, 7)
+    assert (rules.hysteresis.confirm, rules.hysteresis.release) == (4, 0.2)
+    assert (rules.emission.min_faces, rules.emission.cooldown) == (5, 60.0)
+    assert rules.hysteresis.thresholds is not None
+    assert rules.hysteresis.thresholds.similarity == 0.7
 
 
 def test_the_thresholds_are_the_cohorts_or_the_encoders() -> None:
     card = load_card(DEFAULT_MODEL)
     plain = Settings().with_values({"recognition.normalise": "none"})
-    with_cohort = rules_of(Settings(), card).naming.thresholds
-    without = rules_of(plain, card).naming.thresholds
+    with_cohort = rules_of(Settings(), card).hysteresis.thresholds
+    without = rules_of(plain, card).hysteresis.thresholds
     assert with_cohort is not None
     assert without is not None
     assert with_cohort.similarity != without.similarity
@@ -73,11 +74,11 @@ class Crowd:
 def test_a_name_is_harder_to_get_in_a_larger_gallery() -> None:
     card = load_card(DEFAULT_MODEL)
     crowd = Crowd(3)
-    naming = rules_of(Settings(), card).naming
+    naming = rules_of(Settings(), card).hysteresis
     assert naming.thresholds is not None
     matcher = Matcher(crowd, naming.thresholds)
     (found,) = matcher.search(np.ones((1, 4), np.float32))
-    look = [Look(found, 0.7, 80.0)]
+    look = [MatchQuery(found, 0.7, 80.0)]
     assert matcher.threshold() == naming.thresholds.similarity
     assert [who.name for who in matcher.decide(look)] == ["Ada"]
     crowd.photos = 5000
@@ -85,9 +86,9 @@ def test_a_name_is_harder_to_get_in_a_larger_gallery() -> None:
     assert raised > 0.42
     assert [who.reason for who in matcher.decide(look)] == ["below_threshold"]
     loose = Settings().with_values({"recognition.false_alarms": 0.9})
-    assert matcher.threshold(rules_of(loose, card).naming.thresholds) < raised
+    assert matcher.threshold(rules_of(loose, card).hysteresis.thresholds) < raised
     fixed = Settings().with_values({"recognition.threshold": 0.4})
-    thresholds = rules_of(fixed, card).naming.thresholds
+    thresholds = rules_of(fixed, card).hysteresis.thresholds
     assert matcher.threshold(thresholds) == 0.4
     assert [who.name for who in matcher.decide(look, thresholds=thresholds)] == ["Ada"]
 

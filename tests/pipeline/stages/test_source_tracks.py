@@ -29,66 +29,66 @@ ADA, BOB, CLEO, STRANGER = 0, 1, 2, 7
 
 
 @pytest.fixture
-def told() -> list[TrackEvent]:
+def events() -> list[TrackEvent]:
     return []
 
 
-def kinds(told: list[TrackEvent]) -> list[str]:
-    return [event.type for event in told]
+def kinds(events: list[TrackEvent]) -> list[str]:
+    return [event.type for event in events]
 
 
-def left(told: list[TrackEvent]) -> list[Left]:
-    return [event for event in told if isinstance(event, Left)]
+def left(events: list[TrackEvent]) -> list[Left]:
+    return [event for event in events if isinstance(event, Left)]
 
 
-def test_a_person_appears_is_identified_and_leaves(told: list[TrackEvent]) -> None:
-    stage, _ = recogniser(told)
+def test_a_person_appears_is_identified_and_leaves(events: list[TrackEvent]) -> None:
+    stage, _ = recogniser(events)
     for i in range(20):
         stage([frame(i, Seen(20 + 3 * i, 50, ADA))])
     stage.flush()
-    assert kinds(told) == ["appeared", "identified", "left"]
-    appeared, identified, gone = told
+    assert kinds(events) == ["appeared", "identified", "left"]
+    appeared, identified, gone = events
     assert isinstance(appeared, Appeared)
     assert isinstance(identified, Identified)
     assert isinstance(gone, Left)
     assert (appeared.at.pts, appeared.start.pts, appeared.name) == (0.08, 0.0, "unknown")
     assert identified.name == "Ada"
     assert identified.after == pytest.approx(identified.at.pts)
-    assert len({event.sighting for event in told}) == 1
+    assert len({event.sighting for event in events}) == 1
     assert (gone.name, gone.faces, gone.reason) == ("Ada", 20, None)
     assert gone.template is not None
     assert gone.image is not None
 
 
 @pytest.mark.parametrize("every", [1, 2, 4, 8])
-def test_two_who_cross_keep_their_names(told: list[TrackEvent], every: int) -> None:
+def test_two_who_cross_keep_their_names(events: list[TrackEvent], every: int) -> None:
     """They walk three sides a second towards each other; the one behind is hidden at the middle."""
-    stage, _ = recogniser(told, noise=0.5)
+    stage, _ = recogniser(events, noise=0.5)
     for i in range(72):
         x, y = 30 + 7 * i, 530 - 7 * i
         hidden = abs(x - y) < 0.8 * SIDE
         faces = [Seen(x, 100, ADA)] + ([] if hidden else [Seen(y, 104, BOB)])
         stage([frame(i, *faces, every=every)])
     stage.flush()
-    assert sorted(e.name for e in left(told)) == ["Ada", "Bob"]
-    assert not [e for e in told if isinstance(e, Updated)]
+    assert sorted(e.name for e in left(events)) == ["Ada", "Bob"]
+    assert not [e for e in events if isinstance(e, Updated)]
 
 
 @pytest.mark.parametrize("every", [1, 4, 8])
-def test_exchanged_faces_are_put_right(told: list[TrackEvent], every: int) -> None:
+def test_exchanged_faces_are_put_right(events: list[TrackEvent], every: int) -> None:
     """Two side by side change places between two frames: boxes alone would swap them."""
-    stage, _ = recogniser(told)
+    stage, _ = recogniser(events)
     for i in range(64):
         swapped = i >= 32
         a, b = Seen(100, 100, BOB if swapped else ADA), Seen(165, 100, ADA if swapped else BOB)
         done = stage([frame(i, a, b, every=every)])
     stage.flush()
     assert [t.identity.name for t in done[0].tracks] == ["Bob", "Ada"]
-    assert sorted(e.name for e in left(told)) == ["Ada", "Bob"]
+    assert sorted(e.name for e in left(events)) == ["Ada", "Bob"]
 
 
-def test_who_comes_back_in_time_is_the_same_sighting(told: list[TrackEvent]) -> None:
-    stage, _ = recogniser(told, rules=rules(absence=3.0))
+def test_who_comes_back_in_time_is_the_same_sighting(events: list[TrackEvent]) -> None:
+    stage, _ = recogniser(events, rules=rules(absence=3.0))
     for i in range(20):
         stage([frame(i, Seen(40, 50, ADA))])
     for i in range(20, 60):
@@ -96,22 +96,22 @@ def test_who_comes_back_in_time_is_the_same_sighting(told: list[TrackEvent]) -> 
     for i in range(60, 80):
         stage([frame(i, Seen(500, 250, ADA))])
     stage.flush()
-    assert kinds(told) == ["appeared", "identified", "left"]
-    assert left(told)[0].faces == 40
+    assert kinds(events) == ["appeared", "identified", "left"]
+    assert left(events)[0].faces == 40
 
 
-def test_somebody_else_elsewhere_does_not_take_over(told: list[TrackEvent]) -> None:
-    stage, _ = recogniser(told, rules=rules(absence=3.0))
+def test_somebody_else_elsewhere_does_not_take_over(events: list[TrackEvent]) -> None:
+    stage, _ = recogniser(events, rules=rules(absence=3.0))
     for i in range(20):
         stage([frame(i, Seen(40, 50, ADA))])
     for i in range(20, 60):
         stage([frame(i, Seen(500, 250, STRANGER))])
     stage.flush()
-    assert [(e.name, e.faces) for e in left(told)] == [("Ada", 20), ("unknown", 40)]
+    assert [(e.name, e.faces) for e in left(events)] == [("Ada", 20), ("unknown", 40)]
 
 
-def test_a_name_needs_searches_that_agree(told: list[TrackEvent]) -> None:
-    stage, _ = recogniser(told, rules=rules(confirm=3))
+def test_a_name_needs_searches_that_agree(events: list[TrackEvent]) -> None:
+    stage, _ = recogniser(events, rules=rules(confirm=3))
     done = [stage([frame(i, Seen(40, 50, ADA))])[0] for i in range(40)]
     reasons = [result.tracks[0].identity.reason for result in done]
     first = reasons.index(None)
@@ -121,75 +121,75 @@ def test_a_name_needs_searches_that_agree(told: list[TrackEvent]) -> None:
 
 
 def test_a_person_added_while_they_are_seen_gets_the_name(
-    told: list[TrackEvent], monkeypatch: pytest.MonkeyPatch
+    events: list[TrackEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recognise_module, "REFRESH_SECONDS", 0.0)
-    stage, people = recogniser(told, names=["Ada"], rules=rules(confirm=1))
+    stage, people = recogniser(events, names=["Ada"], rules=rules(confirm=1))
     for i in range(30):
         stage([frame(i, Seen(40, 50, BOB))])
-    assert "identified" not in kinds(told)
+    assert "identified" not in kinds(events)
     people.names, people.changed = ["Ada", "Bob"], True
     stage([frame(30, Seen(40, 50, BOB))])
-    assert kinds(told) == ["appeared", "identified"]
+    assert kinds(events) == ["appeared", "identified"]
     people.names, people.changed = ["Ada", "Bobby"], True
     stage([frame(31, Seen(40, 50, BOB))])
     people.names, people.changed = ["Ada"], True
     stage([frame(32, Seen(40, 50, BOB))])
-    changes = [(e.change, e.previous_name, e.name) for e in told if isinstance(e, Updated)]
+    changes = [(e.change, e.previous_name, e.name) for e in events if isinstance(e, Updated)]
     assert changes == [("renamed", "Bob", "Bobby"), ("withdrawn", "Bobby", "unknown")]
 
 
-def test_during_the_cooldown_nobody_is_announced_again(told: list[TrackEvent]) -> None:
-    stage, _ = recogniser(told, rules=rules(cooldown=5.0, absence=0.4))
+def test_during_the_cooldown_nobody_is_announced_again(events: list[TrackEvent]) -> None:
+    stage, _ = recogniser(events, rules=rules(cooldown=5.0, absence=0.4))
     for start, many in ((0, 20), (60, 20), (300, 20)):  # gone for 1.6 s, then for 8.8 s
         for i in range(start, start + many):
             stage([frame(i, Seen(40, 50, ADA))])
         for i in range(start + many, start + many + 15):
             stage([frame(i)])
-    assert kinds(told) == [
+    assert kinds(events) == [
         *("appeared", "identified", "left"),
         *("appeared", "left"),
         *("appeared", "identified", "left"),
     ]
-    assert {e.name for e in left(told)} == {"Ada"}
+    assert {e.name for e in left(events)} == {"Ada"}
 
 
-def test_a_similarity_that_trembles_does_not_flicker(told: list[TrackEvent]) -> None:
+def test_a_similarity_that_trembles_does_not_flicker(events: list[TrackEvent]) -> None:
     """The threshold is 0.5; single looks lie at about that, on either side."""
-    stage, _ = recogniser(told, noise=1.7)
+    stage, _ = recogniser(events, noise=1.7)
     for i in range(500):
         stage([frame(i, Seen(40, 50, ADA))])
     stage.flush()
-    assert sum(isinstance(e, Updated) and e.change != "surer" for e in told) <= 1
+    assert sum(isinstance(e, Updated) and e.change != "surer" for e in events) <= 1
 
 
 def test_a_source_that_went_silent_ends_its_sightings(
-    told: list[TrackEvent], monkeypatch: pytest.MonkeyPatch
+    events: list[TrackEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage, _ = recogniser(told, rules=rules(absence=1.0))
+    stage, _ = recogniser(events, rules=rules(absence=1.0))
     for i in range(10):
         stage([frame(i, Seen(40, 50, ADA))])
         stage.tick()
-    assert kinds(told) == ["appeared", "identified"]
+    assert kinds(events) == ["appeared", "identified"]
     monkeypatch.setattr(recognise_module, "SILENCE_SECONDS", -1.0)
     stage.tick()
-    assert kinds(told) == ["appeared", "identified", "left"]
+    assert kinds(events) == ["appeared", "identified", "left"]
     stage.flush()
-    assert len(told) == 3
+    assert len(events) == 3
 
 
-def test_searches_stop_when_nothing_new_is_learnt(told: list[TrackEvent]) -> None:
-    stage, people = recogniser(told)
+def test_searches_stop_when_nothing_new_is_learnt(events: list[TrackEvent]) -> None:
+    stage, people = recogniser(events)
     for i in range(400):
         stage([frame(i, Seen(40, 50, ADA))])
     assert people.searches <= stage.embedded <= 10
 
 
-def check_invariants(told: list[TrackEvent]) -> None:
+def check_invariants(events: list[TrackEvent]) -> None:
     """What holds for the events of every source, whatever happens."""
     by_sighting = defaultdict(list)
     holder: dict[int, str] = {}
-    for event in told:
+    for event in events:
         by_sighting[event.sighting].append(event)
         if isinstance(event, Identified) or (isinstance(event, Updated) and event.known):
             assert event.person_id is not None
@@ -235,9 +235,9 @@ def test_events_keep_their_promises(
     noise: float,
     cut: int,
 ) -> None:
-    told: list[TrackEvent] = []
+    events: list[TrackEvent] = []
     stage, _ = recogniser(
-        told, noise=noise, rules=rules(confirm=confirm, min_faces=min_faces, absence=0.5)
+        events, noise=noise, rules=rules(confirm=confirm, min_faces=min_faces, absence=0.5)
     )
     frames = []
     for number, faces in enumerate(steps):
@@ -253,4 +253,4 @@ def test_events_keep_their_promises(
             assert len(people) == len(set(people))
             assert len({t.track_id for t in done.tracks}) == len(done.tracks)
     stage.end_source("clip")
-    check_invariants(told)
+    check_invariants(events)

@@ -13,13 +13,15 @@ from facestream.pipeline.core.types import (
     Frame,
     FrameResult,
     Image,
+    Matches,
 )
-from facestream.pipeline.identity.decision import Matches, Thresholds
-from facestream.pipeline.identity.hysteresis import NamingRules
+from facestream.pipeline.identity.decision import Thresholds
+from facestream.pipeline.identity.hysteresis import HysteresisRules
 from facestream.pipeline.identity.search import Matcher
-from facestream.pipeline.stages.recognise import RecogniseStage, TrackingRules
-from facestream.pipeline.stages.track_events import TellingRules
-from facestream.pipeline.tracking.embedding_schedule import LookPolicy
+from facestream.pipeline.stages.recognise import RecogniseStage
+from facestream.pipeline.stages.rules import TrackingRules
+from facestream.pipeline.stages.track_events import EmissionRules
+from facestream.pipeline.tracking.embedding_schedule import EmbeddingPolicy
 
 DIM = 32
 SIDE = 60.0
@@ -90,7 +92,7 @@ def frame(index: int, *seen: Seen, every: int = 1, source: str = "clip") -> Fram
 
 
 def recogniser(
-    told: list[TrackEvent],
+    events: list[TrackEvent],
     *,
     names: Sequence[str] = ("Ada", "Bob", "Cleo"),
     noise: float = 0.0,
@@ -103,7 +105,7 @@ def recogniser(
         painted,
         Matcher(people, Thresholds(similarity=0.5)),
         rules=lambda source: rules or TrackingRules(),
-        on_event=told.append,
+        on_event=events.append,
         model="m",
     )
     return stage, people
@@ -115,12 +117,12 @@ def rules(
     min_faces: int = 3,
     cooldown: float = 0.0,
     absence: float = 1.0,
-    looks: LookPolicy | None = None,
+    looks: EmbeddingPolicy | None = None,
 ) -> TrackingRules:
     """The rules that tests vary."""
     return TrackingRules(
         absence_seconds=absence,
-        looks=looks or LookPolicy(),
-        naming=NamingRules(confirm=confirm),
-        telling=TellingRules(min_faces=min_faces, cooldown=cooldown),
+        embedding=looks or EmbeddingPolicy(),
+        hysteresis=HysteresisRules(confirm=confirm),
+        emission=EmissionRules(min_faces=min_faces, cooldown=cooldown),
     )

@@ -5,31 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from facestream.pipeline.tracking.embedding_schedule import (
-    LookPlan,
-    LookPolicy,
+    Certainty,
+    EmbeddingPlan,
+    EmbeddingPolicy,
     Pose,
-    Standing,
     pose_of,
 )
 
-POLICY = LookPolicy()
+POLICY = EmbeddingPolicy()
 
 
 def looks(
-    policy: LookPolicy,
+    policy: EmbeddingPolicy,
     *,
     seconds: float,
-    standing: Standing = "open",
+    certainty: Certainty = "open",
     poses: tuple[Pose, ...] = ((0, 1),),
     quality: float = 0.5,
 ) -> list[float]:
     """When a face that is found 25 times a second is looked at; its pose changes each second."""
-    plan, found = LookPlan(), []
+    plan, found = EmbeddingPlan(), []
     for frame in range(round(seconds * 25)):
         pts = frame / 25
         pose = poses[int(pts) % len(poses)]
-        if policy.wants(plan, quality=quality, pose=pose, pts=pts, standing=standing):
-            policy.plan(plan, quality=quality, pose=pose, pts=pts, standing=standing)
+        if policy.should_embed(plan, quality=quality, pose=pose, pts=pts, certainty=certainty):
+            policy.record(plan, quality=quality, pose=pose, pts=pts, certainty=certainty)
             found.append(round(pts, 2))
     return found
 
@@ -39,7 +39,7 @@ def test_pauses_double_while_nothing_is_new() -> None:
 
 
 def test_a_sure_face_gets_longer_pauses() -> None:
-    assert looks(POLICY, seconds=15, standing="sure") == [0, 0.4, 1.2, 2.8, 6.0, 10.0, 14.0]
+    assert looks(POLICY, seconds=15, certainty="sure") == [0, 0.4, 1.2, 2.8, 6.0, 10.0, 14.0]
 
 
 def test_another_pose_is_looked_at_once() -> None:
@@ -49,17 +49,17 @@ def test_another_pose_is_looked_at_once() -> None:
 
 
 def test_a_better_picture_is_looked_at_at_once_and_a_poor_pose_never() -> None:
-    plan = LookPlan(count=3, at=0.0, quality=0.5, poses={(0, 1)})
-    now = {"pts": 0.2, "standing": "open"}
-    assert POLICY.wants(plan, quality=0.7, pose=(0, 1), **now)  # type: ignore[arg-type]
-    assert POLICY.wants(plan, quality=0.4, pose=(2, 1), **now)  # type: ignore[arg-type]
-    assert not POLICY.wants(plan, quality=0.2, pose=(2, 1), **now)  # type: ignore[arg-type]
-    assert not POLICY.wants(plan, quality=0.6, pose=(0, 1), **now)  # type: ignore[arg-type]
+    plan = EmbeddingPlan(count=3, at=0.0, quality=0.5, poses={(0, 1)})
+    now = {"pts": 0.2, "certainty": "open"}
+    assert POLICY.should_embed(plan, quality=0.7, pose=(0, 1), **now)  # type: ignore[arg-type]
+    assert POLICY.should_embed(plan, quality=0.4, pose=(2, 1), **now)  # type: ignore[arg-type]
+    assert not POLICY.should_embed(plan, quality=0.2, pose=(2, 1), **now)  # type: ignore[arg-type]
+    assert not POLICY.should_embed(plan, quality=0.6, pose=(0, 1), **now)  # type: ignore[arg-type]
 
 
 def test_the_budget_is_kept() -> None:
-    assert len(looks(LookPolicy(max_looks=4), seconds=60)) == 4
-    assert len(looks(LookPolicy(policy="every", max_looks=4), seconds=2)) == 50
+    assert len(looks(EmbeddingPolicy(max_looks=4), seconds=60)) == 4
+    assert len(looks(EmbeddingPolicy(policy="every", max_looks=4), seconds=2)) == 50
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 vectors = arrays(np.float32, 8, elements=st.floats(-4, 4, width=32))
 
 
-def test_one_look_is_the_template_at_the_latent_length() -> None:
+def test_one_embedding_is_the_template_at_the_latent_length() -> None:
     template = Template()
     mu, logvar = np.arange(4, dtype=np.float32), np.full(4, -1, np.float32)
     template.add(mu, logvar, at=3.0)
@@ -21,8 +21,8 @@ def test_one_look_is_the_template_at_the_latent_length() -> None:
     np.testing.assert_allclose(template.logvar, logvar, atol=1e-6)
 
 
-def test_looks_are_weighted_by_a_power_of_their_precision() -> None:
-    """As ``fuse`` does it with the same power, whatever the looks' times."""
+def test_embeddings_are_weighted_by_a_power_of_their_precision() -> None:
+    """As ``fuse`` does it with the same power, whatever the embeddings' times."""
     rng = np.random.default_rng(0)
     mu, logvar = rng.normal(size=(5, 8)), rng.normal(size=(5, 8))
     template = Template()
@@ -33,7 +33,7 @@ def test_looks_are_weighted_by_a_power_of_their_precision() -> None:
 
 
 @given(st.integers(0, 10_000))
-def test_the_order_of_the_looks_does_not_matter(seed: int) -> None:
+def test_the_order_of_the_embeddings_does_not_matter(seed: int) -> None:
     rng = np.random.default_rng(seed)
     mu, logvar = rng.normal(size=(4, 8)), rng.normal(size=(4, 8))
     fused = []
@@ -45,7 +45,7 @@ def test_the_order_of_the_looks_does_not_matter(seed: int) -> None:
     np.testing.assert_allclose(fused[0], fused[1], rtol=1e-4, atol=1e-5)
 
 
-def test_a_poor_first_look_is_overruled() -> None:
+def test_a_poor_first_embedding_is_overruled() -> None:
     template = Template()
     poor, good = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     template.add(poor, np.full(2, 0.4), at=0.0)
@@ -54,14 +54,14 @@ def test_a_poor_first_look_is_overruled() -> None:
     assert (template.logvar <= -0.4).all()
 
 
-def test_the_certainty_of_independent_looks_adds_up() -> None:
+def test_the_certainty_of_independent_embeddings_adds_up() -> None:
     template = Template()
     template.add(np.array([1.0], np.float32), np.log(np.array([1.0], np.float32)), at=0.0)
     template.add(np.array([3.0], np.float32), np.log(np.array([0.5], np.float32)), at=10.0)
     np.testing.assert_allclose(np.exp(template.logvar), [1 / 3], rtol=1e-6)
 
 
-def test_looks_at_the_same_moment_hardly_add_certainty() -> None:
+def test_embeddings_at_the_same_moment_hardly_add_certainty() -> None:
     template = Template()
     for _ in range(5):
         template.add(np.ones(3, np.float32), np.zeros(3, np.float32), at=1.0)
@@ -70,14 +70,16 @@ def test_looks_at_the_same_moment_hardly_add_certainty() -> None:
 
 
 @given(st.lists(st.tuples(vectors, vectors), min_size=1, max_size=6))
-def test_more_looks_never_make_it_less_certain(looks: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_more_embeddings_never_make_it_less_certain(
+    embeddings: list[tuple[np.ndarray, np.ndarray]],
+) -> None:
     template = Template()
     before = np.full(8, np.inf)
-    for number, (mu, logvar) in enumerate(looks):
+    for number, (mu, logvar) in enumerate(embeddings):
         template.add(mu, logvar, at=number * 0.04)
         assert (template.logvar <= before + 1e-4).all()
         before = template.logvar
-    directions = [direction(mu) for mu, _ in looks]
+    directions = [direction(mu) for mu, _ in embeddings]
     low, high = np.min(directions, axis=0), np.max(directions, axis=0)
     assert (template.mu >= low - 1e-3).all()
     assert (template.mu <= high + 1e-3).all()
@@ -92,7 +94,7 @@ def test_similarity_is_the_cosine() -> None:
 
 
 def test_an_empty_template_says_so() -> None:
-    with pytest.raises(ValueError, match="without looks"):
+    with pytest.raises(ValueError, match="without embeddings"):
         _ = Template().mu
-    with pytest.raises(ValueError, match="without looks"):
+    with pytest.raises(ValueError, match="without embeddings"):
         _ = Template().logvar

@@ -84,8 +84,8 @@ def test_rows_are_kept_in_order() -> None:
 def test_a_walking_face_is_found_again_after_a_long_gap() -> None:
     """Eight frames of 25 a second lie between: three sides a second are nearly a side."""
     motion = followed((0.0, boxes((100, 100, 50))))
-    pairs, doubtful = associate(motion, boxes((148, 104, 52)), at=0.32, min_iou=0.3)
-    assert (pairs, doubtful) == ([(0, 0)], set())
+    pairs, ambiguous = associate(motion, boxes((148, 104, 52)), at=0.32, min_iou=0.3)
+    assert (pairs, ambiguous) == ([(0, 0)], set())
 
 
 @pytest.mark.parametrize("other", [(400, 100, 50), (105, 100, 140)])
@@ -97,9 +97,9 @@ def test_what_cannot_be_the_face_is_not_taken(other: tuple[float, float, float])
 def test_the_likeliest_pairing_as_a_whole_wins() -> None:
     still = boxes((100, 100, 40), (110, 100, 40))
     motion = followed(*((i / 25, still) for i in range(5)))
-    pairs, doubtful = associate(motion, boxes((110, 100, 40), (99, 100, 40)), at=0.2, min_iou=0.3)
+    pairs, ambiguous = associate(motion, boxes((110, 100, 40), (99, 100, 40)), at=0.2, min_iou=0.3)
     assert sorted(pairs) == [(0, 1), (1, 0)]
-    assert doubtful == {0, 1}
+    assert ambiguous == {0, 1}
 
 
 def test_nothing_to_pair() -> None:
@@ -115,4 +115,4 @@ def test_followers_expire_also_when_time_runs_backwards() -> None:
     assert tracker.expire(11.1) == [first]
     (second,) = tracker.associate(boxes((100, 100, 50)), at=12.0)
     assert tracker.expire(3.0) == [second]
-    assert tracker.followers == []
+    assert tracker.tracklets == []

@@ -9,17 +9,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from facestream.training.comparison.contenders import CONTENDERS, CompareConfig, chosen
-from facestream.training.comparison.measure import as_pictures, draw_samples
-from facestream.training.comparison.networks import ContenderModule, without_colour
-from facestream.training.comparison.report import as_json, as_markdown, write_report
-from facestream.training.comparison.run import (
+from facestream.training.comparison.compare import (
     RESULT,
     Comparison,
     Result,
     compare,
 )
+from facestream.training.comparison.contenders import CONTENDERS, CompareConfig, chosen
+from facestream.training.comparison.measure import draw_samples
+from facestream.training.comparison.networks import ContenderModule, without_colour
+from facestream.training.comparison.report import as_json, as_markdown, write_report
 from facestream.training.errors import DataError, TrainingError
+from facestream.training.generation.synthetic_pictures import to_pictures
 from facestream.training.models.decoder import Decoder
 from facestream.training.models.vae import LATENT_DIM
 
@@ -140,7 +141,7 @@ def test_samples_are_pictures_and_the_same_for_a_seed() -> None:
     assert first.shape == (5, 112, 112, 3)
     assert first.dtype == np.uint8
     assert np.array_equal(first, again)
-    edges = as_pictures(torch.tensor([-2.0, -1.0, 0.0, 1.0]).view(4, 1, 1, 1).expand(4, 3, 1, 1))
+    edges = to_pictures(torch.tensor([-2.0, -1.0, 0.0, 1.0]).view(4, 1, 1, 1).expand(4, 3, 1, 1))
     assert edges[:, 0, 0, 0].tolist() == [0, 0, 128, 255]
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.training.data.faces import FaceRow
+from facestream.training.data.face_sets import FaceRow
 from facestream.training.errors import DataError
 from facestream.training.evaluation.false_matches import FITTED, false_matches
-from facestream.training.export.cohort import as_cohort, write_vectors
+from facestream.training.export.strangers import as_cohort, write_vectors
 
 PEOPLE, UNLABELLED, DIM = 400, 60, 64
 

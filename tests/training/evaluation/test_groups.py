@@ -9,10 +9,9 @@ import pytest
 from facestream.engines.cards import load_card
 from facestream.pipeline.recognition.cohort import Cohort
 from facestream.pipeline.recognition.uncertainty import normalise
-from facestream.training.data.faces import FaceRow
+from facestream.training.data.face_sets import FaceRow
 from facestream.training.errors import DataError
-from facestream.training.evaluation.embeddings import Embedded
-from facestream.training.evaluation.groups import (
+from facestream.training.evaluation.demographics import (
     Limits,
     measure_groups,
     measure_named,
@@ -20,13 +19,14 @@ from facestream.training.evaluation.groups import (
     save_plot,
     summary,
 )
+from facestream.training.evaluation.embeddings import EmbeddedRows
 from facestream.training.evaluation.probe import meaning, probe
 from facestream.training.evaluation.probe import save_plot as save_probe_plot
 
 DIM = 64
 
 
-def people(seed: int = 0) -> tuple[Embedded, Cohort]:
+def people(seed: int = 0) -> tuple[EmbeddedRows, Cohort]:
     """Sixty adults anywhere, sixty children in a corner; the cohort knows both places."""
     rng = np.random.default_rng(seed)
     corner = rng.standard_normal(DIM)
@@ -41,7 +41,7 @@ def people(seed: int = 0) -> tuple[Embedded, Cohort]:
     strangers = rng.standard_normal((600, DIM))
     strangers[300:] += corner
     cohort = Cohort(normalise(strangers), 60, 0.2, load_card("vae_cohort"))
-    return Embedded(tuple(rows), mu.astype(np.float32), logvar), cohort
+    return EmbeddedRows(tuple(rows), mu.astype(np.float32), logvar), cohort
 
 
 def test_a_group_that_looks_alike_has_more_false_matches_and_a_cohort_fewer(
@@ -67,7 +67,7 @@ def test_people_with_names() -> None:
     centres = rng.standard_normal((12, DIM))
     rows = tuple(FaceRow("celeba", f"{p}/{i}.webp", 99.0, 0.1) for p in range(12) for i in range(3))
     mu = np.repeat(centres, 3, axis=0) + 0.2 * rng.standard_normal((36, DIM))
-    found = Embedded(rows, mu.astype(np.float32), np.zeros((36, DIM), np.float32))
+    found = EmbeddedRows(rows, mu.astype(np.float32), np.zeros((36, DIM), np.float32))
     named = measure_named(found, people()[1], Limits(0.6, 0.6))
     assert [(r.scoring, r.people, r.genuine, r.impostor) for r in named] == [
         ("cosine", 12, 36, 36 * 35 // 2 - 36),

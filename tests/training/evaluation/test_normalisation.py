@@ -10,19 +10,15 @@ import pytest
 from facestream.engines.cards import read_card
 from facestream.pipeline.recognition.cohort import load_cohort
 from facestream.pipeline.recognition.uncertainty import normalise
-from facestream.training.data.faces import FaceRow
+from facestream.training.data.face_sets import FaceRow
 from facestream.training.errors import DataError
 from facestream.training.evaluation.attributes import Attributes, age_group, attributes_of
 from facestream.training.evaluation.lfw import Pairs
-from facestream.training.evaluation.normalisation import (
-    calibrate,
-    compare,
-    limit_metrics,
-    normalised_limit,
-)
-from facestream.training.evaluation.openset import split_open_set
+from facestream.training.evaluation.normalisation import calibrate, compare, normalised_limit
+from facestream.training.evaluation.tpir import split_open_set
+from facestream.training.evaluation.verification import limit_metrics
 from facestream.training.export.card import write_card
-from facestream.training.export.cohort import (
+from facestream.training.export.strangers import (
     as_cohort,
     choose_members,
     make_cohort_card,
@@ -132,19 +128,19 @@ def test_a_cohort_written_is_the_cohort_loaded(tmp_path: Path) -> None:
     assert json.loads(path.with_suffix(".json").read_text())["encoder"] == "enc-1"
 
 
-def test_the_limit_of_sigma_is_where_spoilt_faces_are_lost(tmp_path: Path) -> None:
+def test_the_limit_of_sigma_is_where_degraded_faces_are_lost(tmp_path: Path) -> None:
     pairs, mu, strangers = made()
     path = tmp_path / "made_cohort.npy"
     write_vectors(path, strangers)
     cohort = as_cohort(path, encoder="enc-1", typical=0.1, top=40)
     rng = np.random.default_rng(1)
-    spoilt = mu.copy()
+    degraded = mu.copy()
     # No two sigmas are alike.
     logvar = np.linspace(-1.1, -0.9, len(mu), dtype=np.float32)[:, None] * np.ones_like(mu)
     lost = rng.random(len(mu)) < 0.5
-    spoilt[lost] = rng.standard_normal(mu[lost].shape)
+    degraded[lost] = rng.standard_normal(mu[lost].shape)
     logvar[lost] += 1.5
-    limit = normalised_limit(pairs, mu, (spoilt, logvar), cohort, 0.3)
+    limit = normalised_limit(pairs, mu, (degraded, logvar), cohort, 0.3)
     # Clear faces lie between 0.58 and 0.64, lost ones from 1.22 on.
     assert 0.6 < limit.value < 1.23
     assert limit.fnmr > 0.9

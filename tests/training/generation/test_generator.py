@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -12,12 +13,17 @@ import torch
 from facestream.engines.cards import read_card
 from facestream.pipeline.core.images import read_image
 from facestream.training import cli
+from facestream.training.data.face_sets import read_folder
 from facestream.training.errors import CheckpointError
-from facestream.training.export.generator import fold, load_shipped
+from facestream.training.export.generator_onnx import fold, load_shipped
 from facestream.training.fit.checkpoint import load_checkpoint
-from facestream.training.generation.config import GeneratorConfig
+from facestream.training.generation.fit_generator import (
+    fit_generator,
+    load_generator,
+    measure_prior,
+)
+from facestream.training.generation.generator_config import GeneratorConfig
 from facestream.training.generation.repair import RepairOptions, blend, repair
-from facestream.training.generation.run import fit_generator, load_generator, measure_prior
 from facestream.training.generation.synthesis import Synthesis
 from facestream.training.models.appearance import FaceGenerator, with_holes
 from PIL import Image as Pillow
@@ -66,8 +72,20 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(config: GeneratorConfig, tmp_
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_unreadable_pictures_are_listed(config: GeneratorConfig, tmp_path: Path) -> None:
+    rows = read_folder(config.data)
+    with zipfile.ZipFile(config.data / "people.zip", "a") as archive:
+        archive.writestr("9/9_9.webp", b"no picture")
+    with (config.data / "people.csv").open("a") as file:
+        file.write("9/9_9.webp,0.9,100.0,0.3\n")
+    fit_generator(config.model_copy(update={"steps": 1}), tmp_path / "run")
+    listed = (tmp_path / "run/skipped.csv").read_text().splitlines()
+    assert listed[1].startswith("people,9/9_9.webp,")
+    assert len(listed) == 2 < len(rows)
+
+
 def _stop_at(step: int):  # type: ignore[no-untyped-def]
-    def progress(what: str, done: int, total: int, values: dict[str, float], /) -> None:
+    def progress(what: str, done: int, total: int, values: object = None, /) -> None:
         if what == "fit" and done == step:
             raise KeyboardInterrupt
 

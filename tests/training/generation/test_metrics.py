@@ -63,6 +63,6 @@ def test_frechet_distance_of_gaussians_with_a_known_answer() -> None:
 
 def test_interval_holds_the_mean() -> None:
     values = RNG.normal(3, 1, 400)
-    mean, low, high = interval(values)
-    assert low < mean < high
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
+    found = interval(values)
+    assert found.low < found.value < found.high
+    assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)

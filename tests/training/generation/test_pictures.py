@@ -10,7 +10,7 @@ from facestream.pipeline.cli import main
 from facestream.pipeline.core.synthetic import PNG_KEYWORD
 from facestream.pipeline.gallery import Gallery
 from facestream.training.errors import TrainingError
-from facestream.training.generation.pictures import grid, save_synthetic
+from facestream.training.generation.synthetic_pictures import grid, save_synthetic
 from PIL import Image as Pillow
 
 from tests.faces import portrait

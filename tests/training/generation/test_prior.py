@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from facestream.training.errors import DataError
 from facestream.training.generation.components import principal_components
-from facestream.training.generation.prior import LatentPrior
 from facestream.training.generation.synthesis import between
+from facestream.training.models.prior import LatentPrior
 
 RNG = np.random.default_rng(0)
 

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 from facestream.training.errors import DataError
-from facestream.training.losses.adaface import adaface_logits, norm_quality, running_statistics
-from facestream.training.losses.margin import arcface_logits, cosface_logits
+from facestream.training.losses.margin import (
+    adaface_logits,
+    arcface_logits,
+    cosface_logits,
+    norm_quality,
+)
 
 N, C, D = 9, 4, 6
 
@@ -53,15 +57,6 @@ def test_quality_is_the_standardised_length_and_bounded() -> None:
     wanted = np.clip((np.array([10, 20, 26, 100]) - 20) / (5 + 1e-3) * 0.333, -1, 1)
     np.testing.assert_allclose(quality.numpy(), wanted, atol=1e-5)
     assert not quality.requires_grad
-
-
-def test_running_statistics_move_by_one_share() -> None:
-    norms = torch.tensor([1.0, 3.0, 8.0])
-    mean, deviation = running_statistics(
-        norms, torch.tensor(10.0), torch.tensor(2.0), momentum=0.75
-    )
-    assert mean.item() == pytest.approx(0.75 * 10 + 0.25 * 4)
-    assert deviation.item() == pytest.approx(0.75 * 2 + 0.25 * np.std([1, 3, 8], ddof=1))
 
 
 def test_one_person_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from facestream.training.losses.uncertain import dul_loss
+from facestream.training.losses.margin import dul_loss
 from facestream.training.models.vae import reparameterise
 from scipy.special import log_softmax
 

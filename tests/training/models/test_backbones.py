@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from facestream.training.export.encoder import export_encoder, parity
+from facestream.training.export.encoder_onnx import export_encoder, parity
 from facestream.training.models.backbones import BackboneName, make_backbone
 from facestream.training.models.cost import count_macs, count_parameters
 from facestream.training.models.vae import VaeEncoder, make_vae

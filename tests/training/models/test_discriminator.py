@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from facestream.training.losses.adversarial import discriminator_hinge
+from facestream.training.losses.adversarial import discriminator_bce
 from facestream.training.models.discriminator import Discriminator
 
 
@@ -36,7 +36,7 @@ def test_it_learns_to_tell_bright_from_dark() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(8):
         real = torch.rand(4, 3, 112, 112)
-        loss = discriminator_hinge(model(real)[0], model(-real)[0])
+        loss = discriminator_bce(model(real)[0], model(-real)[0])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

@@ -1,0 +1,46 @@
+"""``python -m benchmarks``: lists the measurements, and runs one."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from .suites import SUITES
+
+COMMANDS = {
+    "suite": "contenders side by side, in fresh processes and interleaved rounds",
+    "house": "speed, memory, start, size and lines of this checkout or of two",
+    "live": "searching every N-th frame: accuracy, cost, and how many cameras are kept up with",
+    "identify-video": "open-set identification in video: the gain of fusing a track's frames",
+    "gallery-open": "opening a large gallery: time to the first answer",
+    "soak": "four cameras with random faults for twenty minutes",
+    "shutdown": "a hundred runs ended at random moments: no hang, complete files",
+}
+
+
+def usage() -> str:
+    """The list of commands and suites."""
+    lines = ["python -m benchmarks COMMAND [options]; each has --help", "", "Commands"]
+    lines += [f"  {name:16}{text}" for name, text in COMMANDS.items()]
+    lines += ["", "Suites of 'python -m benchmarks suite NAME|all'"]
+    return "\n".join([*lines, *(f"  {name:16}{text}" for name, text in SUITES.items())])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if given else 2
+    if given[0] not in COMMANDS:
+        print(f"benchmarks: no command '{given[0]}' (see --help)", file=sys.stderr)
+        return 2
+    name = "run_suites" if given[0] == "suite" else given[0].replace("-", "_")
+    module = importlib.import_module(f"benchmarks.{name}")
+    status: int = module.main(given[1:])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""Measures facestream and its peers side by side: real video, fresh processes, medians."""

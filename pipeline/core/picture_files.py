@@ -1,0 +1,120 @@
+"""Lists of picture files, and reading them ahead in threads."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+from .errors import ImageError, SourceError
+from .images import PICTURE_SUFFIXES, read_image
+from .types import Image
+
+AHEAD_BYTES = 256 * 2**20
+BATCH_BYTES = 64 * 2**20
+
+Read = tuple[str, Image | ImageError]
+"""A path, and its picture or why there is none."""
+
+
+def list_pictures(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -> list[str]:
+    """All picture files, in the order given; folders are searched with all below them.
+
+    Args:
+        paths: files, folders, or ``-`` for a list of paths on standard input, one a line (or
+            separated by NUL, as ``find -print0`` writes them). Files are taken as they are,
+            whatever their suffix and whether they exist.
+        stdin: instead of standard input.
+
+    Raises:
+        SourceError: there is nothing to read.
+    """
+    found: list[str] = []
+    for path in paths:
+        if str(path) == "-":
+            found += _listed((stdin or sys.stdin).read())
+        elif Path(path).is_dir():
+            found += _below(Path(path))
+        else:
+            found.append(str(path))
+    if not found:
+        places = ", ".join(str(path) for path in paths)
+        raise SourceError(f"no pictures in {places}; give picture files or a folder of them")
+    return found
+
+
+def read_ahead(paths: Sequence[str], *, ahead: int = 64) -> Generator[Read]:
+    """Read pictures in their order, up to ``ahead`` of them before they are requested.
+
+    Large pictures are read less far ahead, to about ``AHEAD_BYTES`` in all. Decoding releases
+    the interpreter's lock, so it runs beside the networks.
+    """
+    workers = max(os.cpu_count() or 1, 2)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
+    waiting: deque[tuple[str, Future[Image | ImageError]]] = deque()
+    todo = iter(paths)
+    room, mean = workers, 0.0
+    try:
+        while True:
+            for path in islice(todo, max(room - len(waiting), 0)):
+                waiting.append((path, pool.submit(_read, path)))
+            if not waiting:
+                return
+            path, future = waiting.popleft()
+            image = future.result()
+            if not isinstance(image, ImageError):
+                mean = max(image.nbytes, 0.9 * mean + 0.1 * image.nbytes)
+                room = min(max(int(AHEAD_BYTES / mean), workers), ahead)
+            yield path, image
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def in_batches(pictures: Iterator[Read], *, most: int = 32) -> Generator[list[Read]]:
+    """Group pictures for the detector: at most ``most``, fewer where they are large."""
+    batch: list[Read] = []
+    size = 0
+    for path, image in pictures:
+        batch.append((path, image))
+        size += 0 if isinstance(image, ImageError) else image.nbytes
+        if len(batch) == most or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def nothing_readable(reasons: Sequence[str]) -> str:
+    """The message when no picture at all could be read."""
+    if len(reasons) == 1:
+        return reasons[0]
+    return f"none of the {len(reasons)} pictures can be read; the first: {reasons[0]}"
+
+
+def _read(path: str) -> Image | ImageError:
+    try:
+        return read_image(path)
+    except ImageError as error:
+        return error
+
+
+def _listed(text: str) -> list[str]:
+    lines = text.split("\0") if "\0" in text else text.splitlines()
+    return [line for line in lines if line.strip()]
+
+
+def _below(folder: Path) -> list[str]:
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        found += [
+            os.path.join(place, name)  # noqa: PTH118 - plain strings: there may be a million
+            for name in sorted(files)
+            if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and not name.startswith(".")  # noqa: PTH122
+        ]
+    return found

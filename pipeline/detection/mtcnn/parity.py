@@ -1,0 +1,124 @@
+"""The gate of the detector: its boxes on portraits and scenes, against the float32 cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import cache
+from typing import Final
+
+import numpy as np
+from facestream.engines.base import Engine
+from facestream.engines.cards import load_card, model_path
+from facestream.engines.options import EngineOptions
+from facestream.engines.parity import Verdict
+from facestream.engines.registry import load_engine
+
+from ...core.boxes import iou_matrix
+from ...core.types import Faces, Floats, Image
+from ..scenes import MIN_FACE, digest, scenes
+from .cascade import Search, find_faces
+from .networks import Network, Networks
+from .sampling import AreaSampler
+from .worker_pool import alone
+
+NETWORKS: Final[tuple[Network, ...]] = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet")
+Detect = Callable[[Image], Faces]
+
+OVERLAP: Final = 0.95
+MEDIAN: Final = 0.99
+_VERSION = 1
+
+# Boxes that overlap less are of different faces.
+_SAME = 0.5
+_SEARCH = Search(MIN_FACE, 0.709, (0.6, 0.7, 0.7))
+
+
+class NetworkGate:
+    """Puts a network in its place in the cascade, the other two being the float32 ones.
+
+    Figures: ``iou_min`` and ``iou_median`` of the boxes with the reference's, ``faces`` of the
+    reference, those ``missing`` and those ``extra``.
+
+    Args:
+        network: which of the three.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    @property
+    def key(self) -> str:
+        """See ``Gate``."""
+        cascade = "-".join(load_card(name).sha256[:8] for name in NETWORKS)
+        return f"{self._network}-{_VERSION}-{digest()[:16]}-{cascade}-{OVERLAP}-{MEDIAN}"
+
+    def judge(self, engine: Engine) -> Verdict:
+        """See ``Gate``."""
+        with ExitStack() as stack:
+            engines: dict[str, Engine] = {
+                name: stack.enter_context(_exact(name))
+                for name in NETWORKS
+                if name != self._network
+            }
+            engines[self._network] = engine
+            return judge_detector(_cascade(engines))
+
+
+def judge_detector(detect: Detect) -> Verdict:
+    """The verdict on a whole detector; for the figures see ``NetworkGate``.
+
+    Args:
+        detect: gives the faces of a picture H×W×3 BGR uint8, searched down to ``MIN_FACE`` with
+            the usual thresholds and factor.
+    """
+    return compare([detect(image).boxes for image in scenes()], _reference())
+
+
+def compare(found: Sequence[Floats], expected: Sequence[Floats]) -> Verdict:
+    """The verdict on boxes N×4 of several pictures, against M×4 of each."""
+    shared: list[float] = []
+    missing = extra = 0
+    for boxes, truth in zip(found, expected, strict=True):
+        # What is not finite overlaps nothing: it is an extra, and its face is missing.
+        table = iou_matrix(truth, np.nan_to_num(boxes, posinf=0, neginf=0))
+        extra += len(boxes)
+        while table.size and table.max() >= _SAME:
+            row, column = np.unravel_index(np.argmax(table), table.shape)
+            shared.append(float(table[row, column]))
+            table[row], table[:, column] = 0, 0
+            extra -= 1
+        missing += len(truth)
+    missing -= len(shared)
+    figures = {
+        "faces": float(sum(map(len, expected))),
+        "iou_min": min(shared, default=0.0),
+        "iou_median": float(np.median(shared)) if shared else 0.0,
+        "missing": float(missing),
+        "extra": float(extra),
+    }
+    judged = Verdict.of(figures, {"iou_min": OVERLAP, "iou_median": MEDIAN})
+    lost = (f"{count} {name}" for name, count in (("missing", missing), ("extra", extra)) if count)
+    return Verdict(figures, judged.refused + tuple(lost))
+
+
+@cache
+def _reference() -> tuple[Floats, ...]:
+    """Boxes of the float32 cascade on a CPU, for each scene."""
+    with ExitStack() as stack:
+        detect = _cascade({name: stack.enter_context(_exact(name)) for name in NETWORKS})
+        return tuple(detect(image).boxes for image in scenes())
+
+
+def _exact(name: str) -> Engine:
+    options = EngineOptions(precision="float32", threads=1)
+    return load_engine(model_path(name), backend="openvino", options=options)
+
+
+def _cascade(engines: dict[str, Engine]) -> Detect:
+    networks = Networks.of(*(engines[name] for name in NETWORKS))
+
+    def detect(image: Image) -> Faces:
+        return find_faces(AreaSampler(image), _SEARCH, alone(networks))
+
+    return detect

@@ -1,0 +1,177 @@
+"""What is installed here, what will serve, and checks that it works; for ``facestream doctor``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from facestream.engines.devices import driver_report
+from facestream.engines.errors import EngineError
+from facestream.engines.index import faiss_distributions, faiss_problem, index_status
+from facestream.engines.registry import backend_status, choose_backend
+
+from ..core.config import Settings
+from ..core.errors import FacestreamError
+from ..core.versions import facestream_version, version_of
+from ..sources import capability, decide
+from .self_check import checks
+
+PACKAGES = (
+    "numpy",
+    "openvino",
+    "opencv-python-headless",
+    "opencv-python",
+    "faiss-cpu",
+    "faiss-gpu",
+    "av",
+    "pillow",
+    "sqlalchemy",
+    "pydantic",
+    "torch",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+    "cuda-bindings",
+)
+CPU_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One thing that was checked.
+
+    Attributes:
+        area: e.g. ``backend``.
+        name: what was checked.
+        state: ``failed`` means that facestream cannot do its work.
+        detail: version, reason or measurement.
+    """
+
+    area: str
+    name: str
+    state: Literal["ok", "note", "failed"]
+    detail: str
+
+
+def check_installation(settings: Settings) -> Iterator[CheckResult]:
+    """Check versions, machine, devices, backends, decoders, engines; then do real work."""
+    yield from _versions()
+    yield from _machine()
+    yield from _devices()
+    yield from _backends()
+    yield from _indexes()
+    yield from _decoders()
+    yield _engine_cache(settings)
+    for name, check in checks(settings).items():
+        yield _run(name, check)
+
+
+def _versions() -> Iterator[CheckResult]:
+    yield CheckResult("version", "facestream", "ok", facestream_version())
+    yield CheckResult("version", "python", "ok", f"{platform.python_version()} ({sys.executable})")
+    for name in PACKAGES:
+        version = version_of(name)
+        if version is not None:
+            yield CheckResult("version", name, "ok", version)
+    both = [name for name in ("opencv-python", "opencv-python-headless") if version_of(name)]
+    if len(both) > 1:
+        detail = (
+            f"{' and '.join(both)} overwrite each other; run: pip uninstall {' '.join(both)}, "
+            "then install exactly one of them"
+        )
+        yield CheckResult("version", "opencv", "note", detail)
+
+
+def _machine() -> Iterator[CheckResult]:
+    model, features = _cpu()
+    cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores usable"
+    yield CheckResult("machine", "cpu", "ok", f"{model}, {cores}")
+    yield CheckResult("machine", "features", "ok", " ".join(features) or "none of the usual ones")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    yield CheckResult("machine", "memory", "ok", f"{memory / 2**30:.1f} GiB")
+    yield CheckResult("machine", "system", "ok", platform.platform())
+
+
+def _cpu() -> tuple[str, list[str]]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor", []
+    facts = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
+    flags = set(facts.get("flags", facts.get("Features", "")).split())
+    model = facts.get("model name") or platform.processor() or platform.machine()
+    return model, [name for name in CPU_FEATURES if name in flags]
+
+
+def _devices() -> Iterator[CheckResult]:
+    """The CUDA devices that the driver lets this process use."""
+    report = driver_report()
+    for device in report.devices:
+        yield CheckResult("device", f"cuda:{device.index}", "ok", str(device))
+    if report.version is not None:
+        newest = ".".join(map(str, report.version))
+        yield CheckResult("device", "driver", "ok", f"supports CUDA up to {newest}")
+    if report.problem is not None:
+        # A CPU is enough: no failure.
+        yield CheckResult("device", "cuda", "note", report.problem)
+
+
+def _backends() -> Iterator[CheckResult]:
+    for status in backend_status():
+        # Either will do: only when none is left is it a failure.
+        yield CheckResult("backend", status.name, "ok" if status.usable else "note", status.detail)
+    try:
+        choice = choose_backend()
+    except EngineError as error:
+        yield CheckResult("backend", "chosen", "failed", str(error))
+    else:
+        yield CheckResult("backend", "chosen", "ok", f"{choice.name}, {choice.reason}")
+
+
+def _indexes() -> Iterator[CheckResult]:
+    for status in index_status():
+        yield CheckResult("index", status.name, "ok" if status.usable else "note", status.detail)
+    installed = ", ".join(f"{name} {version}" for name, version in faiss_distributions().items())
+    problem = faiss_problem()
+    state: Literal["ok", "note"] = "note" if problem else "ok"
+    yield CheckResult("index", "faiss from", state, problem or installed or "not installed")
+
+
+def _decoders() -> Iterator[CheckResult]:
+    """What decodes video, and why the rest does not."""
+    for one in (capability("cuda"), capability("vaapi")):
+        yield CheckResult("decoder", one.kind, "ok" if one.usable else "note", one.describe())
+    chosen = decide("auto")
+    yield CheckResult("decoder", "chosen", "ok", f"{chosen.decoder}, {chosen.reason}")
+
+
+def _engine_cache(settings: Settings) -> CheckResult:
+    """The folder of plans and verdicts, and its size."""
+    folder = settings.runtime.serving().cache
+    if folder is None or not folder.exists():
+        return CheckResult("engines", "cache", "ok", f"{folder}, empty")
+    sizes = [size for size in map(_size, folder.rglob("*")) if size is not None]
+    files = "1 file" if len(sizes) == 1 else f"{len(sizes):,} files"
+    detail = f"{folder}, {files}, {sum(sizes) / 2**20:.1f} MiB"
+    return CheckResult("engines", "cache", "ok", detail)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None of what is no file, or was deleted meanwhile."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _run(name: str, check: Callable[[], str]) -> CheckResult:
+    try:
+        return CheckResult("proof", name, "ok", check())
+    except (EngineError, FacestreamError) as error:
+        return CheckResult("proof", name, "failed", str(error))

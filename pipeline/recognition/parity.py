@@ -1,0 +1,244 @@
+"""The parity gates of encoder and decoder: their outputs against their own in float32."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from facestream.engines.base import Array, Engine
+from facestream.engines.cards import checksum
+from facestream.engines.options import EngineOptions
+from facestream.engines.parity import Verdict
+from facestream.engines.registry import load_engine
+from numpy.typing import NDArray
+
+from ..core.types import Floats, Image
+from .parity_faces import SIZE, gate_faces
+from .uncertainty import normalise, sigma
+
+COSINE: Final = 0.999
+"""A cosine of 0.999 moves the similarity of two faces by at most 0.045, usually by far less than
+two pictures of one person differ."""
+
+RANK: Final = 0.99
+PSNR: Final = 40.0
+"""In dB, of a range of two (−1..1): a root mean square error of 1 % of the range."""
+
+SHIPPED: Final = Path(__file__).parent / "parity_reference.npz"
+"""The reference of the encoder that ships, so that a start needs no second engine."""
+
+# 64 faces in these batches: each is a shape, and for a plan a kernel, of its own.
+BATCHES: Final = (32, 16, 8, 4, 2, 1, 1)
+
+# Random codes that the decoder draws.
+_CODES = 16
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outputs:
+    """mu N×D and logvar N×D."""
+
+    mu: Floats
+    logvar: Floats
+
+
+class EncoderGate:
+    """Compares an encoder with itself in float32 on 64 faces, clear to poor.
+
+    Figures: ``finite`` (share of numbers that are), ``cosine_min``, ``cosine_median`` and
+    ``sigma_rank`` (Spearman's rho of sigma).
+
+    Args:
+        path: the encoder's ONNX network, with input N×3×112×112 and outputs mu and logvar.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def key(self) -> str:
+        """See ``Gate``."""
+        faces, network = faces_digest()[:16], checksum(self._path)[:16]
+        return f"encoder-{_VERSION}-{faces}-{network}-{COSINE}-{RANK}"
+
+    def judge(self, engine: Engine) -> Verdict:
+        """See ``Gate``."""
+        expected = reference(self._path)
+        found = run_encoder(engine, gate_faces())
+        if found.mu.shape != expected.mu.shape or found.logvar.shape != expected.logvar.shape:
+            return Verdict({}, (f"mu is {found.mu.shape}, not {expected.mu.shape}",))
+        finite = np.mean([np.isfinite(found.mu).mean(), np.isfinite(found.logvar).mean()])
+        with np.errstate(invalid="ignore", over="ignore"):
+            similar = cosines(found.mu, expected.mu)
+            found_sigma = sigma(found.logvar)
+        figures = {
+            "finite": float(finite),
+            "cosine_min": float(similar.min()),
+            "cosine_median": float(np.median(similar)),
+            "sigma_rank": rank_correlation(found_sigma, sigma(expected.logvar)),
+        }
+        return Verdict.of(figures, {"finite": 1.0, "cosine_min": COSINE, "sigma_rank": RANK})
+
+
+class DecoderGate:
+    """Compares a decoder with itself in float32 on 16 fixed random codes.
+
+    Figures: ``finite``, ``cosine_min`` of the pictures and ``psnr_min`` in dB.
+
+    Args:
+        path: the decoder's ONNX network, with one input N×D and pictures within −1..1.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def key(self) -> str:
+        """See ``Gate``."""
+        return f"decoder-{_VERSION}-{checksum(self._path)[:16]}-{COSINE}-{PSNR}"
+
+    def judge(self, engine: Engine) -> Verdict:
+        """See ``Gate``."""
+        expected = _decoder_reference(self._path, checksum(self._path))
+        found = _decoded(engine)
+        if found.shape != expected.shape:
+            return Verdict({}, (f"pictures are {found.shape}, not {expected.shape}",))
+        with np.errstate(invalid="ignore", over="ignore"):
+            errors = np.square(found - expected).mean(axis=1)
+            figures = {
+                "finite": float(np.isfinite(found).mean()),
+                "cosine_min": float(cosines(found, expected).min()),
+                "psnr_min": float(10 * np.log10(4 / np.maximum(errors, 1e-12)).min()),
+            }
+        return Verdict.of(figures, {"finite": 1.0, "cosine_min": COSINE, "psnr_min": PSNR})
+
+
+@cache
+def faces_digest() -> str:
+    """SHA-256 of the gate's faces: they differ where OpenCV decodes or resizes otherwise."""
+    return hashlib.sha256(gate_faces().tobytes()).hexdigest()
+
+
+def run_encoder(engine: Engine, faces: Image) -> Outputs:
+    """An encoder's outputs for the gate's faces.
+
+    Args:
+        engine: takes N×S×S×3 BGR uint8, or N×3×S×S RGB float32.
+        faces: 64×112×112×3 BGR uint8.
+
+    Raises:
+        InferenceError: the engine failed.
+    """
+    spec = engine.inputs[0]
+    side = spec.shape[2] or SIZE
+    if side != SIZE:
+        faces = np.stack([np.asarray(cv2.resize(face, (side, side)), np.uint8) for face in faces])
+    parts: list[Mapping[str, Array]] = []
+    start = 0
+    for size in BATCHES:
+        batch: Array = faces[start : start + size]
+        if spec.dtype != np.uint8:
+            batch = np.ascontiguousarray(batch[..., ::-1].transpose(0, 3, 1, 2), np.float32)
+        parts.append(engine.infer({spec.name: batch}))
+        start += size
+    return Outputs(
+        np.concatenate([part["mu"] for part in parts]),
+        np.concatenate([part["logvar"] for part in parts]),
+    )
+
+
+def reference(path: Path) -> Outputs:
+    """The float32 outputs of the encoder in this file: as shipped, else computed by OpenVINO.
+
+    Raises:
+        BackendUnavailable: it is not the one that ships, and OpenVINO is not installed.
+        ModelError: the file is missing or damaged.
+        InferenceError: the network failed.
+    """
+    return _encoder_reference(path, checksum(path))
+
+
+def shipped_reference(digest: str) -> Outputs | None:
+    """The reference that ships, if it is of the network with this SHA-256 and of these faces."""
+    try:
+        with np.load(SHIPPED) as kept:
+            if str(kept["network"]) == digest and str(kept["faces"]) == faces_digest():
+                return Outputs(kept["mu"], kept["logvar"])
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def write_shipped(path: Path, file: Path = SHIPPED) -> None:
+    """Write the reference that ships, for the encoder in ``path``; see ``reference``."""
+    outputs = _computed(path)
+    data = io.BytesIO()
+    np.savez_compressed(
+        data,
+        network=np.array(checksum(path)),
+        faces=np.array(faces_digest()),
+        mu=outputs.mu,
+        logvar=outputs.logvar,
+    )
+    file.write_bytes(data.getvalue())
+
+
+def cosines(a: Floats, b: Floats) -> Floats:
+    """Of rows N×D with rows N×D; NaN where one of them has NaN."""
+    found = np.einsum("nd,nd->n", *(normalise(rows).astype(np.float64) for rows in (a, b)))
+    return np.asarray(found, np.float32)
+
+
+def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Spearman's rho of two lists of N numbers; equal numbers share the mean of their ranks.
+
+    NaN where a list holds a NaN or nothing but one number. (``scipy.stats`` takes most of a
+    second to import, and every start runs this.)
+    """
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("nan")
+    x, y = _ranks(a), _ranks(b)
+    x, y = x - x.mean(), y - y.mean()
+    length = float(np.sqrt((x * x).sum() * (y * y).sum()))
+    return float((x * y).sum()) / length if length > 0 else float("nan")
+
+
+def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle: NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2
+    return middle[place]
+
+
+@cache
+def _encoder_reference(path: Path, digest: str) -> Outputs:
+    return shipped_reference(digest) or _computed(path)
+
+
+def _computed(path: Path) -> Outputs:
+    with load_engine(path, backend="openvino", options=_FLOAT32) as engine:
+        return run_encoder(engine, gate_faces())
+
+
+@cache
+def _decoder_reference(path: Path, digest: str) -> Floats:
+    with load_engine(path, backend="openvino", options=_FLOAT32) as engine:
+        return _decoded(engine)
+
+
+def _decoded(engine: Engine) -> Floats:
+    """Pictures as rows N×K."""
+    spec = engine.inputs[0]
+    codes = np.random.default_rng(0).standard_normal((_CODES, spec.shape[1] or 1), np.float32)
+    pictures = engine.infer({spec.name: codes})[engine.outputs[0].name]
+    return pictures.reshape(_CODES, -1)
+
+
+_FLOAT32 = EngineOptions(precision="float32")

@@ -1,1 +1,0 @@
-"""The parity gates: what an engine must show on real faces before it serves."""

@@ -1,0 +1,180 @@
+"""What a run writes and serves: from requests to sinks. The one place that names them all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..core.addresses import Address
+from ..core.config import Settings
+from ..core.errors import OutputError
+from ..sources import SourceSpec
+from .background import BackgroundSink
+from .base import Sink, SourcesSink
+from .files import check_writable, make_folder
+from .jsonl import JsonlSink
+from .mjpeg.sink import RestreamSink
+from .pictures import PicturesSink
+from .registry import open_sink
+from .video.files import VideoSink
+from .video.segments import SegmentsSink
+from .window import WindowSink
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRequest:
+    """What a run is to write and serve; see the flags of ``facestream run``.
+
+    Attributes:
+        out: folder for everything.
+        annotate: file of the annotated video.
+        events: file of the events, or ``-``.
+        report: file of the report.
+        restream: where the live picture is served.
+        show: in windows.
+        video: False leaves out the annotated video in ``out``.
+        others: sinks of other packages, see `open_sink`.
+    """
+
+    out: Path | None = None
+    annotate: Path | None = None
+    events: str | None = None
+    report: Path | None = None
+    restream: str | None = None
+    show: bool = False
+    video: bool = True
+    others: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class Outputs:
+    """The sinks of a run, and where they write.
+
+    Attributes:
+        sinks: all of them.
+        window: the one that shows windows, or None.
+        events: file of the events, or None; pictures are named relative to its folder.
+        report: file of the report, or None. It is written after the run, by the caller.
+        videos: the sinks that write annotated video.
+    """
+
+    sinks: list[Sink]
+    window: WindowSink | None
+    events: Path | None
+    report: Path | None
+    videos: list[VideoSink | SegmentsSink]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that were written, apart from pictures."""
+        found = [] if self.events is None else [self.events]
+        found += [path for video in self.videos for path in video.paths]
+        return found if self.report is None else [*found, self.report]
+
+
+def open_outputs(
+    request: OutputRequest, settings: Settings, specs: Sequence[SourceSpec]
+) -> Outputs:
+    """Open the sinks; nothing of an earlier run is changed yet.
+
+    Args:
+        request: what is wanted.
+        settings: of the run.
+        specs: the sources.
+
+    Raises:
+        UsageError: one of them cannot be written or served, or is also a source.
+    """
+    folder = None if request.out is None else make_folder(request.out)
+    events, annotate, report = request.events, request.annotate, request.report
+    if folder is not None:
+        events = events or str(folder / "events.jsonl")
+        report = report or folder / "report.json"
+        if request.video:
+            annotate = annotate or folder / "annotated.mp4"
+    if report is not None:
+        check_writable(report)
+    # A folder of pictures is one source of many files.
+    sources = {Path(spec.location).resolve() for spec in specs if not spec.live}
+    _check_files(sources, annotate, None if events in (None, "-") else Path(events), report)
+    live = any(spec.live for spec in specs)
+    outputs = Outputs([], window=None, events=None, report=report, videos=[])
+    with ExitStack() as opened:  # where a later one cannot be opened
+
+        def add(sink: Sink) -> None:
+            outputs.sinks.append(opened.enter_context(sink))
+
+        if events is not None:
+            lines = JsonlSink(
+                events, settings=settings.events, earlier="append" if live else "replace"
+            )
+            outputs.events = lines.path
+            add(lines)
+        if folder is not None:
+            pictures = PicturesSink(
+                folder / "pictures",
+                relative_to=None if outputs.events is None else outputs.events.parent,
+                earlier="keep" if live else "replace",
+            )
+            add(pictures)
+        if annotate is not None:
+            for sink in _annotate(outputs, annotate, settings, specs, avoid=sources):
+                add(sink)
+        for spec in request.others:
+            add(open_sink(spec))
+        if request.show:
+            outputs.window = WindowSink(os.environ)
+            add(outputs.window)
+        if request.restream is not None:
+            add(_restream(request.restream, settings))
+        opened.pop_all()
+    return outputs
+
+
+def _check_files(sources: Collection[Path], *paths: Path | None) -> None:
+    written: set[Path] = set()
+    for path in filter(None, paths):
+        place = path.resolve()
+        if place in sources:
+            raise OutputError(f"{path} is a source of this run; write the output elsewhere")
+        if place in written and (path.is_file() or not path.exists()):  # /dev/null may be both
+            raise OutputError(f"two outputs of this run are {path}; give each a file of its own")
+        written.add(place)
+
+
+def _annotate(
+    outputs: Outputs,
+    path: Path,
+    settings: Settings,
+    specs: Sequence[SourceSpec],
+    *,
+    avoid: Collection[Path],
+) -> list[Sink]:
+    """A video of each file; of live sources segments, which hold nothing else up."""
+    live = [spec.name for spec in specs if spec.live]
+    files = [spec.name for spec in specs if not spec.live]
+    sinks: list[Sink] = []
+    if files:
+        naming: Literal["single", "per_source"] = "single" if len(specs) == 1 else "per_source"
+        video = VideoSink(path, naming=naming, avoid=avoid)
+        outputs.videos.append(video)
+        sinks.append(SourcesSink(video, files) if live else video)
+    if live:
+        wanted = settings.annotate
+        segments = SegmentsSink(path, minutes=wanted.segment_minutes, keep=wanted.keep_segments)
+        outputs.videos.append(segments)
+        background = BackgroundSink(segments, name="annotate", idle=segments.end_lost)
+        sinks.append(SourcesSink(background, live) if files else background)
+    return sinks
+
+
+def _restream(where: str, settings: Settings) -> Sink:
+    token = settings.restream.token
+    return RestreamSink(
+        Address.parse(where, flag="--restream"),
+        token=None if token is None else token.get_secret_value(),
+    )
