@@ -14,7 +14,7 @@ MODULES := $(shell find pipeline engines training -name '*.py' -o -name '*.onnx'
 $(RUNTIME)/.installed: setup.cfg pyproject.toml $(MODULES)
 	test -x $(RUNTIME)/bin/python || $(PYTHON) -m venv $(RUNTIME)
 	$(RUNTIME)/bin/python -m pip install --quiet --upgrade pip
-	$(RUNTIME)/bin/python -m pip install --quiet '.[demo]'
+	$(RUNTIME)/bin/python -m pip install --quiet .
 	@touch $@
 
 demo: $(RUNTIME)/.installed  ## install, enrol someone, watch a clip, print who was seen

@@ -7,6 +7,7 @@ what it sees.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +18,11 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from facestream.pipeline.core.errors import UsageError
 from facestream.pipeline.core.images import read_image
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.recognition.align import align_faces
-from facestream.pipeline.sources.demo_clip import portraits
 from numpy.typing import NDArray
 
 SIZES = {"480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080)}
@@ -42,14 +43,23 @@ class _Head:
 @functools.cache
 def _heads() -> tuple[_Head, _Head]:
     """Both people; the boxes' heights are what MTCNN finds in the 512×512 originals."""
-    astronaut, camera = (read_image(path) for path in portraits())
+    astronaut, camera = (read_image(_folder() / f"{name}.png") for name in ("astronaut", "camera"))
     return _Head(astronaut[20:220, 125:325], 111.0), _Head(camera[76:236, 146:306], 80.0)
 
 
 @functools.cache
 def _textures() -> list[Image]:
-    folder = portraits()[0].parent
-    return [read_image(folder / name) for name in _TEXTURES]
+    return [read_image(_folder() / name) for name in _TEXTURES]
+
+
+def _folder() -> Path:
+    # Found without importing it: only the pictures are of interest.
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise UsageError(
+            "the pictures come with scikit-image: pip install 'facestream[bench]', or give a video"
+        )
+    return Path(spec.origin).parent / "data"
 
 
 def render(size: tuple[int, int], faces: int, *, count: int, seed: int = 7) -> Image:

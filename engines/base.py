@@ -1,4 +1,4 @@
-"""What a network and a vector index look like from outside."""
+"""The interface of a network on a device."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .closing import Closing
 
 Array = NDArray[Any]
 Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
@@ -28,22 +30,22 @@ class Engine(Protocol):
     """A network on a device.
 
     ``infer`` may be called from several threads. The arrays it returns belong to the caller:
-    they are never overwritten by a later call.
+    no later call overwrites them.
     """
 
     @property
     def backend(self) -> str:
-        """Backend that serves, e.g. ``openvino``."""
+        """E.g. ``openvino``."""
         ...
 
     @property
     def device(self) -> str:
-        """Device it runs on, e.g. ``CPU`` or ``cuda:0``."""
+        """E.g. ``CPU`` or ``cuda:0``."""
         ...
 
     @property
     def precision(self) -> str:
-        """Arithmetic it really runs in, e.g. ``float32`` or ``bfloat16``."""
+        """The arithmetic in use, e.g. ``float32`` or ``bfloat16``."""
         ...
 
     @property
@@ -78,53 +80,16 @@ class Engine(Protocol):
     ) -> None: ...
 
 
-@runtime_checkable
-class Index(Protocol):
-    """Nearest neighbours by inner product over L2-normalised vectors, each with an id."""
+class BaseEngine(Closing):
+    """The attributes that the engines share; see ``Engine``.
 
-    @property
-    def dim(self) -> int: ...
+    Attributes:
+        reason: why no better backend serves; set by ``serve``.
+    """
 
-    @property
-    def kind(self) -> str:
-        """How it searches, e.g. ``flat`` or ``gpu``."""
-        ...
-
-    @property
-    def device(self) -> str:
-        """Where it searches, e.g. ``CPU`` or ``cuda:0``."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why so, in words."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Add vectors N×D with ids N.
-
-        Raises:
-            ValueError: shapes do not fit, an id is already there, or a vector is not finite.
-        """
-        ...
-
-    def remove(self, ids: NDArray[np.int64]) -> int:
-        """Remove these ids; returns how many were there."""
-        ...
-
-    def search(
-        self, queries: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The k nearest of each query.
-
-        Args:
-            queries: M×D, L2-normalised.
-            k: at least 1.
-
-        Returns:
-            Similarities M×k (descending) and ids M×k; where fewer than k vectors exist the rest
-            is −inf and −1.
-        """
-        ...
+    backend: str
+    device: str
+    precision: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    reason: str = ""

@@ -16,11 +16,13 @@ MODELS = Path(__file__).parent / "models"
 """Where the networks that ship are kept."""
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
+    """Immutable, and without unknown fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TensorCard(_Strict):
+class TensorCard(StrictModel):
     """An input or output: its name in the graph, shape (None = any length), dtype and layout."""
 
     name: str
@@ -29,14 +31,14 @@ class TensorCard(_Strict):
     layout: str = ""
 
 
-class Calibration(_Strict):
+class Calibration(StrictModel):
     """Logistic map of a similarity to a probability: ``1 / (1 + exp(-(slope*s + intercept)))``."""
 
     slope: float
     intercept: float
 
 
-class FalseMatches(_Strict):
+class FalseMatches(StrictModel):
     """How similar strangers are: the threshold of each false-match rate.
 
     Attributes:
@@ -78,7 +80,7 @@ class FalseMatches(_Strict):
         return min(low + share * (high - low), 1.0)
 
 
-class Thresholds(_Strict):
+class Thresholds(StrictModel):
     """The similarity from which two faces count as one person.
 
     Attributes:
@@ -96,7 +98,7 @@ class Thresholds(_Strict):
     false_matches: FalseMatches | None = None
 
 
-class ModelCard(_Strict):
+class ModelCard(StrictModel):
     """What must be known of a network to use it.
 
     Attributes:
@@ -226,3 +228,21 @@ def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
     # Size and time are in the key so that a file changed under a running process is read again.
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def quantised_file(path: Path) -> Path:
+    """The int8 version beside a network: ``vae_encoder.int8.xml``, its weights in ``….bin``."""
+    return path.with_suffix(".int8.xml")
+
+
+def digest(path: Path, precision: str) -> str:
+    """Checksum of all files that an engine of this network computes with.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    found = checksum(path)
+    if precision != "int8":
+        return found
+    graph = quantised_file(path)
+    return f"{found}-{checksum(graph)}-{checksum(graph.with_suffix('.bin'))}"

@@ -1,17 +1,20 @@
-"""The CUDA devices of this machine, asked of the NVIDIA driver itself.
+"""The CPUs and CUDA devices that this process may use.
 
-Costs nothing where there is no driver, and loads neither torch nor TensorRT: what has to know
-at a start whether there is a GPU asks here. The driver library is asked rather than NVML because
-it lists what this process may use (``CUDA_VISIBLE_DEVICES``, MIG slices), in CUDA's own order;
-NVML lists what is built in.
+CUDA devices are listed by the NVIDIA driver library: no cost where there is no driver, and neither
+torch nor TensorRT is loaded. NVML would list all installed devices; the driver lists those this
+process may use (``CUDA_VISIBLE_DEVICES``, MIG slices), in CUDA's own order.
 https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__DEVICE.html
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 DRIVER = "libcuda.so.1"
@@ -20,6 +23,54 @@ _SUCCESS = 0
 # CUdevice_attribute
 _CAPABILITY_MAJOR = 75
 _CAPABILITY_MINOR = 76
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """How many CPUs this process may keep busy: its affinity, and the quota of its cgroups.
+
+    A quota of 1.5 CPUs counts as 2.
+
+    Args:
+        root: of the file system; tests give a folder with files like those of ``/proc`` and
+            ``/sys/fs/cgroup``.
+    """
+    cpus = len(os.sched_getaffinity(0))
+    return max(1, min([cpus, *(math.ceil(quota) for quota in _cpu_quotas(root))]))
+
+
+def _cpu_quotas(root: Path) -> Iterator[float]:
+    """CPU quotas of the process's cgroups and all cgroups above, in CPUs (cgroups(7))."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    mounts = root / "sys/fs/cgroup"
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers:  # version 2, beside version 1 under "unified"
+            places = [mounts, mounts / "unified"]
+        elif "cpu" in controllers.split(","):
+            places = [mounts / controllers, mounts / "cpu"]
+        else:
+            continue
+        # In a container the path may be that of the host: only the upper folders are there then.
+        inner = Path(path.lstrip("/"))
+        for place in places:
+            for folder in (place / inner, *(place / parent for parent in inner.parents)):
+                yield from _cpu_quota(folder)
+
+
+def _cpu_quota(folder: Path) -> Iterator[float]:
+    """The quota of one cgroup; nothing where it has none."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            words = [word for name in names for word in (folder / name).read_text().split()]
+            quota, period = (int(word) for word in words)
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        if quota > 0 and period > 0:
+            yield quota / period
 
 
 @dataclass(frozen=True, slots=True)

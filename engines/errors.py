@@ -7,7 +7,6 @@
     │   └── BuildFailed        its builder could not make an engine of the network
     ├── ParityRefused          a faster engine's results differ too much from the reference's
     ├── ModelError             a model file is missing, damaged or has the wrong tensors
-    ├── IndexFileError         a file of an index is damaged, or of another one
     └── InferenceError         a network or index raised while it ran
 """
 
@@ -32,10 +31,6 @@ class ParityRefused(EngineError):
 
 class ModelError(EngineError):
     """A model file is missing, damaged, or not what its card says."""
-
-
-class IndexFileError(EngineError):
-    """A file of an index is damaged, or not of the index it is read for."""
 
 
 class InferenceError(EngineError):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,41 +15,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Array, Precision, TensorSpec
-from .checks import check_feeds, check_model_file, image_spec
-from .closing import Closing
-from .errors import BackendUnavailable, InferenceError, ModelError
-from .openvino_models import (
-    last_line,
-    read_errors,
-    read_int8,
-    read_onnx,
-    spec_of,
-    with_image_input,
+from .base import (
+    Array,
+    BaseEngine,
+    Precision,
+    TensorSpec,
 )
-from .options import EngineOptions
-
-log = logging.getLogger(__name__)
+from .cards import quantised_file
+from .checks import check_feeds, check_model_file, image_spec
+from .devices import usable_cpus
+from .errors import BackendUnavailable, InferenceError, ModelError
+from .options import EngineOptions, ImageInput
 
 _DEVICE = "CPU"
 _HINTS: dict[str, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _CAPABILITY: dict[str, str] = {"bfloat16": "BF16", "float16": "FP16"}
 _TELEMETRY = "openvino_telemetry"
 
-Shapes = tuple[tuple[int, ...], ...]
-
-# A shape is compiled on its own once it came this often: a compilation costs about 25 ms for
-# P-Net, a static program saves a fifth of each run (measured over a pyramid of eight sizes).
-# Pictures of ever new sizes stay with the general program.
-_OFTEN = 32
-
-
-# A batch of so many goes through two requests side by side, half the threads each, which wait for
-# each other less often than all threads do at every layer. Measured for the encoder in bfloat16 on
-# two busy threads: 1.4 times the faces per second at 8, 1.3 at 32; at 2 nothing.
+# A batch this large is split between two requests with half the threads each: they wait for each
+# other less often than all threads do at every layer. Measured for the encoder in bfloat16 on two
+# busy threads: 1.4 times the faces per second at 8, 1.3 at 32; no gain at 2.
 _HALVED = 8
 
-# Held while OpenVINO is imported, started and used for the first time, by whoever comes first.
+# Held while OpenVINO is imported, started and used for the first time.
 _STARTING = threading.Lock()
 
 
@@ -75,10 +61,10 @@ def _core() -> Any:
 def _started() -> tuple[Any, Any]:
     """The module and its Core, after one inference.
 
-    The binding sets up its link to numpy when it is first needed: under a C++ static guard, and
-    with the interpreter's lock let go and taken again. Two threads that meet there wait for each
-    other for ever (seen with OpenVINO 2026.4, two engines loading side by side). So one thread
-    goes through all of it alone, in a few milliseconds.
+    The binding initialises its link to numpy lazily, under a C++ static guard, while it releases
+    and retakes the interpreter's lock. Two threads that meet there deadlock (seen with OpenVINO
+    2026.4, two engines loading side by side). So one thread does all of it first, in a few
+    milliseconds.
     """
     ov = _imported()
     core = ov.Core()
@@ -92,7 +78,7 @@ def _started() -> tuple[Any, Any]:
 
 
 def _imported() -> Any:
-    """The module, imported so that it reports nothing to anybody.
+    """The module, imported without telemetry.
 
     ``import openvino`` sends an event over the network and writes ``~/intel`` when the package
     openvino_telemetry can be imported; where it cannot, OpenVINO uses its own silent stand-in.
@@ -121,7 +107,7 @@ def capabilities() -> tuple[str, ...]:
     try:
         found = _core().get_property(_DEVICE, ov.properties.device.capabilities())
     except RuntimeError as error:
-        raise BackendUnavailable(f"openvino finds no usable CPU: {last_line(error)}") from error
+        raise BackendUnavailable(f"openvino finds no usable CPU: {_last_line(error)}") from error
     return tuple(sorted(found))
 
 
@@ -158,7 +144,7 @@ def choose_precision(wanted: Precision) -> str:
 
 
 class _Program:
-    """The network compiled once, with idle requests to run it: one for each thread inside."""
+    """A compiled network with idle infer requests: one for each thread inside."""
 
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
@@ -167,7 +153,7 @@ class _Program:
 
     @contextmanager
     def request(self) -> Iterator[Any]:
-        """A request nobody else uses for the time of the block."""
+        """A request nobody else uses during the block."""
         with self._lock:
             request = self._idle.pop() if self._idle else None
         if request is None:
@@ -177,14 +163,14 @@ class _Program:
             self._idle.append(request)
 
 
-class OpenVinoEngine(Closing):
-    """A network on the CPU.
+class OpenVinoEngine(BaseEngine):
+    """A network on the CPU, compiled once for all input shapes.
 
-    One program serves all input shapes; with ``static_shapes`` a shape that comes often gets
-    its own, up to ``max_shapes`` of them. See ``Engine`` for the promises.
+    With ``streams`` above 1 as many callers run side by side, each with an infer request of its
+    own on its share of the threads. See ``Engine`` for the promises.
 
     Raises:
-        BackendUnavailable: OpenVINO or the precision asked for is not there.
+        BackendUnavailable: OpenVINO or the precision asked for is not available.
         ModelError: the file is missing, damaged or not a network that fits the options.
     """
 
@@ -192,212 +178,185 @@ class OpenVinoEngine(Closing):
         options = options or EngineOptions()
         ov = _openvino()
         self._path = path
-        self._options = options
-        self._precision = choose_precision(options.precision)
+        self.backend, self.device = "openvino", _DEVICE
+        self.precision = choose_precision(options.precision)
         check_model_file(path)
         try:
-            self._model = (
-                read_int8(_core(), path) if self._precision == "int8" else read_onnx(ov, path)
-            )
-            own = tuple(spec_of(port) for port in self._model.inputs)
-            self._inputs = image_spec(own, options.image_input)
+            self._model = _read_int8(path) if self.precision == "int8" else _read_onnx(ov, path)
+            own = tuple(map(_spec_of, self._model.inputs))
+            self.inputs = image_spec(own, options.image_input)
             if options.image_input is not None:
-                self._model = with_image_input(ov, self._model, options.image_input)
-            self._outputs = tuple(spec_of(port) for port in self._model.outputs)
-        except read_errors(ov) as error:
-            raise ModelError(f"cannot read the network {path}: {last_line(error)}") from error
-        fixed = all(None not in spec.shape for spec in self._inputs)
-        self._static_shapes = options.static_shapes and not fixed
-        self._halving = _can_halve(self._inputs, self._outputs, options)
-        self._halves: _Program | None = None
-        self._general: _Program | None = None
-        self._static: OrderedDict[Shapes, _Program] = OrderedDict()
-        self._seen: OrderedDict[Shapes, int] = OrderedDict()
+                self._model = _with_image_input(ov, self._model, options.image_input)
+            self.outputs = tuple(map(_spec_of, self._model.outputs))
+        except _read_errors(ov) as error:
+            raise ModelError(f"cannot read the network {path}: {_last_line(error)}") from error
+        cpus = usable_cpus()
+        self._threads = options.threads or cpus
+        self._threads_matter = self._threads != cpus or cpus < len(os.sched_getaffinity(0))
+        self._streams = options.streams
+        self._halving = self._can_halve()
+        self._programs: dict[int, _Program] = {}  # by their number of streams
         self._lock = threading.Lock()
         self._compile_lock = threading.Lock()
         self._closed = False
 
-    @property
-    def backend(self) -> str:
-        """``openvino``."""
-        return "openvino"
-
-    @property
-    def device(self) -> str:
-        """``CPU``."""
-        return _DEVICE
-
-    @property
-    def precision(self) -> str:
-        """``float32``, ``bfloat16``, ``float16`` or ``int8``."""
-        return self._precision
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What ``infer`` wants."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What ``infer`` gives."""
-        return self._outputs
-
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
         """Run the network once; see ``Engine.infer``."""
-        check_feeds(self._inputs, feeds)
-        # Contiguous arrays are read in place, without a copy.
-        arrays = [np.ascontiguousarray(feeds[spec.name]) for spec in self._inputs]
+        check_feeds(self.inputs, feeds)
+        # Contiguous arrays are read in place, without a copy. For a list instead of a mapping the
+        # binding asks the request for its inputs, 0.05 ms a call.
+        arrays = [np.ascontiguousarray(feeds[spec.name]) for spec in self.inputs]
+        parts = [dict(enumerate(arrays))]
         if self._halving and len(arrays[0]) >= _HALVED:
-            return self._infer_halves(arrays[0])
-        program = self._program(tuple(array.shape for array in arrays))
+            middle = (len(arrays[0]) + 1) // 2
+            parts = [{0: arrays[0][:middle]}, {0: arrays[0][middle:]}]
+        program = self._program(self._streams if len(parts) == 1 else len(parts))
         try:
-            with program.request() as request:
-                # For a list the binding asks the request for its inputs, 0.05 ms a call.
-                feed = dict(enumerate(arrays))
-                results = request.infer(feed, share_inputs=True, share_outputs=False)
+            return self._run(program, parts)
         except RuntimeError as error:
             self._forget(program)
-            raise InferenceError(f"{self._path.name} failed: {last_line(error)}") from error
-        return {
-            spec.name: np.asarray(results[index], np.float32)
-            for index, spec in enumerate(self._outputs)
-        }
+            raise InferenceError(f"{self._path.name} failed: {_last_line(error)}") from error
 
     def close(self) -> None:
-        """Let go of the compiled network; calls under way still end."""
+        """Free the compiled network; calls under way still end."""
         with self._lock:
             self._closed = True
-            self._static.clear()
-            self._general = self._halves = None
+            self._programs.clear()
 
     def __repr__(self) -> str:
-        return f"OpenVinoEngine({self._path.name}, {self._precision})"
+        return f"OpenVinoEngine({self._path.name}, {self.precision})"
 
-    def _program(self, shapes: Shapes) -> _Program:
-        """The program of this shape where there is one, else the one for all shapes."""
+    def _can_halve(self) -> bool:
+        """Whether a large batch may be split between two requests: there are threads for both,
+        and the network has one input and a dynamic batch throughout."""
+        free = all(spec.shape[:1] == (None,) for spec in (*self.inputs, *self.outputs))
+        return self._streams == 1 and self._threads >= 2 and len(self.inputs) == 1 and free
+
+    def _run(
+        self, program: _Program, parts: list[dict[int, Array]]
+    ) -> dict[str, NDArray[np.float32]]:
+        """The outputs for the parts of a batch, each in a request of its own, side by side."""
+        with ExitStack() as stack:
+            requests = [stack.enter_context(program.request()) for _ in parts]
+            # Never the synchronous ``infer``: with one thread it runs in the caller's, and after
+            # an error there the next network that does so crashes (OpenVINO 2026.4).
+            for request, part in zip(requests, parts, strict=True):
+                request.start_async(part, share_inputs=True)
+            for request in requests:
+                request.wait()
+            found: dict[str, NDArray[np.float32]] = {}
+            for index, spec in enumerate(self.outputs):
+                arrays = [request.get_output_tensor(index).data for request in requests]
+                # Copied: the next run of the request writes to the same memory.
+                whole = arrays[0].copy() if len(arrays) == 1 else np.concatenate(arrays)
+                found[spec.name] = whole.astype(np.float32, copy=False)
+            return found
+
+    def _program(self, streams: int) -> _Program:
+        """The network compiled for so many streams, when it is first needed."""
         with self._lock:
             if self._closed:
                 raise InferenceError(f"the engine of {self._path.name} is closed")
-            program = self._static.get(shapes)
-            if program is not None:
-                self._static.move_to_end(shapes)
-                return program
-            often = self._static_shapes and self._count(shapes) >= _OFTEN
-        # While one thread compiles for a shape the others go on with the general program.
-        if often and self._compile_lock.acquire(blocking=False):
-            try:
-                return self._compile_static(shapes)
-            finally:
-                self._compile_lock.release()
-        return self._general_program()
-
-    def _infer_halves(self, array: Array) -> dict[str, NDArray[np.float32]]:
-        """A batch of the only input, in two requests at once."""
-        with self._lock:
-            if self._closed:
-                raise InferenceError(f"the engine of {self._path.name} is closed")
-        program = self._halves_program()
-        middle = (len(array) + 1) // 2
-        parts = (array[:middle], array[middle:])
-        try:
-            with program.request() as first, program.request() as second:
-                requests = (first, second)
-                for request, part in zip(requests, parts, strict=True):
-                    request.start_async({0: part}, share_inputs=True)
-                for request in requests:
-                    request.wait()
-                return {
-                    spec.name: np.concatenate(
-                        [request.get_output_tensor(index).data for request in requests]
-                    ).astype(np.float32, copy=False)
-                    for index, spec in enumerate(self._outputs)
-                }
-        except RuntimeError as error:
-            self._forget(program)
-            raise InferenceError(f"{self._path.name} failed: {last_line(error)}") from error
-
-    def _halves_program(self) -> _Program:
-        program = self._halves
+            program = self._programs.get(streams)
         if program is None:
             with self._compile_lock:
-                program = self._halves or _Program(self._compile(self._model, streams=2))
-                self._halves = program
-        return program
-
-    def _general_program(self) -> _Program:
-        program = self._general
-        if program is None:
-            with self._compile_lock:
-                program = self._general or _Program(self._compile(self._model))
-                self._general = program
+                program = self._programs.get(streams) or _Program(self._compile(streams))
+                with self._lock:
+                    if not self._closed:
+                        self._programs[streams] = program
         return program
 
     def _forget(self, program: _Program) -> None:
-        """Compile anew next time: after an error OpenVINO 2026.4 fails on good inputs too."""
+        """Compile again next time: after an error OpenVINO 2026.4 fails on good inputs too."""
         with self._lock:
-            if self._general is program:
-                self._general = None
-            if self._halves is program:
-                self._halves = None
-            for shapes in [key for key, value in self._static.items() if value is program]:
-                del self._static[shapes]
+            self._programs = {key: one for key, one in self._programs.items() if one is not program}
 
-    def _compile_static(self, shapes: Shapes) -> _Program:
-        """Compile for one shape and keep it; the caller holds the compile lock."""
-        model = self._model.clone()
-        try:
-            model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
-        except RuntimeError as error:
-            raise InferenceError(
-                f"{self._path.name} cannot have inputs {shapes}: {last_line(error)}"
-            ) from error
-        program = _Program(self._compile(model))
-        log.debug("%s compiled for %s", self._path.name, shapes)
-        with self._lock:
-            self._seen.pop(shapes, None)
-            if not self._closed:
-                self._static[shapes] = program
-                while len(self._static) > self._options.max_shapes:
-                    self._static.popitem(last=False)
-        return program
-
-    def _count(self, shapes: Shapes) -> int:
-        """How often this shape came lately; the caller holds the lock."""
-        times = self._seen.pop(shapes, 0) + 1
-        self._seen[shapes] = times
-        while len(self._seen) > 8 * self._options.max_shapes:
-            self._seen.popitem(last=False)
-        return times
-
-    def _compile(self, model: Any, *, streams: int | None = None) -> Any:
-        # What an int8 network keeps in floating point is computed in the fastest there is.
-        floats = choose_precision("auto") if self._precision == "int8" else self._precision
-        # No CACHE_DIR: it saves 0.1 s of a start and 40 ms for each static shape, keeps 39 MB for
-        # the encoder, and loads a blob with damaged weights unnoticed (2026.4: NaN came out).
+    def _compile(self, streams: int) -> Any:
+        # The floating-point part of an int8 network is computed in the fastest precision.
+        floats = choose_precision("auto") if self.precision == "int8" else self.precision
+        # No CACHE_DIR: it saves 0.1 s of a start, keeps 39 MB for the encoder, and loads a blob
+        # with damaged weights unnoticed (2026.4: NaN came out).
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": _HINTS[floats],
-            # One stream over all threads: what a stage waits for is one batch at a time.
             "PERFORMANCE_HINT": "LATENCY",
             # Pinned threads of several engines sit on the same cores and wait for each other.
             "ENABLE_CPU_PINNING": False,
         }
-        if self._options.threads is not None:
-            config["INFERENCE_NUM_THREADS"] = self._options.threads
-        if streams is not None:
+        # Without these OpenVINO chooses for the whole machine, ignoring a container's CPU quota.
+        if self._threads_matter or streams > 1:
+            config["INFERENCE_NUM_THREADS"] = max(self._threads, streams)
+        if streams > 1:
             config["NUM_STREAMS"] = streams
         try:
-            return _core().compile_model(model, _DEVICE, config)
+            return _core().compile_model(self._model, _DEVICE, config)
         except RuntimeError as error:
             raise InferenceError(
-                f"{self._path.name} cannot be compiled: {last_line(error)}"
+                f"{self._path.name} cannot be compiled: {_last_line(error)}"
             ) from error
 
 
-def _can_halve(
-    inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], options: EngineOptions
-) -> bool:
-    """Whether a large batch may go through two requests: there are threads for both, and the
-    network has one input and a free batch throughout."""
-    threads = options.threads or len(os.sched_getaffinity(0))
-    free = all(spec.shape[:1] == (None,) for spec in (*inputs, *outputs))
-    return threads >= 2 and len(inputs) == 1 and free and not options.static_shapes
+def _read_onnx(ov: Any, path: Path) -> Any:
+    """The network of an ONNX file."""
+    # Core.read_model would try every format on a damaged file, and TensorFlow's parser writes to
+    # standard error.
+    frontend = ov.frontend.FrontEndManager().load_by_framework("onnx")
+    return frontend.convert(frontend.load(str(path)))
+
+
+def _read_int8(path: Path) -> Any:
+    """The int8 version beside an ONNX file.
+
+    Raises:
+        BackendUnavailable: there is none.
+    """
+    file = quantised_file(path)
+    if not file.is_file():
+        raise BackendUnavailable(
+            f"there is no int8 version of {path.name} ({file.name} beside it); "
+            "make one with 'facestream-train quantise', or use bfloat16 or float32"
+        )
+    return _core().read_model(file)
+
+
+def _read_errors(ov: Any) -> tuple[type[Exception], ...]:
+    """The frontend's errors share no base but Exception."""
+    frontend = ov.frontend
+    return (
+        RuntimeError,
+        frontend.GeneralFailure,
+        frontend.InitializationFailure,
+        frontend.NotImplementedFailure,
+        frontend.OpConversionFailure,
+        frontend.OpValidationFailure,
+    )
+
+
+def _spec_of(port: Any) -> TensorSpec:
+    """Of an input or output."""
+    shape = tuple(
+        None if dimension.is_dynamic else dimension.get_length()
+        for dimension in port.get_partial_shape()
+    )
+    return TensorSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()))
+
+
+def _with_image_input(ov: Any, model: Any, image: ImageInput) -> Any:
+    """The network with its only input replaced; see ``ImageInput``."""
+    prepost = ov.preprocess.PrePostProcessor(model)
+    port = prepost.input()
+    port.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    port.model().set_layout(ov.Layout("NCHW"))
+    steps = port.preprocess().convert_element_type(ov.Type.f32)
+    if image.channels != image.network_channels:
+        steps = steps.reverse_channels()
+    if image.mean != 0:
+        steps = steps.mean(image.mean)
+    if image.scale != 1:
+        steps.scale(image.scale)
+    return prepost.build()
+
+
+def _last_line(error: BaseException) -> str:
+    """OpenVINO's messages are pages of C++ file names; the last line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

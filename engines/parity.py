@@ -1,17 +1,30 @@
-"""The parity gate: no engine serves whose results differ too much from the reference's."""
+"""The parity gate: an engine whose results differ too much from the reference's does not serve.
+
+Verdicts are kept on disk, so that an engine is judged once and not at every start.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, Self
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 from .base import Engine
+from .files import write_atomically
+
+log = logging.getLogger(__name__)
+
+_FOLDER = "verdicts"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a comparison.
+    """The result of a comparison.
 
     Attributes:
         figures: by name, e.g. ``{"cosine_min": 0.9996}``.
@@ -52,3 +65,125 @@ class Gate(Protocol):
             InferenceError: one of them failed.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictIdentity:
+    """All that a verdict depends on.
+
+    Attributes:
+        network: SHA-256 of the ONNX file.
+        backend: what runs it.
+        machine: the backend's version and the device's name, in the backend's own words.
+        device: e.g. ``CPU`` or ``cuda:0``.
+        precision: that it computes in.
+        gate: the gate's key.
+    """
+
+    network: str
+    backend: str
+    machine: str
+    device: str
+    precision: str
+    gate: str
+
+    @property
+    def key(self) -> str:
+        """32 hex digits; the verdict's file is named so."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+# What was judged in this process where no folder keeps it: the lanes of a detector load the same
+# networks several times.
+_verdicts: dict[VerdictIdentity, Verdict] = {}
+_verdicts_lock = threading.Lock()
+
+
+class VerdictStore:
+    """Verdicts in a folder. May be used from several threads and processes.
+
+    A file that is damaged, or of another engine, counts as none and is replaced. Where the
+    folder cannot be written the engines are judged at each start.
+
+    Args:
+        folder: of plans; verdicts are kept in a subfolder. None keeps them
+            for this process alone.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = None if folder is None else folder / _FOLDER
+
+    def judged(self, engine: Engine, gate: Gate, *, network: str, machine: str) -> Verdict:
+        """The stored verdict on an engine, else the gate's, which is stored.
+
+        Args:
+            engine: to be judged.
+            gate: judges it.
+            network: SHA-256 of its ONNX file.
+            machine: see ``VerdictIdentity``.
+
+        Raises:
+            InferenceError: the engine failed on the gate's inputs; no verdict is stored.
+        """
+        identity = VerdictIdentity(
+            network=network,
+            backend=engine.backend,
+            machine=machine,
+            device=engine.device,
+            precision=engine.precision,
+            gate=gate.key,
+        )
+        verdict = self.find(identity)
+        if verdict is None:
+            verdict = gate.judge(engine)
+            self.put(identity, verdict)
+        return verdict
+
+    def find(self, identity: VerdictIdentity) -> Verdict | None:
+        """The stored verdict, None where there is none that can be read."""
+        if self._folder is None:
+            with _verdicts_lock:
+                return _verdicts.get(identity)
+        path = self._path(self._folder, identity)
+        try:
+            return _parse(path.read_bytes(), identity)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.debug("the verdict %s is not used: %s", path, error)
+            return None
+
+    def put(self, identity: VerdictIdentity, verdict: Verdict) -> None:
+        """Keep a verdict; in a folder that cannot be written it is dropped."""
+        if self._folder is None:
+            with _verdicts_lock:
+                _verdicts[identity] = verdict
+            return
+        text = json.dumps(
+            {
+                "identity": asdict(identity),
+                "figures": dict(verdict.figures),
+                "refused": list(verdict.refused),
+            },
+            indent=2,
+        )
+        path = self._path(self._folder, identity)
+        try:
+            write_atomically(path, text.encode())
+        except OSError as error:
+            log.debug("the verdict %s cannot be kept: %s", path, error)
+
+    @staticmethod
+    def _path(folder: Path, identity: VerdictIdentity) -> Path:
+        return folder / f"{identity.key}.json"
+
+
+def _parse(data: bytes, identity: VerdictIdentity) -> Verdict:
+    kept: Any = json.loads(data)
+    if kept["identity"] != asdict(identity):
+        raise ValueError("it is of another engine")
+    return Verdict(
+        figures={str(name): float(value) for name, value in kept["figures"].items()},
+        refused=tuple(map(str, kept["refused"])),
+    )

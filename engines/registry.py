@@ -7,43 +7,24 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from .base import Engine, Precision
 from .devices import cuda_devices, driver_report
 from .errors import BackendUnavailable
-from .options import (
-    Backend,
-    Device,
-    EngineOptions,
-    ImageInput,
-)
-
-__all__ = [
-    "Backend",
-    "BackendChoice",
-    "BackendName",
-    "BackendStatus",
-    "EngineOptions",
-    "ImageInput",
-    "backend_status",
-    "candidates",
-    "choose_backend",
-    "load_engine",
-    "precisions",
-]
+from .options import Backend, Device, EngineOptions
 
 log = logging.getLogger(__name__)
 
-BackendName = Literal["tensorrt", "torch", "openvino"]
+BackendName = Literal["tensorrt", "onnxruntime", "openvino"]
 Where = Literal["cuda", "cpu"]
 
 # The order in which "auto" tries them: fastest first.
 _ORDER: tuple[tuple[BackendName, Where], ...] = (
     ("tensorrt", "cuda"),
-    ("torch", "cuda"),
+    ("onnxruntime", "cuda"),
     ("openvino", "cpu"),
-    ("torch", "cpu"),
+    ("onnxruntime", "cpu"),
 )
 
 _NO_DEVICE = "no CUDA device"
@@ -71,11 +52,11 @@ class BackendChoice:
 def backend_status() -> list[BackendStatus]:
     """All backends, best first, each on the best device it can use here.
 
-    Loads each of them, torch too: for ``doctor``, not for a start.
+    Loads all of them: for ``doctor``, not for a start.
     """
     found: dict[BackendName, BackendStatus] = {}
     for name, where in _ORDER:
-        if name == "torch" and where == "cuda" and not cuda_devices():
+        if name == "onnxruntime" and where == "cuda" and not cuda_devices():
             continue
         status = _status(name, where)
         if name not in found or (status.usable and not found[name].usable):
@@ -110,18 +91,20 @@ def choose_backend(backend: Backend = "auto", *, device: Device = "auto") -> Bac
 
 
 def candidates(backend: Backend = "auto", *, device: Device = "auto") -> Iterator[BackendStatus]:
-    """The backends that may serve what is asked for, best first; each is looked at in its turn.
+    """The backends that may serve, best first; each is examined when it is reached.
 
-    On a machine without a CUDA device ``auto`` loads neither torch nor TensorRT to find that out:
-    both are one unusable entry that says what the driver answers.
+    On a machine without a CUDA device ``auto`` loads no backend for it: they are one unusable entry
+    with the driver's answer.
 
     Raises:
         ValueError: there is no backend of that name.
         BackendUnavailable: the backend asked for never runs on that kind of device.
     """
-    names = list(dict.fromkeys(name for name, _ in _ORDER))
-    if backend != "auto" and backend not in names:
-        raise ValueError(f"no backend '{backend}'; choose auto, {', '.join(sorted(names))}")
+    if backend not in get_args(Backend):
+        names = ", ".join(name for name in get_args(Backend) if name != "auto")
+        raise ValueError(f"no backend '{backend}'; choose auto, {names}")
+    if backend == "torch":
+        backend = "onnxruntime"
     rows = [
         (name, where)
         for name, where in _ORDER
@@ -130,33 +113,33 @@ def candidates(backend: Backend = "auto", *, device: Device = "auto") -> Iterato
     if not rows:
         only = next(where for name, where in _ORDER if name == backend)
         raise BackendUnavailable(f"{backend} runs on {only} only, not on {device}")
-    return _looked_at(rows, backend)
+    return _examined(rows, backend)
 
 
-def _looked_at(rows: list[tuple[BackendName, Where]], backend: Backend) -> Iterator[BackendStatus]:
-    told = False
+def _examined(rows: list[tuple[BackendName, Where]], backend: Backend) -> Iterator[BackendStatus]:
+    reported = False
     for name, where in rows:
         no_device = where == "cuda" and not cuda_devices()
         if no_device and backend == "auto":
-            if not told:
-                told = True
+            if not reported:
+                reported = True
                 yield BackendStatus(name, False, _no_device(), where)
-        elif no_device and name == "torch" and len(rows) > 1:
-            continue  # asked for by name: it serves on the CPU, and that is no fault
+        elif no_device and name == "onnxruntime" and len(rows) > 1:
+            continue  # asked for by name: it serves on the CPU
         else:
             yield _status(name, where)
 
 
 def precisions(name: BackendName, device: Where) -> tuple[Precision, ...]:
-    """What a backend may compute in on a device, fastest first; float32 is always the last.
+    """The precisions of a backend on a device, fastest first; float32 is always the last.
 
-    Only float32 keeps a network's results as they are: what is before it wants a parity gate.
+    All others round, so they need a parity gate.
 
     Raises:
         BackendUnavailable: the backend is not usable.
     """
     if name == "openvino":
-        from . import openvino
+        from . import openvino  # slow to load
 
         fast = openvino.choose_precision("auto")
         return ("bfloat16", "float32") if fast == "bfloat16" else ("float32",)
@@ -179,17 +162,18 @@ def load_engine(
             ``options.shapes`` says what a plan is to be built for, and waits for the build.
         options: how it should run, and on which device.
         cache: folder of built plans; None keeps none.
-        stop: breaks off the build of a plan once it is set.
+        stop: ends the build of a plan once it is set.
 
     Raises:
         BackendUnavailable: no such backend on this machine; the message says how to get it.
-        BuildFailed: a plan cannot be built, or the build was broken off.
+        BuildFailed: a plan cannot be built, or the build was stopped.
         ModelError: the file is missing, damaged, or does not fit the options.
     """
     options = options or EngineOptions()
     choice = _choice(backend, options)
     log.debug("%s runs on %s, %s", path.name, choice.name, choice.reason)
     options = replace(options, device=choice.device)
+    # A backend is loaded only where it serves: each is optional and slow to load.
     if choice.name == "tensorrt":
         from .tensorrt.engine import TensorRtEngine
 
@@ -199,9 +183,9 @@ def load_engine(
         from .openvino import OpenVinoEngine
 
         return OpenVinoEngine(path, options=options)
-    from .torch import TorchEngine
+    from .onnxruntime import OnnxRuntimeEngine
 
-    return TorchEngine(path, options=options)
+    return OnnxRuntimeEngine(path, options=options)
 
 
 def _choice(backend: Backend, options: EngineOptions) -> BackendChoice:
@@ -226,6 +210,7 @@ def _status(name: BackendName, where: Where) -> BackendStatus:
 
 
 def _describe(name: BackendName, where: Where) -> str:
+    # See ``load_engine``.
     if name == "tensorrt":
         from .tensorrt import engine
 
@@ -234,6 +219,6 @@ def _describe(name: BackendName, where: Where) -> str:
         from . import openvino
 
         return openvino.describe()
-    from . import torch
+    from . import onnxruntime
 
-    return torch.describe(where)
+    return onnxruntime.describe(where)

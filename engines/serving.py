@@ -1,4 +1,4 @@
-"""Chooses what serves a network, and lets nothing serve that did not pass its gate."""
+"""Chooses the engine that serves a network; rounded results have to pass the parity gate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from .base import Engine, Precision
-from .cards import checksum
+from .cards import checksum, digest, quantised_file
 from .checks import check_model_file
 from .devices import cuda_devices
 from .errors import (
@@ -20,8 +20,7 @@ from .errors import (
     ParityRefused,
 )
 from .options import Device, EngineOptions, Serving
-from .parity import Gate, Verdict
-from .quantised import digest, quantised_file
+from .parity import Gate, Verdict, VerdictStore
 from .registry import (
     BackendStatus,
     candidates,
@@ -29,13 +28,12 @@ from .registry import (
     precisions,
 )
 from .switching import SwitchingEngine
-from .verdicts import VerdictStore
 
 log = logging.getLogger(__name__)
 
-# Each line is told once per process: the lanes of a detector load the same networks.
-_told: set[str] = set()
-_telling = threading.Lock()
+# Each line is logged once per process: several parts load the same networks.
+_logged: set[str] = set()
+_logging_lock = threading.Lock()
 
 
 def serve(
@@ -54,12 +52,12 @@ def serve(
         path: the ``.onnx`` file.
         serving: which backend and device, and what may happen when it cannot.
         options: of the network; its ``precision`` holds unless it is ``auto``.
-        gate: what an engine must pass before it serves; None for what is not rounded, or where
-            rounding does no harm.
+        gate: judges an engine before it serves; None where nothing is rounded or rounding does
+            no harm.
 
     Raises:
-        BackendUnavailable: nothing that was asked for can serve here.
-        ParityRefused: what was asked for does not pass the gate; the message has the figures.
+        BackendUnavailable: no backend that was asked for can serve here.
+        ParityRefused: the one asked for does not pass the gate; the message has the figures.
         ModelError: the file is missing, damaged, or does not fit the options.
     """
     check_model_file(path)
@@ -72,7 +70,7 @@ def serve(
 class _Job:
     """One network to be served.
 
-    ``missed`` are the reasons why nothing better serves it; ``stop`` breaks off what is built.
+    ``missed`` are the reasons why no better backend serves it; ``stop`` ends a build.
     """
 
     path: Path
@@ -113,11 +111,13 @@ class _Job:
                 # Of the CPU's backends the first is the one: the next would not do better.
                 if isinstance(error, ModelError | ParityRefused) and status.device == "cpu":
                     raise
-                # What was refused says more than what could not be tried.
+                # A refusal says more than a backend that could not be tried.
                 failed = failed if isinstance(failed, ParityRefused) else error
                 self.missed.append(str(error))
                 if self.serving.backend == "auto" and status.device == "cuda":
-                    _tell(logging.WARNING, f"{status.name} does not serve {self._name}: {error}")
+                    _log_once(
+                        logging.WARNING, f"{status.name} does not serve {self._name}: {error}"
+                    )
         if failed is not None and not isinstance(failed, BackendUnavailable):
             raise failed
         raise BackendUnavailable(
@@ -140,7 +140,7 @@ class _Job:
             verdict = self._judged(engine, status)
             if verdict is None or verdict.passed:
                 if refusal:
-                    _tell(logging.WARNING, f"{refusal}; {engine.precision} serves")
+                    _log_once(logging.WARNING, f"{refusal}; {engine.precision} serves")
                     self.missed.append(refusal)
                 return engine, verdict
             refusal = (
@@ -201,16 +201,17 @@ class _Job:
             return False
         if self.serving.building == "wait" or self.serving.strict:
             return False
-        from .tensorrt.needs import check_needs
+        # TensorRT's modules are loaded only where it serves.
         from .tensorrt.plans import PlanStore
         from .tensorrt.recipe import recipe_for
+        from .tensorrt.variant import check_requirements
 
         if self.serving.cache is None:
             return True
-        flavour, device = check_needs()
+        variant, device = check_requirements()
         options = replace(self.options, precision=self._precisions(status)[0])
         recipe = recipe_for(
-            self.path, options, flavour=flavour, target=device.architecture, gpu=device.name
+            self.path, options, variant=variant, target=device.architecture, gpu=device.name
         )
         return PlanStore(self.serving.cache).find(recipe.key(checksum(self.path))) is None
 
@@ -221,7 +222,7 @@ class _Job:
             # Nothing to serve from meanwhile: the build is waited for.
             log.debug("no fallback for %s: %s", self._name, error)
             return self._chosen(*self._on(status), status)
-        _tell(logging.INFO, f"{self._name}: {status.name} is being built ({status.detail})")
+        _log_once(logging.INFO, f"{self._name}: {status.name} is being built ({status.detail})")
         return SwitchingEngine(
             fallback, lambda: self._on(status)[0], name=self._name, stop=self.stop
         )
@@ -232,7 +233,7 @@ class _Job:
         how = "asked for" if self.serving.backend != "auto" else missed or "the fastest here"
         passed = f"; parity gate: {figures_text(verdict)}" if verdict is not None else ""
         # The program says in one line what serves all its networks.
-        _tell(
+        _log_once(
             logging.DEBUG,
             f"{self._name} runs on {engine.backend} ({status.detail}), {engine.device}, "
             f"{engine.precision}: {how}{passed}",
@@ -241,24 +242,24 @@ class _Job:
 
 
 class _Reasoned(Protocol):
-    """Every engine may be told why nothing better serves in its place."""
+    """See ``BaseEngine``."""
 
     reason: str
 
 
 def check_strict(serving: Serving, device: str, why: str) -> None:
-    """Whoever is strict does not leave a CUDA device of this machine unused.
+    """A strict ``Serving`` does not leave a CUDA device of this machine unused.
 
     Args:
         serving: what was asked for.
         device: that was chosen, e.g. ``CPU``.
-        why: nothing better can serve.
+        why: no better backend can serve.
 
     Raises:
-        BackendUnavailable: it is left unused although nobody asked for a CPU.
+        BackendUnavailable: it is left unused although the CPU was not asked for.
     """
-    spoken = serving.device == "cpu" or serving.backend == "openvino"
-    if not serving.strict or spoken or "cuda" in device.lower():
+    asked_for_cpu = serving.device == "cpu" or serving.backend == "openvino"
+    if not serving.strict or asked_for_cpu or "cuda" in device.lower():
         return
     found = cuda_devices()
     if found:
@@ -273,9 +274,9 @@ def figures_text(verdict: Verdict) -> str:
     return ", ".join(f"{name} {value:.6g}" for name, value in verdict.figures.items())
 
 
-def _tell(level: int, text: str) -> None:
-    with _telling:
-        if text in _told:
+def _log_once(level: int, text: str) -> None:
+    with _logging_lock:
+        if text in _logged:
             return
-        _told.add(text)
+        _logged.add(text)
     log.log(level, "%s", text)

@@ -24,19 +24,18 @@ State = Literal["building", "switched", "stayed", "closed"]
 class SwitchingEngine(Closing):
     """An engine that serves from ``fallback`` until ``build`` has made a better one.
 
-    The building runs on a thread of its own. Each call is served by one engine from its
-    beginning to its end. The fallback is closed when the last call to it has ended after the
-    switch. ``backend``, ``device`` and ``precision`` say what serves now.
+    The build runs on its own thread. Each call is served by one engine from beginning to end. The
+    fallback is closed when the last call to it has ended after the switch. ``backend``, ``device``
+    and ``precision`` are those of the engine that serves now.
 
-    Where the building fails the fallback goes on serving; ``reason`` says why, and one warning.
-    Once switched there is no way back: what fails then is the caller's to see.
+    Where the build fails the fallback goes on serving; ``reason`` and one warning say why. After
+    the switch errors of the new engine reach the caller.
 
     Args:
-        fallback: serves until then; belongs to this engine from now on.
-        build: makes the engine and puts it through its parity gate; raises where it may not
-            serve.
+        fallback: serves until then; closed by this engine.
+        build: makes the engine and judges it by its parity gate; raises where it is refused.
         name: of the network, for messages.
-        stop: set by ``close``; ``build`` should look at it and give up. ``close`` waits for it.
+        stop: set by ``close``, which waits for ``build`` to end.
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class SwitchingEngine(Closing):
 
     @contextmanager
     def _borrowed(self) -> Iterator[Engine]:
-        """What serves, not closed for the time of the block."""
+        """The serving engine, kept open during the block."""
         with self._lock:
             if self._state == "closed":
                 raise InferenceError(f"the engine of {self._name} is closed")
@@ -140,7 +139,7 @@ class SwitchingEngine(Closing):
             self._close_unused()
 
     def _close_unused(self) -> None:
-        """Close what serves no more, once nobody is in it."""
+        """Close engines that are replaced, once no call is in them."""
         with self._lock:
             unused = [
                 engine
@@ -153,9 +152,9 @@ class SwitchingEngine(Closing):
             engine.close()
 
     def _run(self) -> None:
-        """The thread: build, then switch or say why not."""
+        """The thread: build, then switch or give the reason."""
         built: Engine | None = None
-        reason = "the building ended without a result"  # if it raised what none should
+        reason = "the build ended without a result"  # of an unexpected exception
         try:
             built = self._build()
             reason = self._unfit(built)
@@ -183,7 +182,7 @@ class SwitchingEngine(Closing):
         self._known.set()
 
     def _unfit(self, built: Engine) -> str:
-        """Why callers of the fallback could not go on with this one; empty where they can."""
+        """Why this engine cannot replace the fallback; empty where it can."""
         for mine, its in (
             (self._fallback.inputs, built.inputs),
             (self._fallback.outputs, built.outputs),

@@ -41,6 +41,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
+def bfloat16_cpu() -> None:
+    """A CPU on which OpenVINO computes bfloat16, be it slowly; skips elsewhere."""
+    from facestream.engines.openvino import capabilities
+
+    if "BF16" not in capabilities():
+        pytest.skip("this CPU does not compute bfloat16")
+
+
+@pytest.fixture(scope="session")
+def fast_bfloat16_cpu(bfloat16_cpu: None) -> None:
+    """A CPU on which bfloat16 is what ``auto`` means; skips elsewhere."""
+    from facestream.engines.openvino import choose_precision
+
+    if choose_precision("auto") != "bfloat16":
+        pytest.skip("this CPU computes bfloat16 no faster than float32")
+
+
+@pytest.fixture(scope="session")
 def cuda() -> None:
     """A CUDA device; skips without one, or fails where REQUIRE_GPU=1 says there is one."""
     _need(_driver_problem())
@@ -50,7 +68,19 @@ def cuda() -> None:
 def torch_cuda() -> None:
     """A CUDA device that torch can use; skips or fails as ``cuda`` does."""
     from facestream.engines.errors import BackendUnavailable
-    from facestream.engines.torch import find_device
+    from facestream.pipeline.detection.resident.networks import find_device
+
+    try:
+        find_device("cuda")
+    except BackendUnavailable as error:
+        _need(str(error))
+
+
+@pytest.fixture(scope="session")
+def onnxruntime_cuda() -> None:
+    """A CUDA device that ONNX Runtime can use; skips or fails as ``cuda`` does."""
+    from facestream.engines.errors import BackendUnavailable
+    from facestream.engines.onnxruntime import find_device
 
     try:
         find_device("cuda")
@@ -76,14 +106,13 @@ def _driver_problem() -> str | None:
 def _tensorrt_problem(*, runs: bool) -> str | None:
     """Why plans cannot be built here, or, for tests on a GPU, cannot be run."""
     from facestream.engines.errors import BackendUnavailable
-    from facestream.engines.tensorrt.flavour import find_flavour
-    from facestream.engines.tensorrt.needs import check_needs
+    from facestream.engines.tensorrt.variant import check_requirements, find_variant
 
     try:
         if runs:
-            check_needs()
+            check_requirements()
         else:
-            find_flavour()
+            find_variant()
     except BackendUnavailable as error:
         return str(error)
     return None

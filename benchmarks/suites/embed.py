@@ -40,10 +40,10 @@ BATCHES = (1, 8, 32, 128)
 Embed = Callable[[Image], Floats]
 
 # The first is the reference of the ratios. A contender that cannot serve here says why itself.
-_CPU = ("openvino float32", "openvino bfloat16", "openvino int8", "torch float32")
+_CPU = ("openvino float32", "openvino bfloat16", "openvino int8", "onnxruntime float32")
 _GPU = (
     *("tensorrt float16 cuda", "tensorrt bfloat16 cuda", "tensorrt float32 cuda"),
-    *("torch float16 cuda", "torch bfloat16 cuda", "torch float32 cuda"),
+    *("onnxruntime float16 cuda", "onnxruntime float32 cuda"),
 )
 
 
@@ -54,9 +54,9 @@ class EmbedSuite(Suite):
 
     def contenders(self, options: Options) -> tuple[list[str], list[Missing]]:
         """Every backend in every precision it may serve in, and the peers."""
-        torch = f"facestream {_CPU[-1]}"
+        runtime = f"facestream {_CPU[-1]}"
         found: dict[str, Missing | None] = {f"facestream {name}": None for name in _CPU}
-        found[torch] = lacks_modules(self.name, torch, ("torch", "onnx"), EXTRA)
+        found[runtime] = lacks_modules(self.name, runtime, ("onnxruntime", "onnx"), EXTRA)
         found |= {f"facestream {n}": lacks_cuda(self.name, f"facestream {n}") for n in _GPU}
         if options.peers:
             facenet = lacks_facenet(self.name)
@@ -95,7 +95,11 @@ class EmbedSuite(Suite):
         reference = next(
             (
                 name
-                for name in (RUNTIME, "facestream openvino float32", "facestream torch float32")
+                for name in (
+                    RUNTIME,
+                    "facestream openvino float32",
+                    "facestream onnxruntime float32",
+                )
                 if name in answers
             ),
             None,

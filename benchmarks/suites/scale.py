@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from facestream.engines.devices import usable_cpus
 from facestream.engines.index import open_index
 from facestream.engines.index.library import load_faiss
 from facestream.engines.options import Serving
@@ -58,7 +58,7 @@ class ScaleSuite(Suite):
 
     def cases(self, options: Options) -> tuple[list[Case], list[Missing]]:
         """Each part of the pipeline over what makes it faster."""
-        threads = _doubling(len(os.sched_getaffinity(0)))
+        threads = _doubling(usable_cpus())
         batches = (1, 8, 32) if options.quick else (1, 2, 4, 8, 16, 32, 64, 128)
         sources = (1, 2) if options.quick else (1, 2, 4, 8)
         keys: list[tuple[dict[str, Scalar], str]] = []

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 from facestream.engines.index import IndexKind, open_index
-from facestream.engines.index.choice import LEAST_HNSW, LEAST_IVFPQ
+from facestream.engines.index.choice import MIN_HNSW, MIN_IVFPQ
 from facestream.pipeline.cli.bench_results import Missing, Scalar
 from facestream.pipeline.core.types import Floats
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ TEMPLATES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 QUICK = 100_000
 BATCHES = (1, 32, 256)
 K = 8
-_LEAST = {"facestream hnsw": LEAST_HNSW, "facestream ivfpq": LEAST_IVFPQ}
+_LEAST = {"facestream hnsw": MIN_HNSW, "facestream ivfpq": MIN_IVFPQ}
 # Copies of the gallery at once: FAISS's own, the graph's and its links, and the file in the cache.
 _COPIES = 4
 # An approximate neighbour counts as right where it is as similar as the best, to float32.

@@ -120,7 +120,7 @@ def _encoder(contender: str, batch: int, given: Any) -> Callable[[], object]:
                 network(large)
 
         return infer
-    options = EngineOptions(threads=given["threads"], static_shapes=True)
+    options = EngineOptions(threads=given["threads"])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "encoder.onnx")
         if contender == SFACE_NAME:

@@ -1,4 +1,4 @@
-"""Memory on the device and pinned memory on the host: taken once, grown when it must, reused."""
+"""Reusable memory on the device and pinned memory on the host, grown on demand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ALIGNMENT = 256
 
 
 def grown(have: int, need: int) -> int:
-    """How many bytes to hold when ``have`` are there and ``need`` are asked for.
+    """The new size in bytes of a buffer of ``have`` bytes that needs ``need``.
 
     Never fewer than before. When it must grow it grows by half at least, so that sizes that
     creep up cost few allocations, and to a multiple of 256.

@@ -1,43 +1,25 @@
-"""Streams, events and graphs of the CUDA runtime."""
+"""Streams and graphs of the CUDA runtime."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from ..closing import Closing
 from ..errors import InferenceError
-from .locks import process_lock
 from .runtime import call, kind, runtime
 
+process_lock = threading.RLock()
+"""Held for a capture, and for settings of the whole process (cuDNN's flags in torch).
 
-class Event(Closing):
-    """A point in a stream's work that other streams and the host can wait for."""
-
-    def __init__(self) -> None:
-        self._event: Any = call("cudaEventCreateWithFlags", runtime().cudaEventDisableTiming)
-
-    def record(self, stream: Any) -> None:
-        """Mark where the stream's work is now; ``stream`` as the runtime takes it."""
-        call("cudaEventRecord", self._event, stream)
-
-    def hold_up(self, stream: Any) -> None:
-        """Let what is put on ``stream`` from now on wait for what was recorded last."""
-        call("cudaStreamWaitEvent", stream, self._event, 0)
-
-    def synchronize(self) -> None:
-        """Wait on the host."""
-        call("cudaEventSynchronize", self._event)
-
-    def close(self) -> None:
-        """Give it back."""
-        event, self._event = self._event, None
-        if event is not None:
-            call("cudaEventDestroy", event)
+A capture in one thread forbids the others to wait for the whole device, which torch does before
+each of its own captures; either of them would fail.
+"""
 
 
 class Graph(Closing):
-    """Work that was captured once and is launched as a whole."""
+    """Captured work, launched as a whole."""
 
     def __init__(self, executable: Any) -> None:
         self._executable = executable
@@ -73,11 +55,11 @@ class Stream(Closing):
         return int(self.raw)
 
     def upload(self, device: int, host: int, size: int) -> None:
-        """Copy ``size`` bytes from pinned memory to the device, when their turn comes."""
+        """Copy ``size`` bytes from pinned memory to the device, in stream order."""
         self._copy(device, host, size, "cudaMemcpyHostToDevice")
 
     def download(self, host: int, device: int, size: int) -> None:
-        """Copy ``size`` bytes from the device to pinned memory, when their turn comes."""
+        """Copy ``size`` bytes from the device to pinned memory, in stream order."""
         self._copy(host, device, size, "cudaMemcpyDeviceToHost")
 
     def synchronize(self) -> None:
@@ -106,7 +88,7 @@ class Stream(Closing):
                 raise
             graph = call("cudaStreamEndCapture", self.raw)
         if graph is None or int(graph) == 0:
-            raise InferenceError("the capture of a CUDA graph was broken off: it gave no graph")
+            raise InferenceError("the capture of a CUDA graph gave no graph")
         try:
             if not call("cudaGraphGetNodes", graph, 0)[1]:
                 raise InferenceError("the capture of a CUDA graph holds no work")
@@ -131,12 +113,6 @@ class Stream(Closing):
 
     def _copy(self, to: int, source: int, size: int, direction: str) -> None:
         call("cudaMemcpyAsync", to, source, size, kind("cudaMemcpyKind", direction), self.raw)
-
-
-def is_capturing(stream: int) -> bool:
-    """Whether a stream (its address, as torch and TensorRT give it) is being captured."""
-    status = call("cudaStreamIsCapturing", stream)
-    return bool(status != kind("cudaStreamCaptureStatus", "cudaStreamCaptureStatusNone"))
 
 
 def _thread_local() -> Any:

@@ -1,4 +1,4 @@
-"""Nearest neighbours among embeddings, whoever they belong to."""
+"""Nearest neighbours among embeddings; nothing of people."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ import numpy as np
 from ..devices import cuda_devices
 from ..errors import BackendUnavailable
 from .choice import (
+    DEFAULT_OPTIONS,
     KINDS,
-    Choice,
+    IndexInfo,
     IndexKind,
-    choose_kind,
+    IndexOptions,
+    index_over,
     open_index,
 )
 from .layered import LayeredIndex
 from .library import load_faiss
 
 __all__ = [
+    "DEFAULT_OPTIONS",
     "KINDS",
-    "Choice",
+    "IndexInfo",
     "IndexKind",
+    "IndexOptions",
     "IndexStatus",
     "LayeredIndex",
-    "choose_kind",
     "faiss_distributions",
     "faiss_problem",
+    "index_over",
     "index_status",
     "open_index",
 ]
@@ -48,30 +52,30 @@ class IndexStatus:
 
 
 def index_status() -> list[IndexStatus]:
-    """All indexes, best first; each proves itself with a real search.
+    """All indexes, best first, each tried with a real search.
 
-    The GPU's is named only where the driver lists a CUDA device.
+    The GPU's is listed only where the driver lists a CUDA device.
     """
     found = []
     if cuda_devices():
-        from .gpu import prove_gpu
+        from .gpu import probe_gpu
 
         try:
-            found.append(IndexStatus("faiss-gpu", True, prove_gpu()))
+            found.append(IndexStatus("faiss-gpu", True, probe_gpu()))
         except BackendUnavailable as error:
             found.append(IndexStatus("faiss-gpu", False, str(error)))
     try:
-        found.append(IndexStatus("faiss", True, _prove_cpu()))
+        found.append(IndexStatus("faiss", True, _probe_cpu()))
     except BackendUnavailable as error:
         found.append(IndexStatus("faiss", False, str(error)))
     return [*found, IndexStatus("numpy", True, f"numpy {metadata.version('numpy')}")]
 
 
-def _prove_cpu() -> str:
+def _probe_cpu() -> str:
     """Version and threads, after a real search.
 
     Raises:
-        BackendUnavailable: FAISS does not load or does not find what it was given.
+        BackendUnavailable: FAISS does not load or finds something else.
     """
     faiss = load_faiss()
     index = open_index(2, kind="flat")

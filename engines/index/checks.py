@@ -1,4 +1,4 @@
-"""What every index checks in the same words."""
+"""Checks of arguments that all indexes share."""
 
 from __future__ import annotations
 

@@ -1,13 +1,41 @@
-"""Which kind of index serves, and why."""
+"""Which kind of index serves, and why.
+
+On a CPU, ``auto`` compares everything. Approximation costs certainty where the decision is
+open-set: it misses neighbours of strangers and runners-up. And it gains less than one expects:
+faces come in batches, and a batch is compared with everything by one matrix product.
+
+Measured on one thread of a busy machine (``benchmarks/index.py``, 128 values; 11,271 faces are
+real, the others drawn like them with four photos a person; recall@1 of people in the gallery and
+of strangers):
+
+==========  ============  =========  ==========  ========  ===========
+photos      kind          one query  32 queries  to build  recall@1
+==========  ============  =========  ==========  ========  ===========
+11,271      flat          0.1 ms     7 ms        0         100 / 100 %
+..          IVF-PQ        0.2 ms     5 ms        2 s       100 / 100 %
+..          HNSW          0.4 ms     29 ms       3 s       100 / 100 %
+100,000     flat          2 ms       38 ms       0         100 / 100 %
+..          IVF-PQ        0.9 ms     196 ms      94 s      99 / 90 %
+..          HNSW          1.3 ms     75 ms       55 s      100 / 97 %
+300,000     flat          29 ms      357 ms      0         100 / 100 %
+..          HNSW          2 ms       111 ms      516 s     99.5 / 85 %
+1,000,000   flat          38 ms      404 ms      0         100 / 100 %
+..          flat float16  20 ms      763 ms      0.4 s     100 / 100 %
+..          flat 8 bits   88 ms      3651 ms     2 s       100 / 100 %
+..          IVF-PQ        18 ms      511 ms      312 s     99.5 / 92 %
+==========  ============  =========  ==========  ========  ===========
+
+IVF-PQ that finds known faces as surely as that compares a fifth of everything, so it grows as
+exact search does; the searches of a graph hardly grow, but it misses more as it grows. Both are
+built in memory at each start, which takes minutes for a million vectors, so they serve on request
+only. Fewer bits halve the time of a single query at best, and double that of a batch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
 from ..devices import CudaDevice, cuda_devices
 from ..errors import BackendUnavailable, InferenceError
@@ -19,34 +47,38 @@ from .cores import (
     NumpyCore,
     Vectors,
 )
-from .layered import LayeredIndex, Upkeep
+from .layered import CompactionPolicy, LayeredIndex
 from .library import load_faiss
-from .parts import Ids
+from .segment import Ids
 
 IndexKind = Literal["auto", "flat", "hnsw", "ivfpq", "gpu", "numpy"]
-CpuKind = Literal["flat", "hnsw", "ivfpq"]
 KINDS: tuple[IndexKind, ...] = ("auto", "flat", "hnsw", "ivfpq", "gpu", "numpy")
 
-# Floats (vectors × D) up to which everything is compared: 4,000,000 × 128.
-FLAT_FLOATS = 4_000_000 * 128
 # Fewer vectors cannot train the codes (8 bits need 39 × 256), and are searched in 0.2 ms anyway.
-LEAST_IVFPQ = 10_000
-LEAST_HNSW = 1_000
+MIN_IVFPQ = 10_000
+MIN_HNSW = 1_000
 # Share of a GPU's memory that exact search may take; the networks need the rest.
 _GPU_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A kind and why it was chosen, in words."""
+class IndexInfo:
+    """What really searches.
 
-    kind: IndexKind
+    Attributes:
+        kind: ``flat``, ``hnsw``, ``ivfpq``, ``gpu`` or ``numpy``; ``none`` while there is no index.
+        device: e.g. ``CPU`` or ``cuda:0``.
+        reason: why, in words.
+    """
+
+    kind: str
+    device: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to search; see ``open_index``.
+class IndexOptions:
+    """How to search; see ``open_index``.
 
     Attributes:
         kind: of index.
@@ -59,57 +91,7 @@ class Wish:
     device: Device = "auto"
 
 
-ANY = Wish()
-
-
-class Kept(Protocol):
-    """Where the structures of approximate kinds are kept."""
-
-    def adopt(
-        self, index: LayeredIndex, ids: Ids, vectors: Vectors, dead: NDArray[np.bool_] | None
-    ) -> None:
-        """Give the vectors to an empty index of kind ``hnsw`` or ``ivfpq``."""
-        ...
-
-
-def choose_kind(count: int, dim: int) -> Choice:
-    """How ``count`` vectors are best searched on a CPU.
-
-    Approximation costs certainty where the decision is open-set: it misses neighbours of
-    strangers and runners-up. And it pays less than one expects: faces come in batches, and a batch
-    is compared with everything by one matrix product. So it is chosen only where exact search
-    takes a tenth of a second on one thread (a gigaflop and 2 GB a query).
-
-    Measured on one thread of a busy machine (benchmarks/results/index.json, 128 values; 11,271
-    faces are real, the others drawn like them with four photos a person; recall@1 of people in the
-    gallery and of strangers):
-
-    ==========  ============  =========  ==========  ========  ===========
-    photos      kind          one query  32 queries  to build  recall@1
-    ==========  ============  =========  ==========  ========  ===========
-    11,271      flat          0.1 ms     7 ms        0         100 / 100 %
-    ..          IVF-PQ        0.2 ms     5 ms        2 s       100 / 100 %
-    ..          HNSW          0.4 ms     29 ms       3 s       100 / 100 %
-    100,000     flat          2 ms       38 ms       0         100 / 100 %
-    ..          IVF-PQ        0.9 ms     196 ms      94 s      99 / 90 %
-    ..          HNSW          1.3 ms     75 ms       55 s      100 / 97 %
-    300,000     flat          29 ms      357 ms      0         100 / 100 %
-    ..          HNSW          2 ms       111 ms      516 s     99.5 / 85 %
-    1,000,000   flat          38 ms      404 ms      0         100 / 100 %
-    ..          flat float16  20 ms      763 ms      0.4 s     100 / 100 %
-    ..          flat 8 bits   88 ms      3651 ms     2 s       100 / 100 %
-    ..          IVF-PQ        18 ms      511 ms      312 s     99.5 / 92 %
-    ==========  ============  =========  ==========  ========  ===========
-
-    IVF-PQ that finds known faces as surely as that compares a fifth of everything, so it grows as
-    exact search does and is not chosen by itself; a graph's searches hardly grow, but its building
-    takes hours for some millions on one thread, and it misses more as it grows (1,000,000 were not
-    measured). So it is for galleries that are beyond exact search. Fewer bits halve the time of a
-    single query at best, and cost twice that of a batch.
-    """
-    if count * dim <= FLAT_FLOATS:
-        return Choice("flat", f"{count:,} vectors are searched exactly")
-    return Choice("hnsw", f"exact search of {count:,} vectors takes too long; approximated")
+DEFAULT_OPTIONS = IndexOptions()
 
 
 def open_index(
@@ -122,105 +104,94 @@ def open_index(
 ) -> LayeredIndex:
     """An empty index of vectors of length ``dim``.
 
-    ``auto`` takes the GPU where FAISS searches on it, else what ``choose_kind`` says for the CPU,
-    and plain numpy where FAISS is not installed. Any other kind serves or is an error. What
-    serves and why is told by the index (``kind``, ``device``, ``reason``).
+    ``auto`` takes the GPU where FAISS searches on it, else ``flat``, and plain numpy where FAISS is
+    not installed. Any other kind serves or is an error. The index says what serves and why
+    (``kind``, ``device``, ``reason``).
 
     Args:
         dim: length of the vectors.
         kind: ``flat`` compares everything on the CPU; ``hnsw`` and ``ivfpq`` approximate;
             ``gpu`` compares everything on a CUDA device (approximates what does not fit there);
             ``numpy`` is the plain fallback.
-        expected: about how many vectors it is going to hold.
+        expected: about how many vectors it will hold.
         device: ``cpu`` keeps ``auto`` off the GPU.
         strict: with ``auto``, an error rather than leaving a CUDA device unused.
 
     Raises:
-        BackendUnavailable: what was asked for cannot serve here; says why.
+        BackendUnavailable: the kind cannot serve here; says why.
         ValueError: no such kind, or ``dim`` is below 1.
     """
     if kind not in KINDS:
         raise ValueError(f"no index '{kind}'; choose {', '.join(KINDS[:-1])} or {KINDS[-1]}")
     if kind == "numpy":
-        return _numpy(dim, "asked for")
+        return _numpy(dim, "requested")
     if kind == "gpu":
-        return _gpu(dim, expected, "asked for")
+        return _gpu(dim, expected, "requested")
     if kind == "auto":
-        if device == "cpu":
-            return _auto(dim, expected, "never")
-        return _auto(dim, expected, "strict" if strict else "fallback")
-    return _cpu(dim, kind, expected, "asked for")
+        return _auto(dim, expected, use_gpu=device != "cpu", strict=strict)
+    return _cpu(dim, kind, expected, "requested")
 
 
 def index_over(
-    ids: Ids,
-    vectors: Vectors,
-    *,
-    dead: NDArray[np.bool_] | None = None,
-    wish: Wish = ANY,
-    kept: Kept | None = None,
+    ids: Ids, vectors: Vectors, *, options: IndexOptions = DEFAULT_OPTIONS
 ) -> LayeredIndex:
     """An index over vectors that are there already; they are not copied.
 
     Args:
         ids: N, none twice and none negative.
-        vectors: N×D, of length 1; may be memory-mapped.
-        dead: N; True for those that count as removed.
-        wish: what is to search them.
-        kept: where the structure of an approximate kind is kept.
+        vectors: N×D, of length 1.
+        options: how to search them.
 
     Raises:
-        BackendUnavailable: what was asked for cannot serve here; says why.
+        BackendUnavailable: the kind cannot serve here; says why.
         InferenceError: it cannot take so many; ``auto`` falls back to the CPU, unless it is strict.
     """
     count, dim = vectors.shape
-    index = open_index(
-        dim, kind=wish.kind, expected=count, device=wish.device, strict=wish.strictness == "strict"
-    )
-    if kept is not None and index.kind in ("hnsw", "ivfpq"):
-        kept.adopt(index, ids, vectors, dead)
-        return index
+    strict = options.strictness == "strict"
+    index = open_index(dim, kind=options.kind, expected=count, device=options.device, strict=strict)
     try:
-        index.adopt(ids, vectors, dead=dead)
+        index.adopt(ids, vectors)
     except InferenceError as error:
-        if index.kind != "gpu" or wish.kind != "auto" or wish.strictness == "strict":
+        if index.kind != "gpu" or options.kind != "auto" or strict:
             raise
-        choice = choose_kind(count, dim)
-        index = _cpu(dim, choice.kind, count, f"{choice.reason}; not on the GPU: {error}")
-        index.adopt(ids, vectors, dead=dead)
+        index = _cpu(dim, "flat", count, f"{_exact(count)}; not on the GPU: {error}")
+        index.adopt(ids, vectors)
     return index
 
 
-def _auto(dim: int, expected: int, gpu: Literal["strict", "fallback", "never"]) -> LayeredIndex:
+def _auto(dim: int, expected: int, *, use_gpu: bool, strict: bool) -> LayeredIndex:
     """The GPU, else the CPU with FAISS, else numpy."""
     refused = ""
-    if gpu != "never" and cuda_devices():
+    if use_gpu and cuda_devices():
         try:
             return _gpu(dim, expected, "exact, on the GPU")
         except BackendUnavailable as error:
-            if gpu == "strict":
+            if strict:
                 raise
             refused = f"; not on the GPU: {error}"
-    choice = choose_kind(expected, dim)
     try:
-        return _cpu(dim, choice.kind, expected, choice.reason + refused)
+        return _cpu(dim, "flat", expected, _exact(expected) + refused)
     except BackendUnavailable as error:
         return _numpy(dim, f"{error}{refused}")
+
+
+def _exact(count: int) -> str:
+    return f"{count:,} vectors are searched exactly"
 
 
 def _cpu(dim: int, kind: IndexKind, expected: int, reason: str) -> LayeredIndex:
     load_faiss()
     if kind == "flat":
         return LayeredIndex(dim, build=KnnCore, kind="flat", reason=reason)
-    least = LEAST_IVFPQ if kind == "ivfpq" else LEAST_HNSW
-    if expected < least:
-        few = f"{kind} begins at {least:,} vectors, and {expected:,} are searched exactly"
+    minimum = MIN_IVFPQ if kind == "ivfpq" else MIN_HNSW
+    if expected < minimum:
+        few = f"{kind} begins at {minimum:,} vectors, and {expected:,} are searched exactly"
         return LayeredIndex(dim, build=KnnCore, kind="flat", reason=few)
     return LayeredIndex(
         dim,
         build=_builder(kind),
-        # Building takes minutes: what comes later is searched exactly until the next opening.
-        upkeep=Upkeep(tail_share=None, dead_share=None),
+        # Building takes minutes: later vectors are searched exactly until the next opening.
+        policy=CompactionPolicy(tail_share=None, deleted_share=None),
         kind=kind,
         reason=reason,
     )
@@ -236,9 +207,9 @@ def _gpu(dim: int, expected: int, reason: str) -> LayeredIndex:
     Raises:
         BackendUnavailable: FAISS cannot search there.
     """
-    from .gpu import GpuFlatCore, GpuIvfPqCore, prove_gpu
+    from .gpu import GpuFlatCore, GpuIvfPqCore, probe_gpu
 
-    proof = prove_gpu()
+    proof = probe_gpu()
     build: Callable[[Vectors], Core] = GpuFlatCore
     device = next(iter(cuda_devices()), None)
     if device is not None and not _fits(device, expected, dim):
@@ -247,7 +218,7 @@ def _gpu(dim: int, expected: int, reason: str) -> LayeredIndex:
     return LayeredIndex(
         dim,
         build=build,
-        upkeep=Upkeep(tail_share=0.125),
+        policy=CompactionPolicy(tail_share=0.125),
         kind="gpu",
         device="cuda:0",
         reason=f"{reason} ({proof})",

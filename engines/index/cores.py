@@ -1,7 +1,7 @@
-"""What searches the bulk of an index: made once over all vectors, never changed.
+"""Cores: they search the bulk of an index. A core is built once over all vectors and immutable.
 
-A core knows positions, not ids. Additions, removals and exact similarities are the business of
-``LayeredIndex``, the same for all of them.
+A core finds positions, not ids. ``LayeredIndex`` adds additions, removals and exact similarities,
+the same for all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .library import load_faiss, searching
+from .library import load_faiss, single_threaded
 
 Vectors = NDArray[np.float32]
 Positions = NDArray[np.int64]
@@ -29,8 +29,8 @@ class Core(Protocol):
         ...
 
     @property
-    def deepest(self) -> int | None:
-        """Most neighbours it can be asked for; None for any number."""
+    def max_k(self) -> int | None:
+        """The largest k it can search for; None for any."""
         ...
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
@@ -45,19 +45,19 @@ class Core(Protocol):
 Build = Callable[[Vectors], Core]
 
 
-# Products (queries × vectors × D) that are worth a thread of their own: about 50 ms of work.
+# Products (queries × vectors × D) that are worth a thread: about 50 ms of work.
 _THREAD_WORTH = 2_000_000_000
 
 
 class KnnCore:
-    """FAISS over the vectors where they lie (a memory-mapped file too): exact, nothing built.
+    """FAISS over the vectors where they lie: exact, nothing is built.
 
     A large search is divided among as many threads as FAISS may use, each with a range of the
     vectors.
     """
 
     exact = True
-    deepest = None
+    max_k = None
 
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
@@ -81,7 +81,7 @@ class KnnCore:
 
     def _range(self, queries: Vectors, k: int, start: int, end: int) -> tuple[Vectors, Positions]:
         """The nearest among some of the vectors, on this thread."""
-        with searching() as faiss:
+        with single_threaded() as faiss:
             similarities, at = faiss.knn(
                 queries, self._vectors[start:end], k, faiss.METRIC_INNER_PRODUCT
             )
@@ -92,7 +92,7 @@ class NumpyCore:
     """Plain numpy, where FAISS is not installed: as exact, slower."""
 
     exact = True
-    deepest = None
+    max_k = None
 
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors

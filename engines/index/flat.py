@@ -1,4 +1,4 @@
-"""Exact search in plain numpy: what the other indexes are compared with."""
+"""Exact search in plain numpy: the reference of the other indexes."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 by two threads at once, not even to search (FAISS issues 1572 and 4525). So each thread that makes
 a core has resources of its own, and all searches of cores that share them take turns. Additions
 and removals are ``LayeredIndex``'s. The wheel of 1.15.1 is built without cuVS (no CAGRA;
-``use_cuvs`` would be ignored), so the classical kernels are asked for explicitly.
+``use_cuvs`` would be ignored), so the classical kernels are requested explicitly.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 from ..errors import BackendUnavailable, InferenceError
 from .approximate import probes, subvectors
 from .cores import Positions, Vectors
-from .library import load_faiss, told
+from .library import faiss_message, load_faiss
 
 GpuStorage = Literal["float16", "float32"]
 
-# FAISS takes 1.5 GB or 18 % of the device unless told; a search in 1,000,000 vectors needs the
+# FAISS reserves 1.5 GB or 18 % of the device by default; a search in 1,000,000 vectors needs the
 # similarities of one tile of queries, and FAISS makes the tiles fit.
 TEMP_BYTES = 256 << 20
 # Most neighbours, and lists, the kernels select (GPU_MAX_SELECTION_K).
@@ -35,8 +35,8 @@ _UPLOAD = 262_144
 _PROBE_SECONDS = 120.0
 
 
-class _Home:
-    """A thread's resources, and the lock of all who use them."""
+class _DeviceResources:
+    """A thread's resources, and the lock of all cores that share them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -44,38 +44,38 @@ class _Home:
         self.resources.setTempMemory(TEMP_BYTES)
 
 
-class _Homes(threading.local):
+class _PerThread(threading.local):
     """Each thread's own."""
 
-    home: _Home | None = None
+    resources: _DeviceResources | None = None
 
 
-_HOMES = _Homes()
+_PER_THREAD = _PerThread()
 
 
-def _home() -> _Home:
-    if _HOMES.home is None:
-        _HOMES.home = _Home()
-    return _HOMES.home
+def _device_resources() -> _DeviceResources:
+    if _PER_THREAD.resources is None:
+        _PER_THREAD.resources = _DeviceResources()
+    return _PER_THREAD.resources
 
 
 class _GpuCore:
-    """What the cores on a GPU have in common."""
+    """Base of the cores on a GPU."""
 
-    deepest: int | None = _MOST_NEIGHBOURS
+    max_k: int | None = _MOST_NEIGHBOURS
 
     def __init__(self) -> None:
-        self._home = _home()
+        self._shared = _device_resources()
         self._index: Any = None
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
         """See ``Core``."""
-        with self._home.lock:
+        with self._shared.lock:
             try:
                 found: tuple[Vectors, Positions] = self._index.search(queries, k)
             except RuntimeError as error:
                 raise InferenceError(
-                    f"the faiss search on the GPU failed: {told(error)}"
+                    f"the faiss search on the GPU failed: {faiss_message(error)}"
                 ) from error
         return found
 
@@ -89,7 +89,7 @@ class GpuFlatCore(_GpuCore):
     """Every vector on the device.
 
     float32 finds exactly what the CPU finds. float16 takes half the memory and bandwidth and
-    rounds (relative error up to 2⁻¹¹), so it is asked for more and what it finds is scored again.
+    rounds (relative error up to 2⁻¹¹), so more candidates are searched and scored again.
 
     Raises:
         InferenceError: the device has no memory for them.
@@ -103,9 +103,9 @@ class GpuFlatCore(_GpuCore):
         faiss = load_faiss()
         config = faiss.GpuIndexFlatConfig()
         config.device, config.useFloat16, config.use_cuvs = device, storage == "float16", False
-        with self._home.lock:
+        with self._shared.lock:
             try:
-                self._index = faiss.GpuIndexFlatIP(self._home.resources, vectors.shape[1], config)
+                self._index = faiss.GpuIndexFlatIP(self._shared.resources, vectors.shape[1], config)
                 self._fill(vectors)
             except RuntimeError as error:
                 raise _no_room(vectors, error) from error
@@ -129,10 +129,10 @@ class GpuIvfPqCore(_GpuCore):
         # Tables of 8 bits × D/4 parts fit into the shared memory of old devices only when halved.
         config.useFloat16LookupTables = True
         lists = max(1, min(int(4 * count**0.5), count // 40))
-        with self._home.lock:
+        with self._shared.lock:
             try:
                 self._index = faiss.GpuIndexIVFPQ(
-                    self._home.resources,
+                    self._shared.resources,
                     dim,
                     lists,
                     subvectors(dim),
@@ -153,12 +153,12 @@ class GpuIvfPqCore(_GpuCore):
 def _no_room(vectors: Vectors, error: RuntimeError) -> InferenceError:
     return InferenceError(
         f"{len(vectors)} vectors of {vectors.shape[1]} cannot be put on the GPU "
-        f"({told(error)}); use the index 'flat'"
+        f"({faiss_message(error)}); use the index 'flat'"
     )
 
 
 @cache
-def prove_gpu(device: int = 0) -> str:
+def probe_gpu(device: int = 0) -> str:
     """Search for real on the device, in another process; once per process.
 
     Returns:

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 
-def prove(device: int) -> str:
+def probe(device: int) -> str:
     """Search in float32 and float16 and compare with numpy.
 
     Returns:
@@ -41,4 +41,4 @@ def prove(device: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(prove(int(sys.argv[1])))
+    sys.stdout.write(probe(int(sys.argv[1])))

@@ -1,10 +1,10 @@
 """An index that takes additions and removals while it is searched, over cores that take neither.
 
-Most vectors lie in the *bulk*, searched by a core that is made once: on a GPU, as a graph, or
-plainly. New vectors go to the *tail*, which is searched exactly on the CPU; when the tail has
-grown too long, a new bulk is made of both. Removed vectors stay where they are, marked, until
-their share is too large: then the bulk is made again without them. Readers never wait: they work
-on the state they began with while a writer makes the next one.
+Most vectors lie in the *bulk*, searched by a core that is built once: on a GPU, as a graph, or
+exactly on the CPU. New vectors go to the *tail*, which is searched exactly on the CPU; when the
+tail is too long, a new bulk is built of both. Removed vectors are marked as deleted until their
+share is too large; then the bulk is rebuilt without them. Readers never wait: they search the
+state they began with while a writer prepares the next one.
 """
 
 from __future__ import annotations
@@ -24,48 +24,48 @@ from .checks import (
 )
 from .cores import (
     Build,
-    Core,
     Vectors,
     flat_build,
 )
-from .growing import Growing
-from .parts import Ids, Part
+from .segment import Ids, Segment
+
+_FIRST_CAPACITY = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Upkeep:
-    """When a new bulk is made.
+class CompactionPolicy:
+    """When the bulk is rebuilt.
 
     Attributes:
         tail: least length of the tail; below it, searching the tail on one thread takes less
             than 0.3 ms (16384 × 128, measured).
         tail_share: and least share of the bulk, so that n additions cost O(n) copies in all;
-            None never takes the tail in (a core that takes minutes to build).
-        dead_share: of the bulk; at a quarter, a third more vectors are searched than are there.
-            None never makes it again.
+            None never merges the tail (for a core that takes minutes to build).
+        deleted_share: of the bulk; at a quarter, a third more vectors are searched than are there.
+            None never rebuilds it.
     """
 
     tail: int = 16384
     tail_share: float | None = 1.0
-    dead_share: float | None = 0.25
+    deleted_share: float | None = 0.25
 
-    def long(self, tail: int, bulk: int) -> bool:
-        """True when so long a tail is to be taken in."""
+    def tail_full(self, tail: int, bulk: int) -> bool:
+        """True when the tail is to be merged into the bulk."""
         return self.tail_share is not None and tail > max(self.tail, self.tail_share * bulk)
 
-    def worn(self, bulk: Part) -> bool:
+    def needs_compaction(self, bulk: Segment) -> bool:
         """True when too much of the bulk was removed."""
-        if self.dead_share is None or bulk.gone == 0:
+        if self.deleted_share is None or bulk.deleted_count == 0:
             return False
-        return bulk.live == 0 or bulk.gone > max(self.dead_share * len(bulk.ids), 64)
+        return bulk.live == 0 or bulk.deleted_count > max(self.deleted_share * len(bulk.ids), 64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _State:
     """What a reader works on; never changed."""
 
-    bulk: Part
-    tail: Part
+    bulk: Segment
+    tail: Segment
 
 
 class LayeredIndex:
@@ -74,7 +74,7 @@ class LayeredIndex:
     Args:
         dim: length of the vectors.
         build: makes the core of a bulk; None searches it exactly on the CPU.
-        upkeep: when it is made again.
+        policy: when the bulk is built anew.
         kind: what ``build`` makes: ``flat``, ``hnsw``, ``ivfpq``, ``gpu`` or ``numpy``.
         device: that searches the bulk.
         reason: why this kind, in words.
@@ -85,20 +85,20 @@ class LayeredIndex:
         dim: int,
         *,
         build: Build | None = None,
-        upkeep: Upkeep = Upkeep(),
+        policy: CompactionPolicy = CompactionPolicy(),
         kind: str = "flat",
         device: str = "CPU",
         reason: str = "",
     ) -> None:
         check_dim(dim)
         self._dim = dim
-        self._exactly = flat_build()
-        self._build = build or self._exactly
-        self._upkeep = upkeep
+        self._exact_build = flat_build()
+        self._build = build or self._exact_build
+        self._policy = policy
         self._kind, self._device, self._reason = kind, device, reason
         self._lock = threading.Lock()  # of writers
-        self._buffer = Growing(dim)
-        nothing = self._exact_part(np.zeros(0, np.int64), np.zeros((0, dim), np.float32))
+        self._buffer = _AppendBuffer(dim)
+        nothing = self._exact_segment(np.zeros(0, np.int64), np.zeros((0, dim), np.float32))
         self._state = _State(nothing, nothing)
 
     @property
@@ -125,22 +125,12 @@ class LayeredIndex:
         state = self._state
         return state.bulk.live + state.tail.live
 
-    def adopt(
-        self,
-        ids: Ids,
-        vectors: Vectors,
-        *,
-        dead: NDArray[np.bool_] | None = None,
-        core: Core | None = None,
-    ) -> None:
+    def adopt(self, ids: Ids, vectors: Vectors) -> None:
         """Make these the bulk of an empty index without copying them.
 
         Args:
             ids: N, none twice and none negative.
-            vectors: N×D, finite; may be memory-mapped. They stay as they are; one that becomes
-                zero is as good as removed.
-            dead: N; True for those that count as removed from the start.
-            core: searches them; None makes it.
+            vectors: N×D, finite; nobody changes them afterwards.
 
         Raises:
             ValueError: the index is not empty, or the shapes do not fit.
@@ -150,13 +140,7 @@ class LayeredIndex:
         with self._lock:
             if len(self):
                 raise ValueError("only an empty index can adopt vectors")
-            if core is None:
-                bulk = self._bulk(ids, vectors)
-            else:
-                bulk = Part.of(ids, vectors, core, self._exactly)
-            if dead is not None and dead.any():
-                bulk = bulk.without(np.flatnonzero(dead))
-            self._state = replace(self._state, bulk=bulk)
+            self._state = replace(self._state, bulk=self._bulk(ids, vectors))
 
     def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Add vectors N×D with ids N; see ``Index.add``."""
@@ -166,14 +150,14 @@ class LayeredIndex:
             if len(ids) == 0:
                 return
             tail = state.tail
-            if self._upkeep.long(tail.live + len(ids), state.bulk.live):
+            if self._policy.tail_full(tail.live + len(ids), state.bulk.live):
                 parts = (*zip(state.bulk.remaining(), tail.remaining(), strict=True),)
                 self._renew(np.concatenate([*parts[0], ids]), np.concatenate([*parts[1], vectors]))
                 return
             all_ids, all_vectors = self._buffer.append(ids, vectors)
-            grown = self._exact_part(all_ids, all_vectors)
-            if tail.gone:
-                grown = grown.without(np.flatnonzero(tail.dead))
+            grown = self._exact_segment(all_ids, all_vectors)
+            if tail.deleted_count:
+                grown = grown.without(np.flatnonzero(tail.deleted))
             self._state = replace(state, tail=grown)
 
     def remove(self, ids: NDArray[np.int64]) -> int:
@@ -182,19 +166,19 @@ class LayeredIndex:
         with self._lock:
             state, before = self._state, len(self)
             for name in ("bulk", "tail"):
-                part: Part = getattr(state, name)
-                at = part.positions(ids)
+                segment: Segment = getattr(state, name)
+                at = segment.positions(ids)
                 at = at[at >= 0]
                 if len(at):
-                    state = replace(state, **{name: part.without(at)})
+                    state = replace(state, **{name: segment.without(at)})
             self._state = state
             removed = before - len(self)
-            if self._upkeep.worn(state.bulk):
+            if self._policy.needs_compaction(state.bulk):
                 self._state = replace(state, bulk=self._bulk(*state.bulk.remaining()))
-            if self._upkeep.worn(state.tail):
-                self._buffer = Growing(self._dim)
+            if self._policy.needs_compaction(state.tail):
+                self._buffer = _AppendBuffer(self._dim)
                 rest = self._buffer.append(*state.tail.remaining())
-                self._state = replace(self._state, tail=self._exact_part(*rest))
+                self._state = replace(self._state, tail=self._exact_segment(*rest))
             return removed
 
     def search(
@@ -244,13 +228,47 @@ class LayeredIndex:
     def _renew(self, ids: Ids, vectors: Vectors) -> None:
         """Make these the bulk, with an empty tail; the caller holds the lock."""
         bulk = self._bulk(ids, vectors)
-        self._buffer = Growing(self._dim)
-        self._state = _State(bulk, self._exact_part(ids[:0], vectors[:0]))
+        self._buffer = _AppendBuffer(self._dim)
+        self._state = _State(bulk, self._exact_segment(ids[:0], vectors[:0]))
 
-    def _bulk(self, ids: Ids, vectors: Vectors) -> Part:
+    def _bulk(self, ids: Ids, vectors: Vectors) -> Segment:
         if len(ids) == 0:
-            return self._exact_part(ids, vectors)
-        return Part.of(ids, vectors, self._build(vectors), self._exactly)
+            return self._exact_segment(ids, vectors)
+        return Segment.of(ids, vectors, self._build(vectors), self._exact_build)
 
-    def _exact_part(self, ids: Ids, vectors: Vectors) -> Part:
-        return Part.of(ids, vectors, self._exactly(vectors), self._exactly)
+    def _exact_segment(self, ids: Ids, vectors: Vectors) -> Segment:
+        return Segment.of(ids, vectors, self._exact_build(vectors), self._exact_build)
+
+
+class _AppendBuffer:
+    """Ids and vectors that grow at the end: O(1) a row on average.
+
+    Arrays returned earlier never change.
+
+    For one writer at a time.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self._ids = np.zeros(0, np.int64)
+        self._vectors = np.zeros((0, dim), np.float32)
+        self._count = 0
+
+    def append(
+        self, ids: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Append rows.
+
+        Returns:
+            Views of all ids N and vectors N×D so far.
+        """
+        start, self._count = self._count, self._count + len(ids)
+        if self._count > len(self._ids):
+            capacity = max(_FIRST_CAPACITY, 2 * self._count)
+            old_ids, old_vectors = self._ids[:start], self._vectors[:start]
+            self._ids = np.zeros(capacity, np.int64)
+            self._vectors = np.zeros((capacity, self._vectors.shape[1]), np.float32)
+            self._ids[:start], self._vectors[:start] = old_ids, old_vectors
+        # Beyond what was returned before.
+        self._ids[start : self._count] = ids
+        self._vectors[start : self._count] = vectors
+        return self._ids[: self._count], self._vectors[: self._count]

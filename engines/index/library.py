@@ -50,7 +50,7 @@ def load_faiss() -> Any:
 
 
 @contextmanager
-def searching() -> Iterator[Any]:
+def single_threaded() -> Iterator[Any]:
     """The module for one search on the calling thread.
 
     OpenMP's threads wait for each other by spinning, and where the networks keep the cores busy
@@ -66,12 +66,12 @@ def searching() -> Iterator[Any]:
     try:
         yield faiss
     except RuntimeError as error:
-        raise InferenceError(f"the faiss search failed: {told(error)}") from error
+        raise InferenceError(f"the faiss search failed: {faiss_message(error)}") from error
     finally:
         faiss.omp_set_num_threads(threads)
 
 
-def told(error: RuntimeError) -> str:
+def faiss_message(error: RuntimeError) -> str:
     """What FAISS says, without the signature of the function that said it."""
     lines = str(error).strip().splitlines() or ["no reason given"]
     return lines[0].rpartition(" Error: ")[2][:200]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,27 +13,29 @@ from pathlib import Path
 from typing import Any
 
 from ..cards import checksum
+from ..casting import prepare
 from ..checks import check_model_file
 from ..errors import BackendUnavailable, BuildFailed, ModelError
-from .casting import prepare
-from .flavour import Flavour, find_flavour, trt_logger
+from ..files import write_atomically
 from .manifest import (
     Manifest,
     ProfileFacts,
     TensorFacts,
     sha256_of_bytes,
 )
-from .monitor import Progress, watch
 from .recipe import Recipe, compute_capability
-from .timings import Timings
-from .turing import dense_for
+from .variant import Variant, find_variant, trt_logger
 
-__all__ = ["Plan", "Progress", "build_plan"]
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, float], bool | None]
+"""Told the phase and the share of it that is done, 0..1, from TensorRT's own threads; returning
+False stops the build."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A serialized engine, as its flavour deserializes it, and what there is to know of it."""
+    """A serialized engine and its manifest."""
 
     data: bytes
     manifest: Manifest
@@ -44,42 +49,42 @@ def build_plan(
     Args:
         path: the ``.onnx`` network.
         recipe: what to build from it.
-        progress: told how far it is.
-        timings: file of the timing cache, read and renewed where the flavour has one.
+        progress: called with the progress.
+        timings: file of the timing cache, read and renewed where the variant has one.
 
     Raises:
-        BackendUnavailable: the recipe's flavour and version are not installed, or cannot build
+        BackendUnavailable: the recipe's variant and version are not installed, or cannot build
             for the target here.
         BuildFailed: the builder refused the network, failed, or was stopped.
         ModelError: the network is missing, damaged, or does not fit the recipe.
     """
     check_model_file(path)
-    flavour = find_flavour(recipe.flavour)
-    if flavour.version != recipe.version:
+    variant = find_variant(recipe.variant)
+    if variant.version != recipe.version:
         raise BackendUnavailable(
-            f"the recipe asks for {recipe.flavour} {recipe.version}, {flavour.version} is here"
+            f"the recipe asks for {recipe.variant} {recipe.version}, {variant.version} is here"
         )
     started = time.perf_counter()
     onnx_sum = checksum(path)
-    model = prepare(path, recipe.precision, recipe.image_input, dense=dense_for(recipe))
-    builder = _builder(flavour)
+    model = prepare(path, recipe.precision, recipe.image_input, dense=recipe.dense)
+    builder = _builder(variant)
     # The weights lie in the parser until the plan is made.
-    network, _parser = _parse(flavour, builder, model, path)
-    config = _config(flavour, builder, recipe)
+    network, _parser = _parse(variant, builder, model, path)
+    config = _config(variant, builder, recipe)
     profiles = _fed_profiles(recipe)
     _add_profiles(builder, config, network, profiles, path)
-    kept = Timings(timings) if timings is not None and flavour.keeps_timings else None
-    if kept is not None:
-        kept.lend(config)
+    cache = TimingCache(timings) if timings is not None and variant.keeps_timings else None
+    if cache is not None:
+        cache.load(config)
     what = f"{path.name} for {recipe.target} in {recipe.precision}"
-    data = _serialized(flavour, builder, network, config, what, progress)
-    if kept is not None:
-        kept.keep(config)
+    data = _serialized(variant, builder, network, config, what, progress)
+    if cache is not None:
+        cache.save(config)
     facts = Manifest(
         key=recipe.key(onnx_sum),
         network=path.stem,
         parts=recipe.parts(onnx_sum),
-        tensors=_tensors(flavour, network),
+        tensors=_tensors(variant, network),
         profiles=profiles,
         sha256=sha256_of_bytes(data),
         size=len(data),
@@ -90,16 +95,16 @@ def build_plan(
 
 
 def _serialized(
-    flavour: Flavour, builder: Any, network: Any, config: Any, what: str, progress: Progress | None
+    variant: Variant, builder: Any, network: Any, config: Any, what: str, progress: Progress | None
 ) -> bytes:
     """The plan.
 
-    It is made in a thread of its own: TensorRT calls back into Python from the thread it was
+    It is made in its own thread: TensorRT calls back into Python from the thread it was
     called in and swallows what that raises, so in the main one a Ctrl-C would get lost.
     """
-    messages = trt_logger(flavour)
+    messages = trt_logger(variant)
     messages.problem = ""
-    monitor = watch(flavour, config, progress)
+    monitor = watch(variant, config, progress)
     with ThreadPoolExecutor(1, thread_name_prefix="tensorrt-build") as thread:
         building = thread.submit(builder.build_serialized_network, network, config)
         try:
@@ -113,51 +118,51 @@ def _serialized(
         raise BuildFailed(f"the build of {what} was stopped")
     if built is None:
         problem = messages.problem or "it gives no reason"
-        raise BuildFailed(f"{flavour.name} {flavour.version} cannot build {what}: {problem}")
+        raise BuildFailed(f"{variant.name} {variant.version} cannot build {what}: {problem}")
     return bytes(built)
 
 
-def _builder(flavour: Flavour) -> Any:
+def _builder(variant: Variant) -> Any:
     try:
-        builder = flavour.module.Builder(trt_logger(flavour))
+        builder = variant.module.Builder(trt_logger(variant))
     except (RuntimeError, TypeError) as error:  # TypeError: the factory returned nothing
         raise BackendUnavailable(
-            f"{flavour.name} {flavour.version} cannot build here: {error}; it needs an NVIDIA "
+            f"{variant.name} {variant.version} cannot build here: {error}; it needs an NVIDIA "
             "driver and a GPU"
         ) from error
     return builder
 
 
-def _parse(flavour: Flavour, builder: Any, model: bytes, path: Path) -> tuple[Any, Any]:
+def _parse(variant: Variant, builder: Any, model: bytes, path: Path) -> tuple[Any, Any]:
     """The network definition, and the parser that owns its weights."""
     # TensorRT 11 and TensorRT-RTX type every network strongly and ignore the flag.
-    kinds = getattr(flavour.module, "NetworkDefinitionCreationFlag", None)
+    kinds = getattr(variant.module, "NetworkDefinitionCreationFlag", None)
     typed = getattr(kinds, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if typed is None else 1 << int(typed))
-    parser = flavour.module.OnnxParser(network, trt_logger(flavour))
+    parser = variant.module.OnnxParser(network, trt_logger(variant))
     if not parser.parse(model):
         errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-        raise ModelError(f"{flavour.name} cannot read {path.name}: {'; '.join(errors)}")
+        raise ModelError(f"{variant.name} cannot read {path.name}: {'; '.join(errors)}")
     return network, parser
 
 
-def _config(flavour: Flavour, builder: Any, recipe: Recipe) -> Any:
+def _config(variant: Variant, builder: Any, recipe: Recipe) -> Any:
     config = builder.create_builder_config()
-    flags = flavour.module.BuilderFlag
+    flags = variant.module.BuilderFlag
     # TF32 rounds the inputs of float32 products to 10 bits: not what "float32" promises.
     config.clear_flag(flags.TF32)
     user_memory = getattr(flags, "REQUIRE_USER_ALLOCATION", None)
     if user_memory is not None and recipe.shapes.batches:
         # Else TensorRT-RTX may allocate while it runs, and a CUDA graph cannot hold that.
         config.set_flag(user_memory)
-    if flavour.targets:
+    if variant.targets:
         config.num_compute_capabilities = 1
         major, minor = compute_capability(recipe.target)
-        wanted = getattr(flavour.module.ComputeCapability, f"SM{major}{minor}", None)
+        wanted = getattr(variant.module.ComputeCapability, f"SM{major}{minor}", None)
         if wanted is None or not config.set_compute_capability(wanted, 0):
             raise BackendUnavailable(
-                f"{flavour.name} {flavour.version} builds nothing for {recipe.target}, only for "
-                f"{', '.join(flavour.targets)}"
+                f"{variant.name} {variant.version} builds nothing for {recipe.target}, only for "
+                f"{', '.join(variant.targets)}"
             )
     return config
 
@@ -172,7 +177,7 @@ def _fed_profiles(recipe: Recipe) -> tuple[ProfileFacts, ...]:
         return (batch, height, width, channels)
 
     return tuple(
-        ProfileFacts(least=fed(part.least), usual=fed(part.usual), most=fed(part.most))
+        ProfileFacts(least=fed(part.min), usual=fed(part.opt), most=fed(part.max))
         for part in recipe.profiles
     )
 
@@ -185,7 +190,7 @@ def _add_profiles(
     tensor = network.get_input(0)
     own = tuple(tensor.shape)
     for facts in profiles:
-        limits = (facts.least, facts.usual, facts.most)
+        limits = (facts.min, facts.opt, facts.max)
         fits = all(
             len(shape) == len(own)
             and all(want in (-1, have) for want, have in zip(own, shape, strict=True))
@@ -193,19 +198,19 @@ def _add_profiles(
         )
         if not fits:
             raise ModelError(
-                f"{path.name} takes {tensor.name} {_text(own)}; shapes {facts.least} to "
-                f"{facts.most} do not fit"
+                f"{path.name} takes {tensor.name} {_text(own)}; shapes {facts.min} to "
+                f"{facts.max} do not fit"
             )
         profile = builder.create_optimization_profile()
         profile.set_shape(tensor.name, *limits)
         if config.add_optimization_profile(profile) < 0:
-            raise ModelError(f"{path.name}: no profile from {facts.least} to {facts.most}")
+            raise ModelError(f"{path.name}: no profile from {facts.min} to {facts.max}")
 
 
-def _tensors(flavour: Flavour, network: Any) -> tuple[TensorFacts, ...]:
+def _tensors(variant: Variant, network: Any) -> tuple[TensorFacts, ...]:
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     outputs = [network.get_output(index) for index in range(network.num_outputs)]
-    kinds = flavour.module.DataType
+    kinds = variant.module.DataType
     names = {
         kinds.FLOAT: "float32",
         kinds.HALF: "float16",
@@ -227,3 +232,82 @@ def _tensors(flavour: Flavour, network: Any) -> tuple[TensorFacts, ...]:
 
 def _text(shape: tuple[int, ...]) -> str:
     return "×".join("N" if length < 0 else str(length) for length in shape)
+
+
+def watch(variant: Variant, config: Any, progress: Progress | None) -> Any:
+    """Tell ``progress`` of the outermost phase of the build that is begun with ``config``.
+
+    Returns:
+        An object that is to live as long as the build: TensorRT's ends soon after ``stopped`` is
+        set (TensorRT-RTX's goes to its end), as it is when ``progress`` returns False; ``raised``
+        holds what ``progress`` raised.
+    """
+
+    class Monitor(variant.module.IProgressMonitor):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self._steps: dict[str, int] = {}
+            self._lock = threading.Lock()
+            # TensorRT-RTX 1.7 was seen to end the whole process when a build is stopped (an
+            # exception of its own that it does not catch); its builds take a second or two.
+            self._breaks_off = variant.name == "tensorrt"
+            self.stopped = False
+            self.raised: BaseException | None = None
+
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            if not parent:
+                with self._lock:
+                    self._steps[name] = steps
+                self._tell(name, 0.0)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            with self._lock:
+                steps = self._steps.get(name)
+            if steps:
+                self._tell(name, min((step + 1) / steps, 1.0))
+            return not (self.stopped and self._breaks_off)
+
+        def phase_finish(self, name: str) -> None:
+            with self._lock:
+                known = self._steps.pop(name, None)
+            if known is not None:
+                self._tell(name, 1.0)
+
+        def _tell(self, name: str, share: float) -> None:
+            if progress is None:
+                return
+            try:
+                if progress(name, share) is False:
+                    self.stopped = True
+            # TensorRT's own frames, which are between, would swallow it.
+            except BaseException as error:  # noqa: BLE001  # raised again after the build
+                self.raised = error
+                self.stopped = True
+
+    monitor = Monitor()
+    config.progress_monitor = monitor
+    return monitor
+
+
+class TimingCache:
+    """TensorRT's timing cache in a file: kernel times of one card and version, for later builds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self, config: Any) -> None:
+        """Give the builder the file's times; a file it refuses is replaced."""
+        try:
+            known = self._path.read_bytes()
+        except FileNotFoundError:
+            known = b""
+        timings = config.create_timing_cache(known)
+        if timings is None or not config.set_timing_cache(timings, False):
+            log.warning("the timing cache %s is of another card or damaged: replaced", self._path)
+            config.set_timing_cache(config.create_timing_cache(b""), False)
+
+    def save(self, config: Any) -> None:
+        """Write the builder's times."""
+        timings = config.get_timing_cache()
+        if timings is not None:
+            write_atomically(self._path, bytes(timings.serialize()))

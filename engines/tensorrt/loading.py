@@ -12,10 +12,10 @@ from typing import Any
 from ..errors import BackendUnavailable, InferenceError
 from ..files import write_atomically
 from .build import Progress, build_plan
-from .flavour import Flavour, trt_logger
 from .manifest import Manifest
 from .plans import PlanStore
 from .recipe import Recipe
+from .variant import Variant, trt_logger
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class LoadedPlan:
     """A plan on the GPU: its weights, from which contexts are made.
 
     Attributes:
-        flavour: what runs it.
+        variant: what runs it.
         manifest: of the plan.
         engine: an ``ICudaEngine``; holds the weights.
         runtime: what made it, and must outlive it.
@@ -36,7 +36,7 @@ class LoadedPlan:
         path: of the plan in the store; None where none is kept.
     """
 
-    flavour: Flavour
+    variant: Variant
     manifest: Manifest
     engine: Any
     runtime: Any
@@ -50,22 +50,24 @@ class LoadedPlan:
         return int(self.engine.device_memory_size_v2)
 
     def context(self, *, own_graphs: bool) -> Any:
-        """A new ``IExecutionContext`` that is lent its memory by ``set_device_memory``.
+        """A new ``IExecutionContext``; its memory is set by ``set_device_memory``.
 
         Args:
-            own_graphs: let TensorRT-RTX capture CUDA graphs of the shapes that come; for a
-                context that is not captured as a whole.
+            own_graphs: let TensorRT-RTX capture CUDA graphs by itself; for a context that is not
+                captured as a whole.
 
         Raises:
             InferenceError: there is no memory for it.
         """
-        lent = self.flavour.module.ExecutionContextAllocationStrategy.USER_MANAGED
+        strategy = self.variant.module.ExecutionContextAllocationStrategy.USER_MANAGED
         with self._lock:
-            how = lent if self.flavour.name == "tensorrt" else self._config(lent, own_graphs)
+            how = (
+                strategy if self.variant.name == "tensorrt" else self._config(strategy, own_graphs)
+            )
             context = self.engine.create_execution_context(how)
         if context is None:
             raise InferenceError(
-                f"{self.flavour.name} makes no execution context for {self.manifest.network}; "
+                f"{self.variant.name} makes no execution context for {self.manifest.network}; "
                 "its messages are in the log"
             )
         return context
@@ -82,13 +84,13 @@ class LoadedPlan:
         except OSError as error:
             log.debug("compiled kernels are not kept: %s", error)
 
-    def _config(self, lent: Any, own_graphs: bool) -> Any:
+    def _config(self, strategy: Any, own_graphs: bool) -> Any:
         """How TensorRT-RTX, which compiles kernels while it runs, is to go about it."""
-        module = self.flavour.module
+        module = self.variant.module
         config = self.engine.create_runtime_config()
-        config.set_execution_context_allocation_strategy(lent)
-        # Kernels are compiled for a shape when it first comes, not behind its back later: what
-        # the parity gate saw is what serves.
+        config.set_execution_context_allocation_strategy(strategy)
+        # Kernels are compiled at the first run of a shape, not in the background later: the
+        # parity gate judges the kernels that serve.
         kinds = module.DynamicShapesKernelSpecializationStrategy
         config.dynamic_shapes_kernel_specialization_strategy = kinds.EAGER
         graphs = module.CudaGraphStrategy
@@ -109,7 +111,7 @@ class LoadedPlan:
 def load_plan(
     path: Path,
     recipe: Recipe,
-    flavour: Flavour,
+    variant: Variant,
     *,
     store: PlanStore | None,
     progress: Progress | None = None,
@@ -121,9 +123,9 @@ def load_plan(
     Args:
         path: the ``.onnx`` network.
         recipe: what the plan is built from.
-        flavour: what builds and runs it.
+        variant: what builds and runs it.
         store: where plans are kept; None builds one for this process alone.
-        progress: told how far a build is.
+        progress: called with the progress of a build.
 
     Raises:
         BackendUnavailable: it cannot be built here, or what was just built does not load.
@@ -131,34 +133,34 @@ def load_plan(
     """
     if store is None:
         plan = build_plan(path, recipe, progress=progress)
-        return _loaded(flavour, plan.manifest, lambda: plan.data, None)
+        return _loaded(variant, plan.manifest, lambda: plan.data, None)
     stored = store.plan_for(path, recipe, progress=progress)
     try:
-        return _loaded(flavour, stored.manifest, stored.read, stored.path)
+        return _loaded(variant, stored.manifest, stored.read, stored.path)
     except _RefusedError as error:
         log.warning("the plan %s is refused (%s); it is built again", stored.path, error)
     store.discard(stored.manifest.key)
     stored = store.plan_for(path, recipe, progress=progress)
-    return _loaded(flavour, stored.manifest, stored.read, stored.path)
+    return _loaded(variant, stored.manifest, stored.read, stored.path)
 
 
 class _RefusedError(BackendUnavailable):
-    """The flavour does not load a plan."""
+    """The variant does not load a plan."""
 
 
 def _loaded(
-    flavour: Flavour, manifest: Manifest, read: Callable[[], bytes], path: Path | None
+    variant: Variant, manifest: Manifest, read: Callable[[], bytes], path: Path | None
 ) -> LoadedPlan:
     try:
-        runtime = flavour.module.Runtime(trt_logger(flavour))
+        runtime = variant.module.Runtime(trt_logger(variant))
         engine = runtime.deserialize_cuda_engine(read())
     except (RuntimeError, TypeError) as error:  # TypeError: the factory returned nothing
-        raise _RefusedError(f"{flavour.name} {flavour.version} does not start: {error}") from error
+        raise _RefusedError(f"{variant.name} {variant.version} does not start: {error}") from error
     if engine is None:
         raise _RefusedError(
-            f"{flavour.name} {flavour.version} does not load the plan of {manifest.network} for "
+            f"{variant.name} {variant.version} does not load the plan of {manifest.network} for "
             f"{manifest.parts.get('target')}; its messages are in the log"
         )
     if engine.num_optimization_profiles != len(manifest.profiles):
         raise _RefusedError(f"the plan of {manifest.network} has other profiles than its manifest")
-    return LoadedPlan(flavour, manifest, engine, runtime, path=path)
+    return LoadedPlan(variant, manifest, engine, runtime, path=path)

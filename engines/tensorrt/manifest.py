@@ -1,20 +1,19 @@
-"""What is written beside a plan: of what it was built, and what it takes and gives."""
+"""The file beside a plan: what it was built from, its tensors and its profiles."""
 
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ..cards import StrictModel
 
 FORMAT: Literal[1] = 1
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TensorFacts(_Strict):
+class TensorFacts(StrictModel):
     """An input or output of a plan; shape None = any length."""
 
     name: str
@@ -23,15 +22,18 @@ class TensorFacts(_Strict):
     dtype: str
 
 
-class ProfileFacts(_Strict):
-    """Shapes of the only input, as the plan takes it, that one profile serves."""
+class ProfileFacts(StrictModel):
+    """Shapes of the only input, as the plan takes it, that one profile serves.
 
-    least: tuple[int, ...]
-    usual: tuple[int, ...]
-    most: tuple[int, ...]
+    In the file they have the names of the first plans.
+    """
+
+    min: tuple[int, ...] = Field(alias="least")
+    opt: tuple[int, ...] = Field(alias="usual")
+    max: tuple[int, ...] = Field(alias="most")
 
 
-class Manifest(_Strict):
+class Manifest(StrictModel):
     """Of one plan.
 
     Attributes:
@@ -40,7 +42,7 @@ class Manifest(_Strict):
         network: file stem of the ONNX network.
         parts: what the plan depends on, see ``Recipe.parts``.
         tensors: inputs first, each in the network's order.
-        profiles: ascending; the first whose ``most`` holds a shape serves it.
+        profiles: ascending; the first that holds a shape serves it.
         sha256: of the plan, in hex.
         size: of the plan, in bytes.
         build_seconds: how long it took.
@@ -58,6 +60,11 @@ class Manifest(_Strict):
     build_seconds: float = Field(ge=0)
     created: str
 
+    @property
+    def created_at(self) -> datetime:
+        """When the plan was built."""
+        return datetime.fromisoformat(self.created)
+
     def profile_for(self, shape: tuple[int, ...]) -> int:
         """Index of the profile that serves an input of this shape.
 
@@ -65,11 +72,11 @@ class Manifest(_Strict):
             ValueError: none does; names the limits.
         """
         for index, profile in enumerate(self.profiles):
-            limits = zip(profile.least, shape, profile.most, strict=False)
-            if len(shape) == len(profile.least) and all(a <= b <= c for a, b, c in limits):
+            limits = zip(profile.min, shape, profile.max, strict=False)
+            if len(shape) == len(profile.min) and all(a <= b <= c for a, b, c in limits):
                 return index
-        least, most = self.profiles[0].least, self.profiles[-1].most
-        raise ValueError(f"{self.network} takes shapes from {least} to {most}, not {shape}")
+        low, high = self.profiles[0].min, self.profiles[-1].max
+        raise ValueError(f"{self.network} takes shapes from {low} to {high}, not {shape}")
 
 
 def sha256_of_bytes(data: bytes) -> str:

@@ -28,7 +28,7 @@ PLAN, MANIFEST = ".plan", ".manifest"  # the latter is JSON; other things may li
 _LOCK = "plans.lock"
 _OF_A_PLAN = re.compile(r"-[0-9a-f]{32}\.[a-z]+$")  # a plan, its manifest, its compiled kernels
 
-# So often it is asked whether to wait on, in seconds.
+# Seconds between two questions whether to wait on.
 _PATIENCE = 0.5
 
 # A part of a file may be a process's that needs no lock (compiled kernels): it gets this long.
@@ -83,7 +83,7 @@ class PlanStore:
     of a process that dies. Readers need no lock: files are there whole or not at all, and a plan
     without its manifest, or with another's, is none.
 
-    A plan is native code: whoever can write to the folder can run code in this process. The
+    A plan is native code: write access to the folder means running code in this process. The
     folder is made for its owner alone.
 
     Args:
@@ -103,12 +103,12 @@ class PlanStore:
     ) -> StoredPlan:
         """The checked plan of a network; built, where it must be, by one process at a time.
 
-        Whoever waits for another process that builds it takes what that one built.
+        A process that waited for another one's build takes that plan.
 
         Args:
             path: the ``.onnx`` network.
             recipe: what to build from it.
-            progress: told how far a build is, see ``build_plan``.
+            progress: called with the progress of a build, see ``build_plan``.
             build: builds it.
 
         Raises:
@@ -153,6 +153,15 @@ class PlanStore:
         with self._locked():
             return self._put(plan)
 
+    def select(self, word: str) -> list[StoredPlan]:
+        """The plans of a network, or those whose key begins with ``word`` (4 digits or more)."""
+        return [
+            plan
+            for plan in self.list()[0]
+            if plan.manifest.network == word
+            or (len(word) >= 4 and plan.manifest.key.startswith(word.lower()))
+        ]
+
     def list(self) -> tuple[list[StoredPlan], list[str]]:
         """All plans by file name, their checksums not compared, and what is wrong with others."""
         plans, faults = [], []
@@ -164,7 +173,7 @@ class PlanStore:
         return plans, faults
 
     def discard(self, key: str) -> None:
-        """Remove the plan of a key, e.g. one that its flavour refused to load.
+        """Remove the plan of a key, e.g. one that its variant refused to load.
 
         Raises:
             BackendUnavailable: the folder cannot be written.
@@ -193,9 +202,9 @@ class PlanStore:
         facts = plan.manifest
         target, precision = facts.parts.get("target"), facts.parts.get("precision")
         path = self.folder / f"{facts.network}-{target}-{precision}-{facts.key}{PLAN}"
-        # The manifest is last: until it is there, so is no plan.
+        # The manifest is last: without it there is no plan.
         write_atomically(path, plan.data)
-        text = facts.model_dump_json(indent=2) + "\n"
+        text = facts.model_dump_json(indent=2, by_alias=True) + "\n"
         write_atomically(path.with_suffix(MANIFEST), text.encode())
         return StoredPlan(path, facts)
 
@@ -215,7 +224,7 @@ class PlanStore:
 
     @contextmanager
     def _locked(self, progress: Progress | None = None) -> Iterator[None]:
-        """Nobody else writes to the folder for the time of the block."""
+        """Holds the folder's lock during the block."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = FileLock(self.folder / _LOCK)

@@ -1,4 +1,4 @@
-"""All that a plan depends on; from it comes the key it is kept under."""
+"""All that a plan depends on, and the key it is stored under."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from ..casting import Dense, FloatPrecision
 from ..checks import shape_text
 from ..errors import BackendUnavailable, ModelError
+from ..onnx_graphs import input_shapes, load
 from ..options import EngineOptions, ImageInput, ShapeRange
-from .flavour import Flavour, FlavourName
-from .graphs import input_shapes, load
-
-PlanPrecision = Literal["float32", "float16", "bfloat16"]
+from .variant import Variant, VariantName
 
 REVISION = 1
 """Of the code that makes plans: raised whenever the same recipe would give another plan."""
@@ -24,7 +23,7 @@ REVISION = 1
 _SPAN = 8
 
 # Without shapes from the caller: what a network with a free batch is built for.
-_USUAL, _MOST = 8, 32
+_OPT, _MAX = 8, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +31,27 @@ class Recipe:
     """What a plan is built from, besides the network.
 
     Attributes:
-        precision: of the arithmetic; islands stay float32 (see ``casting``).
+        precision: of the arithmetic, but for the float32 nodes (see ``casting``).
         shapes: of the network's own only input, before ``image_input``.
         target: GPU architecture, e.g. ``sm86``.
-        flavour: what builds and runs the plan.
-        version: of the flavour.
+        variant: what builds and runs the plan.
+        version: of the variant.
         gpu: name of the card that kernels were timed on; empty where nothing is timed.
-        image_input: pictures are fed as they come and converted by the plan.
+        image_input: uint8 images are fed and converted by the plan.
     """
 
-    precision: PlanPrecision
+    precision: FloatPrecision
     shapes: ShapeRange
     target: str
-    flavour: FlavourName
+    variant: VariantName
     version: str
     gpu: str = ""
     image_input: ImageInput | None = None
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(PlanPrecision):
+        if self.precision not in get_args(FloatPrecision):
             raise ValueError(
-                f"no plan in '{self.precision}'; choose {', '.join(get_args(PlanPrecision))}"
+                f"no plan in '{self.precision}'; choose {', '.join(get_args(FloatPrecision))}"
             )
         if compute_capability(self.target) < (8, 0) and self.precision == "bfloat16":
             raise BackendUnavailable(f"{self.target} does not compute bfloat16; use float16")
@@ -62,12 +61,18 @@ class Recipe:
         """Ranges a plan is tuned for, ascending; together they cover ``shapes`` without gaps."""
         return profiles_of(self.shapes)
 
+    @property
+    def dense(self) -> Dense:
+        """How dense layers in float32 have to be written for this target."""
+        turing = compute_capability(self.target) < (8, 0)
+        return "convolution" if turing and self.variant == "tensorrt_rtx" else "product"
+
     def parts(self, onnx_sha256: str) -> dict[str, Any]:
-        """Everything that makes it another plan, ready for JSON."""
+        """All that distinguishes the plan, ready for JSON; names as in the first plans' keys."""
         parts = asdict(self)
-        parts["profiles"] = [asdict(profile) for profile in self.profiles]
-        for profile in parts["profiles"]:
-            del profile["batches"]
+        parts["flavour"] = parts.pop("variant")
+        parts["shapes"] = {**_limits(self.shapes), "batches": self.shapes.batches}
+        parts["profiles"] = [_limits(profile) for profile in self.profiles]
         parts |= {"onnx_sha256": onnx_sha256, "revision": REVISION}
         plain: dict[str, Any] = json.loads(json.dumps(parts))
         return plain
@@ -75,6 +80,10 @@ class Recipe:
     def key(self, onnx_sha256: str) -> str:
         """Of the plan built from this recipe and this network: 32 hex digits."""
         return key_of(self.parts(onnx_sha256))
+
+
+def _limits(shapes: ShapeRange) -> dict[str, tuple[int, ...]]:
+    return {"least": shapes.min, "usual": shapes.opt, "most": shapes.max}
 
 
 def key_of(parts: dict[str, Any]) -> str:
@@ -86,54 +95,54 @@ def key_of(parts: dict[str, Any]) -> str:
 def profiles_of(shapes: ShapeRange) -> tuple[ShapeRange, ...]:
     """A range of shapes divided by batch size, so that none is far from what it is tuned for.
 
-    Each part spans a factor of ``8`` of the batch sizes that come. It is tuned for the usual
-    shape where that lies in it, else for its largest. Shapes that name no batches stay one part.
+    Each part spans a factor of 8 of the batch sizes. It is tuned for ``opt`` where that lies in
+    it, else for its largest shape. Shapes without ``batches`` stay one part.
     """
-    left = sorted({size for size in shapes.batches if size <= shapes.most[0]})
+    left = sorted({size for size in shapes.batches if size <= shapes.max[0]})
     tops = []
     while left:
         tops.append(left[-1])
         left = [size for size in left if size * _SPAN <= left[-1]]
-    tops = [shapes.most[0], *(top for top in tops if top < shapes.most[0])]
+    tops = [shapes.max[0], *(top for top in tops if top < shapes.max[0])]
     parts: list[ShapeRange] = []
-    least = shapes.least[0]
+    low = shapes.min[0]
     for top in sorted(tops):
-        if top < least:
+        if top < low:
             continue
-        usual = shapes.usual[0] if least <= shapes.usual[0] <= top else top
+        opt = shapes.opt[0] if low <= shapes.opt[0] <= top else top
         parts.append(
             ShapeRange(
-                (least, *shapes.least[1:]),
-                (usual, *shapes.usual[1:]),
-                (top, *shapes.most[1:]),
-                tuple(size for size in shapes.batches if least <= size <= top),
+                (low, *shapes.min[1:]),
+                (opt, *shapes.opt[1:]),
+                (top, *shapes.max[1:]),
+                tuple(size for size in shapes.batches if low <= size <= top),
             )
         )
-        least = top + 1
+        low = top + 1
     return tuple(parts)
 
 
 def recipe_for(
-    path: Path, options: EngineOptions, *, flavour: Flavour, target: str, gpu: str = ""
+    path: Path, options: EngineOptions, *, variant: Variant, target: str, gpu: str = ""
 ) -> Recipe:
     """The recipe of a network with these options, for one architecture.
 
     Args:
         path: the ``.onnx`` network; read only where the options have no ``shapes``.
         options: ``precision`` auto is float16.
-        flavour: what builds.
+        variant: what builds.
         target: GPU architecture, e.g. ``sm86``.
-        gpu: the card's name; left out of the recipe where the flavour times nothing.
+        gpu: the card's name; left out of the recipe where the variant times nothing.
 
     Raises:
-        BackendUnavailable: the flavour cannot build this for that target.
+        BackendUnavailable: the variant cannot build this for that target.
         ModelError: no shapes were given, and the network leaves more than its batch free or
             cannot be read.
     """
-    if flavour.targets and target not in flavour.targets:
+    if variant.targets and target not in variant.targets:
         raise BackendUnavailable(
-            f"{flavour.name} {flavour.version} builds nothing for {target}, only for "
-            f"{', '.join(flavour.targets)}; other GPUs need tensorrt"
+            f"{variant.name} {variant.version} builds nothing for {target}, only for "
+            f"{', '.join(variant.targets)}; other GPUs need tensorrt"
         )
     precision = "float16" if options.precision == "auto" else options.precision
     if precision == "int8":
@@ -142,9 +151,9 @@ def recipe_for(
         precision,
         options.shapes or default_shapes(path),
         target,
-        flavour.name,
-        flavour.version,
-        gpu if flavour.keeps_timings else "",
+        variant.name,
+        variant.version,
+        gpu if variant.keeps_timings else "",
         options.image_input,
     )
 
@@ -165,8 +174,8 @@ def default_shapes(path: Path) -> ShapeRange:
     fixed = tuple(length for length in shape[1:] if length is not None)
     if shape[0] is not None:
         return ShapeRange((shape[0], *fixed), (shape[0], *fixed), (shape[0], *fixed))
-    sizes = tuple(1 << power for power in range(_MOST.bit_length()))
-    return ShapeRange((1, *fixed), (_USUAL, *fixed), (_MOST, *fixed), sizes)
+    sizes = tuple(1 << power for power in range(_MAX.bit_length()))
+    return ShapeRange((1, *fixed), (_OPT, *fixed), (_MAX, *fixed), sizes)
 
 
 def compute_capability(target: str) -> tuple[int, int]:

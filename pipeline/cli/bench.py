@@ -155,9 +155,9 @@ def _measure(videos: list[Path], settings: dict[str, Any], results: Results, fol
         FacestreamError: a video is missing or a run failed.
     """
     from ..core.errors import SourceError
-    from ..sources.demo_clip import write_clip
     from .bench_worker import measure
     from .console import stderr
+    from .demo_clip import write_clip
 
     for video in videos:
         if not video.is_file():

@@ -26,17 +26,17 @@ def demo(
 ) -> None:
     """Enrol someone, watch a clip, and show who was seen.
 
-    The portraits are scikit-image's public-domain ``astronaut`` and ``camera``. One of the two
-    people is enrolled from her photo; the clip pans over both, with zoom, turning, noise and
-    changing light, so one must be named and the other must stay unknown.
+    The portraits are in the public domain (NASA, U.S. Navy). One of the two people is enrolled
+    from her photo; the clip pans over both, with zoom, rotation, noise and changing light: one
+    must be named, the other must stay unknown.
     """
+    from ..detection.portraits import portraits
     from ..gallery import Gallery
     from ..sinks.files import make_folder
     from ..sinks.outputs import OutputRequest
-    from ..sources.demo_clip import portraits, write_clip
+    from .demo_clip import write_clip
     from .run import RunRequest, run_sources
 
-    portrait, _ = portraits()
     folder = make_folder(out)
     console = stdout()
     clip, people = folder / "clip.mp4", folder / "gallery.sqlite"
@@ -45,7 +45,7 @@ def demo(
     console.print(f"[bold]2.[/bold] Enrolling {PERSON} from one photo", highlight=False)
     people.unlink(missing_ok=True)
     with Gallery(people) as gallery:
-        gallery.add(PERSON, portrait)
+        gallery.add(PERSON, portraits()[0].image)
     console.print(
         f"[bold]3.[/bold] facestream run {clip} --gallery {people} --out {folder}", highlight=False
     )

@@ -193,8 +193,10 @@ def _settings(gallery: GalleryRequest) -> Settings:
 
 @contextmanager
 def _opened(gallery: GalleryRequest, *, create: Create) -> Iterator[Gallery]:
-    reader = VisionReader(serving=_settings(gallery).runtime.serving())
-    with Gallery(gallery.path, create=create, reader=reader) as opened:
+    with (
+        VisionReader(serving=_settings(gallery).runtime.serving()) as reader,
+        Gallery(gallery.path, create=create, reader=reader) as opened,
+    ):
         yield opened
 
 

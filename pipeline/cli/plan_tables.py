@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from facestream.engines.tensorrt.inventory import CheckResult, Staleness, State
 from facestream.engines.tensorrt.plans import StoredPlan
 from rich.table import Table
 from rich.text import Text
 
-from .staleness import Staleness
+STYLES: dict[State, str] = {"ok": "green", "damaged": "red", "refused": "red"}
 
 
 def overview(plans: Sequence[StoredPlan], staleness: Staleness) -> Table:
@@ -55,14 +56,25 @@ def portrait(plan: StoredPlan, staleness: Staleness) -> list[Table]:
         tensors.add_row(Text(tensor.name), tensor.mode, shape, tensor.dtype)
     profiles = _table("Profile", "From", "Tuned for", "To")
     for number, profile in enumerate(facts.profiles):
-        limits = (profile.least, profile.usual, profile.most)
+        limits = (profile.min, profile.opt, profile.max)
         profiles.add_row(str(number), *("×".join(map(str, shape)) for shape in limits))
     return [card, tensors, profiles]
 
 
+def check_table(what: str, results: Sequence[CheckResult]) -> Table:
+    """A row for each plan or engine that was checked."""
+    table = _table("Network", what, "State", "What was seen")
+    for one in results:
+        figures = ", ".join(f"{name} {value:.6g}" for name, value in one.figures.items())
+        seen = "; ".join(filter(None, (one.detail, figures)))
+        state = Text(one.state, style=STYLES[one.state])
+        table.add_row(Text(one.network), Text(one.what), state, Text(seen))
+    return table
+
+
 def facts_of(plan: StoredPlan) -> dict[str, Any]:
     """A plan for JSON."""
-    return {"path": str(plan.path), **plan.manifest.model_dump(mode="json")}
+    return {"path": str(plan.path), **plan.manifest.model_dump(mode="json", by_alias=True)}
 
 
 def _text(parts: dict[str, Any], name: str) -> str:
@@ -71,17 +83,12 @@ def _text(parts: dict[str, Any], name: str) -> str:
 
 def _batches(plan: StoredPlan) -> str:
     profiles = plan.manifest.profiles
-    least, most = profiles[0].least[0], profiles[-1].most[0]
-    return str(most) if least == most else f"{least}–{most}"
-
-
-def created(plan: StoredPlan) -> datetime:
-    """When a plan was built."""
-    return datetime.fromisoformat(plan.manifest.created)
+    low, high = profiles[0].min[0], profiles[-1].max[0]
+    return str(high) if low == high else f"{low}–{high}"
 
 
 def _age(plan: StoredPlan) -> str:
-    seconds = (datetime.now(UTC) - created(plan)).total_seconds()
+    seconds = (datetime.now(UTC) - plan.manifest.created_at).total_seconds()
     for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= unit:
             return f"{seconds // unit:.0f} {name}"

@@ -12,28 +12,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import typer
 from facestream.engines.base import Precision
-from facestream.engines.devices import CudaDevice, driver_report
-from facestream.engines.tensorrt.build import Plan, build_plan
-from facestream.engines.tensorrt.flavour import Flavour, find_flavour
+from facestream.engines.tensorrt.inventory import (
+    PlanRequest,
+    Staleness,
+    build_missing,
+    choose_targets,
+)
 from facestream.engines.tensorrt.plans import PlanStore, StoredPlan
-from facestream.engines.tensorrt.recipe import Recipe, compute_capability, recipe_for
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..core.config import Settings, load_settings
 from ..core.errors import UsageError
-from ..recognition.planned import Planned, planned
+from ..recognition.planned import planned
 from .console import plural, stderr, stdout
-from .plan_tables import (
-    created,
-    facts_of,
-    overview,
-    portrait,
-)
-from .staleness import Staleness
+from .plan_tables import facts_of, overview, portrait
 
 log = logging.getLogger(__name__)
 
@@ -57,30 +53,23 @@ def build_plans(
     """
     settings = settings_of(config)
     chosen = _networks(networks, settings, precision)
-    for target in targets:
-        _check_target(target)
-    flavour, devices = _builder(targets)
+    try:
+        where = choose_targets(targets)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     store = PlanStore(folder_of(cache, settings))
-    jobs = [(one, target, gpu) for target, gpu in devices for one in chosen]
     started = time.monotonic()
-    built = 0
-
-    def counted(path: Path, recipe: Recipe, **rest: Any) -> Plan:
-        nonlocal built
-        built += 1
-        return build_plan(path, recipe, **rest)
-
     with _progress() as begin:
-        for one, target, gpu in jobs:
-            recipe = recipe_for(one.path, one.options, flavour=flavour, target=target, gpu=gpu)
-            tell = begin(f"{one.name} {target} {recipe.precision}")
-            stored = store.plan_for(one.path, recipe, progress=tell, build=counted)
-            tell("", 1.0)
-            log.debug("%s: %s", one.name, stored.path)
-    kept = len(jobs) - built
+        built = build_missing(
+            store,
+            chosen,
+            where,
+            lambda one, recipe: begin(f"{one.name} {recipe.target} {recipe.precision}"),
+        )
+    kept = len(chosen) * len(where.targets) - built
     stdout().print(
-        f"{plural(built, 'plan')} built in {time.monotonic() - started:.1f} s by {flavour.name} "
-        f"{flavour.version}, {kept} there already, in {store.folder}",
+        f"{plural(built, 'plan')} built in {time.monotonic() - started:.1f} s by "
+        f"{where.variant.name} {where.variant.version}, {kept} there already, in {store.folder}",
         soft_wrap=True,
     )
     return 0
@@ -147,7 +136,7 @@ def clean_plans(
         plans = [plan for plan in plans if staleness.reason(plan.manifest)]
     if older is not None:
         latest = datetime.now(UTC) - timedelta(days=older)
-        plans = [plan for plan in plans if created(plan) <= latest]
+        plans = [plan for plan in plans if plan.manifest.created_at <= latest]
     size = sum(plan.manifest.size for plan in plans) / 2**20
     words = f"{plural(len(plans), 'plan')} ({size:.1f} MiB) in {store.folder}"
     if plans and ask == "always":
@@ -185,7 +174,7 @@ def folder_of(cache: Path | None, settings: Settings) -> Path:
 
 def _networks(
     names: Sequence[str], settings: Settings, precision: Precision | None
-) -> list[Planned]:
+) -> list[PlanRequest]:
     known = plans_of(settings, precision)
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -193,7 +182,7 @@ def _networks(
     return [known[name] for name in dict.fromkeys(names or known)]
 
 
-def plans_of(settings: Settings, precision: Precision | None = None) -> dict[str, Planned]:
+def plans_of(settings: Settings, precision: Precision | None = None) -> dict[str, PlanRequest]:
     """What plans are built for, by name; ``precision`` is of all of them."""
     chosen = precision or settings.runtime.precision
     found = planned(max_batch=settings.encoder.max_batch, precision=chosen)
@@ -202,57 +191,20 @@ def plans_of(settings: Settings, precision: Precision | None = None) -> dict[str
     return {one.name: one for one in found}
 
 
-def _check_target(target: str) -> None:
-    try:
-        compute_capability(target)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def _builder(targets: Sequence[str]) -> tuple[Flavour, list[tuple[str, str]]]:
-    """What builds, and for which architectures and cards."""
-    report = driver_report()
-    here: CudaDevice | None = report.devices[0] if report.devices else None
-    if not targets:
-        if here is None:
-            find_flavour()  # without it a target would not help
-            raise UsageError(
-                f"no GPU to build for ({report.problem}); name an architecture, e.g. --target sm86"
-            )
-        return find_flavour(), [(here.architecture, here.name)]
-    if here is not None and set(targets) == {here.architecture}:
-        return find_flavour(), [(here.architecture, here.name)]
-    flavour = find_flavour("tensorrt_rtx")
-    for target in targets:
-        if target not in flavour.targets:
-            raise UsageError(
-                f"{flavour.name} {flavour.version} builds nothing for {target}, only for "
-                f"{', '.join(flavour.targets)}; for others run tensorrt on such a GPU, without "
-                "--target"
-            )
-    return flavour, [(target, "") for target in dict.fromkeys(targets)]
-
-
 def select(store: PlanStore, which: Sequence[str]) -> list[StoredPlan]:
     """The plans of these networks and keys.
 
     Raises:
         UsageError: there is none of one of them.
     """
-    plans = store.list()[0]
-    found = []
+    found: list[StoredPlan] = []
     for word in which:
-        mine = [
-            plan
-            for plan in plans
-            if plan.manifest.network == word
-            or (len(word) >= 4 and plan.manifest.key.startswith(word.lower()))
-        ]
-        if not mine:
+        plans = store.select(word)
+        if not plans:
             raise UsageError(
                 f"no plan '{word}' in {store.folder}; 'facestream engines list' shows them"
             )
-        found += [plan for plan in mine if plan not in found]
+        found += [plan for plan in plans if plan not in found]
     return found
 
 

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
+from facestream.engines.devices import usable_cpus
+
 from .errors import ImageError, SourceError
 from .images import PICTURE_SUFFIXES, read_image
 from .types import Image
@@ -54,7 +56,7 @@ def read_ahead(paths: Sequence[str], *, ahead: int = 64) -> Generator[Read]:
     Large pictures are read less far ahead, to about ``AHEAD_BYTES`` in all. Decoding releases
     the interpreter's lock, so it runs beside the networks.
     """
-    workers = max(os.cpu_count() or 1, 2)
+    workers = max(usable_cpus(), 2)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
     waiting: deque[tuple[str, Future[Image | ImageError]]] = deque()
     todo = iter(paths)

@@ -1,27 +1,32 @@
-"""The gallery's log of changes, which lets an index be brought up to date rather than read anew.
+"""The gallery's log of changes, by which an index is updated instead of rebuilt.
 
-Each change counts the gallery's generation up and leaves a row in ``meta``: a random stamp, what
-was done, and to whom (an id, no name). Two copies of one gallery that went on separately have
-different stamps, so what was read from the one is never taken for a state of the other.
+Each change increments the generation and adds a row to ``meta``: a random stamp, the kind of
+change, and the person's id. Two copies of one gallery that were changed separately
+have different stamps, so the state of one is never taken for a state of the other.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
-from .schema import MetaRow
+from .schema import MetaRow, PersonRow, PhotoRow
+from .templates import Templates, read_templates
 
-ChangeKind = Literal["added", "removed", "renamed", "model", "stamped"]
+ChangeKind = Literal["added", "removed", "renamed", "model"]
 
-# Rows of the log: 50 bytes each. An index that is further behind is read anew.
-KEPT = 4096
+# Rows of the log, 50 bytes each. An index that is further behind is rebuilt.
+LOG_LENGTH = 4096
 _PREFIX = "change/"
 _END = "change0"  # the character after "/"
+# People looked up by id at once (SQLite takes 32766 variables).
+_LOOKUP = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,70 +35,139 @@ class Head:
 
     Attributes:
         generation: how many changes there were.
-        stamp: random, of the last change; empty when that was made by a facestream without log.
+        stamp: random, of the last change; empty when a facestream without log made that.
     """
 
     generation: int
     stamp: str
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What was done, and to which person (0: to nobody)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The templates of the model in use, at one moment.
 
-    kind: ChangeKind
-    person_id: int
+    Attributes:
+        head: the state of the gallery.
+        model_id: None when nothing was ever added.
+        names: person id to name.
+        templates: of the photos.
+    """
+
+    head: Head
+    model_id: str | None
+    names: dict[int, str]
+    templates: Templates
 
 
-def generation(session: Session) -> int:
-    """How many changes there were."""
-    return int(session.scalars(select(MetaRow.value).where(MetaRow.key == "generation")).one())
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """What changed since an earlier state.
+
+    Attributes:
+        added: new photos, and the names of people who are new or renamed.
+        removed: people who are gone, with all their photos.
+    """
+
+    added: Snapshot
+    removed: frozenset[int]
 
 
-def head(session: Session) -> Head:
+def model_in_use(session: Session) -> str | None:
+    """The model; None while there are no photos, so that any model may begin."""
+    return session.scalar(
+        select(MetaRow.value).where(MetaRow.key == "model_id", select(PhotoRow.id).exists())
+    )
+
+
+def read_snapshot(
+    session: Session, path: Path, *, columns: Literal["mu", "both"] = "mu"
+) -> Snapshot:
+    """All templates of the model in use; see ``read_templates``."""
+    model_id = model_in_use(session)
+    templates = read_templates(session, path, model_id, columns=columns)
+    people = session.connection().exec_driver_sql("SELECT id, name FROM people").fetchall()
+    return Snapshot(read_head(session), model_id, {row[0]: row[1] for row in people}, templates)
+
+
+def read_delta(
+    session: Session, path: Path, *, since: Head, after: int, model_id: str | None
+) -> Delta | None:
+    """What changed; None when the log does not tell, or the model is another.
+
+    Args:
+        session: of the gallery.
+        path: of the gallery.
+        since: the earlier state.
+        after: the largest photo id until then.
+        model_id: of the embeddings until then.
+
+    Raises:
+        GalleryCorrupt: a block of templates is damaged.
+    """
+    log = _entries(session, since)
+    if log is None or model_in_use(session) != model_id or log.get("model"):
+        return None
+    templates = read_templates(session, path, model_id, after=after)
+    names = _names(session, log.get("added", set()) | log.get("renamed", set()))
+    added = Snapshot(read_head(session), model_id, names, templates)
+    return Delta(added, frozenset(log.get("removed", ())))
+
+
+def read_head(session: Session) -> Head:
     """The state now."""
-    now = generation(session)
+    now = _generation(session)
     row = session.scalar(select(MetaRow.value).where(MetaRow.key == _key(now)))
     return Head(now, "" if row is None else row.split()[0])
 
 
-def bump(session: Session, kind: ChangeKind, person_id: int = 0) -> Head:
+def log_change(session: Session, kind: ChangeKind, person_id: int = 0) -> None:
     """Count a change, so that others see that their index is old, and log it."""
     session.execute(
         update(MetaRow)
         .where(MetaRow.key == "generation")
         .values(value=text("CAST(CAST(value AS INTEGER) + 1 AS TEXT)"))
     )
-    return stamp(session, kind, person_id)
-
-
-def stamp(session: Session, kind: ChangeKind = "stamped", person_id: int = 0) -> Head:
-    """Log a change that was counted; also gives a state without a stamp one."""
-    now = Head(generation(session), secrets.token_hex(6))
-    session.merge(MetaRow(key=_key(now.generation), value=f"{now.stamp} {kind} {person_id}"))
-    oldest = _key(max(0, now.generation - KEPT))
+    now = _generation(session)
+    session.merge(MetaRow(key=_key(now), value=f"{secrets.token_hex(6)} {kind} {person_id}"))
+    oldest = _key(max(0, now - LOG_LENGTH))
     session.execute(delete(MetaRow).where(MetaRow.key >= _PREFIX, MetaRow.key < oldest))
-    return now
 
 
-def since(session: Session, then: Head) -> list[Change] | None:
-    """What was changed after ``then``, oldest first.
+def _entries(session: Session, then: Head) -> dict[str, set[int]] | None:
+    """The people of each kind of change after ``then``.
 
-    None when that cannot be told: the log does not reach so far, or ``then`` is no earlier state
-    of this gallery.
+    None when the log does not reach so far, or ``then`` is no earlier state of this gallery.
     """
     rows = session.execute(
         select(MetaRow.key, MetaRow.value)
         .where(MetaRow.key >= _key(then.generation), MetaRow.key < _END)
         .order_by(MetaRow.key)
     ).all()
-    expected = [_key(number) for number in range(then.generation, generation(session) + 1)]
+    expected = [_key(number) for number in range(then.generation, _generation(session) + 1)]
     if not expected or [row.key for row in rows] != expected or not then.stamp:
         return None
-    fields = [row.value.split() for row in rows]
-    if fields[0][0] != then.stamp:
+    stamps, kinds, people = zip(*(row.value.split() for row in rows), strict=True)
+    if stamps[0] != then.stamp:
         return None
-    return [Change(kind, int(person)) for _, kind, person in fields[1:]]
+    log: dict[str, set[int]] = {}
+    for kind, person in zip(kinds[1:], people[1:], strict=True):
+        log.setdefault(kind, set()).add(int(person))
+    return log
+
+
+def _generation(session: Session) -> int:
+    return int(session.scalars(select(MetaRow.value).where(MetaRow.key == "generation")).one())
+
+
+def _names(session: Session, people: Iterable[int]) -> dict[int, str]:
+    """Names of those who are still there."""
+    found: dict[int, str] = {}
+    wanted = sorted(people)
+    for start in range(0, len(wanted), _LOOKUP):
+        some = PersonRow.id.in_(wanted[start : start + _LOOKUP])
+        rows = session.execute(select(PersonRow.id, PersonRow.name).where(some))
+        found.update((row.id, row.name) for row in rows)
+    return found
 
 
 def _key(number: int) -> str:

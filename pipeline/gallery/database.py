@@ -1,4 +1,4 @@
-"""One SQLite file: opened, checked, migrated, and its errors told in one line.
+"""One SQLite file: opened, checked and migrated; its errors become one line.
 
 The rollback journal is used, not WAL: a closed gallery is one file that can be copied, mailed or
 read from a read-only medium. Writers wait for each other up to ``BUSY_SECONDS``.
@@ -22,13 +22,11 @@ from ..core.errors import GalleryCorrupt, GalleryError
 from .names import printable
 
 Create = Literal["if_missing", "never"]
-# ``none`` fails at once when another process is writing.
-Patience = Literal["usual", "none"]
 
 # "FSTG" in the file's header tells a gallery from any other SQLite file.
 APPLICATION_ID = 0x46535447
 # Oldest first; the last is what this version writes. A test compares with the scripts.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 BUSY_SECONDS = 10.0
 # quick_check reads the whole file, about 1 GB/s: larger galleries are checked as they are read.
 CHECKED_BYTES = 256 * 2**20
@@ -61,16 +59,16 @@ def open_database(path: Path, *, create: Create) -> Engine:
 
 
 @contextmanager
-def writing(engine: Engine, *, patience: Patience = "usual") -> Iterator[Connection]:
+def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that has the write lock from its start, so that it cannot deadlock."""
-    connect = engine.connect().execution_options(facestream_write=patience)
+    connect = engine.connect().execution_options(facestream_write=True)
     with connect as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Tells SQLite's errors in the gallery's words."""
+    """Raises SQLite's errors as ``GalleryError``."""
     try:
         yield
     except DatabaseError as error:
@@ -131,7 +129,8 @@ def _prepare_file(path: Path, create: Create) -> None:
         return  # a new file
     if header != HEADER:
         raise GalleryCorrupt(
-            f"'{shown}' is not a facestream gallery (not an SQLite file); give another --gallery"
+            f"'{shown}' is not a facestream gallery (not an SQLite file); "
+            "choose another with --gallery"
         )
 
 
@@ -146,16 +145,15 @@ def _engine(path: Path) -> Engine:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
-        # What is removed is overwritten: a removed face leaves nothing in the file.
+        # Removed rows are overwritten: a removed face leaves nothing in the file.
         cursor.execute("PRAGMA secure_delete = ON")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        write: Patience | None = connection.get_execution_options().get("facestream_write")
-        seconds = 0.0 if write == "none" else BUSY_SECONDS
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
+        write = connection.get_execution_options().get("facestream_write", False)
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * BUSY_SECONDS)}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
@@ -177,6 +175,7 @@ def _check_and_migrate(engine: Engine, path: Path) -> None:
         # Another process may have been first.
         if _identify(connection, path) != REVISIONS[-1]:
             _migrate(connection)
+            delete_copies(path)
 
 
 def _identify(connection: Connection, path: Path) -> str | None:
@@ -196,7 +195,7 @@ def _identify(connection: Connection, path: Path) -> str | None:
     if application != APPLICATION_ID or "alembic_version" not in tables:
         raise GalleryCorrupt(
             f"'{shown}' is an SQLite file of another program, not a facestream gallery; "
-            "give another --gallery"
+            "choose another with --gallery"
         )
     revision = str(
         connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
@@ -216,6 +215,39 @@ def _migrate(connection: Connection) -> None:
 
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     command.upgrade(alembic_config(connection), REVISIONS[-1])
+
+
+def delete_copies(path: Path) -> None:
+    """Overwrite and delete the copies of embeddings that older versions wrote beside the gallery.
+
+    Called before the upgrade is committed: when interrupted, the next opening repeats it.
+
+    Raises:
+        GalleryError: one cannot be deleted.
+    """
+    copy = path.name + ".templates"
+    names = (copy, f"{copy}.hnsw", f"{copy}.ivfpq")
+    # Not glob: the gallery's name may have brackets.
+    for place in path.parent.iterdir():
+        unfinished = place.name.startswith(f"{copy}.") and place.name.endswith(".part")
+        if not (place.name in names or unfinished) or place.is_symlink() or not place.is_file():
+            continue
+        try:
+            with place.open("rb+") as file:
+                if file.read(len(HEADER)) == HEADER:
+                    continue  # a gallery, which may have any name
+                file.seek(0)
+                left = os.fstat(file.fileno()).st_size
+                while left:
+                    left -= file.write(bytes(min(left, 2**20)))
+                file.flush()
+                os.fsync(file.fileno())
+            place.unlink()
+        except OSError as error:
+            raise GalleryError(
+                f"'{printable(str(place))}' holds copies of the gallery's embeddings and cannot "
+                f"be overwritten ({error.strerror}); change its permissions or delete it"
+            ) from error
 
 
 def alembic_config(connection: Connection) -> Any:

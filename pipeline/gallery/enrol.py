@@ -1,4 +1,4 @@
-"""Photos into the gallery: a person's, or a folder a person."""
+"""Enrolment: a person's photos, a folder for each person, and all photos by another model."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from .reader import FaceReader
 from .records import Embedded, Face, PhotoResult
 from .store import Store
 
-# Crops that are embedded at once. What is not reported yet is lost when an import is cut off.
+# Crops that are embedded at once. What is not reported yet is lost when an import is interrupted.
 CHUNK = 8
+RE_EMBED_BATCH = 32
 
 
 def enrol(
@@ -44,10 +45,10 @@ def enrol(
             if isinstance(found, PhotoResult):
                 yield found
                 continue
-            kept = store.add(name, found, next(embedded))
+            added = store.add(name, found, next(embedded))
             path = _path(photo, number)
-            if isinstance(kept, str):
-                yield PhotoResult.kept_already(path, name, owner=kept)
+            if isinstance(added, str):
+                yield PhotoResult.already_enrolled(path, name, owner=added)
             else:
                 yield PhotoResult(path, True)
 
@@ -72,15 +73,41 @@ def _examine(
         # Before it is decoded: importing a folder again is quick.
         owner = store.owner(picture.sha256)
         if owner is not None:
-            return PhotoResult.kept_already(path, name, owner=owner)
+            return PhotoResult.already_enrolled(path, name, owner=owner)
         return main_face(picture, reader)
     except ImageError as error:
         return PhotoResult(path, False, error.reason, str(error))
 
 
+def re_embed(store: Store, reader: FaceReader) -> Iterator[tuple[int, int]]:
+    """Embed all photos with the reader's model, then use that model and drop the others.
+
+    The embeddings in use stay until the end: when interrupted, the gallery is as before, and a
+    second run continues where the first one ended.
+
+    Yields:
+        How many are done, and of how many.
+
+    Raises:
+        GalleryCorrupt: a crop cannot be read.
+        GalleryError: the gallery cannot be written.
+    """
+    model_id = reader.model_id
+    while True:
+        missing = store.without_embedding(model_id)
+        for start in range(0, len(missing), RE_EMBED_BATCH):
+            ids = missing[start : start + RE_EMBED_BATCH]
+            mu, logvar = reader.embed(np.stack([store.crop(photo) for photo in ids]))
+            store.add_embeddings(ids, mu, logvar, model_id=model_id)
+            yield start + len(ids), len(missing)
+        # Another process may have added photos meanwhile: then once more.
+        if store.switch_model(model_id):
+            return
+
+
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What a folder holds for an import.
+    """The people and photos of a folder that is to be imported.
 
     Attributes:
         people: names with their photos.
@@ -100,7 +127,7 @@ class ImportPlan:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of an import.
+    """The results of an import.
 
     Attributes:
         results: name and result of each photo.

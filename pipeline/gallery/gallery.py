@@ -5,27 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from facestream.engines.closing import Closing
 from facestream.engines.errors import InferenceError
+from facestream.engines.index import DEFAULT_OPTIONS, IndexInfo, IndexOptions
 
 from ..core.config import default_gallery_path
 from ..core.errors import GalleryError
 from ..core.types import Floats, Image, Matches
 from ..recognition.cohort import Cohort
-from . import enrol, reembed, transfer
+from . import enrol, transfer
 from .changes import Head
 from .database import Create
 from .enrol import ImportPlan, ImportReport, plan_import
 from .faces import expand_photos
-from .index import (
-    USUAL,
-    IndexInfo,
-    Searching,
-    TemplateIndex,
-)
-from .loading import load_index
+from .index import TemplateIndex
 from .names import printable
 from .reader import FaceReader, VisionReader
 from .records import Person, Photo, PhotoResult
@@ -44,8 +40,9 @@ class Gallery(Closing):
     Args:
         path: the file; None is ``default_gallery_path()``.
         create: ``if_missing`` makes a new gallery, ``never`` refuses.
-        reader: finds and embeds faces; None loads the shipped networks when they are needed.
-        searching: what is to search it, and whether anything else may.
+        reader: finds and embeds faces, and stays the caller's to close; None loads the shipped
+            networks when they are needed.
+        searching: the kind of index, and whether another may serve instead.
 
     Raises:
         GalleryCorrupt: the file is not a gallery, or is damaged.
@@ -58,13 +55,17 @@ class Gallery(Closing):
         *,
         create: Create = "if_missing",
         reader: FaceReader | None = None,
-        searching: Searching = USUAL,
+        searching: IndexOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.path = (default_gallery_path() if path is None else Path(path)).expanduser().absolute()
         if path is None and create == "if_missing":
             _make_folder(self.path.parent)
         self._store = Store(self.path, create=create)
-        self._reader: FaceReader = VisionReader() if reader is None else reader
+        self._resources = ExitStack()
+        self._resources.callback(self._store.close)
+        if reader is None:
+            reader = self._resources.enter_context(VisionReader())
+        self._reader: FaceReader = reader
         self._searching = searching
         self._index: TemplateIndex | None = None
         self._head = Head(-1, "")  # the file's state in the index
@@ -72,8 +73,8 @@ class Gallery(Closing):
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the file. What was reported as done is on the disk already."""
-        self._store.close()
+        """Close the file, and free the networks unless they belong to the caller's reader."""
+        self._resources.close()
 
     def __repr__(self) -> str:
         return f"Gallery({str(self.path)!r})"
@@ -114,7 +115,7 @@ class Gallery(Closing):
         return self._store.photos(self._store.person(name).id)
 
     def crop(self, photo: Photo) -> Image:
-        """The aligned face that was kept, 112×112×3 BGR uint8.
+        """The aligned face, 112×112×3 BGR uint8.
 
         Raises:
             GalleryCorrupt: it is gone or damaged.
@@ -222,16 +223,16 @@ class Gallery(Closing):
         return transfer.export(self._store, Path(folder))
 
     def re_embed(self, *, progress: Callable[[int, int], None] | None = None) -> int:
-        """Embed all kept faces with the reader's model, and use that from now on.
+        """Embed all faces with the reader's model, and use that model from now on.
 
         Args:
-            progress: called with how many are done, and of how many.
+            progress: called with the number that are done, and of all.
 
         Returns:
             How many were embedded.
         """
         count = 0
-        for done, total in reembed.re_embed(self._store, self._reader):
+        for done, total in enrol.re_embed(self._store, self._reader):
             count = max(count, done)
             if progress is not None:
                 progress(done, total)
@@ -256,7 +257,7 @@ class Gallery(Closing):
 
         Raises:
             ValueError: the shape does not fit.
-            BackendUnavailable: what is to search cannot serve here.
+            BackendUnavailable: the index cannot serve here.
             InferenceError: it failed.
         """
         return self._current().search(mu, k, cohort=cohort)
@@ -266,7 +267,7 @@ class Gallery(Closing):
         return len(self._current())
 
     def index_info(self) -> IndexInfo:
-        """What really searches; loads the index only where nothing was searched yet."""
+        """The index that searches; it is loaded if nothing was searched yet."""
         return (self._index or self._current()).info
 
     def _current(self) -> TemplateIndex:
@@ -287,7 +288,7 @@ class Gallery(Closing):
             True when it did.
 
         Raises:
-            BackendUnavailable: what is to search cannot serve here.
+            BackendUnavailable: the index cannot serve here.
         """
         with self._lock:
             # Before the file is read: a change in between is seen at the next search.
@@ -301,7 +302,7 @@ class Gallery(Closing):
             return False
 
     def _updated(self) -> Head:
-        """Make or update the index; returns the state it has then."""
+        """Build or update the index; returns the gallery's state in it."""
         index = self._index
         if index is not None:
             delta = self._store.delta(
@@ -311,9 +312,9 @@ class Gallery(Closing):
                 if delta is not None and index.update(delta):
                     return delta.added.head
             except InferenceError as error:  # a GPU without room for more, for one
-                log.warning("the index is made anew: %s", error)
-        self._index, head = load_index(self._store, self._searching)
-        return head
+                log.warning("the index is rebuilt: %s", error)
+        self._index = TemplateIndex(self._store.snapshot(), options=self._searching)
+        return self._index.head
 
 
 def _make_folder(folder: Path) -> None:
@@ -322,5 +323,5 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         raise GalleryError(
             f"the folder '{printable(str(folder))}' for the gallery cannot be made: "
-            f"{error.strerror}; give another place with --gallery"
+            f"{error.strerror}; choose another with --gallery"
         ) from error

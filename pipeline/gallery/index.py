@@ -7,43 +7,24 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from facestream.engines.index import LayeredIndex
-from facestream.engines.index.choice import (
-    ANY,
-    Kept,
-    Wish,
+from facestream.engines.index import (
+    DEFAULT_OPTIONS,
+    IndexInfo,
+    IndexOptions,
+    LayeredIndex,
     index_over,
 )
 from numpy.typing import NDArray
 
 from ..core.types import Floats, Matches
 from ..recognition.cohort import Cohort
-from .changes import Head
-from .templates import Delta, Templates
+from .changes import Delta, Snapshot
+from .templates import Ids, Templates
 
-Ids = NDArray[np.int64]
-
-# How a gallery is to be searched.
-Searching: TypeAlias = Wish
-USUAL = ANY
-
-
-@dataclass(frozen=True, slots=True)
-class IndexInfo:
-    """What really searches.
-
-    Attributes:
-        kind: ``flat``, ``hnsw``, ``ivfpq``, ``gpu`` or ``numpy``; ``none`` while nobody is there.
-        device: e.g. ``CPU`` or ``cuda:0``.
-        reason: why, in words.
-    """
-
-    kind: str
-    device: str
-    reason: str
+# Templates that are normalised at once, so that it takes no second copy of all of them.
+_CHUNK = 65_536
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,49 +36,29 @@ class _Table:
 
 
 class TemplateIndex:
-    """The index of a gallery. Threads may search it while one brings it up to date.
+    """The index of a gallery. Threads may search it while one updates it.
 
     Args:
-        templates: what is searched.
-        searching: how.
-        unit: the templates' embeddings of length 1, where they are known already (they may be
-            memory-mapped and are not copied); photos without a direction then have negative
-            person ids, and photos that were erased have 0.
-        kept: where what an approximate kind builds over ``unit`` is kept.
+        snapshot: is searched; the index owns its ``mu`` and normalises it in place.
+        options: how to search.
 
     Raises:
-        BackendUnavailable: what was asked for cannot serve here.
+        BackendUnavailable: the index cannot serve here.
         InferenceError: it cannot take so many.
     """
 
-    def __init__(
-        self,
-        templates: Templates,
-        *,
-        searching: Searching = USUAL,
-        unit: Floats | None = None,
-        kept: Kept | None = None,
-    ) -> None:
-        self.head: Head = templates.head
-        self.model_id = templates.model_id
-        self._names = templates.names
-        person_ids = templates.person_ids
-        if unit is None:
-            unit, usable = normalised(templates.mu)
-            person_ids = np.where(usable, person_ids, -person_ids)
-        self._table = _Table(templates.photo_ids, person_ids)
-        self._last_photo = int(templates.photo_ids.max(initial=-1))
-        people = np.unique(np.abs(person_ids))
-        self._people = int(np.count_nonzero(people))
-        self._last_person = int(people.max(initial=0))
+    def __init__(self, snapshot: Snapshot, *, options: IndexOptions = DEFAULT_OPTIONS) -> None:
+        self.head = snapshot.head
+        self.model_id = snapshot.model_id
+        self._names = snapshot.names
+        self._last_photo = int(snapshot.templates.photo_ids.max(initial=-1))
+        self._table, unit = _searchable(snapshot.templates)
         self._index: LayeredIndex | None = None
         # The templates' mean similarity to a cohort (its vectors' checksum), NaN until needed.
         self._means: dict[str, Floats] = {}
         self._means_lock = threading.Lock()
-        if len(person_ids):
-            self._index = index_over(
-                templates.photo_ids, unit, dead=person_ids <= 0, wish=searching, kept=kept
-            )
+        if len(unit):
+            self._index = index_over(self._table.photo_ids, unit, options=options)
 
     @property
     def dim(self) -> int | None:
@@ -111,7 +72,7 @@ class TemplateIndex:
 
     @property
     def info(self) -> IndexInfo:
-        """What searches."""
+        """The index that searches."""
         if self._index is None:
             return IndexInfo("none", "CPU", "the gallery is empty")
         return IndexInfo(self._index.kind, self._index.device, self._index.reason)
@@ -121,43 +82,39 @@ class TemplateIndex:
         return 0 if self._index is None else len(self._index)
 
     def update(self, delta: Delta) -> bool:
-        """Take in what changed; for one thread at a time.
+        """Apply changes; for one thread at a time.
 
         Returns:
-            False, with nothing changed, when the index must be made anew.
+            False, with nothing changed, when the index must be rebuilt.
 
         Raises:
-            InferenceError: the index failed; make it anew.
+            InferenceError: the index failed; rebuild it.
         """
         new = delta.added
-        if self._index is None or (len(new.mu) and new.mu.shape[1] != self._index.dim):
+        templates = new.templates
+        if self._index is None or (len(templates.mu) and templates.mu.shape[1] != self._index.dim):
             return False
         self._names.update(new.names)  # before the index can find the new ones
-        if len(new.photo_ids):
-            self._take_in(self._index, new)
+        if len(templates.mu):
+            self._add(self._index, templates)
         if delta.removed:
-            removed = np.array(sorted(delta.removed), np.int64)
             table = self._table
-            gone = np.isin(np.abs(table.person_ids), removed)
-            self._people -= int(np.unique(np.abs(table.person_ids[gone])).size)
+            gone = np.isin(table.person_ids, np.array(sorted(delta.removed), np.int64))
             self._index.remove(table.photo_ids[gone])
         self.head = new.head
         return True
 
-    def _take_in(self, index: LayeredIndex, new: Templates) -> None:
+    def _add(self, index: LayeredIndex, templates: Templates) -> None:
         """Add photos, whose ids are above all others."""
+        self._last_photo = int(templates.photo_ids.max())
+        new, unit = _searchable(templates)
         table = self._table
-        unit, usable = normalised(new.mu)
         # Before the index can find them.
         self._table = _Table(
             np.concatenate([table.photo_ids, new.photo_ids]),
-            np.concatenate([table.person_ids, np.where(usable, new.person_ids, -new.person_ids)]),
+            np.concatenate([table.person_ids, new.person_ids]),
         )
-        index.add(new.photo_ids[usable], unit[usable])
-        people = np.unique(new.person_ids)
-        self._people += int(np.count_nonzero(people > self._last_person))
-        self._last_person = max(self._last_person, int(people.max()))
-        self._last_photo = max(self._last_photo, int(new.photo_ids.max()))
+        index.add(new.photo_ids, unit)
 
     def search(self, mu: Floats, k: int, *, cohort: Cohort | None = None) -> Matches:
         """The k most similar people of each face.
@@ -183,7 +140,7 @@ class TemplateIndex:
             rows = np.flatnonzero(usable)
             # Several photos of one person can fill the first places: ask for more until there
             # are k people for each face, or all photos were seen.
-            total = len(index)
+            total, people_at_most = len(index), len(self._names)
             depth = min(total, 4 * k)
             while len(rows):
                 scores, people_of = self._photos(index, unit[rows], depth, cohort)
@@ -193,7 +150,7 @@ class TemplateIndex:
                     order = np.sort(first[best >= 0])[:k]
                     similarities[row, : len(order)] = score[order]
                     people[row, : len(order)] = person[order]
-                    if len(order) < min(k, self._people):
+                    if len(order) < min(k, people_at_most):
                         short.append(row)
                 if depth == total:
                     break
@@ -250,6 +207,18 @@ class TemplateIndex:
                 means[missing[there]] = cohort.means(unit[there])
             found: Floats = means[rows]
             return found
+
+
+def _searchable(templates: Templates) -> tuple[_Table, Floats]:
+    """The photos whose embedding has a direction, and these, normalised in place."""
+    mu = templates.mu
+    usable = np.zeros(len(mu), np.bool_)
+    for start in range(0, len(mu), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        mu[rows], usable[rows] = normalised(mu[rows])
+    if usable.all():
+        return _Table(templates.photo_ids, templates.person_ids), mu
+    return _Table(templates.photo_ids[usable], templates.person_ids[usable]), mu[usable]
 
 
 def normalised(mu: Floats) -> tuple[Floats, NDArray[np.bool_]]:

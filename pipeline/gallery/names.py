@@ -1,4 +1,4 @@
-"""What a person may be called, and when two names are the same."""
+"""Names of people: which are allowed, and when two are the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from ..core.errors import GalleryError
 
 MAX_LENGTH = 200
-# What events and pictures say of a face without a name.
+# The word in events and pictures for a face without a name.
 RESERVED = "unknown"
 # Zero-width joiner and non-joiner: invisible, but Persian and the Indic scripts spell with them.
 _JOINERS = "\u200c\u200d"
@@ -18,7 +18,7 @@ _REFUSED = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
 
 
 def normalise_name(name: str) -> str:
-    """The name as it is kept: NFC, no space around it, single spaces inside.
+    """The name in the form that is stored: NFC, stripped, single spaces inside.
 
     Raises:
         GalleryError: it is empty, longer than 200 characters, reserved (``unknown``), or holds
@@ -36,9 +36,7 @@ def normalise_name(name: str) -> str:
     if not text.strip(_JOINERS + " "):
         raise GalleryError("a name cannot be empty; give at least one letter")
     if len(text) > MAX_LENGTH:
-        raise GalleryError(
-            f"the name '{text[:20]}…' has {len(text)} characters; {MAX_LENGTH} are allowed"
-        )
+        raise GalleryError(f"the name has {len(text)} characters; at most {MAX_LENGTH} are allowed")
     if name_key(text) == RESERVED:
         raise GalleryError(
             f"nobody can be called '{text}': that word stands for a face without a name"
@@ -47,7 +45,7 @@ def normalise_name(name: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """What is compared: names with the same key are one person's (caseless, canonical)."""
+    """Names with the same key are one person's (caseless, canonical)."""
     text = " ".join(unicodedata.normalize("NFD", name).casefold().split())
     return unicodedata.normalize("NFC", text)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
+from facestream.engines.closing import Closing
 from facestream.engines.options import Serving
 
 from ..core.types import Faces, Floats, Image
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from ..detection.mtcnn.detector import Mtcnn
     from ..recognition.encoder import Encoder
 
-# Smaller than what is accepted, so that a small face is told from no face.
+# Smaller than what is accepted, so that a small face is not reported as no face.
 MIN_FACE = 20
 
 
@@ -37,7 +39,7 @@ class FaceReader(Protocol):
         ...
 
 
-class VisionReader:
+class VisionReader(Closing):
     """MTCNN and the shipped encoder, loaded when they are first needed.
 
     Args:
@@ -56,6 +58,11 @@ class VisionReader:
         self._detector = detector
         self._encoder = encoder
         self._serving = serving
+        self._loaded = ExitStack()
+
+    def close(self) -> None:
+        """Free the networks that it loaded itself."""
+        self._loaded.close()
 
     @property
     def model_id(self) -> str:
@@ -67,7 +74,9 @@ class VisionReader:
         if self._detector is None:
             from ..detection.mtcnn.detector import Mtcnn
 
-            self._detector = Mtcnn(min_face=MIN_FACE, serving=self._serving)
+            detector = Mtcnn(min_face=MIN_FACE, serving=self._serving)
+            self._loaded.callback(detector.close)
+            self._detector = detector
         return self._detector.detect(image)
 
     def align(self, image: Image, landmarks: Floats) -> Image:
@@ -84,5 +93,7 @@ class VisionReader:
         if self._encoder is None:
             from ..recognition.encoder import Encoder
 
-            self._encoder = Encoder(serving=self._serving)
+            encoder = Encoder(serving=self._serving)
+            self._loaded.callback(encoder.close)
+            self._encoder = encoder
         return self._encoder

@@ -1,4 +1,4 @@
-"""What the gallery hands out: frozen records, detached from the database."""
+"""Frozen records of people and photos, detached from the database."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PhotoReason = Literal[RejectReason, "duplicate", "other_person"]
 
 @dataclass(frozen=True, slots=True)
 class PhotoResult:
-    """What became of one photo.
+    """The result of enrolling one photo.
 
     Attributes:
         path: the photo.
         accepted: True when it is in the gallery now, added by this call.
         reason: why not: ``no_face``, ``several_faces``, ``too_small``, ``unreadable``,
             ``synthetic`` (made or repaired by a network),
-            ``duplicate`` (this person has it already: nothing to do), ``other_person`` (it is
-            kept for somebody else); None when accepted.
+            ``duplicate`` (the person has it already), ``other_person`` (it is enrolled for
+            somebody else); None when accepted.
         detail: the reason in words; empty when accepted.
     """
 
@@ -34,11 +34,11 @@ class PhotoResult:
     detail: str = ""
 
     @classmethod
-    def kept_already(cls, path: Path, name: str, *, owner: str) -> Self:
+    def already_enrolled(cls, path: Path, name: str, *, owner: str) -> Self:
         """A photo for ``name`` that ``owner`` has."""
         if name_key(owner) == name_key(name):
             return cls(path, False, "duplicate", "this photo is in the gallery already")
-        return cls(path, False, "other_person", f"this photo is kept for '{owner}'")
+        return cls(path, False, "other_person", f"this photo is enrolled for '{owner}'")
 
     @property
     def rejected(self) -> bool:
@@ -55,10 +55,10 @@ class Person:
     """Someone who is enrolled.
 
     Attributes:
-        id: stays the same when the person is renamed; never used again.
+        id: stays the same when the person is renamed; never reused.
         name: as it is shown.
         created_at: UTC.
-        photos: how many are kept.
+        photos: how many are enrolled.
     """
 
     id: int
@@ -73,10 +73,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
-    """A photo as it is kept.
+    """An enrolled photo.
 
     Attributes:
-        id: never used again.
+        id: never reused.
         person_id: whose face it is.
         path: where the picture was when it was added.
         sha256: of the file (or of the pixels, for a picture given as an array), in hex.
@@ -133,7 +133,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedded:
-    """What a model makes of a crop: mu D (not normalised) and logvar D, float32."""
+    """A model's embedding of a crop: mu D (not normalised) and logvar D, float32."""
 
     model_id: str
     mu: Floats

@@ -12,7 +12,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A time in UTC, kept as ISO 8601 text (SQLite has no type for it)."""
+    """A time in UTC, stored as ISO 8601 text (SQLite has no type for it)."""
 
     impl = String(32)
     cache_ok = True
@@ -25,7 +25,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class FloatArray(TypeDecorator[NDArray[np.float32]]):
-    """A one-dimensional float32 array, kept as little-endian bytes."""
+    """A one-dimensional float32 array, stored as little-endian bytes."""
 
     impl = LargeBinary
     cache_ok = True
@@ -46,7 +46,7 @@ class Base(DeclarativeBase):
 
 
 class PersonRow(Base):
-    """Someone who was enrolled. Ids are never used again."""
+    """A person. Ids are never reused."""
 
     __tablename__ = "people"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -82,22 +82,21 @@ class PhotoRow(Base):
     person: Mapped[PersonRow] = relationship(back_populates="photos")
 
 
-class EmbeddingRow(Base):
-    """What one model makes of one crop."""
+class TemplateRow(Base):
+    """One model's embeddings of the crops of ``templates.BLOCK`` photos, by photo id."""
 
-    __tablename__ = "embeddings"
+    __tablename__ = "templates"
 
-    photo_id: Mapped[int] = mapped_column(
-        ForeignKey("photos.id", ondelete="CASCADE"), primary_key=True
-    )
     model_id: Mapped[str] = mapped_column(Text, primary_key=True)
-    mu: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
-    logvar: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
-    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    block: Mapped[int] = mapped_column(primary_key=True)
+    # In this order: SQLite reads a row up to the last column that is asked for.
+    person_ids: Mapped[bytes] = mapped_column(LargeBinary)
+    mu: Mapped[bytes] = mapped_column(LargeBinary)
+    logvar: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class MetaRow(Base):
-    """Facts of the whole gallery: ``model_id`` in use, ``generation`` (counts the changes)."""
+    """``model_id`` in use, ``generation`` (counts the changes), and the log (``changes``)."""
 
     __tablename__ = "meta"
 

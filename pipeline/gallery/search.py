@@ -1,4 +1,4 @@
-"""A gallery as the people to search among: implements ``identity.search.Searcher``."""
+"""A gallery as the ``Searcher`` that identity asks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from facestream.engines.index import IndexOptions
+
 from ..core.config import RuntimeSettings
 from ..core.errors import GalleryError, ModelMismatch
 from ..core.types import Floats, Matches
 from ..recognition.cohort import Cohort
-from .index import Searching
 
 if TYPE_CHECKING:
     from .gallery import Gallery
@@ -20,10 +21,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GallerySearch:
-    """See ``Searcher``.
+    """Searches a gallery for one encoder; see ``identity.search.Searcher``.
 
     Attributes:
-        gallery: is searched.
+        gallery: that is searched.
         model_id: of the encoder whose embeddings are compared.
         cohort: the similarities are normalised against it; None leaves them cosines.
     """
@@ -59,7 +60,7 @@ class GallerySearch:
         return True
 
 
-def searching_of(runtime: RuntimeSettings) -> Searching:
+def searching_of(runtime: RuntimeSettings) -> IndexOptions:
     """How the settings want a gallery to be searched."""
     strictness: Literal["fallback", "strict"] = "strict" if runtime.strict_device else "fallback"
-    return Searching(runtime.index, strictness, runtime.device)
+    return IndexOptions(runtime.index, strictness, runtime.device)

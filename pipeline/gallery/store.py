@@ -9,65 +9,32 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
-from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists
+from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists, PersonNotFound
 from ..core.types import Floats, Image
-from . import changes, queries
-from .cache import TemplateCache
-from .changes import Head
-from .database import (
-    Create,
-    open_database,
-    translated,
-    writing,
-)
-from .names import name_key, normalise_name, printable
-from .records import (
-    Embedded,
-    Face,
-    Person,
-    Photo,
-)
-from .schema import EmbeddingRow, PersonRow, PhotoRow
-from .templates import (
+from .changes import (
     Delta,
-    Templates,
+    Head,
+    Snapshot,
+    log_change,
+    model_in_use,
     read_delta,
-    read_names,
-    read_rows,
-    read_templates,
+    read_head,
+    read_snapshot,
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Snapshot:
-    """All embeddings of the model in use with their uncertainty, at one moment.
-
-    Attributes:
-        model_id: None when nothing was ever added.
-        names: person id to name.
-        photo_ids: N int64, ascending.
-        person_ids: N int64.
-        mu: N×D float32, not normalised.
-        logvar: N×D float32.
-    """
-
-    model_id: str | None
-    names: dict[int, str]
-    photo_ids: NDArray[np.int64]
-    person_ids: NDArray[np.int64]
-    mu: Floats
-    logvar: Floats
+from .database import Create, open_database, translated, writing
+from .names import name_key, normalise_name, printable, suggestions
+from .records import Embedded, Face, Person, Photo
+from .schema import MetaRow, PersonRow, PhotoRow
+from .templates import drop_other_models, embedded_photos, erase_templates, write_templates
 
 
 class Store:
@@ -75,7 +42,6 @@ class Store:
 
     Attributes:
         changes: counts the writes through this object, also those that changed nothing.
-        cache: the file beside it that large galleries are searched from.
 
     Args:
         path: absolute path.
@@ -88,7 +54,6 @@ class Store:
     def __init__(self, path: Path, *, create: Create) -> None:
         self.path = path
         self.changes = 0
-        self.cache = TemplateCache(path)
         self._engine = open_database(path, create=create)
 
     def close(self) -> None:
@@ -111,37 +76,22 @@ class Store:
             session.flush()
         self.changes += 1
 
-    @contextmanager
-    def locked(self) -> Iterator[Session]:
-        """A transaction that keeps other writers away; it changes nothing people would see.
-
-        Raises:
-            GalleryError: another process is writing: this does not wait.
-        """
-        with (
-            translated(self.path),
-            writing(self._engine, patience="none") as connection,
-            Session(connection) as session,
-        ):
-            yield session
-            session.flush()
-
     # --- reading ---------------------------------------------------------------------------
 
     def model_id(self) -> str | None:
         """The model in use; None while there are no photos."""
         with self._read() as session:
-            return queries.model_id(session)
+            return model_in_use(session)
 
     def head(self) -> Head:
         """The state of the gallery: it differs after each change, of all processes."""
         with self._read() as session:
-            return changes.head(session)
+            return read_head(session)
 
     def people(self) -> list[Person]:
         """Everybody, by name."""
         with self._read() as session:
-            return sorted(queries.people(session), key=lambda person: name_key(person.name))
+            return sorted(_people(session), key=lambda person: name_key(person.name))
 
     def person(self, name: str) -> Person:
         """One person.
@@ -150,7 +100,7 @@ class Store:
             PersonNotFound: names the people with a similar name.
         """
         with self._read() as session:
-            return next(queries.people(session, queries.find(session, name).id))
+            return next(_people(session, _find(session, name).id))
 
     def photos(self, person_id: int) -> list[Photo]:
         """A person's photos, oldest first."""
@@ -158,10 +108,10 @@ class Store:
             rows = session.scalars(
                 select(PhotoRow).where(PhotoRow.person_id == person_id).order_by(PhotoRow.id)
             )
-            return [queries.photo(row) for row in rows]
+            return [_photo(row) for row in rows]
 
     def crop(self, photo_id: int) -> Image:
-        """The kept face, 112×112×3 BGR uint8.
+        """The aligned face, 112×112×3 BGR uint8.
 
         Raises:
             GalleryCorrupt: it is not there or cannot be decoded.
@@ -177,48 +127,20 @@ class Store:
                 select(PersonRow.name).join(PersonRow.photos).where(PhotoRow.sha256 == sha256)
             )
 
-    def snapshot(self) -> Snapshot:
-        """All embeddings, read in one transaction.
-
-        Raises:
-            GalleryCorrupt: embeddings of different lengths.
-        """
+    def snapshot(self, *, columns: Literal["mu", "both"] = "mu") -> Snapshot:
+        """All templates; see ``read_snapshot``."""
         with self._read() as session:
-            model_id = queries.model_id(session)
-            photo_ids, person_ids, (mu, logvar) = read_rows(
-                session, self.path, model_id, columns=("mu", "logvar")
-            )
-            names = read_names(session)
-        return Snapshot(model_id, names, photo_ids, person_ids, mu, logvar)
-
-    def templates(self) -> Templates:
-        """All that an index is built from, read in one transaction.
-
-        Raises:
-            GalleryCorrupt: embeddings of different lengths.
-        """
-        with self._read() as session:
-            return read_templates(session, self.path)
+            return read_snapshot(session, self.path, columns=columns)
 
     def delta(self, *, since: Head, after: int, model_id: str | None) -> Delta | None:
         """What changed since a state; see ``read_delta``."""
         with self._read() as session:
             return read_delta(session, self.path, since=since, after=after, model_id=model_id)
 
-    def happened(self, state: Head) -> bool:
-        """True when this is an earlier state of this gallery, or its state now."""
-        with self._read() as session:
-            return changes.since(session, state) is not None
-
-    def names(self) -> dict[int, str]:
-        """Everybody's name by id."""
-        with self._read() as session:
-            return read_names(session)
-
     # --- writing ---------------------------------------------------------------------------
 
     def add(self, name: str, face: Face, embedded: Embedded) -> tuple[Person, int] | str:
-        """Keep a photo; the person is made with the first one.
+        """Store a photo; the first one creates the person.
 
         Returns:
             The person and the photo's id, or the name of the person who has this photo already.
@@ -229,7 +151,7 @@ class Store:
         """
         name = normalise_name(name)
         now = datetime.now(UTC)
-        data = queries.encoded(face.crop)
+        data = _encoded(face.crop)
         with self._write() as session:
             self._claim_model(session, embedded.model_id)
             holder = session.scalar(
@@ -237,7 +159,7 @@ class Store:
             )
             if holder is not None:
                 return holder
-            person = queries.lookup(session, name)
+            person = _lookup(session, name)
             if person is None:
                 person = PersonRow(name=name, name_key=name_key(name), created_at=now)
                 session.add(person)
@@ -256,42 +178,30 @@ class Store:
             )
             session.add(photo)
             session.flush()
-            session.add(
-                EmbeddingRow(
-                    photo_id=photo.id,
-                    model_id=embedded.model_id,
-                    mu=embedded.mu,
-                    logvar=embedded.logvar,
-                    created_at=now,
-                )
+            write_templates(
+                session,
+                self.path,
+                embedded.model_id,
+                np.array([photo.id], np.int64),
+                np.array([person.id], np.int64),
+                embedded.mu[None],
+                embedded.logvar[None],
             )
-            changes.bump(session, "added", person.id)
-            session.flush()
-            return next(queries.people(session, person.id)), photo.id
+            log_change(session, "added", person.id)
+            return next(_people(session, person.id)), photo.id
 
     def remove(self, name: str) -> Person:
         """Remove a person with all photos and embeddings; the bytes are overwritten.
 
         Raises:
             PersonNotFound: nobody has that name.
-            GalleryError: the bytes in the file beside the gallery cannot be overwritten.
         """
         with self._write() as session:
-            person = next(queries.people(session, queries.find(session, name).id))
-            photos = list(
-                session.scalars(select(PhotoRow.id).where(PhotoRow.person_id == person.id))
-            )
+            person = next(_people(session, _find(session, name).id))
+            photos = session.scalars(select(PhotoRow.id).where(PhotoRow.person_id == person.id))
+            erase_templates(session, self.path, np.array(list(photos), np.int64))
             session.execute(delete(PersonRow).where(PersonRow.id == person.id))
-            before = changes.head(session)
-            after = changes.bump(session, "removed", person.id)
-            session.flush()
-            # Before the commit: who is gone from the gallery is gone from the copy.
-            self.cache.erase(
-                np.array(photos, np.int64),
-                before=before,
-                after=after,
-                happened=lambda state: changes.since(session, state) is not None,
-            )
+            log_change(session, "removed", person.id)
             return person
 
     def rename(self, old: str, new: str) -> Person:
@@ -304,50 +214,40 @@ class Store:
         """
         new = normalise_name(new)
         with self._write() as session:
-            person = queries.find(session, old)
-            other = queries.lookup(session, new)
+            person = _find(session, old)
+            other = _lookup(session, new)
             if other is not None and other.id != person.id:
                 raise PersonExists(
                     f"there is already a person called '{other.name}'; choose another name, or "
                     "remove one of the two first"
                 )
             person.name, person.name_key = new, name_key(new)
-            changes.bump(session, "renamed", person.id)
-            session.flush()
-            return next(queries.people(session, person.id))
+            log_change(session, "renamed", person.id)
+            return next(_people(session, person.id))
 
     # --- changing the model ----------------------------------------------------------------
 
     def without_embedding(self, model_id: str) -> list[int]:
         """The photos that this model has not embedded yet."""
-        done = select(EmbeddingRow.photo_id).where(EmbeddingRow.model_id == model_id)
         with self._read() as session:
-            return list(
-                session.scalars(
-                    select(PhotoRow.id).where(PhotoRow.id.not_in(done)).order_by(PhotoRow.id)
-                )
-            )
+            return _without_embedding(session, model_id)
 
-    def keep_embeddings(
+    def add_embeddings(
         self, photo_ids: Sequence[int], mu: Floats, logvar: Floats, *, model_id: str
     ) -> None:
-        """Keep N embeddings beside those of the model in use (photos removed meanwhile: not)."""
-        now = datetime.now(UTC)
+        """Store N embeddings beside those of the model in use.
+
+        Photos that were removed meanwhile are passed over.
+        """
         with self._write() as session:
-            there = set(session.scalars(select(PhotoRow.id).where(PhotoRow.id.in_(photo_ids))))
-            for photo_id, mean, variance in zip(photo_ids, mu, logvar, strict=True):
-                if photo_id in there:
-                    session.execute(
-                        insert(EmbeddingRow)
-                        .values(
-                            photo_id=photo_id,
-                            model_id=model_id,
-                            mu=mean,
-                            logvar=variance,
-                            created_at=now,
-                        )
-                        .on_conflict_do_nothing()
-                    )
+            found = session.execute(
+                select(PhotoRow.id, PhotoRow.person_id).where(PhotoRow.id.in_(photo_ids))
+            )
+            owners = {row.id: row.person_id for row in found}
+            rows = [row for row, photo in enumerate(photo_ids) if photo in owners]
+            ids = np.array(photo_ids, np.int64)[rows]
+            people = np.array([owners[photo] for photo in ids.tolist()], np.int64)
+            write_templates(session, self.path, model_id, ids, people, mu[rows], logvar[rows])
 
     def switch_model(self, model_id: str) -> bool:
         """Use this model and drop the others' embeddings, if it has embedded every photo.
@@ -355,18 +255,12 @@ class Store:
         Returns:
             False, with nothing changed, when photos were added meanwhile.
         """
-        embedded = select(EmbeddingRow.photo_id).where(EmbeddingRow.model_id == model_id)
         with self._write() as session:
-            missing = session.scalar(
-                select(func.count()).select_from(PhotoRow).where(PhotoRow.id.not_in(embedded))
-            )
-            if missing:
+            if _without_embedding(session, model_id):
                 return False
-            session.execute(delete(EmbeddingRow).where(EmbeddingRow.model_id != model_id))
-            queries.set_model(session, model_id)
-            changes.bump(session, "model")
-            session.flush()
-            self.cache.drop()
+            drop_other_models(session, model_id)
+            session.merge(MetaRow(key="model_id", value=model_id))
+            log_change(session, "model")
             return True
 
     def require_model(self, model_id: str) -> None:
@@ -378,18 +272,18 @@ class Store:
         self._compare(self.model_id(), model_id)
 
     def _claim_model(self, session: Session, model_id: str) -> None:
-        kept = queries.model_id(session)
-        if kept is None:
-            queries.set_model(session, model_id)
-        self._compare(kept, model_id)
+        in_use = model_in_use(session)
+        if in_use is None:
+            session.merge(MetaRow(key="model_id", value=model_id))
+        self._compare(in_use, model_id)
 
-    def _compare(self, kept: str | None, model_id: str) -> None:
-        if kept is not None and kept != model_id:
+    def _compare(self, in_use: str | None, model_id: str) -> None:
+        if in_use is not None and in_use != model_id:
             raise ModelMismatch(
                 f"the gallery '{printable(str(self.path))}' holds embeddings of the model "
-                f"'{printable(kept)}', and '{model_id}' is in use: they cannot be compared; run "
+                f"'{printable(in_use)}', and '{model_id}' is in use: they cannot be compared; run "
                 f"'facestream gallery re-embed --gallery {shlex.quote(str(self.path))}' "
-                "(the photos are kept in the gallery)"
+                "(the gallery has the photos)"
             )
 
     def _decoded(self, photo_id: int, data: bytes | None) -> Image:
@@ -402,3 +296,69 @@ class Store:
                 f"{photo_id}; restore a copy, or remove that person and enrol again"
             )
         return np.asarray(crop, np.uint8)
+
+
+def _people(session: Session, person_id: int | None = None) -> Iterator[Person]:
+    """Everybody, or one person, with the number of photos."""
+    query = (
+        select(PersonRow.id, PersonRow.name, PersonRow.created_at, func.count(PhotoRow.id))
+        .outerjoin(PersonRow.photos)
+        .group_by(PersonRow.id)
+    )
+    if person_id is not None:
+        query = query.where(PersonRow.id == person_id)
+    for row in session.execute(query):
+        yield Person(*row)
+
+
+def _lookup(session: Session, name: str) -> PersonRow | None:
+    return session.scalar(select(PersonRow).where(PersonRow.name_key == name_key(name)))
+
+
+def _find(session: Session, name: str) -> PersonRow:
+    """The person of that name.
+
+    Raises:
+        PersonNotFound: names the people with a similar name.
+    """
+    row = _lookup(session, name)
+    if row is not None:
+        return row
+    known = list(session.scalars(select(PersonRow.name)))
+    shown = printable(name)
+    if not known:
+        hint = "the gallery is empty"
+    elif near := suggestions(name, known):
+        hint = "did you mean " + " or ".join(f"'{other}'" for other in near) + "?"
+    else:
+        hint = "'facestream gallery list' shows who is there"
+    raise PersonNotFound(f"there is nobody called '{shown}' in the gallery; {hint}")
+
+
+def _photo(row: PhotoRow) -> Photo:
+    return Photo(
+        id=row.id,
+        person_id=row.person_id,
+        path=row.path,
+        sha256=row.sha256,
+        width=row.width,
+        height=row.height,
+        box=row.box,
+        landmarks=row.landmarks.reshape(5, 2),
+        score=row.score,
+        created_at=row.created_at,
+    )
+
+
+def _encoded(crop: Image) -> bytes:
+    """PNG: without loss, so that embedding it again gives what the photo gave."""
+    done, data = cv2.imencode(".png", crop)
+    if not done:
+        raise ValueError(f"a crop of shape {crop.shape} cannot be stored as PNG")
+    return bytes(data)
+
+
+def _without_embedding(session: Session, model_id: str) -> list[int]:
+    photos = session.scalars(select(PhotoRow.id).order_by(PhotoRow.id))
+    embedded = embedded_photos(session, model_id)
+    return [photo for photo in photos if photo not in embedded]

@@ -1,4 +1,4 @@
-"""A gallery as a folder of plain files, and back.
+"""Export of a gallery to a folder of plain files, and import of such a folder.
 
 ``gallery.json`` describes people and photos, ``crops/`` holds the aligned faces as PNG and
 ``embeddings.npz`` the arrays ``photo_id`` N, ``mu`` N×D, ``logvar`` N×D and ``model_id``.
@@ -76,7 +76,7 @@ class Export(_Record):
 
 
 def export(store: Store, folder: Path) -> Export:
-    """Write the gallery to a folder that is new or empty.
+    """Write the gallery to a new or empty folder.
 
     Raises:
         OutputError: the folder is not empty or cannot be written.
@@ -87,13 +87,13 @@ def export(store: Store, folder: Path) -> Export:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise OutputError(f"the folder '{shown}' is not empty; give a new or an empty one")
-        snapshot = store.snapshot()
+        snapshot = store.snapshot(columns="both")
         people = tuple(_export_person(store, person, folder) for person in store.people())
         np.savez(
             folder / EMBEDDINGS,
-            photo_id=snapshot.photo_ids,
-            mu=snapshot.mu,
-            logvar=snapshot.logvar,
+            photo_id=snapshot.templates.photo_ids,
+            mu=snapshot.templates.mu,
+            logvar=snapshot.templates.logvar,
             model_id=np.array(snapshot.model_id or ""),
         )
         description = Export(
@@ -137,9 +137,9 @@ def read_export(folder: Path) -> Export:
 
 
 def restore(store: Store, reader: FaceReader, folder: Path) -> Iterator[tuple[str, PhotoResult]]:
-    """Add what an export holds; people of the same name are joined.
+    """Add the people of an export; people of the same name become one.
 
-    Embeddings of the gallery's model are taken as they are; others are made from the crops.
+    Embeddings of the gallery's model are copied; others are computed from the crops.
 
     Yields:
         Name and result of each photo, on the disk by then.
@@ -163,10 +163,10 @@ def restore(store: Store, reader: FaceReader, folder: Path) -> Iterator[tuple[st
             if known is None or ours not in (None, known.model_id):
                 mu, logvar = reader.embed(face.crop[None])
                 known = Embedded(reader.model_id, mu[0], logvar[0])
-            kept = store.add(person.name, face, known)
+            added = store.add(person.name, face, known)
             ours = known.model_id
-            if isinstance(kept, str):
-                yield person.name, PhotoResult.kept_already(path, person.name, owner=kept)
+            if isinstance(added, str):
+                yield person.name, PhotoResult.already_enrolled(path, person.name, owner=added)
             else:
                 yield person.name, PhotoResult(path, True)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
+from ..core.assignment import assign
 from ..core.errors import ConfigError
 from ..core.types import Floats, Identity, Matches, Reason
 
@@ -295,12 +295,7 @@ def _assign(claims: list[dict[int, float]], threshold: float) -> dict[int, int]:
             if similarity >= threshold:
                 # Above zero also at the threshold itself: a person beats nobody.
                 gains[row, people.index(person)] = similarity - threshold + 1e-6
-    rows, columns = linear_sum_assignment(gains, maximize=True)
-    return {
-        faces[row]: people[column]
-        for row, column in zip(rows, columns, strict=True)
-        if gains[row, column] > 0
-    }
+    return {faces[row]: people[column] for row, column in assign(gains)}
 
 
 def _settle(

@@ -1,4 +1,4 @@
-"""From fused embeddings to names: the gallery's search and the open-set decision."""
+"""From fused embeddings to names: search and the open-set decision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEIGHBOURS = 5
 
 
 class Searcher(Protocol):
-    """Finds the nearest people among embeddings of one model."""
+    """Finds the nearest people; ``gallery.search.GallerySearch`` is one."""
 
     def search(self, mu: Floats, k: int) -> Matches: ...
 

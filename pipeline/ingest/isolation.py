@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar, TypeVarTuple
 
 from ..core.errors import SourceError
+from ..core.redact import without_credentials
 from ..metrics import FRAMES_DROPPED, SOURCE_ERRORS, Metrics
-from ..sources import without_credentials
 
 if TYPE_CHECKING:
     from .file_reader import SourceState
 
 log = logging.getLogger(__name__)
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from facestream.engines.base import Engine
 from facestream.engines.devices import driver_report
 from facestream.engines.errors import EngineError
+from facestream.engines.index import DEFAULT_OPTIONS, IndexInfo, IndexOptions
 from facestream.engines.options import Serving
 
 from ..core.errors import FacestreamError
-from ..gallery.index import USUAL, IndexInfo, Searching
 from ..metrics import (
     DECODER_INFO,
     ENGINE_INFO,
@@ -48,7 +48,7 @@ class RuntimeInfo:
         index: Callable[[], IndexInfo] | None = None,
         decoding: Decoding | None = None,
         serving: Serving = Serving(),
-        searching: Searching = USUAL,
+        searching: IndexOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._engines = engines
         self._index = index

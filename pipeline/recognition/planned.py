@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from facestream.engines.base import Precision
 from facestream.engines.cards import model_path
 from facestream.engines.options import EngineOptions
+from facestream.engines.tensorrt.inventory import PlanRequest
 
 from ..detection.mtcnn.shapes import SHAPES
 from .encoder import DEFAULT_MODEL, encoder_options
@@ -15,16 +15,7 @@ from .encoder import DEFAULT_MODEL, encoder_options
 CROP = 112
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A network and how it is loaded: another option, another plan."""
-
-    name: str
-    path: Path
-    options: EngineOptions
-
-
-def planned(*, max_batch: int = 32, precision: Precision = "auto") -> tuple[Planned, ...]:
+def planned(*, max_batch: int = 32, precision: Precision = "auto") -> tuple[PlanRequest, ...]:
     """The detector's three networks, the encoder and the decoder.
 
     Args:
@@ -40,4 +31,4 @@ def planned(*, max_batch: int = 32, precision: Precision = "auto") -> tuple[Plan
         DEFAULT_MODEL: replace(encoder_options(CROP, max_batch), precision=precision),
         "vae_decoder": EngineOptions(precision=precision),
     }
-    return tuple(Planned(name, model_path(name), one) for name, one in options.items())
+    return tuple(PlanRequest(name, model_path(name), one) for name, one in options.items())

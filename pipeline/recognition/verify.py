@@ -16,12 +16,13 @@ from facestream.engines.registry import (
     load_engine,
     precisions,
 )
+from facestream.engines.tensorrt.inventory import PlanRequest
 
 from ..detection.mtcnn.detector import Mtcnn
 from ..detection.mtcnn.parity import NETWORKS, NetworkGate, judge_detector
 from ..detection.scenes import MIN_FACE
 from .parity import DecoderGate, EncoderGate
-from .planned import Planned, planned
+from .planned import planned
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def verify_all(serving: Serving) -> list[Row]:
     return rows
 
 
-def gate_of(network: Planned) -> Gate:
+def gate_of(network: PlanRequest) -> Gate:
     """The gate of one of the five networks."""
     for name in NETWORKS:
         if name == network.name:
@@ -58,7 +59,7 @@ def gate_of(network: Planned) -> Gate:
     return DecoderGate(network.path) if "decoder" in network.name else EncoderGate(network.path)
 
 
-def _judged(network: Planned, status: BackendStatus, serving: Serving) -> Iterator[Row]:
+def _judged(network: PlanRequest, status: BackendStatus, serving: Serving) -> Iterator[Row]:
     for precision in _precisions(network, status, serving):
         engine_text = f"{status.name} {status.device} {precision} ({status.detail})"
         options: EngineOptions = replace(
@@ -73,7 +74,9 @@ def _judged(network: Planned, status: BackendStatus, serving: Serving) -> Iterat
             yield network.name, engine_text, Verdict({}, (str(error),))
 
 
-def _precisions(network: Planned, status: BackendStatus, serving: Serving) -> tuple[Precision, ...]:
+def _precisions(
+    network: PlanRequest, status: BackendStatus, serving: Serving
+) -> tuple[Precision, ...]:
     if network.options.precision != "auto":
         return (network.options.precision,)
     if serving.precision != "auto":

@@ -19,7 +19,6 @@ from .base import (
     SourceSpec,
 )
 from .camera import CameraSource
-from .credentials import without_credentials
 from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, distinct_sources, expand_sources
 from .file import FileSource
 from .hardware import BY_CPU, Decode, DecodedBy, Decoding, FallbackReason, capability, decide
@@ -57,7 +56,6 @@ __all__ = [
     "expand_sources",
     "open_source",
     "served_file",
-    "without_credentials",
 ]
 
 # The one place that names the openers of this package.

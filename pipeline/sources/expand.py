@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 from ..core.errors import SourceError
 from ..core.images import PICTURE_SUFFIXES
+from ..core.redact import with_quoted_credentials, without_credentials
 from .base import SourceSpec
-from .credentials import with_quoted_credentials, without_credentials
 from .registry import find_opener
 
 log = logging.getLogger(__name__)

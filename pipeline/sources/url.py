@@ -14,8 +14,8 @@ import av
 from av.container import InputContainer
 
 from ..core.errors import Retry, SourceError
+from ..core.redact import with_quoted_credentials
 from .base import DEFAULTS, SourceOptions, SourceSpec
-from .credentials import with_quoted_credentials
 from .decode import open_container, reason
 from .stream import StreamSource
 

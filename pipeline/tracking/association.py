@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from ..core.assignment import assign
 from ..core.boxes import iou_matrix
 from ..core.types import Floats
 from .kalman import Motion, Numbers, coordinates
@@ -47,8 +47,7 @@ def associate(motion: Motion, detected: Floats, *, at: float, min_iou: float) ->
     if not len(motion) or not len(detected):
         return Association([], set())
     score = _scores(motion, detected, at, min_iou)
-    rows, columns = linear_sum_assignment(np.maximum(score, 0.0), maximize=True)
-    pairs = [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if score[r, c] > 0.0]
+    pairs = assign(score)
     return Association(pairs, _ambiguous(score, pairs))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from ..core.assignment import assign
 from ..core.types import Floats
 from .track import Track
 
@@ -48,18 +48,11 @@ def reassign(candidates: Sequence[Candidate], lost: Sequence[Track]) -> list[Tra
     if not _in_question(candidates, lost):
         return [candidate.own for candidate in candidates]
     pool = [candidate.own for candidate in candidates if candidate.own is not None]
-    pool += [s for s in lost if s.template.count]
-    # The last columns: a new track for each candidate.
-    gain = np.full((len(candidates), len(pool) + len(candidates)), -1e3)
-    for row, candidate in enumerate(candidates):
-        gain[row, len(pool) + row] = 0.0
-        for column, track in enumerate(pool):
-            gain[row, column] = _gain(candidate, track)
-    rows, columns = linear_sum_assignment(gain, maximize=True)
+    pool += [track for track in lost if track.template.count]
+    gains = np.array([[_gain(candidate, track) for track in pool] for candidate in candidates])
     given: list[Track | None] = [None] * len(candidates)
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        if column < len(pool):
-            given[row] = pool[column]
+    for row, column in assign(gains):
+        given[row] = pool[column]
     return given
 
 
@@ -76,11 +69,11 @@ def _in_question(candidates: Sequence[Candidate], lost: Sequence[Track]) -> bool
 
 
 def _gain(candidate: Candidate, track: Track) -> float:
-    """What speaks for this track, against a new one (0)."""
+    """What speaks for this track, against a new one; 0: it cannot be this one."""
     own = track is candidate.own
     if not track.template.count:
-        return STAY_LEAD if own else -1e3
+        return STAY_LEAD if own else 0.0
     similarity = track.template.similarity(candidate.mu)
     if similarity < (SPLIT_SIMILARITY if own else REIDENTIFY_SIMILARITY):
-        return -1e3
+        return 0.0
     return similarity - SPLIT_SIMILARITY + (STAY_LEAD if own else 0.0)

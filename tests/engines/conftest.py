@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from facestream.pipeline.core.images import read_image
+from facestream.pipeline.core.types import Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.recognition.align import align_faces
 from onnx import TensorProto, helper, numpy_helper
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,3 +94,15 @@ def run_python(tmp_path: Path) -> RunPython:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def faces(shared_data: Path) -> Image:
+    """Aligned faces N×112×112×3 BGR of real people."""
+    pictures = sorted((shared_data / "stills").rglob("*.jpg"))
+    with Mtcnn() as detector:
+        crops = [
+            align_faces(image, detector.detect(image).landmarks)
+            for image in map(read_image, pictures)
+        ]
+    return np.concatenate(crops)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from facestream.engines.cuda import runtime, streams
 from facestream.engines.cuda.memory import Arena, Buffer, grown
-from facestream.engines.cuda.streams import Event, Stream
+from facestream.engines.cuda.streams import Stream
 from facestream.engines.devices import driver_report
 from facestream.engines.errors import InferenceError
 from hypothesis import given
@@ -31,7 +31,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     monkeypatch.setattr(streams, "runtime", lambda: fake)
     yield fake
     assert fake.memory == {}
-    assert fake.graphs == fake.events == 0
+    assert fake.graphs == 0
 
 
 @given(sizes, sizes)
@@ -140,7 +140,7 @@ def test_work_that_fails_in_a_capture_leaves_the_stream_usable(cuda: FakeCuda) -
 
 
 def test_closing_twice_does_no_harm(cuda: FakeCuda) -> None:
-    for thing in (Stream(), Event(), Buffer("device"), Arena("pinned")):
+    for thing in (Stream(), Buffer("device"), Arena("pinned")):
         thing.close()
         thing.close()
 
@@ -172,8 +172,6 @@ def test_the_real_binding_without_a_driver() -> None:
         runtime.call("cudaMalloc", 256)
     with pytest.raises(InferenceError, match=r"\(cudaStreamCreateWithFlags\)$"):
         Stream()
-    with pytest.raises(InferenceError, match=r"\(cudaStreamIsCapturing\)$"):
-        streams.is_capturing(5)
 
 
 @needs_binding
@@ -184,11 +182,7 @@ def test_the_real_binding_takes_arguments_as_they_are_given(as_address: bool) ->
         pytest.skip("there is a GPU, which would be handed made-up addresses")
     module = runtime.runtime()
     stream = 5 if as_address else module.cudaStream_t(5)
-    event, graph, executable = (
-        module.cudaEvent_t(6),
-        module.cudaGraph_t(7),
-        module.cudaGraphExec_t(8),
-    )
+    graph, executable = module.cudaGraph_t(7), module.cudaGraphExec_t(8)
     up = runtime.kind("cudaMemcpyKind", "cudaMemcpyHostToDevice")
     mode = runtime.kind("cudaStreamCaptureMode", "cudaStreamCaptureModeThreadLocal")
     calls: dict[str, tuple[object, ...]] = {
@@ -200,11 +194,6 @@ def test_the_real_binding_takes_arguments_as_they_are_given(as_address: bool) ->
         "cudaStreamBeginCapture": (stream, mode),
         "cudaStreamEndCapture": (stream,),
         "cudaStreamDestroy": (stream,),
-        "cudaStreamWaitEvent": (stream, event, 0),
-        "cudaEventCreateWithFlags": (module.cudaEventDisableTiming,),
-        "cudaEventRecord": (event, stream),
-        "cudaEventSynchronize": (event,),
-        "cudaEventDestroy": (event,),
         "cudaGraphGetNodes": (graph, 0),
         "cudaGraphInstantiateWithFlags": (graph, 0),
         "cudaGraphLaunch": (executable, stream),
@@ -222,7 +211,7 @@ def test_the_fake_has_the_names_of_the_real_one() -> None:
     names = {name.removeprefix("do_") for name in dir(FakeCuda) if name.startswith("do_cuda")}
     names |= {name for name in dir(FakeCuda) if name.startswith("cuda")}
     assert names <= set(dir(module))
-    for kind in ("cudaMemcpyKind", "cudaStreamCaptureMode", "cudaStreamCaptureStatus"):
+    for kind in ("cudaMemcpyKind", "cudaStreamCaptureMode"):
         for value in vars(getattr(FakeCuda, kind)):
             assert runtime.kind(kind, value) is not None
     assert {code.name for code in Code} <= {code.name for code in module.cudaError_t}
@@ -233,7 +222,7 @@ def test_the_fake_has_the_names_of_the_real_one() -> None:
 def test_memory_streams_and_graphs_for_real() -> None:
     size = 1 << 20
     values = np.random.default_rng(0).integers(0, 256, size, np.uint8)
-    with Stream() as stream, Arena("pinned") as host, Arena("device") as device, Event() as event:
+    with Stream() as stream, Arena("pinned") as host, Arena("device") as device:
         up, down = host.reserve("up", size), host.reserve("down", size)
         there = device.reserve("there", size)
         up.array((size,), np.uint8)[...] = values
@@ -243,8 +232,7 @@ def test_memory_streams_and_graphs_for_real() -> None:
             stream.download(down.address, there.address, size)
 
         there_and_back()
-        event.record(stream.raw)
-        event.synchronize()
+        stream.synchronize()
         found = down.array((size,), np.uint8)
         np.testing.assert_array_equal(found, values)
         found[...] = 0
@@ -255,4 +243,3 @@ def test_memory_streams_and_graphs_for_real() -> None:
         np.testing.assert_array_equal(found, values)
         with pytest.raises(InferenceError, match=r"^cudaErrorMemoryAllocation"):
             device.reserve("too much", 1 << 45)
-        assert not streams.is_capturing(stream.handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from facestream.engines.devices import (
     ask_driver,
     cuda_devices,
     driver_report,
+    usable_cpus,
 )
 
 # The functions of libcuda.so.1 that are called, for machines that have none. No GPU is behind it.
@@ -131,3 +133,79 @@ def test_torch_sees_the_same_devices(torch_cuda: None) -> None:
     assert len(found) == torch.cuda.device_count()
     assert found[0].name == torch.cuda.get_device_name(0)
     assert found[0].capability == torch.cuda.get_device_capability(0)
+
+
+def cgroups(root: Path, membership: str, files: dict[str, str]) -> None:
+    """Files like those of ``/proc`` and ``/sys/fs/cgroup``."""
+    for name, text in {"proc/self/cgroup": membership, **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+
+
+V1 = "4:memory:/\n2:cpuacct,cpu:{0}\n1:name=systemd:/\n0::/"
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        ("0::/", {}, 64),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "max 100000"}, 64),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "400000 100000"}, 4),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "150000 100000"}, 2),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "5000 100000"}, 1),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "nonsense"}, 64),
+        ("0::/a/b", {"sys/fs/cgroup/a/b/cpu.max": "300000 100000"}, 3),
+        (
+            "0::/a/b",
+            {
+                "sys/fs/cgroup/a/cpu.max": "200000 100000",
+                "sys/fs/cgroup/a/b/cpu.max": "max 100000",
+            },
+            2,
+        ),
+        # The path is the host's, the files are the container's.
+        ("0::/docker/0123", {"sys/fs/cgroup/cpu.max": "200000 100000"}, 2),
+        (V1.format("/"), {}, 64),
+        (
+            V1.format("/"),
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            64,
+        ),
+        (
+            V1.format("/docker/0123"),
+            {
+                "sys/fs/cgroup/cpuacct,cpu/docker/0123/cpu.cfs_quota_us": "250000",
+                "sys/fs/cgroup/cpuacct,cpu/docker/0123/cpu.cfs_period_us": "50000",
+            },
+            5,
+        ),
+        (
+            V1.format("/docker/0123"),
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "600000",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            6,
+        ),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "9900000 100000"}, 64),
+    ],
+)
+def test_usable_cpus_are_those_of_affinity_and_quota(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    membership: str,
+    files: dict[str, str],
+    expected: int,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    cgroups(tmp_path, membership, files)
+    assert usable_cpus(tmp_path) == expected
+
+
+def test_usable_cpus_of_this_machine(tmp_path: Path) -> None:
+    assert 1 <= usable_cpus() <= len(os.sched_getaffinity(0))
+    assert usable_cpus(tmp_path) == len(os.sched_getaffinity(0))  # no such files

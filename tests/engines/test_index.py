@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.engines.base import Index
 from facestream.engines.index import (
     IndexKind,
     faiss_distributions,
@@ -16,6 +15,7 @@ from facestream.engines.index import (
     index_status,
     open_index,
 )
+from facestream.engines.index.layered import LayeredIndex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ def unit(n: int, dim: int, seed: int) -> Vectors:
     return vectors / lengths
 
 
-def check(index: Index, stored: dict[int, Vectors], queries: Vectors, k: int) -> None:
+def check(index: LayeredIndex, stored: dict[int, Vectors], queries: Vectors, k: int) -> None:
     """What ``index`` finds is what comparing each pair in float64 finds."""
     similarities, ids = index.search(queries, k)
     assert similarities.shape == ids.shape == (len(queries), k)
@@ -106,7 +106,7 @@ def test_faiss_keeps_its_number_of_threads() -> None:
 @indexes
 def test_is_an_index(kind: IndexKind) -> None:
     index = open_index(7, kind=kind)
-    assert isinstance(index, Index)
+    assert isinstance(index, LayeredIndex)
     assert index.dim == 7
     assert len(index) == 0
 
@@ -148,7 +148,7 @@ def test_large_ids_and_strided_arrays(kind: IndexKind) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_and_changes_nothing(
-    kind: IndexKind, attempt: Callable[[Index], object], message: str
+    kind: IndexKind, attempt: Callable[[LayeredIndex], object], message: str
 ) -> None:
     index = open_index(4, kind=kind)
     vectors = unit(3, 4, 5)

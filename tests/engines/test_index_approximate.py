@@ -1,30 +1,20 @@
-"""HNSW and IVF-PQ: exact similarities, bounded misses, structures on disk."""
+"""HNSW and IVF-PQ: exact similarities, bounded misses."""
 
 from __future__ import annotations
-
-import stat
-from pathlib import Path
 
 import numpy as np
 import pytest
 from facestream.engines.cards import MODELS
-from facestream.engines.errors import IndexFileError, InferenceError
-from facestream.engines.index import IndexKind, choose_kind, open_index
+from facestream.engines.errors import InferenceError
+from facestream.engines.index import IndexOptions, index_over, open_index
 from facestream.engines.index.approximate import HnswCore, IvfPqCore
-from facestream.engines.index.choice import FLAT_FLOATS, LEAST_IVFPQ
+from facestream.engines.index.choice import MIN_IVFPQ, IndexKind
 from facestream.engines.index.cores import Vectors
 from facestream.engines.index.flat import FlatNumpyIndex
 from facestream.engines.index.layered import LayeredIndex
-from facestream.engines.index.library import searching
-from facestream.engines.index.structures import (
-    StructureKind,
-    erase_structure,
-    load_structure,
-    save_structure,
-    structure_count,
-)
+from facestream.engines.index.library import single_threaded
 
-KINDS: tuple[StructureKind, ...] = ("hnsw", "ivfpq")
+KINDS: tuple[IndexKind, ...] = ("hnsw", "ivfpq")
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -40,8 +30,14 @@ def faces() -> Vectors:
 @pytest.fixture(scope="module")
 def cores(faces: Vectors) -> dict[str, HnswCore | IvfPqCore]:
     """Built once: it takes seconds, on one thread (several wait long on a busy machine)."""
-    with searching():
+    with single_threaded():
         return {"hnsw": HnswCore(faces), "ivfpq": IvfPqCore(faces)}
+
+
+def over(core: HnswCore | IvfPqCore, faces: Vectors) -> LayeredIndex:
+    index = LayeredIndex(faces.shape[1], build=lambda _: core)
+    index.adopt(np.arange(len(faces)), faces)
+    return index
 
 
 def probes(faces: Vectors, count: int = 200) -> Vectors:
@@ -55,10 +51,9 @@ def probes(faces: Vectors, count: int = 200) -> Vectors:
 
 @kinds
 def test_recall_and_exact_similarities(
-    kind: StructureKind, faces: Vectors, cores: dict[str, HnswCore | IvfPqCore]
+    kind: IndexKind, faces: Vectors, cores: dict[str, HnswCore | IvfPqCore]
 ) -> None:
-    index = LayeredIndex(faces.shape[1])
-    index.adopt(np.arange(len(faces)), faces, core=cores[kind])
+    index = over(cores[kind], faces)
     oracle = FlatNumpyIndex(faces.shape[1])
     oracle.add(np.arange(len(faces)), faces)
     queries = probes(faces)
@@ -79,8 +74,7 @@ def test_recall_and_exact_similarities(
 def test_removals_additions_and_deep_searches(
     kind: IndexKind, faces: Vectors, cores: dict[str, HnswCore | IvfPqCore]
 ) -> None:
-    index = LayeredIndex(faces.shape[1])
-    index.adopt(np.arange(len(faces)), faces, core=cores[kind])
+    index = over(cores[kind], faces)
     assert index.remove(np.arange(0, 100)) == 100
     index.add(np.arange(20_000, 20_050), faces[:50])
     similarities, ids = index.search(faces[:100], 1)
@@ -93,79 +87,20 @@ def test_removals_additions_and_deep_searches(
     assert (ids >= 0).all()
 
 
-@kinds
-def test_structures_are_kept(
-    kind: StructureKind,
-    faces: Vectors,
-    cores: dict[str, HnswCore | IvfPqCore],
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "x"
-    save_structure(cores[kind], path, tag="t", count=len(faces))
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [place.name for place in tmp_path.iterdir()] == ["x"]
-    assert structure_count(path, kind=kind, tag="t") == len(faces)
-    assert structure_count(path, kind=kind, tag="other") is None
-    assert structure_count(tmp_path / "y", kind=kind, tag="t") is None
-    again = load_structure(path, kind=kind, vectors=faces)
-    queries = probes(faces)
-    np.testing.assert_array_equal(again.search(queries, 5)[1], cores[kind].search(queries, 5)[1])
-    # No file holds a vector.
-    assert faces[77].tobytes() not in path.read_bytes()
-
-
-@kinds
-@pytest.mark.parametrize("place", [200, -5000, -4000])
-def test_damaged_structures_are_refused(
-    kind: StructureKind,
-    place: int,
-    faces: Vectors,
-    cores: dict[str, HnswCore | IvfPqCore],
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "x"
-    save_structure(cores[kind], path, tag="t", count=len(faces))
-    content = bytearray(path.read_bytes())
-    content[place] ^= 0x41
-    path.write_bytes(content if place != -4000 else content[:-4000])
-    with pytest.raises(IndexFileError, match="'x'"):
-        load_structure(path, kind=kind, vectors=faces)
-    with pytest.raises(IndexFileError):
-        load_structure(path, kind=kind, vectors=faces[:100])
-
-
-def test_codes_are_erased(
-    faces: Vectors, cores: dict[str, HnswCore | IvfPqCore], tmp_path: Path
-) -> None:
-    path = tmp_path / "x"
-    core = cores["ivfpq"]
-    save_structure(core, path, tag="t", count=len(faces))
-    assert isinstance(core, IvfPqCore)
-    code = core.structure.sa_encode(faces[77:78])[0, core.structure.coarse_code_size() :].tobytes()
-    assert path.read_bytes().count(code) == 1
-    with path.open("rb") as old:  # who has the old file open
-        erase_structure(path, np.array([77, 78]))
-        assert not any(old.read())
-    assert code not in path.read_bytes()
-    assert structure_count(path, kind="ivfpq", tag="t") == len(faces)
-    again = load_structure(path, kind="ivfpq", vectors=faces)
-    found = again.search(faces[76:80], 1)[1][:, 0]
-    assert found[[0, 3]].tolist() == [76, 79]
-    assert not {77, 78} & set(found.tolist())
-
-
-def test_the_choice_follows_the_size() -> None:
-    largest = FLAT_FLOATS // 128
-    assert choose_kind(largest, 128).kind == "flat"
-    assert choose_kind(largest + 1, 128).kind == "hnsw"
-    assert choose_kind(largest, 512).kind == "hnsw"
-    assert choose_kind(0, 128).reason
-
-
 def test_too_few_to_approximate_are_searched_exactly() -> None:
-    index = open_index(128, kind="ivfpq", expected=LEAST_IVFPQ - 1)
+    index = open_index(128, kind="ivfpq", expected=MIN_IVFPQ - 1)
     assert index.kind == "flat"
     assert "ivfpq begins at 10,000" in index.reason
-    assert open_index(128, kind="ivfpq", expected=LEAST_IVFPQ).kind == "ivfpq"
+    assert open_index(128, kind="ivfpq", expected=MIN_IVFPQ).kind == "ivfpq"
     with pytest.raises(InferenceError, match="cannot be trained on 10"):
         IvfPqCore(np.ones((10, 128), np.float32))
+
+
+@kinds
+def test_an_index_over_vectors_is_built_as_asked(kind: IndexKind, faces: Vectors) -> None:
+    with single_threaded():
+        index = index_over(np.arange(len(faces)), faces, options=IndexOptions(kind))
+    assert (index.kind, index.device, len(index)) == (kind, "CPU", len(faces))
+    similarities, ids = index.search(faces[:20], 1)
+    assert ids[:, 0].tolist() == list(range(20))
+    np.testing.assert_allclose(similarities[:, 0], 1, atol=1e-5)

@@ -10,15 +10,16 @@ import pytest
 from facestream.engines.devices import CudaDevice
 from facestream.engines.errors import BackendUnavailable, InferenceError
 from facestream.engines.index import (
+    IndexOptions,
     LayeredIndex,
     choice,
     gpu,
+    index_over,
     index_status,
     open_index,
 )
-from facestream.engines.index.choice import Wish, index_over
 from facestream.engines.index.cores import KnnCore, Vectors
-from facestream.engines.index.library import load_faiss, told
+from facestream.engines.index.library import faiss_message, load_faiss
 
 CARD = CudaDevice(0, "NVIDIA GeForce RTX 3060", (8, 6), 12 * 2**30)
 
@@ -30,9 +31,9 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pytest.skip("faiss-gpu is installed here")
     for module in (choice, __import__("facestream.engines.index", fromlist=["index"])):
         monkeypatch.setattr(module, "cuda_devices", lambda: [CARD])
-    gpu.prove_gpu.cache_clear()
+    gpu.probe_gpu.cache_clear()
     yield
-    gpu.prove_gpu.cache_clear()
+    gpu.probe_gpu.cache_clear()
 
 
 def unit(count: int) -> Vectors:
@@ -76,13 +77,13 @@ def test_a_wheel_that_fails_at_the_first_search(monkeypatch: pytest.MonkeyPatch)
         StandardGpuResources=object, get_num_gpus=lambda: 1, __version__="1.15.1"
     )
     monkeypatch.setattr(gpu, "load_faiss", lambda: fake)
-    gpu.prove_gpu.cache_clear()
+    gpu.probe_gpu.cache_clear()
     with pytest.raises(BackendUnavailable, match="cannot search on cuda:0") as caught:
-        gpu.prove_gpu()
+        gpu.probe_gpu()
     assert "StandardGpuResources" in str(caught.value)
     assert "faiss-gpu>=1.15" in str(caught.value)
     with pytest.raises(BackendUnavailable, match="faiss sees 1 GPUs"):
-        gpu.prove_gpu(3)
+        gpu.probe_gpu(3)
 
 
 def test_a_gpu_without_room_falls_back_only_in_auto(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,9 +100,16 @@ def test_a_gpu_without_room_falls_back_only_in_auto(monkeypatch: pytest.MonkeyPa
     assert (index.kind, index.device) == ("flat", "CPU")
     assert "out of memory" in index.reason
     assert index.search(vectors[:2], 1)[1].ravel().tolist() == [0, 1]
-    for wish in (Wish("gpu"), Wish("auto", "strict")):
+    for options in (IndexOptions("gpu"), IndexOptions("auto", "strict")):
         with pytest.raises(InferenceError, match="out of memory"):
-            index_over(ids, vectors, wish=wish)
+            index_over(ids, vectors, options=options)
+
+
+@pytest.mark.parametrize("expected", [0, 10**7])
+def test_a_cpu_compares_everything_unless_asked(expected: int) -> None:
+    index = open_index(128, expected=expected, device="cpu")
+    assert index.kind in ("flat", "numpy")
+    assert index.reason
 
 
 def test_what_does_not_fit_on_the_card_is_approximated_there() -> None:
@@ -113,6 +121,6 @@ def test_faiss_tells_its_reason_in_a_line() -> None:
     error = RuntimeError(
         "Error in void faiss::x(int) at /project/faiss/x.cpp:65: Error: 'a < b' failed: no room\nat"
     )
-    assert told(error) == "'a < b' failed: no room"
-    assert told(RuntimeError("")) == "no reason given"
-    assert told(RuntimeError("plain")) == "plain"
+    assert faiss_message(error) == "'a < b' failed: no room"
+    assert faiss_message(RuntimeError("")) == "no reason given"
+    assert faiss_message(RuntimeError("plain")) == "plain"

@@ -11,8 +11,8 @@ from facestream.engines.errors import BackendUnavailable
 from facestream.engines.index import open_index
 from facestream.engines.index.cores import Vectors
 from facestream.engines.index.flat import FlatNumpyIndex
-from facestream.engines.index.gpu import GpuFlatCore, GpuIvfPqCore, prove_gpu
-from facestream.engines.index.layered import LayeredIndex, Upkeep
+from facestream.engines.index.gpu import GpuFlatCore, GpuIvfPqCore, probe_gpu
+from facestream.engines.index.layered import CompactionPolicy, LayeredIndex
 
 pytestmark = pytest.mark.gpu
 DIM = 128
@@ -22,7 +22,7 @@ DIM = 128
 def faiss_gpu() -> None:
     """FAISS that searches on a GPU."""
     try:
-        prove_gpu()
+        probe_gpu()
     except BackendUnavailable as error:
         if os.environ.get("REQUIRE_GPU") == "1":
             pytest.fail(f"REQUIRE_GPU=1, but {error}")
@@ -69,7 +69,9 @@ def test_codes_on_the_device_find_people() -> None:
 
 
 def test_removals_additions_and_compaction() -> None:
-    index = LayeredIndex(DIM, build=GpuFlatCore, upkeep=Upkeep(tail=500, tail_share=0.125))
+    index = LayeredIndex(
+        DIM, build=GpuFlatCore, policy=CompactionPolicy(tail=500, tail_share=0.125)
+    )
     oracle = FlatNumpyIndex(DIM)
     chance = np.random.default_rng(0)
     for step in range(20):

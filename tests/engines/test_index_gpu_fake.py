@@ -8,16 +8,16 @@ from __future__ import annotations
 import threading
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from facestream.engines.errors import InferenceError
 from facestream.engines.index import gpu
-from facestream.engines.index.cores import Vectors
+from facestream.engines.index.cores import Build, Vectors
 from facestream.engines.index.flat import FlatNumpyIndex
 from facestream.engines.index.gpu import GpuFlatCore
-from facestream.engines.index.layered import LayeredIndex, Upkeep
+from facestream.engines.index.layered import CompactionPolicy, LayeredIndex
 from facestream.engines.index.library import load_faiss
 from numpy.typing import NDArray
 
@@ -79,7 +79,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         GpuIndexFlatIP=GpuIndexFlatIP,
     )
     monkeypatch.setattr(gpu, "load_faiss", lambda: module)
-    monkeypatch.setattr(gpu, "_HOMES", gpu._Homes())
+    monkeypatch.setattr(gpu, "_PER_THREAD", gpu._PerThread())
     return module
 
 
@@ -92,7 +92,7 @@ def unit(count: int, seed: int = 0) -> Vectors:
 @pytest.mark.usefixtures("fake")
 def test_threads_that_make_and_search_cores_never_share_resources_at_once() -> None:
     vectors = unit(2000)
-    index = LayeredIndex(16, build=GpuFlatCore, upkeep=Upkeep(tail=60, tail_share=0.01))
+    index = LayeredIndex(16, build=GpuFlatCore, policy=CompactionPolicy(tail=60, tail_share=0.01))
     index.adopt(np.arange(2000), vectors)
     failed: list[BaseException] = []
 
@@ -118,13 +118,13 @@ def test_threads_that_make_and_search_cores_never_share_resources_at_once() -> N
 @pytest.mark.usefixtures("fake")
 def test_one_home_a_thread_with_bounded_memory() -> None:
     first, second = GpuFlatCore(unit(10)), GpuFlatCore(unit(10))
-    assert first._home is second._home
-    assert first._home.resources.temporary == gpu.TEMP_BYTES
+    assert first._shared is second._shared
+    assert first._shared.resources.temporary == gpu.TEMP_BYTES
     others: list[object] = []
-    thread = threading.Thread(target=lambda: others.append(GpuFlatCore(unit(10))._home))
+    thread = threading.Thread(target=lambda: others.append(GpuFlatCore(unit(10))._shared))
     thread.start()
     thread.join()
-    assert others[0] is not first._home
+    assert others[0] is not first._shared
 
 
 @pytest.mark.usefixtures("fake")
@@ -137,8 +137,8 @@ def test_half_precision_is_scored_again(monkeypatch: pytest.MonkeyPatch) -> None
     for storage in ("float16", "float32"):
         core = GpuFlatCore(vectors, storage=storage)
         assert core._index.added == [700, 700, 700, 700, 200]
-        index = LayeredIndex(16)
-        index.adopt(np.arange(3000), vectors, core=core)
+        index = LayeredIndex(16, build=cast(Build, lambda _, core=core: core))
+        index.adopt(np.arange(3000), vectors)
         for k in (1, 10, 3000):  # the last is more than the kernels select
             similarities, ids = index.search(queries, k)
             np.testing.assert_allclose(similarities, oracle.search(queries, k)[0], atol=1e-5)
@@ -148,7 +148,7 @@ def test_half_precision_is_scored_again(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.usefixtures("fake")
 def test_no_memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The index stays as it was."""
-    index = LayeredIndex(16, build=GpuFlatCore, upkeep=Upkeep(tail=10))
+    index = LayeredIndex(16, build=GpuFlatCore, policy=CompactionPolicy(tail=10))
     vectors = unit(300)
     index.adopt(np.arange(200), vectors[:200])
     monkeypatch.setattr(GpuIndexFlatIP, "room", 250)

@@ -10,7 +10,7 @@ import pytest
 from facestream.engines.errors import InferenceError
 from facestream.engines.index.cores import Core, KnnCore, Vectors
 from facestream.engines.index.flat import FlatNumpyIndex
-from facestream.engines.index.layered import LayeredIndex, Upkeep
+from facestream.engines.index.layered import CompactionPolicy, LayeredIndex
 from facestream.engines.index.library import load_faiss
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -23,18 +23,18 @@ DIM = 8
 class AppendOnly:
     """FAISS's plain index on the CPU, used as the GPU's must be: filled once, never removed from.
 
-    Asked for more than ``deepest`` it refuses, as the GPU's kernels do.
+    Asked for more than ``max_k`` it refuses, as the GPU's kernels do.
     """
 
     exact = True
-    deepest: int | None = 40
+    max_k: int | None = 40
 
     def __init__(self, vectors: Vectors) -> None:
         self._index = load_faiss().IndexFlatIP(vectors.shape[1])
         self._index.add(vectors)
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
-        if self.deepest is not None and k > self.deepest:
+        if self.max_k is not None and k > self.max_k:
             raise InferenceError(f"asked for {k} neighbours")
         found: tuple[Vectors, NDArray[np.int64]] = self._index.search(queries, k)
         return found
@@ -90,7 +90,9 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.index = LayeredIndex(
-            DIM, build=type(self).core, upkeep=Upkeep(tail=20, tail_share=0.5, dead_share=0.3)
+            DIM,
+            build=type(self).core,
+            policy=CompactionPolicy(tail=20, tail_share=0.5, deleted_share=0.3),
         )
         self.oracle = FlatNumpyIndex(DIM)
         self.next = 0
@@ -153,7 +155,7 @@ TestForgetful = ForgetfulMachine.TestCase
 def test_readers_see_whole_states_while_a_writer_adds_removes_and_renews() -> None:
     """What stays is always found; nothing is found that is not there or was removed before."""
     index = LayeredIndex(
-        16, build=AppendOnly, upkeep=Upkeep(tail=50, tail_share=0.25, dead_share=0.2)
+        16, build=AppendOnly, policy=CompactionPolicy(tail=50, tail_share=0.25, deleted_share=0.2)
     )
     fixed = unit(64, 0, 16)
     index.add(np.arange(64), fixed)
@@ -195,7 +197,7 @@ def test_a_reader_goes_on_while_a_bulk_is_made() -> None:
             assert go_on.wait(30)
         return KnnCore(vectors)
 
-    index = LayeredIndex(DIM, build=slow, upkeep=Upkeep(tail=50))
+    index = LayeredIndex(DIM, build=slow, policy=CompactionPolicy(tail=50))
     vectors = unit(200, 0)
     index.add(np.arange(60), vectors[:60])
     writer = threading.Thread(target=index.add, args=(np.arange(60, 200), vectors[60:]))

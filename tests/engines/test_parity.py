@@ -10,19 +10,13 @@ import numpy as np
 import pytest
 from facestream.engines.base import Array
 from facestream.engines.cards import list_cards, model_path
-from facestream.engines.openvino import capabilities
-from facestream.engines.registry import (
-    Backend,
-    EngineOptions,
-    ImageInput,
-    load_engine,
-)
+from facestream.engines.options import Backend, EngineOptions, ImageInput
+from facestream.engines.registry import load_engine
 
 onnxruntime: Any = importlib.import_module("onnxruntime")  # has no type hints
 
-BACKENDS: tuple[Backend, ...] = ("openvino", "torch")
-# The generator's networks are for training and its commands: OpenVINO and torch itself run them,
-# and the torch backend knows the operators of the running system only.
+BACKENDS: tuple[Backend, ...] = ("openvino", "onnxruntime")
+# Their inputs are codes, not images.
 GENERATOR = ("vae_appearance", "vae_decoder")
 NETWORKS = [
     card.name for card in list_cards() if card.file.endswith(".onnx") and card.name not in GENERATOR
@@ -70,11 +64,12 @@ def test_networks_that_ship(name: str, backend: Backend) -> None:
     compare(model_path(name), backend, SIZES.get(name, (112, 112)))
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", GENERATOR)
-def test_generator(name: str) -> None:
+def test_generator(name: str, backend: Backend) -> None:
     path = model_path(name)
     rng = np.random.default_rng(0)
-    with load_engine(path, backend="openvino", options=FLOAT32) as engine:
+    with load_engine(path, backend=backend, options=FLOAT32) as engine:
         feeds: dict[str, Array] = {
             spec.name: rng.uniform(-1, 1, [size or 3 for size in spec.shape]).astype(np.float32)
             for spec in engine.inputs
@@ -126,7 +121,7 @@ def test_any_memory_layout_is_read_and_none_is_written(network: Path, backend: B
             np.testing.assert_array_equal(view, plain, name)
 
 
-@pytest.mark.skipif("BF16" not in capabilities(), reason="needs a CPU with bfloat16")
+@pytest.mark.usefixtures("bfloat16_cpu")
 def test_bfloat16_keeps_the_direction_of_embeddings() -> None:
     feeds = {"faces": pictures((4, 3, 112, 112))}
     embeddings = []
@@ -141,8 +136,8 @@ def test_bfloat16_keeps_the_direction_of_embeddings() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", NETWORKS)
-def test_torch_on_cuda(torch_cuda: None, name: str) -> None:
+def test_onnxruntime_on_cuda(onnxruntime_cuda: None, name: str) -> None:
     path = model_path(name)
-    with load_engine(path, backend="torch") as engine:
+    with load_engine(path, backend="onnxruntime") as engine:
         assert engine.device.startswith("cuda")
-    compare(path, "torch", SIZES.get(name, (112, 112)))
+    compare(path, "onnxruntime", SIZES.get(name, (112, 112)))

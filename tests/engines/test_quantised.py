@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.engines.cards import digest, quantised_file
 from facestream.engines.errors import BackendUnavailable, ModelError
 from facestream.engines.openvino import OpenVinoEngine
 from facestream.engines.options import EngineOptions
-from facestream.engines.quantised import digest, quantised_file
 
 INT8 = EngineOptions(precision="int8")
 

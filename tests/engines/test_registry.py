@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
+from facestream.engines import onnxruntime
+from facestream.engines.devices import DriverReport
 from facestream.engines.errors import BackendUnavailable
 from facestream.engines.options import Backend, Device
 from facestream.engines.registry import (
@@ -25,21 +28,28 @@ def test_auto_takes_openvino_and_says_why() -> None:
 
 
 def test_the_one_asked_for_serves(network: Path) -> None:
-    assert choose_backend("torch").reason.startswith("asked for (torch ")
+    assert choose_backend("onnxruntime").reason.startswith("asked for (onnxruntime ")
+    with load_engine(network, backend="onnxruntime") as engine:
+        assert engine.backend == "onnxruntime"
+
+
+def test_torch_is_the_old_name_of_onnxruntime(network: Path) -> None:
+    assert choose_backend("torch").name == "onnxruntime"
     with load_engine(network, backend="torch") as engine:
-        assert engine.backend == "torch"
+        assert engine.backend == "onnxruntime"
 
 
 def test_status_lists_all_of_them() -> None:
     usable = {status.name: status.usable for status in backend_status()}
-    assert set(usable) == {"tensorrt", "openvino", "torch"}
+    assert set(usable) == {"tensorrt", "openvino", "onnxruntime"}
     assert usable["openvino"]
-    assert usable["torch"]
+    assert usable["onnxruntime"]
 
 
 def test_a_name_that_does_not_exist() -> None:
     with pytest.raises(
-        ValueError, match="no backend 'tensorflow'; choose auto, openvino, tensorrt, torch"
+        ValueError,
+        match="no backend 'tensorflow'; choose auto, onnxruntime, openvino, tensorrt, torch",
     ):
         choose_backend("tensorflow")  # type: ignore[arg-type]
 
@@ -56,9 +66,9 @@ CHOOSE = (
 )
 
 
-def test_auto_falls_back_to_torch(run_python: RunPython) -> None:
+def test_auto_falls_back_to_onnxruntime(run_python: RunPython) -> None:
     ran = run_python(hide("openvino") + CHOOSE.format("auto"))
-    assert "name='torch'" in ran.stdout, ran.stderr
+    assert "name='onnxruntime'" in ran.stdout, ran.stderr
     assert "openvino does not load" in ran.stdout
 
 
@@ -66,8 +76,8 @@ def test_auto_falls_back_to_torch(run_python: RunPython) -> None:
     ("backend", "hidden", "command"),
     [
         ("openvino", ["openvino"], "pip install openvino"),
-        ("torch", ["torch"], "pip install torch onnx"),
-        ("torch", ["onnx"], "pip install torch onnx"),
+        ("onnxruntime", ["onnxruntime"], "pip install onnxruntime onnx"),
+        ("torch", ["onnxruntime"], "pip install onnxruntime onnx"),
     ],
 )
 def test_a_missing_backend_comes_with_its_command(
@@ -80,9 +90,9 @@ def test_a_missing_backend_comes_with_its_command(
 
 def test_no_backend_at_all(run_python: RunPython) -> None:
     code = CHOOSE.replace("choose_backend({!r})", "choose_backend(device='cpu')")
-    ran = run_python(hide("openvino", "torch") + code)
+    ran = run_python(hide("openvino", "onnxruntime") + code)
     assert ran.stdout.startswith("BackendUnavailable: no backend can serve: openvino does not")
-    assert "; torch: " in ran.stdout
+    assert "; onnxruntime does not load" in ran.stdout
 
 
 NO_DRIVER = "from facestream.engines import devices\ndevices.DRIVER = 'libno-such-driver.so'\n"
@@ -100,12 +110,13 @@ def test_tensorrt_without_a_gpu_names_all_that_is_missing(run_python: RunPython)
     assert ran.stdout.count("\n") == 1
 
 
-def test_without_a_driver_auto_loads_neither_torch_nor_tensorrt(run_python: RunPython) -> None:
+def test_without_a_driver_auto_loads_no_backend_for_gpus(run_python: RunPython) -> None:
     ran = run_python(
         NO_DRIVER
         + "import sys\n"
         + CHOOSE.format("auto")
-        + "print(sorted({'torch', 'onnx', 'tensorrt', 'tensorrt_rtx', 'cuda'} & set(sys.modules)))"
+        + "others = {'torch', 'onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'cuda'}\n"
+        + "print(sorted(others & set(sys.modules)))"
     )
     choice, loaded = ran.stdout.splitlines()
     assert "name='openvino'" in choice
@@ -127,16 +138,24 @@ def test_a_backend_that_never_runs_on_that_device(
         choose_backend(backend, device=device)
 
 
-def test_torch_on_cuda_says_what_it_lacks(run_python: RunPython) -> None:
-    code = CHOOSE.replace("choose_backend({!r})", "choose_backend('torch', device='cuda')")
-    ran = run_python(NO_DRIVER + "import torch\ntorch.cuda.is_available = lambda: False\n" + code)
-    assert "torch sees no CUDA device: no NVIDIA driver" in ran.stdout, ran.stderr
+def test_onnxruntime_on_cuda_says_what_it_lacks(
+    run_python: RunPython, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = CHOOSE.replace("choose_backend({!r})", "choose_backend('onnxruntime', device='cuda')")
+    ran = run_python(NO_DRIVER + code)
+    assert "onnxruntime sees no CUDA device: no NVIDIA driver" in ran.stdout, ran.stderr
+    if "CUDAExecutionProvider" in importlib.import_module("onnxruntime").get_available_providers():
+        return
+    monkeypatch.setattr(onnxruntime, "driver_report", DriverReport)  # with a GPU
+    with pytest.raises(BackendUnavailable, match=r"is built without CUDA: .*onnxruntime-gpu$"):
+        onnxruntime.find_device("cuda")
+    assert onnxruntime.find_device("auto") == "cpu"
 
 
 def test_what_a_backend_may_compute_in_ends_with_float32() -> None:
-    assert precisions("torch", "cuda") == ("float16", "float32")
+    assert precisions("onnxruntime", "cuda") == ("float16", "float32")
     assert precisions("tensorrt", "cuda") == ("float16", "float32")
-    assert precisions("torch", "cpu") == ("float32",)
+    assert precisions("onnxruntime", "cpu") == ("float32",)
     assert precisions("openvino", "cpu")[-1] == "float32"
 
 

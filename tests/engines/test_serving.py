@@ -21,7 +21,7 @@ from .fakes_parity import Fake, FakeGate
 
 CARD = CudaDevice(0, "a card", (8, 6), 8 << 30)
 OPENVINO = BackendStatus("openvino", True, "openvino 1, a CPU", "cpu")
-TORCH_CUDA = BackendStatus("torch", True, "torch 2, a card", "cuda")
+ORT_CUDA = BackendStatus("onnxruntime", True, "onnxruntime 1, a card", "cuda")
 TENSORRT = BackendStatus("tensorrt", True, "tensorrt 11, a card", "cuda")
 NO_CARD = BackendStatus("tensorrt", False, "no CUDA device: no NVIDIA driver", "cuda")
 SHAPES = ShapeRange((1, 3), (8, 3), (32, 3))
@@ -64,7 +64,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(module, "candidates", found.candidates)
     monkeypatch.setattr(module, "precisions", found.precisions)
     monkeypatch.setattr(module, "load_engine", found.load)
-    monkeypatch.setattr(module, "_told", set())
+    monkeypatch.setattr(module, "_logged", set())
     return found
 
 
@@ -117,31 +117,31 @@ def test_a_precision_that_was_asked_for_is_refused_with_the_figures(
 def test_a_backend_that_was_asked_for_is_refused_when_nothing_of_it_passes(
     machine: Machine, path: Path, tmp_path: Path
 ) -> None:
-    machine.backends = [TORCH_CUDA, OPENVINO]
-    serving = Serving(backend="torch", cache=tmp_path)
-    with pytest.raises(ParityRefused, match="float32 on torch"):
+    machine.backends = [ORT_CUDA, OPENVINO]
+    serving = Serving(backend="onnxruntime", cache=tmp_path)
+    with pytest.raises(ParityRefused, match="float32 on onnxruntime"):
         serve(path, serving=serving, gate=FakeGate("float16", "float32"))
-    assert machine.names == [("torch", "float16"), ("torch", "float32")]
+    assert machine.names == [("onnxruntime", "float16"), ("onnxruntime", "float32")]
 
 
 def test_auto_goes_on_to_the_next_backend(
     machine: Machine, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    machine.backends = [TORCH_CUDA, OPENVINO]
+    machine.backends = [ORT_CUDA, OPENVINO]
     engine: Any = serve(path, serving=Serving(cache=tmp_path), gate=FakeGate("float16", "float32"))
     assert engine.backend == "openvino"
     assert "refused by the parity gate" in engine.reason
-    assert any("torch does not serve net" in r.getMessage() for r in caplog.records)
+    assert any("onnxruntime does not serve net" in r.getMessage() for r in caplog.records)
 
 
 def test_a_card_that_fails_is_passed_over_by_auto_alone(machine: Machine, path: Path) -> None:
-    machine.backends = [TORCH_CUDA, OPENVINO]
-    machine.failing["torch"] = BackendUnavailable("out of memory")
+    machine.backends = [ORT_CUDA, OPENVINO]
+    machine.failing["onnxruntime"] = BackendUnavailable("out of memory")
     engine: Any = serve(path, serving=Serving())
     assert engine.backend == "openvino"
     assert engine.reason == "out of memory"
     with pytest.raises(BackendUnavailable, match="out of memory"):
-        serve(path, serving=Serving(backend="torch"))
+        serve(path, serving=Serving(backend="onnxruntime"))
     with pytest.raises(BackendUnavailable, match="out of memory"):
         serve(path, serving=Serving(device="cuda"))
 
@@ -149,10 +149,13 @@ def test_a_card_that_fails_is_passed_over_by_auto_alone(machine: Machine, path: 
 def test_who_is_strict_leaves_no_card_unused(
     machine: Machine, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.backends = [BackendStatus("torch", False, "torch has no CUDA", "cuda"), OPENVINO]
+    machine.backends = [
+        BackendStatus("onnxruntime", False, "onnxruntime has no CUDA", "cuda"),
+        OPENVINO,
+    ]
     serve(path, serving=Serving(strict=True)).close()  # there is no card
     monkeypatch.setattr(module, "cuda_devices", lambda: [CARD])
-    with pytest.raises(BackendUnavailable, match=r"a card .*unused \(torch has no CUDA\)"):
+    with pytest.raises(BackendUnavailable, match=r"a card .*unused \(onnxruntime has no CUDA\)"):
         serve(path, serving=Serving(strict=True))
     assert machine.loaded[-1].closed
     serve(path, serving=Serving(strict=True, device="cpu")).close()
@@ -168,7 +171,7 @@ def test_without_a_usable_backend_all_reasons_are_told(machine: Machine, path: P
 
 def test_a_damaged_file_is_told_at_once(machine: Machine, path: Path, tmp_path: Path) -> None:
     machine.failing["openvino"] = ModelError("damaged")
-    machine.backends.append(BackendStatus("torch", True, "torch", "cpu"))
+    machine.backends.append(BackendStatus("onnxruntime", True, "onnxruntime", "cpu"))
     with pytest.raises(ModelError, match="damaged"):
         serve(path, serving=Serving())
     with pytest.raises(ModelError, match="no model file"):
@@ -245,10 +248,10 @@ def test_an_int8_network_is_tried_first_where_there_is_one(
 
 
 def test_all_that_cannot_serve_says_why(machine: Machine, path: Path) -> None:
-    machine.backends = [TORCH_CUDA, OPENVINO]
+    machine.backends = [ORT_CUDA, OPENVINO]
     machine.failing = {
-        "torch": BackendUnavailable("torch has no int8"),
+        "onnxruntime": BackendUnavailable("onnxruntime has no int8"),
         "openvino": BackendUnavailable("there is no int8 version of net"),
     }
-    with pytest.raises(BackendUnavailable, match=r"torch has no int8; there is no int8 version"):
+    with pytest.raises(BackendUnavailable, match=r"runtime has no int8; there is no int8 version"):
         serve(path, serving=Serving(precision="int8"), gate=FakeGate())

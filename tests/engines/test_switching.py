@@ -21,10 +21,10 @@ from facestream.engines.errors import (
     ModelError,
     ParityRefused,
 )
+from facestream.engines.onnxruntime import OnnxRuntimeEngine
 from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from facestream.engines.switching import SwitchingEngine
-from facestream.engines.torch import TorchEngine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -41,8 +41,8 @@ def openvino(path: Path) -> Engine:
     return load_engine(path, backend="openvino", options=FLOAT32)
 
 
-def torch(path: Path) -> Engine:
-    return load_engine(path, backend="torch", options=FLOAT32)
+def onnxruntime(path: Path) -> Engine:
+    return load_engine(path, backend="onnxruntime", options=FLOAT32)
 
 
 def is_closed(engine: Engine) -> bool:
@@ -74,7 +74,7 @@ def no_thread_stays() -> Iterator[None]:
     assert set(threading.enumerate()) <= before
 
 
-@pytest.mark.parametrize(("first", "second"), [(openvino, torch), (torch, openvino)])
+@pytest.mark.parametrize(("first", "second"), [(openvino, onnxruntime), (onnxruntime, openvino)])
 def test_the_fallback_serves_until_the_other_is_built(
     network: Path, first: Callable[[Path], Engine], second: Callable[[Path], Engine]
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_fault_in_the_build_itself_is_no_silent_death(network: Path) -> None:
     with SwitchingEngine(openvino(network), build) as engine:
         assert engine.wait(30)
         assert engine.state == "stayed"
-        assert engine.reason == "the building ended without a result"
+        assert engine.reason == "the build ended without a result"
         assert engine.infer(picture())["map"].size
 
 
@@ -185,7 +185,7 @@ def test_what_is_built_after_closing_is_closed_as_well(network: Path) -> None:
 
     def build() -> Engine:
         assert stop.wait(30)
-        built.append(torch(network))
+        built.append(onnxruntime(network))
         return built[0]
 
     engine = SwitchingEngine(openvino(network), build, stop=stop)
@@ -195,7 +195,7 @@ def test_what_is_built_after_closing_is_closed_as_well(network: Path) -> None:
 
 
 def test_a_call_under_way_ends_on_the_engine_it_began_on(network: Path) -> None:
-    class Slow(TorchEngine):
+    class Slow(OnnxRuntimeEngine):
         """Torch, held up in the middle of a call."""
 
         inside, go_on = threading.Event(), threading.Event()
@@ -244,7 +244,7 @@ def test_callers_never_notice(
             turns.acquire(timeout=0.1)
         if fails:
             raise BackendUnavailable("refused")
-        return torch(network)
+        return onnxruntime(network)
 
     engine = SwitchingEngine(fallback, build)
     wrong: list[object] = []
@@ -285,7 +285,7 @@ def test_nothing_is_kept_after_the_end(network: Path) -> None:
 
     for _ in range(3):
         fallback = noted(openvino(network))
-        with SwitchingEngine(fallback, lambda: noted(torch(network))) as engine:
+        with SwitchingEngine(fallback, lambda: noted(onnxruntime(network))) as engine:
             assert engine.wait(30)
             engine.infer(picture())
     del engine, fallback

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from facestream.engines.parity import Verdict
-from facestream.engines.verdicts import Identity, VerdictStore
+from facestream.engines.parity import Verdict, VerdictIdentity, VerdictStore
 
 from .fakes_parity import Fake, FakeGate
 
-IDENTITY = Identity("ab" * 32, "openvino", "openvino 1, some CPU", "CPU", "bfloat16", "gate-1")
+IDENTITY = VerdictIdentity(
+    "ab" * 32, "openvino", "openvino 1, some CPU", "CPU", "bfloat16", "gate-1"
+)
 PASSED = Verdict({"cosine_min": 0.9997})
 
 
@@ -43,7 +44,7 @@ def test_a_refusal_is_kept_with_its_figures(tmp_path: Path) -> None:
     "change",
     [
         {"network": "cd" * 32},
-        {"backend": "torch"},
+        {"backend": "onnxruntime"},
         {"machine": "openvino 2, some CPU"},
         {"device": "cuda:0"},
         {"precision": "float16"},

@@ -298,7 +298,7 @@ def test_a_gallery_of_another_model_is_refused(clip: Path, people: Path, tmp_pat
     foreign = tmp_path / "foreign.db"
     foreign.write_bytes(people.read_bytes())
     with closing(sqlite3.connect(foreign)) as database:
-        database.execute("UPDATE embeddings SET model_id = 'another-model-1'")
+        database.execute("UPDATE templates SET model_id = 'another-model-1'")
         database.execute("UPDATE meta SET value = 'another-model-1' WHERE key = 'model_id'")
         database.commit()
     with pytest.raises(ModelMismatch, match="gallery re-embed"):

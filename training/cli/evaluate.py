@@ -45,6 +45,7 @@ from .console import (
     TeacherOption,
     ThreadsOption,
     encoding,
+    progress_bars,
     show,
     shown,
 )
@@ -79,10 +80,11 @@ def evaluate(
 
     Example: facestream-train evaluate --plots
     """
-    with encoding(model, threads) as (encoder, progress):
+    with progress_bars() as progress:
         data = open_lfw(
             lfw, folds=folds, mode=detector.value, cache=CACHE, threads=threads, progress=progress
         )
+    with encoding(model, threads) as (encoder, progress):
         embedded = data.embed(encoder, progress=progress)
         found = verify(data.pairs, embedded[0], not_found=data.crops.not_found)
         sigma = None
@@ -338,11 +340,12 @@ def fewshot(
         )
         reported, tuning = pictures.of(halves["test"]), pictures.of(halves["dev"])
         rows = few.few_shot(reported, tuning, settings, progress=progress)
+        precision = encoder.precision
     write_json(
         out / "fewshot.json",
         {
             "model": encoder.model_id,
-            "precision": encoder.precision,
+            "precision": precision,
             "people": {half: len(found) for half, found in halves.items()},
             "pictures": len(names),
             "median_sigma": [round(float(np.exp(np.median(v) / 2)), 3) for v in pictures.logvar],

@@ -9,7 +9,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from facestream.pipeline.core.synthetic import SourceType
+from facestream.pipeline.core.images import SourceType
 
 from ..errors import DataError, TrainingError
 from ..generation.generator_report import (

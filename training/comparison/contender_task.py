@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..data.training_views import draw_batches
+from ..fit.adversary import adversarial_losses, train_discriminator
 from ..fit.guards import check_finite
 from ..fit.optimise import update
 from ..fit.prepared import TrainingData
 from ..fit.trunk import SplitTrunk, split_trunk
 from ..generation.generator_views import GeneratorBatch, GeneratorViews
-from ..losses.adversarial import discriminator_bce, feature_matching, generator_bce
+from ..losses.adversarial import generator_bce
 from ..losses.identity import cosine_distance
 from ..losses.latent import annealed, kl_loss
 from ..losses.reconstruction import masked_mse
@@ -120,15 +121,13 @@ class ContenderTask:
         self._fabric.backward(loss)
         update(self._fabric, self.optimizers[name], step, longest=CLIP)
 
-    def _teach(self, rival: Discriminator, real: Tensor, made: Tensor, step: int) -> float:
-        """Update the discriminator; the share that it classifies right, 0..1."""
-        self.optimizers["discriminator"].zero_grad(set_to_none=True)
-        with self._fabric.autocast():
-            logits, _ = rival(torch.cat([real, made.detach().float()]))
-        logits = logits.float()
-        ours, theirs = logits[: len(real)], logits[len(real) :]
-        self._update("discriminator", discriminator_bce(ours, theirs), step)
-        return float(((ours > 0).float().mean() + (theirs < 0).float().mean()) / 2)
+    def _train_rival(self, rival: Discriminator, real: Tensor, made: Tensor, step: int) -> float:
+        """The discriminator's step; the share that it classifies right, 0..1."""
+        optimizer = self.optimizers["discriminator"]
+        figures = train_discriminator(
+            self._fabric, rival, optimizer, real, made, step, longest=CLIP
+        )
+        return figures["caught"]
 
 
 class VaeTask(ContenderTask):
@@ -183,14 +182,16 @@ class VaeTask(ContenderTask):
             rival = self.module.discriminator
             if rival is not None:
                 drawn = self.module.decoder(self._sample(len(mu) // 2, chance)).float()
-                fooled, features = self._face(rival, picture, made, drawn)
+                half = len(drawn)
+                shown = torch.cat([made[:half], drawn])
+                fooled, features = adversarial_losses(rival, shown, picture, paired=half)
                 loss = loss + config.adversarial * fooled + config.features * features
                 values |= {"fooled": fooled, "features": features}
         self._update("main", loss, step)
         figures = {name: float(value.detach()) for name, value in values.items()}
         if rival is not None:
             fake = torch.cat([made[: len(mu) // 2], drawn])
-            figures["caught"] = self._teach(rival, picture[: len(fake)], fake, step)
+            figures["caught"] = self._train_rival(rival, picture[: len(fake)], fake, step)
         return {"loss": float(loss.detach()), **figures}
 
     def validate(self) -> dict[str, float]:
@@ -211,19 +212,6 @@ class VaeTask(ContenderTask):
         identity = mu[:, :LATENT_DIM]
         identity = share * identity + (1.0 - share) * identity.detach()
         return torch.cat([identity, mu[:, LATENT_DIM:]], dim=1)
-
-    def _face(
-        self, rival: Discriminator, picture: Tensor, made: Tensor, drawn: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The verdict on reconstructions and samples, and the distance in its features."""
-        rival.requires_grad_(False)
-        half = len(drawn)
-        logits, maps = rival(torch.cat([made[:half], drawn]))
-        with torch.no_grad():
-            _, wanted = rival(picture[:half])
-        rival.requires_grad_(True)
-        features = feature_matching([m[:half].float() for m in maps], [m.float() for m in wanted])
-        return generator_bce(logits.float()), features
 
     def _set_mode(self) -> None:
         self.module.train()
@@ -248,7 +236,7 @@ class GanTask(ContenderTask):
             loss = generator_bce(rival(made)[0].float())
         self._update("main", loss, step)
         rival.requires_grad_(True)
-        caught = self._teach(rival, picture, made, step)
+        caught = self._train_rival(rival, picture, made, step)
         return {"loss": float(loss.detach()), "caught": caught}
 
 

@@ -108,13 +108,7 @@ class Limits:
 
 def measure_groups(found: EmbeddedRows, cohort: Cohort, limits: Limits) -> list[GroupRow]:
     """Rates within each group of unnamed pictures; small ones are left out."""
-    unit = normalise(found.mu)
-    cosine = unit @ unit.T
-    means = cohort.means(unit)
-    matches = {
-        "cosine": cosine >= limits.cosine,
-        "normalised": cohort.normalised(cosine, means[:, None], means) >= limits.normalised,
-    }
+    cosine, matches = _matches(found, cohort, limits)
     same = cosine > SAME_PERSON
     spread = sigma(found.logvar)
     rows = []
@@ -143,16 +137,10 @@ def measure_groups(found: EmbeddedRows, cohort: Cohort, limits: Limits) -> list[
 
 def measure_named(found: EmbeddedRows, cohort: Cohort, limits: Limits) -> list[NamedRow]:
     """Genuine and impostor pairs of people with names."""
-    unit = normalise(found.mu)
-    cosine = unit @ unit.T
-    means = cohort.means(unit)
+    _, matches = _matches(found, cohort, limits)
     person = np.unique([row.identity or "" for row in found.rows], return_inverse=True)[1]
     one = person[:, None] == person[None]
     genuine, impostor = np.triu(one, 1), np.triu(~one, 1)
-    matches = {
-        "cosine": cosine >= limits.cosine,
-        "normalised": cohort.normalised(cosine, means[:, None], means) >= limits.normalised,
-    }
     return [
         NamedRow(
             scoring=scoring,
@@ -164,6 +152,18 @@ def measure_named(found: EmbeddedRows, cohort: Cohort, limits: Limits) -> list[N
         )
         for scoring, match in matches.items()
     ]
+
+
+def _matches(
+    found: EmbeddedRows, cohort: Cohort, limits: Limits
+) -> tuple[Floats, dict[str, Flags]]:
+    """Cosines of all pairs, N×N, and which pairs match by either way of scoring."""
+    unit = normalise(found.mu)
+    cosine, means = np.asarray(unit @ unit.T), cohort.means(unit)
+    return cosine, {
+        "cosine": cosine >= limits.cosine,
+        "normalised": cohort.normalised(cosine, means[:, None], means) >= limits.normalised,
+    }
 
 
 def pair_rate(match: Flags, pairs: Flags, unit: NDArray[np.int64], *, seed: int = 0) -> Interval:

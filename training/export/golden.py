@@ -63,7 +63,7 @@ def astronaut() -> Image:
     """
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise DataError("the golden embeddings need scikit-image: pip install 'facestream[demo]'")
+        raise DataError("the golden embeddings need scikit-image: pip install 'facestream[train]'")
     return read_image(Path(spec.origin).parent / "data" / "astronaut.png")
 
 

@@ -149,7 +149,7 @@ def _in_engine(features: nn.Module, threads: int) -> Front:
         example = torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)
         model = to_onnx(features, example, inputs=("faces",), outputs=("last", "means"))
         file.write_bytes(model.SerializeToString())
-        engine = load_engine(file, options=EngineOptions(threads=threads, static_shapes=True))
+        engine = load_engine(file, options=EngineOptions(threads=threads))
 
     def run(faces: Tensor) -> tuple[Tensor, Tensor]:
         # 16 at a time: larger batches fall out of the cache and gain nothing.

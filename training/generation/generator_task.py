@@ -12,10 +12,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from ..data.training_views import draw_batches
+from ..fit.adversary import adversarial_losses, train_discriminator
 from ..fit.guards import check_finite
 from ..fit.optimise import update
 from ..fit.prepared import TrainingData
-from ..losses.adversarial import discriminator_bce, feature_matching, generator_bce
 from ..losses.identity import direction
 from ..losses.latent import annealed, kl_loss, kl_per_dimension
 from ..losses.reconstruction import masked_mse
@@ -70,6 +70,10 @@ class _Made:
         A judge then sees the same borders on both sides.
         """
         return torch.where(self.mask > 0, self.made, self.picture)
+
+    def judged(self, count: int) -> Tensor:
+        """The first reconstructions, and the swapped faces: what the discriminator sees."""
+        return torch.cat([self.shown()[:count], self.swapped])
 
 
 class GeneratorTask:
@@ -132,7 +136,16 @@ class GeneratorTask:
         self._fabric.backward(loss)
         values["gradient"] = update(self._fabric, optimizer, step, longest=CLIP)
         if self.module.discriminator is not None:
-            values |= self._teach_discriminator(self.module.discriminator, seen, step)
+            half = min(len(seen.made), self._config.rivals)
+            values |= train_discriminator(
+                self._fabric,
+                self.module.discriminator,
+                self.optimizers["discriminator"],
+                seen.picture[:half],
+                seen.judged(half),
+                step,
+                longest=CLIP,
+            )
         return values
 
     def validate(self) -> dict[str, float]:
@@ -198,7 +211,10 @@ class GeneratorTask:
             total = total + self._config.judge_every * judged
         values |= self._judged
         if self.module.discriminator is not None:
-            adversarial, features = self._face(self.module.discriminator, seen)
+            half = min(len(seen.made), self._config.rivals)
+            adversarial, features = adversarial_losses(
+                self.module.discriminator, seen.judged(half), seen.picture, paired=half
+            )
             total = total + weights.adversarial * adversarial + weights.features * features
             values |= {"fooled": float(adversarial.detach()), "features": float(features.detach())}
         return total, {"loss": float(total.detach()), **values}
@@ -219,37 +235,6 @@ class GeneratorTask:
             "identity": float(identity[:few].mean()),
             "identity_swapped": float(identity[few:].mean()),
         }
-
-    def _face(self, rival: Discriminator, seen: _Made) -> tuple[Tensor, Tensor]:
-        """The generator's side against the discriminator, and the distance in its features."""
-        rival.requires_grad_(False)
-        half = min(len(seen.made), self._config.rivals)
-        logits, maps = rival(torch.cat([seen.shown()[:half], seen.swapped]))
-        with torch.no_grad():
-            _, wanted = rival(seen.picture[:half])
-        features = feature_matching([m[:half].float() for m in maps], [m.float() for m in wanted])
-        rival.requires_grad_(True)
-        return generator_bce(logits.float()), features
-
-    def _teach_discriminator(
-        self, rival: Discriminator, seen: _Made, step: int
-    ) -> dict[str, float]:
-        half = min(len(seen.made), self._config.rivals)
-        optimizer = self.optimizers["discriminator"]
-        optimizer.zero_grad(set_to_none=True)
-        made = torch.cat([seen.shown()[:half], seen.swapped]).detach()
-        with self._fabric.autocast():
-            logits, _ = rival(torch.cat([seen.picture[:half].to(made.dtype), made]))
-            real, fake = logits.float()[:half], logits.float()[half:]
-            loss = discriminator_bce(real, fake)
-        values = {
-            "discriminator": float(loss.detach()),
-            "caught": float(((real > 0).float().mean() + (fake < 0).float().mean()) / 2),
-        }
-        check_finite(values["discriminator"], step)
-        self._fabric.backward(loss)
-        update(self._fabric, optimizer, step, longest=CLIP)
-        return values
 
 
 def _rates(generator: FaceGenerator, rate: float) -> list[tuple[list[nn.Parameter], float]]:

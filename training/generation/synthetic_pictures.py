@@ -9,7 +9,7 @@ from typing import Final
 import cv2
 import numpy as np
 import torch
-from facestream.pipeline.core.synthetic import PNG_KEYWORD, SourceType, xmp_packet
+from facestream.pipeline.core.images import PNG_KEYWORD, SourceType, xmp_packet
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo

@@ -1,10 +1,9 @@
-"""Typed settings: defaults, a TOML file, environment variables and flags, in that order.
+"""Typed settings: defaults, a TOML file, environment variables and flags; a later one wins.
 
-The later layer wins. A key that no setting has is an error that names where it came from and
-the nearest key that exists. The environment is read in one place, `environment_layer`, and only
-under the names that `environment_names` lists (``FACESTREAM_<GROUP>_<KEY>``). Cameras have tables
-of their own, ``[cameras.NAME]``; what one of them says wins over the groups, wherever their
-values came from (`Settings.for_source`).
+A key that does not exist is an error that names its origin and the nearest key that does. The
+environment is read under the names of `environment_names` only (``FACESTREAM_<GROUP>_<KEY>``).
+Each camera has a table, ``[cameras.NAME]``; its keys override those of the groups, whatever layer
+these came from (`Settings.for_source`).
 """
 
 from __future__ import annotations
@@ -21,28 +20,23 @@ from .groups import (
     RuntimeSettings,
     TrackingSettings,
 )
-from .layers import Layer
-from .loading import (
-    ENVIRONMENT_PREFIX,
+from .settings import (
+    Settings,
     default_gallery_path,
-    environment_layer,
     environment_names,
-    file_layer,
     load_settings,
+    setting_keys,
 )
-from .settings import Settings, setting_keys
 from .toml import to_toml
 from .urls import CameraUrl
 
 __all__ = [
-    "ENVIRONMENT_PREFIX",
     "AnnotateSettings",
     "CameraSettings",
     "CameraUrl",
     "DetectorSettings",
     "EncoderSettings",
     "EventSettings",
-    "Layer",
     "LiveSettings",
     "Polygon",
     "RecognitionSettings",
@@ -51,9 +45,7 @@ __all__ = [
     "Settings",
     "TrackingSettings",
     "default_gallery_path",
-    "environment_layer",
     "environment_names",
-    "file_layer",
     "load_settings",
     "setting_keys",
     "to_toml",

@@ -111,8 +111,9 @@ class RecognitionSettings(Group):
 class RuntimeSettings(Group):
     """How the pipeline runs."""
 
-    backend: Literal["auto", "openvino", "torch", "tensorrt"] = "auto"
-    """What runs the networks; ``facestream doctor`` shows what is usable here."""
+    backend: Literal["auto", "onnxruntime", "openvino", "tensorrt", "torch"] = "auto"
+    """What runs the networks; ``facestream doctor`` shows what is usable here. ``torch`` is the old
+    name of ``onnxruntime``."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where they run. ``auto``: on the GPU where there is one."""
     precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"

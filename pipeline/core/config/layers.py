@@ -1,10 +1,12 @@
-"""Layers of settings put together, and what is wrong with them in one line."""
+"""Layers of settings: reading, merging, and one-line errors that name where a value came from."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,13 +15,14 @@ from ..errors import ConfigError
 from .cameras import CameraSettings
 from .groups import Group
 
-Json = dict[str, Any]
-Model = TypeVar("Model", bound=Group)
+Model = TypeVar("Model", bound=BaseModel)
 
 CAMERAS = "cameras"
+ENVIRONMENT_PREFIX = "FACESTREAM_"
 
 # Keys whose values no message quotes.
-SECRETS = frozenset({"url", "sub_url", "token"})
+_SECRETS = frozenset({"url", "sub_url", "token"})
+_NO_TABLE = frozenset({"model_type", "dict_type"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,70 +30,94 @@ class Layer:
     """One source of settings.
 
     Attributes:
-        origin: how messages place it, e.g. ``in camera.toml`` or ``on the command line``.
+        origin: its place in messages, e.g. ``in camera.toml`` or ``on the command line``.
         values: nested as in the TOML file.
         names: what the user wrote for a dotted key, where it is not the key itself.
     """
 
     origin: str
-    values: Json
-    names: Mapping[str, str] | None = None
-
-    def called(self, key: str) -> str:
-        """The dotted key as the user wrote it."""
-        return (self.names or {}).get(key, key)
+    values: dict[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
-def nested(values: Mapping[str, Any]) -> Json:
-    """``{"detector.min_face": 20}`` as the TOML file would have it."""
-    found: Json = {}
+def from_keys(origin: str, values: Mapping[str, Any], names: Mapping[str, str]) -> Layer:
+    """The layer of dotted keys, e.g. ``{"detector.min_face": 20}``."""
+    found: dict[str, Any] = {}
     for key, value in values.items():
-        group, _, name = key.partition(".")
-        if name:
+        group, dot, name = key.partition(".")
+        if dot:
             found.setdefault(group, {})[name] = value
         else:
             found[group] = value
-    return found
+    return Layer(origin, found, names)
+
+
+def from_file(path: Path) -> Layer:
+    """The layer of a TOML file, not validated.
+
+    Raises:
+        ConfigError: it is missing, unreadable or not TOML.
+    """
+    try:
+        return Layer(f"in {path}", tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the settings file {path} is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"the settings file {path} is not valid TOML: {error}") from error
+
+
+def from_environment(environment: Mapping[str, str], known: Mapping[str, str]) -> Layer:
+    """The layer of the environment; values are written as in TOML, quotes may be left out.
+
+    Args:
+        environment: e.g. ``os.environ``.
+        known: name of a variable to dotted key.
+
+    Raises:
+        ConfigError: a variable begins with ``FACESTREAM_`` and is not known.
+    """
+    values: dict[str, Any] = {}
+    for name, text in environment.items():
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        if name not in known:
+            hint = _nearest(name, list(known))
+            raise ConfigError(f"unknown environment variable {name}{hint}")
+        try:
+            values[known[name]] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[known[name]] = text
+    return from_keys("in the environment", values, {key: name for name, key in known.items()})
 
 
 def validated(layers: Sequence[Layer], model: type[Model]) -> Model:
-    """The settings that the layers make; a later one wins.
-
-    Args:
-        layers: the first is the lowest.
-        model: of all settings.
+    """The settings of the layers, merged by the keys of each table; a later layer wins.
 
     Raises:
         ConfigError: a key is unknown or a value cannot be used; secrets are not quoted.
     """
-    merged: Json = {}
+    merged: dict[str, Any] = {}
     origins: dict[str, Layer] = {}
     for layer in layers:
-        _check_keys(layer, model)
         for group, values in layer.values.items():
-            for key, value in values.items():
-                merged.setdefault(group, {})[key] = value
-                origins[f"{group}.{key}"] = layer
+            origins.setdefault(group, layer)
+            if not isinstance(values, Mapping):
+                merged[group], origins[group] = values, layer
+            elif isinstance(table := merged.setdefault(group, {}), dict):
+                table.update(values)
+                origins.update((f"{group}.{key}", layer) for key in values)
     try:
         return model.model_validate(merged)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        layer = origins.get(".".join(str(part) for part in first["loc"][:2]), layers[-1])
-        key, problem = _key(first["loc"]), _problem(first)
-        # `from None`: what pydantic says of a camera could hold its password.
-        raise ConfigError(f"{layer.called(key)} {layer.origin}: {problem}") from None
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """A hint at the key that was meant."""
-    last = word.split(".")[-1]
-    same = [key for key in known if key.split(".")[-1] == last]
-    found = (
-        same
-        or get_close_matches(word, known, n=1)
-        or [k for k in known if get_close_matches(last, [k.split(".")[-1]], n=1)]
-    )
-    return f"; did you mean '{found[0]}'?" if found else f"; known are: {', '.join(known)}"
+    except ValidationError as caught:
+        errors = caught.errors(include_url=False)
+        # An unknown key explains other errors, such as a missing value: it comes first.
+        errors.sort(key=lambda error: error["type"] not in {"extra_forbidden", *_NO_TABLE})
+        place = [str(part) for part in errors[0]["loc"]]
+        layer = origins.get(".".join(place[:2])) or origins.get(place[0]) or layers[-1]
+        # `from None`: pydantic's message could contain the password of a camera.
+        raise ConfigError(_message(errors[0], layer, model)) from None
 
 
 def tables(model: type[BaseModel]) -> Iterator[tuple[str, type[Group]]]:
@@ -100,12 +127,21 @@ def tables(model: type[BaseModel]) -> Iterator[tuple[str, type[Group]]]:
             yield name, info.annotation
 
 
-def _key(place: Sequence[str | int]) -> str:
-    """``cameras.door.watch[0]``, as deep as a reader can follow; two parts for groups."""
-    if place[0] != CAMERAS:
-        return ".".join(str(part) for part in place[:2])
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in place]
-    return "".join(parts).removeprefix(".")
+def _message(error: Any, layer: Layer, model: type[BaseModel]) -> str:
+    place = error["loc"]
+    if error["type"] == "extra_forbidden":
+        hint = _nearest(*_candidates([str(part) for part in place], model))
+        return f"unknown key '{'.'.join(map(str, place))}' {layer.origin}{hint}"
+    if error["type"] in _NO_TABLE:
+        key = ".".join(map(str, place))
+        table = f"{CAMERAS}.NAME" if key == CAMERAS else key
+        return f"'{key}' {layer.origin} is a table: write its keys under [{table}]"
+    if place[0] == CAMERAS:
+        parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in place]
+        key = "".join(parts).removeprefix(".")
+    else:
+        key = ".".join(str(part) for part in place[:2])
+    return f"{layer.names.get(key, key)} {layer.origin}: {_problem(error)}"
 
 
 def _problem(error: Any) -> str:
@@ -114,55 +150,31 @@ def _problem(error: Any) -> str:
     message = message.replace("greater than or equal to", "at least")
     message = message.replace("less than or equal to", "at most")
     value = error["input"]
-    secret = isinstance(value, BaseModel | Mapping) or SECRETS & set(error["loc"])
+    secret = isinstance(value, BaseModel | Mapping) or _SECRETS & set(error["loc"])
     shown = "" if secret or error["type"] == "value_error" else repr(value)
     return f"{message}, not {shown}" if len(shown) in range(1, 60) else message
 
 
-def _check_keys(layer: Layer, model: type[BaseModel]) -> None:
-    groups = dict(tables(model))
-    keys = [f"{group}.{key}" for group, table in groups.items() for key in table.model_fields]
-    for group, values in layer.values.items():
-        if group not in groups and group not in model.model_fields:
-            hint = nearest(group, [*groups, CAMERAS, *keys])
-            raise ConfigError(f"unknown key '{group}' {layer.origin}{hint}")
-        if not isinstance(values, Mapping):
-            example = f"[{CAMERAS}.NAME]" if group == CAMERAS else f"[{group}]"
-            raise ConfigError(
-                f"'{group}' {layer.origin} is a table: write its keys under {example}"
-            )
-        if group == CAMERAS:
-            _check_cameras(layer, values)
-            continue
-        for key in values:
-            if key not in groups[group].model_fields:
-                hint = nearest(f"{group}.{key}", keys)
-                raise ConfigError(f"unknown key '{group}.{key}' {layer.origin}{hint}")
+def _candidates(place: Sequence[str], model: type[BaseModel]) -> tuple[str, list[str]]:
+    """An unknown key as it is compared with the known ones, and those."""
+    if place[0] != CAMERAS:
+        return ".".join(place), _keys(model)
+    if len(place) < 4:
+        return place[-1], _keys(CameraSettings)
+    return place[-1], list(dict(tables(CameraSettings))[place[2]].model_fields)
 
 
-def _check_cameras(layer: Layer, cameras: Mapping[str, Any]) -> None:
-    inner = dict(tables(CameraSettings))
-    for name, camera in cameras.items():
-        place = f"{CAMERAS}.{name}"
-        if not isinstance(camera, Mapping):
-            raise ConfigError(
-                f"'{place}' {layer.origin} is a table: write the camera under [{CAMERAS}.NAME]"
-            )
-        for key, value in camera.items():
-            if key not in CameraSettings.model_fields:
-                known = [*CameraSettings.model_fields]
-                known += [f"{group}.{k}" for group, m in inner.items() for k in m.model_fields]
-                raise ConfigError(
-                    f"unknown key '{place}.{key}' {layer.origin}{nearest(key, known)}"
-                )
-            if key not in inner:
-                continue
-            if not isinstance(value, Mapping):
-                raise ConfigError(
-                    f"'{place}.{key}' {layer.origin} is a table: write its keys under "
-                    f"[{place}.{key}]"
-                )
-            for own in value:
-                if own not in inner[key].model_fields:
-                    hint = nearest(own, list(inner[key].model_fields))
-                    raise ConfigError(f"unknown key '{place}.{key}.{own}' {layer.origin}{hint}")
+def _keys(model: type[BaseModel]) -> list[str]:
+    inner = [f"{name}.{key}" for name, group in tables(model) for key in group.model_fields]
+    return [*model.model_fields, *inner]
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    """A hint at the key that was meant."""
+    last = word.split(".")[-1]
+    found = (
+        [key for key in known if key.split(".")[-1] == last]
+        or get_close_matches(word, known, n=1)
+        or [key for key in known if get_close_matches(last, [key.split(".")[-1]], n=1)]
+    )
+    return f"; did you mean '{found[0]}'?" if found else f"; known are: {', '.join(known)}"

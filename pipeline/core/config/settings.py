@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any
 
+from platformdirs import user_data_path
 from pydantic import AfterValidator, Field
 
 from .cameras import CameraSettings, check_names
@@ -22,8 +24,11 @@ from .groups import (
     TrackingSettings,
 )
 from .layers import (
+    ENVIRONMENT_PREFIX,
     Layer,
-    nested,
+    from_environment,
+    from_file,
+    from_keys,
     tables,
     validated,
 )
@@ -56,14 +61,14 @@ class Settings(Group):
         Raises:
             ConfigError: a key does not exist or a value cannot be used.
         """
-        layer = Layer("in the given values", nested(values))
-        return validated([Layer("in the settings", self.model_dump()), layer], Settings)
+        given = from_keys("in the given values", values, {})
+        return validated([Layer("in the settings", self.model_dump()), given], Settings)
 
     def for_source(self, name: str) -> Settings:
-        """What holds for one source: a camera's own keys over those of the groups.
+        """The settings of one source: the keys of its camera override those of the groups.
 
         Args:
-            name: of the source; any that is no camera's gets these settings as they are.
+            name: of the source; one that is not a camera's gets these settings unchanged.
         """
         return self.by_camera.get(name, self)
 
@@ -75,7 +80,7 @@ class Settings(Group):
     def model_copy(
         self, *, update: Mapping[str, Any] | None = None, deep: bool = False
     ) -> Settings:
-        """As pydantic's; what was kept for the cameras is worked out anew."""
+        """As pydantic's; the cached settings of the cameras are dropped."""
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("by_camera", None)
         return copied
@@ -88,11 +93,42 @@ class Settings(Group):
         return self.model_copy(update=groups)
 
 
-def groups() -> Iterator[tuple[str, type[Group]]]:
-    """The tables that hold one group of settings each: name and model."""
-    return tables(Settings)
-
-
 def setting_keys() -> list[str]:
     """Every setting of the groups as a dotted key, e.g. ``detector.min_face``."""
-    return [f"{group}.{key}" for group, model in groups() for key in model.model_fields]
+    return [f"{group}.{key}" for group, model in tables(Settings) for key in model.model_fields]
+
+
+def environment_names() -> dict[str, str]:
+    """Every environment variable that is read, with the dotted key it sets."""
+    return {ENVIRONMENT_PREFIX + key.replace(".", "_").upper(): key for key in setting_keys()}
+
+
+def load_settings(
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The effective settings: defaults, file, environment, flags; a later one wins.
+
+    Args:
+        file: a TOML file.
+        environment: e.g. ``os.environ``; only names from `environment_names` may begin with
+            ``FACESTREAM_``.
+        flags: dotted key to value; None counts as not given.
+
+    Raises:
+        ConfigError: a file cannot be read, a key is unknown or a value cannot be used.
+    """
+    layers = [] if file is None else [from_file(file)]
+    if environment is not None:
+        layers.append(from_environment(environment, environment_names()))
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    names = {key: "--" + key.split(".")[-1].replace("_", "-") for key in given}
+    layers.append(from_keys("on the command line", given, names))
+    return validated(layers, Settings)
+
+
+def default_gallery_path() -> Path:
+    """The gallery's file when no path is given: in the user's data folder."""
+    return user_data_path("facestream", appauthor=False) / "gallery.db"

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from .cameras import CameraSettings
 from .layers import tables
-from .settings import Settings, groups
+from .settings import Settings
 from .urls import CameraUrl
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -21,7 +21,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 def to_toml(settings: Settings) -> str:
     """The settings as a TOML file with a comment on each."""
     lines = ["# facestream settings"]
-    for group, model in groups():
+    for group, model in tables(Settings):
         lines += ["", *(f"# {line}" for line in _help(model.__doc__ or "", "")), f"[{group}]"]
         values = getattr(settings, group)
         for key, info in model.model_fields.items():

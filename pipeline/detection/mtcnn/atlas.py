@@ -1,4 +1,4 @@
-"""The levels of a pyramid on one sheet, so that P-Net looks once instead of once a level."""
+"""The levels of a pyramid in one atlas, so that P-Net looks once instead of once a level."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """Where levels lie on a sheet, in pixels; all corners are even, as P-Net moves by 2.
+class Atlas:
+    """Where levels lie on an atlas, in pixels; all corners are even, as P-Net moves by 2.
 
     Attributes:
-        height: of the sheet, even.
-        width: of the sheet, even.
+        height: of the atlas, even.
+        width: of the atlas, even.
         sizes: height and width of each level.
         corners: top and left of each level.
     """
@@ -37,13 +37,13 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CellMap:
-    """What each cell of P-Net's map of a sheet, row by row, belongs to.
+class AtlasMap:
+    """What each cell of P-Net's map of an atlas, row by row, belongs to.
 
     Attributes:
         columns: cells in a row of the map.
         level: its level; -1 where a window crosses a seam.
-        lack: 1 where the level's last row of pixels is lacking in the window (its height is
+        edge_mask: 1 where the level's last row of pixels is lacking in the window (its height is
             odd), 2 where the last column is, 3 for both.
         tops: row of each level's first cell.
         lefts: column of each level's first cell.
@@ -51,32 +51,32 @@ class CellMap:
 
     columns: int
     level: NDArray[np.int16]
-    lack: NDArray[np.uint8]
+    edge_mask: NDArray[np.uint8]
     tops: Rows
     lefts: Rows
 
 
-def sheet_of(levels: Sequence[Level], *, least: int) -> Sheet:
-    """A sheet with little empty space for these levels, finest first.
+def atlas_of(levels: Sequence[Level], *, least: int) -> Atlas:
+    """A atlas with little empty space for these levels, finest first.
 
     Args:
         levels: at least one.
-        least: smallest height and width of the sheet, even.
+        least: smallest height and width of the atlas, even.
     """
-    return _sheet(tuple((level.height, level.width) for level in levels), least)
+    return _atlas(tuple((level.height, level.width) for level in levels), least)
 
 
 @lru_cache(maxsize=64)
-def _sheet(sizes: tuple[tuple[int, int], ...], least: int) -> Sheet:
+def _atlas(sizes: tuple[tuple[int, int], ...], least: int) -> Atlas:
     slots = [(_even(height), _even(width)) for height, width in sizes]
     widths = {total for i in range(len(slots)) for total in _sums(slots, i)}
     widths = {max(width, least) for width in widths if width >= slots[0][1]}
-    best: Sheet | None = None
+    best: Atlas | None = None
     for total in sorted(widths):
         corners, height = _place(slots, total)
         height = max(height, least)
         if best is None or height * total < best.height * best.width:
-            best = Sheet(height, total, sizes, corners)
+            best = Atlas(height, total, sizes, corners)
     assert best is not None
     return best
 
@@ -88,7 +88,7 @@ def _sums(slots: list[tuple[int, int]], first: int) -> list[int]:
 
 
 def _place(slots: list[tuple[int, int]], width: int) -> tuple[tuple[tuple[int, int], ...], int]:
-    """The corner of each slot on a sheet of this width, and the height they take.
+    """The corner of each slot on an atlas of this width, and the height they take.
 
     Each goes to the topmost free rectangle that holds it; what is left of that beside it and
     below is free again.
@@ -110,21 +110,21 @@ def _even(length: int) -> int:
     return length + length % STRIDE
 
 
-@lru_cache(maxsize=64)  # under a byte a pixel of a sheet
-def cell_map(sheet: Sheet) -> CellMap:
-    """The map of a sheet's cells."""
-    shape = (sheet.height // STRIDE - _BORDER, sheet.width // STRIDE - _BORDER)
+@lru_cache(maxsize=64)  # under a byte a pixel of an atlas
+def atlas_map(atlas: Atlas) -> AtlasMap:
+    """The map of an atlas's cells."""
+    shape = (atlas.height // STRIDE - _BORDER, atlas.width // STRIDE - _BORDER)
     level = np.full(shape, -1, np.int16)
-    lack = np.zeros(shape, np.uint8)
+    edge_mask = np.zeros(shape, np.uint8)
     for index, ((height, width), (top, left)) in enumerate(
-        zip(sheet.sizes, sheet.corners, strict=True)
+        zip(atlas.sizes, atlas.corners, strict=True)
     ):
         rows = slice(top // STRIDE, (top + _even(height)) // STRIDE - _BORDER)
         columns = slice(left // STRIDE, (left + _even(width)) // STRIDE - _BORDER)
         level[rows, columns] = index
         if height % STRIDE:
-            lack[rows.stop - 1, columns] += 1
+            edge_mask[rows.stop - 1, columns] += 1
         if width % STRIDE:
-            lack[rows, columns.stop - 1] += 2
-    corners = np.asarray(sheet.corners, np.int64) // STRIDE
-    return CellMap(shape[1], level.ravel(), lack.ravel(), corners[:, 0], corners[:, 1])
+            edge_mask[rows, columns.stop - 1] += 2
+    corners = np.asarray(atlas.corners, np.int64) // STRIDE
+    return AtlasMap(shape[1], level.ravel(), edge_mask.ravel(), corners[:, 0], corners[:, 1])

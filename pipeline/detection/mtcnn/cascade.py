@@ -14,7 +14,7 @@ from .networks import Networks
 from .proposals import (
     LEVEL_OVERLAP,
     PYRAMID_OVERLAP,
-    Cells,
+    Hits,
     Level,
     Proposals,
     log_odds,
@@ -22,7 +22,7 @@ from .proposals import (
     pyramid,
 )
 from .sampling import AreaSampler, Ints
-from .worker_pool import Team
+from .worker_pool import Workers
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Search:
     thresholds: tuple[float, float, float]
 
 
-def find_faces(sampler: AreaSampler, search: Search, team: Team) -> Faces:
+def find_faces(sampler: AreaSampler, search: Search, team: Workers) -> Faces:
     """The faces of a picture, by descending score."""
     first, second, third = search.thresholds
     levels = pyramid(*sampler.size, min_face=search.min_face, factor=search.factor)
@@ -59,17 +59,17 @@ def find_faces(sampler: AreaSampler, search: Search, team: Team) -> Faces:
 
 
 def propose(
-    sampler: AreaSampler, levels: tuple[Level, ...], team: Team, *, threshold: float
+    sampler: AreaSampler, levels: tuple[Level, ...], team: Workers, *, threshold: float
 ) -> Floats:
     """P-Net: square boxes N×4 that may hold a face, with a probability of ``threshold``."""
     odds = log_odds(threshold)
 
-    def job(networks: Networks, mine: tuple[Level, ...]) -> list[Cells]:
+    def job(networks: Networks, mine: tuple[Level, ...]) -> list[Hits]:
         return networks.cells(sampler, mine, odds)
 
     (cells,) = team.each(job, [levels])
     parts = [
-        Proposals.of_cells(some, scale=level.scale).suppress(LEVEL_OVERLAP)
+        Proposals.of_hits(some, scale=level.scale).suppress(LEVEL_OVERLAP)
         for level, some in zip(levels, cells, strict=True)
     ]
     proposals = Proposals.join(parts).suppress(PYRAMID_OVERLAP)
@@ -82,7 +82,7 @@ def propose(
     return proposals.refined()[:MOST_PROPOSALS]
 
 
-def refine(sampler: AreaSampler, boxes: Floats, team: Team, *, threshold: float) -> Floats:
+def refine(sampler: AreaSampler, boxes: Floats, team: Workers, *, threshold: float) -> Floats:
     """R-Net: the boxes that score above ``threshold``, moved and square again."""
     odds = log_odds(threshold)
     boxes, windows = _inside(boxes, sampler.size)
@@ -97,7 +97,7 @@ def refine(sampler: AreaSampler, boxes: Floats, team: Team, *, threshold: float)
     return square(move(boxes[rows], heads[rows, 1:5], inclusive=1))
 
 
-def output(sampler: AreaSampler, boxes: Floats, team: Team, *, threshold: float) -> Faces:
+def output(sampler: AreaSampler, boxes: Floats, team: Workers, *, threshold: float) -> Faces:
     """O-Net: the faces that score above ``threshold``, with landmarks."""
     boxes, windows = _inside(boxes, sampler.size)
 
@@ -141,7 +141,7 @@ def _inside(boxes: Floats, size: tuple[int, int]) -> tuple[Floats, Ints]:
     return boxes[rows], windows[rows]
 
 
-def _shares(windows: Ints, team: Team) -> list[Ints]:
+def _shares(windows: Ints, team: Workers) -> list[Ints]:
     parts = min(team.parts, len(windows))
     return np.array_split(windows, parts) if parts else []
 

@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Literal
 
 from facestream.engines.base import Engine
 from facestream.engines.closing import Closing
-from facestream.engines.errors import EngineError
+from facestream.engines.devices import cuda_devices
+from facestream.engines.errors import BackendUnavailable, EngineError
 from facestream.engines.options import Serving
-from facestream.engines.registry import BackendChoice, candidates, choose_backend
+from facestream.engines.registry import BackendChoice, choose_backend
 from facestream.engines.serving import check_strict
 
 from ...core.config import DetectorSettings
 from ...core.types import Faces, Image
 from .cascade import Search, find_faces
 from .networks import Networks
+from .parity import NetworkGate
 from .requests import (
     MinFaces,
     check_image,
@@ -31,7 +33,7 @@ from .requests import (
     searches,
 )
 from .sampling import AreaSampler
-from .worker_pool import Lanes, alone
+from .worker_pool import SingleWorker, WorkerPool
 
 if TYPE_CHECKING:
     from ..resident.detector import ResidentDetector
@@ -70,22 +72,16 @@ class Mtcnn(Closing):
         if mode not in ("fast", "exact"):
             raise ValueError(f"mode must be 'fast' or 'exact', not {mode!r}")
         self.mode: Mode = mode
+        self._pool: WorkerPool | None = None
+        self._resident = _on_device(self._search, serving)
+        if self._resident is not None:
+            self.backend = self._resident.backend
+            return
         choice = _choose(serving)
-        self._lanes: Lanes | None = None
-        self._resident: ResidentDetector | None = None
-        if choice.name == "torch" and choice.device == "cuda":
-            try:
-                self._resident = _on_device(self._search, serving)
-            except EngineError as error:
-                if serving.backend != "auto" or serving.device == "cuda" or serving.strict:
-                    raise
-                log.warning("the detector runs on the CPU: %s", error)
-                choice = choose_backend(device="cpu")
         self.backend = choice.name
-        if self._resident is None:
-            check_strict(serving, choice.device, choice.reason)
-            serving = replace(serving, backend=choice.name, device=choice.device)
-            self._lanes = Lanes(serving, screen=mode == "fast")
+        check_strict(serving, choice.device, choice.reason)
+        serving = replace(serving, backend=choice.name, device=choice.device)
+        self._pool = WorkerPool(serving, screen=mode == "fast", gate=NetworkGate)
 
     @property
     def min_face(self) -> int:
@@ -97,7 +93,7 @@ class Mtcnn(Closing):
         """What runs its networks, by the network's name; what it says may change while it runs."""
         if self._resident is not None:
             return self._resident.engines
-        return self._own_lanes.engines
+        return self._own_pool.engines
 
     def detect(self, image: Image) -> Faces:
         """The faces of a picture, by descending score.
@@ -132,20 +128,20 @@ class Mtcnn(Closing):
         jobs = list(zip(images, searches(self._search, min_face, len(images)), strict=True))
         if len(jobs) == 1:
             image, search = jobs[0]
-            return [find_faces(AreaSampler(image), search, self._own_lanes)]
-        return self._own_lanes.each(_detect_alone, jobs)
+            return [find_faces(AreaSampler(image), search, self._own_pool)]
+        return self._own_pool.each(_detect_alone, jobs)
 
     def close(self) -> None:
         """Free the networks."""
         if self._resident is not None:
             self._resident.close()
-        if self._lanes is not None:
-            self._lanes.close()
+        if self._pool is not None:
+            self._pool.close()
 
     @property
-    def _own_lanes(self) -> Lanes:
-        assert self._lanes is not None  # there where the resident detector is not
-        return self._lanes
+    def _own_pool(self) -> WorkerPool:
+        assert self._pool is not None  # there where the resident detector is not
+        return self._pool
 
 
 def open_mtcnn(settings: DetectorSettings, serving: Serving) -> Mtcnn:
@@ -161,30 +157,48 @@ def open_mtcnn(settings: DetectorSettings, serving: Serving) -> Mtcnn:
 
 def _detect_alone(networks: Networks, job: tuple[Image, Search]) -> Faces:
     image, search = job
-    return find_faces(AreaSampler(image), search, alone(networks))
+    return find_faces(AreaSampler(image), search, SingleWorker(networks))
 
 
 def _choose(serving: Serving) -> BackendChoice:
-    """What runs the search: ``auto`` passes over TensorRT.
+    """What runs the search where it does not stay on the device.
 
-    torch keeps the whole search on the device; between plans every level and every stage would
-    come back to the host.
+    ``auto`` takes the CPU: on a GPU every level and every stage would come back to the host.
     """
-    choice = choose_backend(serving.backend, device=serving.device)
-    if serving.backend != "auto" or choice.name != "tensorrt":
-        return choice
-    for status in candidates(device=serving.device):
-        if status.usable and status.name != "tensorrt":
-            return BackendChoice(status.name, f"auto: {status.detail}", status.device)
-    return choice
+    if serving.backend == "auto" and serving.device != "cuda":
+        return choose_backend(device="cpu")
+    return choose_backend(serving.backend, device=serving.device)
 
 
-def _on_device(search: Search, serving: Serving) -> ResidentDetector:
-    from ..resident.detector import ResidentDetector  # torch is imported where it is wanted
+def _on_device(search: Search, serving: Serving) -> ResidentDetector | None:
+    """The detector that stays on a CUDA device, through torch; None where it is not wanted, or
+    where it cannot serve and another backend may.
 
-    return ResidentDetector(
-        min_face=search.min_face,
-        factor=search.factor,
-        thresholds=search.thresholds,
-        serving=replace(serving, backend="torch", device="cuda"),
-    )
+    Raises:
+        BackendUnavailable: it was asked for and cannot serve.
+        ParityRefused: likewise.
+    """
+    wanted = serving.backend in ("auto", "torch", "onnxruntime") and serving.device != "cpu"
+    if not wanted or not cuda_devices():
+        return None
+    try:
+        try:
+            # torch is optional and slow to load.
+            from ..resident.detector import ResidentDetector
+        except (ImportError, OSError) as error:
+            raise BackendUnavailable(
+                f"the detector on a GPU needs torch, which does not load ({error}); install it "
+                "with: pip install torch onnx"
+            ) from error
+        return ResidentDetector(
+            min_face=search.min_face,
+            factor=search.factor,
+            thresholds=search.thresholds,
+            serving=replace(serving, device="cuda"),
+        )
+    except EngineError as error:
+        no_other = serving.device == "cuda" or serving.strict
+        if serving.backend == "torch" or (serving.backend == "auto" and no_other):
+            raise
+        log.warning("the detector does not stay on the GPU: %s", error)
+        return None

@@ -11,7 +11,8 @@ nothing on crowds. A first look in int8 was no quicker there than in bfloat16.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Literal, Self
@@ -20,15 +21,16 @@ import numpy as np
 from facestream.engines.base import Engine
 from facestream.engines.cards import model_path
 from facestream.engines.options import EngineOptions, Serving
+from facestream.engines.parity import Gate
 from facestream.engines.serving import serve
 from numpy.typing import NDArray
 
 from ...core.types import Floats
-from .atlas import CellMap, cell_map, sheet_of
+from .atlas import AtlasMap, atlas_map, atlas_of
 from .proposals import (
     STRIDE,
     WINDOW,
-    Cells,
+    Hits,
     Level,
 )
 from .sampling import AreaSampler, Ints
@@ -39,7 +41,7 @@ from .shapes import SHAPES
 # of 1,000, by 0.36 at most.
 MARGIN = 0.3
 
-# The same for cells at the edge of a level with an odd side, which on a sheet see its last
+# The same for cells at the edge of a level with an odd side, which on an atlas see its last
 # pixels twice: of 116 such cells two were low by more than 1.5, one by 2.4.
 EDGE_MARGIN = 2.0
 
@@ -63,49 +65,72 @@ class Networks:
     Args:
         serving: what is to run them.
         screen: whether to look in bfloat16 first, where the CPU has it.
+        gate: what a network must pass that is not OpenVINO's float32.
+        streams: how many callers run them side by side.
     """
 
-    def __init__(self, serving: Serving, *, screen: bool) -> None:
-        exact = EngineOptions(precision="float32")
-        auto = EngineOptions()
-        self._pnet = _load("mtcnn_pnet", serving, exact)
-        self._rnet = _load("mtcnn_rnet", serving, exact)
-        self._onet = _load("mtcnn_onet", serving, exact)
-        self._engines = [self._pnet, self._rnet, self._onet]
+    def __init__(
+        self,
+        serving: Serving,
+        *,
+        screen: bool,
+        gate: Callable[[Network], Gate],
+        streams: int = 1,
+    ) -> None:
+        exact = EngineOptions(precision="float32", streams=streams)
+        auto = EngineOptions(streams=streams)
         self._pnet_screen: Engine | None = None
         self._rnet_screen: Engine | None = None
-        # A plan takes whole levels: tiles of odd sizes, in batches and long strips, it does not.
-        if screen and serving.backend != "tensorrt":
-            pnet = _load("mtcnn_pnet", serving, auto)
-            self._engines.append(pnet)
-            if pnet.precision != "float32":
-                self._pnet_screen = pnet
-                self._rnet_screen = _load("mtcnn_rnet", serving, auto)
-                self._engines.append(self._rnet_screen)
+        with ExitStack() as opened:  # closes what was loaded if the next network fails
+
+            def load(name: Network, options: EngineOptions) -> Engine:
+                # What only screens is computed again in float32: it may be rounded.
+                own_gate = gate(name) if options.precision == "float32" else None
+                return opened.enter_context(
+                    serve(
+                        model_path(name),
+                        serving=serving,
+                        options=replace(options, shapes=SHAPES[name]),
+                        gate=own_gate,
+                    )
+                )
+
+            self._pnet = load("mtcnn_pnet", exact)
+            self._rnet = load("mtcnn_rnet", exact)
+            self._onet = load("mtcnn_onet", exact)
+            # A plan takes whole levels, but no tiles of odd sizes, in batches and long strips.
+            if screen and serving.backend != "tensorrt":
+                pnet = load("mtcnn_pnet", auto)
+                if pnet.precision != "float32":
+                    self._pnet_screen = pnet
+                    self._rnet_screen = load("mtcnn_rnet", auto)
+            self._opened = opened.pop_all()
 
     @classmethod
     def of(cls, pnet: Engine, rnet: Engine, onet: Engine) -> Self:
         """Networks of these engines, exact and without a first look; ``close`` closes them too."""
         networks = cls.__new__(cls)
         networks._pnet, networks._rnet, networks._onet = pnet, rnet, onet
-        networks._engines = [pnet, rnet, onet]
+        networks._opened = ExitStack()
+        for engine in (pnet, rnet, onet):
+            networks._opened.enter_context(engine)
         networks._pnet_screen = networks._rnet_screen = None
         return networks
 
-    def cells(self, sampler: AreaSampler, levels: Sequence[Level], threshold: float) -> list[Cells]:
+    def cells(self, sampler: AreaSampler, levels: Sequence[Level], threshold: float) -> list[Hits]:
         """P-Net: the cells of each level that score at least ``threshold`` (log-odds)."""
         if self._pnet_screen is None or not levels:
             pictures = (sampler.level(level.height, level.width) for level in levels)
-            return [Cells.of_maps(_maps(self._pnet, picture), threshold) for picture in pictures]
-        sheet = sheet_of(levels, least=_TILE)
-        cells = cell_map(sheet)
-        picture = sampler.sheet(sheet)
+            return [Hits.of_maps(_maps(self._pnet, picture), threshold) for picture in pictures]
+        atlas = atlas_of(levels, least=_TILE)
+        cells = atlas_map(atlas)
+        picture = sampler.atlas(atlas)
         scores = _maps(self._pnet_screen, picture)[0].ravel()
         seen = np.flatnonzero(scores >= threshold - EDGE_MARGIN)
-        close = (cells.lack[seen] > 0) | (scores[seen] >= threshold - MARGIN)
+        close = (cells.edge_mask[seen] > 0) | (scores[seen] >= threshold - MARGIN)
         seen = seen[close & (cells.level[seen] >= 0)]
         rows, columns = np.divmod(seen, cells.columns)
-        values = self._values(picture, rows, columns, cells.lack[seen])
+        values = self._values(picture, rows, columns, cells.edge_mask[seen])
         stay = np.flatnonzero(values[:, 0] >= threshold)
         return _by_level(cells, seen[stay], values[stay])
 
@@ -126,8 +151,7 @@ class Networks:
 
     def close(self) -> None:
         """Free the networks."""
-        for engine in self._engines:
-            engine.close()
+        self._opened.close()
 
     @property
     def backend(self) -> str:
@@ -143,44 +167,46 @@ class Networks:
             found["mtcnn_rnet_screen"] = self._rnet_screen
         return found
 
-    def _values(self, sheet: Floats, rows: Ints, columns: Ints, lack: NDArray[np.uint8]) -> Floats:
+    def _values(
+        self, atlas: Floats, rows: Ints, columns: Ints, edge_mask: NDArray[np.uint8]
+    ) -> Floats:
         """P-Net's values N×5 in float32 at these cells, from nothing but what they see.
 
         Args:
-            sheet: 3×H×W.
+            atlas: 3×H×W.
             rows: of the cells, N.
             columns: of the cells, N.
-            lack: N; see ``CellMap``.
+            edge_mask: N; see ``AtlasMap``.
         """
         values = np.empty((len(rows), 5), np.float32)
-        whole = np.flatnonzero(lack == 0)
-        values[whole] = self._tiled(sheet, rows[whole], columns[whole])
+        whole = np.flatnonzero(edge_mask == 0)
+        values[whole] = self._tiled(atlas, rows[whole], columns[whole])
         # Where a side is odd the last window lacks a pixel, and pooling does without it.
         for kind in (1, 2, 3) if len(whole) < len(rows) else ():
-            mine = np.flatnonzero(lack == kind)
+            mine = np.flatnonzero(edge_mask == kind)
             size = (WINDOW - kind % 2, WINDOW - kind // 2)
-            parts = _parts(sheet, rows[mine] * STRIDE, columns[mine] * STRIDE, size)
+            parts = _parts(atlas, rows[mine] * STRIDE, columns[mine] * STRIDE, size)
             if len(mine):
                 values[mine] = _run_filled(self._pnet, parts)[:, :, 0, 0]
         return values
 
-    def _tiled(self, sheet: Floats, rows: Ints, columns: Ints) -> Floats:
+    def _tiled(self, atlas: Floats, rows: Ints, columns: Ints) -> Floats:
         """P-Net's values N×5 at these cells, computed for tiles of cells side by side.
 
-        Cells that may be faces come in heaps, and share most of what they see. One long picture
+        Hits that may be faces come in heaps, and share most of what they see. One long picture
         takes half the time of a batch of small ones. The cells that see parts of two tiles are
         computed for nothing.
         """
         if not len(rows):
             return np.zeros((0, 5), np.float32)
-        across = sheet.shape[2] // _TILE_CELLS
+        across = atlas.shape[2] // _TILE_CELLS
         tiles, mine = np.unique(
             rows // _TILE_CELLS * across + columns // _TILE_CELLS, return_inverse=True
         )
-        # The last tiles are moved back into the sheet.
-        tops = np.minimum(tiles // across * _TILE_CELLS, (sheet.shape[1] - _TILE) // STRIDE)
-        lefts = np.minimum(tiles % across * _TILE_CELLS, (sheet.shape[2] - _TILE) // STRIDE)
-        parts = _parts(sheet, tops * STRIDE, lefts * STRIDE, (_TILE, _TILE))
+        # The last tiles are moved back into the atlas.
+        tops = np.minimum(tiles // across * _TILE_CELLS, (atlas.shape[1] - _TILE) // STRIDE)
+        lefts = np.minimum(tiles % across * _TILE_CELLS, (atlas.shape[2] - _TILE) // STRIDE)
+        parts = _parts(atlas, tops * STRIDE, lefts * STRIDE, (_TILE, _TILE))
         strip = np.zeros((3, _TILE, _filled(len(parts)), _TILE), np.float32)
         strip[:, :, : len(parts)] = parts.transpose(1, 2, 0, 3)
         maps = _maps(self._pnet, strip.reshape(3, _TILE, -1))
@@ -200,14 +226,14 @@ def _parts(picture: Floats, tops: Ints, lefts: Ints, size: tuple[int, int]) -> F
     return views.transpose(1, 2, 0, 3, 4)[tops, lefts]
 
 
-def _by_level(cells: CellMap, places: Ints, values: Floats) -> list[Cells]:
-    """Cells N of a sheet and their values N×5, level by level."""
+def _by_level(cells: AtlasMap, places: Ints, values: Floats) -> list[Hits]:
+    """Hits N of an atlas and their values N×5, level by level."""
     levels = cells.level[places]
     order = np.argsort(levels, kind="stable")
     bounds = np.searchsorted(levels[order], np.arange(len(cells.tops) + 1))
     rows, columns = np.divmod(places, cells.columns)
     return [
-        Cells(rows[mine] - top, columns[mine] - left, values[mine])
+        Hits(rows[mine] - top, columns[mine] - left, values[mine])
         for mine, top, left in zip(
             (order[a:b] for a, b in pairwise(bounds.tolist())),
             cells.tops.tolist(),
@@ -215,15 +241,6 @@ def _by_level(cells: CellMap, places: Ints, values: Floats) -> list[Cells]:
             strict=True,
         )
     ]
-
-
-def _load(name: Network, serving: Serving, options: EngineOptions) -> Engine:
-    from .parity import NetworkGate  # which puts networks in their place in a cascade
-
-    options = replace(options, shapes=SHAPES[name])
-    # What only screens is looked at again in float32: it may be rounded.
-    gate = NetworkGate(name) if options.precision == "float32" else None
-    return serve(model_path(name), serving=serving, options=options, gate=gate)
 
 
 def _filled(count: int) -> int:
@@ -257,9 +274,12 @@ def _run_filled(engine: Engine, pictures: Floats) -> Floats:
 
 def _run_batched(engine: Engine, pictures: NDArray[Any]) -> Floats:
     """The only output for pictures N×…."""
-    results = [
-        _run(engine, pictures[batch.start : batch.stop]) for batch in _batches(len(pictures))
-    ]
+    if "cuda" in engine.device and len(pictures):  # its engines pad batches: one run costs less
+        most = _BATCHES[0]
+        batches = [range(start, start + most) for start in range(0, len(pictures), most)]
+    else:
+        batches = _batches(len(pictures))
+    results = [_run(engine, pictures[batch.start : batch.stop]) for batch in batches]
     return results[0] if len(results) == 1 else np.concatenate(results)
 
 

@@ -20,7 +20,7 @@ from ..scenes import MIN_FACE, digest, scenes
 from .cascade import Search, find_faces
 from .networks import Network, Networks
 from .sampling import AreaSampler
-from .worker_pool import alone
+from .worker_pool import SingleWorker
 
 NETWORKS: Final[tuple[Network, ...]] = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet")
 Detect = Callable[[Image], Faces]
@@ -119,6 +119,6 @@ def _cascade(engines: dict[str, Engine]) -> Detect:
     networks = Networks.of(*(engines[name] for name in NETWORKS))
 
     def detect(image: Image) -> Faces:
-        return find_faces(AreaSampler(image), _SEARCH, alone(networks))
+        return find_faces(AreaSampler(image), _SEARCH, SingleWorker(networks))
 
     return detect

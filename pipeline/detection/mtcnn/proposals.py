@@ -53,15 +53,15 @@ def pyramid(height: int, width: int, *, min_face: int, factor: float) -> tuple[L
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cells:
-    """Cells of a level that may be faces: rows N, columns N, and P-Net's values there, N×5."""
+class Hits:
+    """Hits of a level that may be faces: rows N, columns N, and P-Net's values there, N×5."""
 
     rows: Rows
     columns: Rows
     values: Floats
 
     @classmethod
-    def of_maps(cls, maps: Floats, threshold: float) -> Cells:
+    def of_maps(cls, maps: Floats, threshold: float) -> Hits:
         """Those that score at least ``threshold`` (log-odds), row by row.
 
         Args:
@@ -86,7 +86,7 @@ class Proposals:
     offsets: Floats
 
     @classmethod
-    def of_cells(cls, cells: Cells, *, scale: float) -> Proposals:
+    def of_hits(cls, cells: Hits, *, scale: float) -> Proposals:
         """The windows that the cells of a level see, in pixels of the picture."""
         corner = np.stack([cells.columns, cells.rows], axis=1).astype(np.float32) * STRIDE
         step = np.float32(scale)

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.types import Image
-from .atlas import Sheet
+from .atlas import Atlas
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-# Cells sampled at a time: what they need stays in the cache, and the heap is not asked for pages.
+# Hits sampled at a time: what they need stays in the cache, and the heap is not asked for pages.
 _BLOCK = 32768
 
 # A type of 16 bytes that numpy moves at once; its value is never looked at.
@@ -65,13 +65,13 @@ def _grid(rows: int, columns: int, height: int, width: int) -> _Grid:
 
 # One for each size that is searched, up to 16 for a camera's (see stages/changes.py): making one
 # takes 2.5 ms of a 720p frame's 15.
-@lru_cache(maxsize=48)  # 24 bytes a pixel of a sheet: 4.5 MB at 720p
-def _sheet_grid(rows: int, columns: int, sheet: Sheet) -> _Grid:
-    """The grids of a sheet's levels in one. Empty places look at nothing."""
-    shape = (sheet.height, sheet.width)
+@lru_cache(maxsize=48)  # 24 bytes a pixel of an atlas: 4.5 MB at 720p
+def _atlas_grid(rows: int, columns: int, atlas: Atlas) -> _Grid:
+    """The grids of an atlas's levels in one. Empty places look at nothing."""
+    shape = (atlas.height, atlas.width)
     corners = tuple(np.zeros(shape, np.int32) for _ in range(4))
     heights, widths = np.ones(shape, np.float32), np.ones(shape, np.float32)
-    for (height, width), (top, left) in zip(sheet.sizes, sheet.corners, strict=True):
+    for (height, width), (top, left) in zip(atlas.sizes, atlas.corners, strict=True):
         grid = _grid.__wrapped__(rows, columns, height, width)
         # A side that is odd is made even with its last pixels once more.
         down, right = height % 2, width % 2
@@ -106,9 +106,9 @@ class AreaSampler:
         """The whole picture at this size, as 3×height×width, 0..255."""
         return self._means(_grid(*self.size, height, width))
 
-    def sheet(self, sheet: Sheet) -> Floats:
-        """The picture's levels on a sheet, as 3×height×width, 0..255."""
-        return self._means(_sheet_grid(*self.size, sheet))
+    def atlas(self, atlas: Atlas) -> Floats:
+        """The picture's levels on an atlas, as 3×height×width, 0..255."""
+        return self._means(_atlas_grid(*self.size, atlas))
 
     def crops(self, windows: Ints, side: int) -> Floats:
         """Parts of the picture at one size, as N×3×side×side, 0..255.

@@ -30,7 +30,7 @@ from .cascade import (
     search,
 )
 from .geometry import geometry
-from .networks import EngineNetworks
+from .networks import TorchNetworks
 from .recent import Recent, one_ahead
 from .recordings import Recordings
 from .transfer import Transfer
@@ -91,7 +91,7 @@ class ResidentDetector(Closing):
         min_face: side of the smallest faces to find, in pixels, at least 12.
         factor: from one size of face to the next in the search, 0.1 to 0.95.
         thresholds: probabilities that P-, R- and O-Net must give a face.
-        serving: what is to run the networks: a backend that takes tensors.
+        serving: its device, and its cache for the parity gate's verdicts.
         memory: how much of the device's memory a batch may take, in bytes, roughly; a picture
             that takes more is searched alone. None is a sixteenth of a GPU's: up to four kinds
             of batches are recorded, and each recording keeps what it takes.
@@ -114,7 +114,7 @@ class ResidentDetector(Closing):
     ) -> None:
         self._search = make_search(min_face, factor, thresholds)
         self._bounds = Bounds.of(thresholds)
-        self._networks = EngineNetworks(serving)
+        self._networks = TorchNetworks(serving)
         self._device = self._networks.device
         self._transfer = Transfer(self._device)
         self._memory = _share(self._device) if memory is None else memory

@@ -127,7 +127,7 @@ def geometry(height: int, width: int, *, min_face: int, factor: float) -> Geomet
 
 
 def map_side(side: int) -> int:
-    """Cells of P-Net's map along a side of so many pixels, at least 12.
+    """Hits of P-Net's map along a side of so many pixels, at least 12.
 
     Convolutions of 3 take 2 pixels off, its pooling rounds up.
     """
@@ -151,7 +151,7 @@ Axis = tuple[Floats, Floats]
 
 
 def _sides(level: Level) -> tuple[Axis, Axis]:
-    """Left and right, then top and bottom of a level's cells, as ``Proposals.of_cells``."""
+    """Left and right, then top and bottom of a level's cells, as ``Proposals.of_hits``."""
     step = np.float32(level.scale)
 
     def axis(side: int) -> Axis:

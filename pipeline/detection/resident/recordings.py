@@ -1,79 +1,146 @@
-"""Searches recorded as CUDA graphs: some hundred kernels at the price of one launch.
+"""Searches captured as CUDA graphs: some hundred kernels for the price of one launch.
 
-A search has no shape that depends on data, so the whole of it can be recorded once it comes
-often, for one size of picture, number of pictures and length of lists. The engine's own
-``Replays`` do it, with their check that a replay gives what a launch gives.
+No shape in a search depends on data, so a whole search is captured once it is frequent, for one
+image size, batch and list length.
+https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from facestream.engines.base import TensorSpec
-from facestream.engines.options import EngineOptions
-from facestream.engines.torch_cuda import Replays
+from facestream.engines.cuda.streams import process_lock
 from torch import Tensor
 
 from .cascade import Found
 
-# Recorded searches; each keeps the memory of a whole batch.
-_MOST = 4
+log = logging.getLogger(__name__)
 
-# Searches of which is known how often they came.
-_WATCHED = 64
+# Captured searches; each keeps the memory of a whole batch.
+MOST = 4
 
-_OPTIONS = EngineOptions(static_shapes=True, max_shapes=1)
-_OUTPUTS = (
-    TensorSpec("faces", (None, None), np.dtype(np.float32)),
-    TensorSpec("needed", (None,), np.dtype(np.int64)),
-)
+# A search is captured at this run; runs are counted for so many kinds of searches.
+FREQUENT = 32
+WATCHED = 64
+
+# As torch.cuda.graphs asks for: kernels are chosen and memory is allocated before the capture.
+_WARM_UPS = 3
+
+# Another kernel than in a plain launch may change the last digits.
+_TOLERANCE = 1e-2
+
+Launch = Callable[[Tensor], Found]
+
+
+@dataclass
+class _Recording:
+    """A CUDA graph with the tensors it reads and writes."""
+
+    graph: torch.cuda.CUDAGraph
+    frames: Tensor
+    found: Found
+
+    def replay(self, frames: Tensor) -> Found:
+        self.frames.copy_(frames, non_blocking=True)
+        self.graph.replay()
+        # Copied: the graph writes to the same place again.
+        return Found(*(tensor.clone() for tensor in self.found))
 
 
 class Recordings:
-    """The recorded searches of a detector; on the CPU there are none."""
+    """The captured searches of a detector, for one caller and stream; on the CPU there are none."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._kept: OrderedDict[Hashable, Replays] = OrderedDict()
+        self._runs: OrderedDict[Hashable, int] = OrderedDict()
+        self._kept: OrderedDict[Hashable, _Recording] = OrderedDict()
+        self._failed: set[Hashable] = set()
 
-    def run(self, key: Hashable, launch: Callable[[Tensor], Found], frames: Tensor) -> Found:
-        """What ``launch`` gives for these frames.
+    @property
+    def captured(self) -> int:
+        """How many searches are captured now."""
+        return len(self._kept)
+
+    def run(self, key: Hashable, launch: Launch, frames: Tensor) -> Found:
+        """The result of ``launch`` for these frames, B×H×W×3 uint8.
 
         Args:
-            key: names all that ``launch`` hangs on, but the frames.
+            key: names everything that ``launch`` depends on, but the frames.
             launch: the search.
-            frames: B×H×W×3 uint8.
+            frames: its input.
         """
         if self._device.type == "cpu":
             return launch(frames)
-        replays = self._kept.get(key)
-        if replays is None:
-            replays = self._kept[key] = self._replays(launch, frames)
-            if len(self._kept) > _WATCHED:
-                self._kept.popitem(last=False)[1].close()
+        recording = self._kept.get(key)
+        if recording is None and self._is_frequent(key):
+            recording = self._record(key, launch, frames)
+        if recording is None:
+            return launch(frames)
         self._kept.move_to_end(key)
-        found = replays.run({"frames": frames})
-        recorded = [name for name, other in self._kept.items() if other.counts.captured]
-        for name in recorded[:-_MOST]:
-            self._kept.pop(name).close()
-        return launch(frames) if found is None else Found(found["faces"], found["needed"])
+        with torch.inference_mode():
+            return recording.replay(frames)
 
     def close(self) -> None:
         """Free them, after the last of them has run."""
-        for replays in self._kept.values():
-            replays.close()
+        if self._kept:
+            torch.cuda.synchronize(self._device)
         self._kept.clear()
 
-    def _replays(self, launch: Callable[[Tensor], Found], frames: Tensor) -> Replays:
-        inputs = (TensorSpec("frames", tuple(frames.shape), np.dtype(np.uint8)),)
-        return Replays(
-            lambda feeds: launch(feeds["frames"])._asdict(),
-            inputs,
-            _OUTPUTS,
-            _OPTIONS,
-            self._device,
-            "the detector",
-        )
+    def _is_frequent(self, key: Hashable) -> bool:
+        """Count a run; whether a search that is not captured should be."""
+        runs = self._runs.pop(key, 0) + 1
+        self._runs[key] = runs
+        if len(self._runs) > WATCHED:
+            self._runs.popitem(last=False)
+        return runs >= FREQUENT and key not in self._failed
+
+    def _record(self, key: Hashable, launch: Launch, frames: Tensor) -> _Recording | None:
+        """Capture a search; None and a warning, once, where that fails."""
+        before = torch.cuda.current_stream(self._device)
+        with process_lock:
+            try:
+                recording = _capture(launch, frames, self._device)
+            except RuntimeError as error:
+                torch.cuda.set_stream(before)  # torch.cuda.graph leaves its own after an error
+                if not self._failed:
+                    reason = (str(error).splitlines() or ["no reason given"])[0]
+                    log.warning("the detector runs without CUDA graphs: %s", reason)
+                self._failed.add(key)
+                return None
+        del self._runs[key]  # one that is dropped has to become frequent again
+        self._kept[key] = recording
+        if len(self._kept) > MOST:
+            torch.cuda.synchronize(self._device)
+            self._kept.popitem(last=False)
+        return recording
+
+
+def _capture(launch: Launch, frames: Tensor, device: torch.device) -> _Recording:
+    """The graph of a search, after it gave the results of a plain launch."""
+    frames = frames.clone()
+    # Nothing can be captured on the default stream.
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    current = torch.cuda.current_stream(device)
+    stream.wait_stream(current)
+    with torch.inference_mode():
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS):
+                expected = launch(frames)
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may use the device meanwhile.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            found = launch(frames)
+        with torch.cuda.stream(stream):
+            graph.replay()
+            same = all(
+                torch.allclose(a, b, _TOLERANCE, _TOLERANCE)
+                for a, b in zip(found, expected, strict=True)
+            )
+    current.wait_stream(stream)
+    if not same:
+        raise RuntimeError("a captured graph gives other results than plain launches")
+    return _Recording(graph, frames, found)

@@ -1,28 +1,23 @@
-"""TensorRT-RTX, which builds without a GPU; and faces to compare networks on."""
+"""TensorRT-RTX, which builds without a GPU."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from facestream.engines.cards import model_path
 from facestream.engines.errors import BackendUnavailable
 from facestream.engines.options import EngineOptions, ImageInput, ShapeRange
-from facestream.engines.tensorrt.flavour import Flavour, find_flavour
 from facestream.engines.tensorrt.recipe import Recipe, recipe_for
-from facestream.pipeline.core.images import read_image
-from facestream.pipeline.core.types import Image
-from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.recognition.align import align_faces
+from facestream.engines.tensorrt.variant import Variant, find_variant
 
 
 @pytest.fixture(scope="session")
-def rtx() -> Flavour:
+def rtx() -> Variant:
     """TensorRT-RTX; skips without it, or fails where REQUIRE_GPU=1."""
     try:
-        return find_flavour("tensorrt_rtx")
+        return find_variant("tensorrt_rtx")
     except BackendUnavailable as error:
         if os.environ.get("REQUIRE_GPU") == "1":
             pytest.fail(f"REQUIRE_GPU=1, but {error}")
@@ -43,20 +38,8 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def real_recipe(rtx: Flavour, rnet: Path) -> Recipe:
+def real_recipe(rtx: Variant, rnet: Path) -> Recipe:
     """Of ``rnet``, for the TensorRT-RTX that is here."""
     shapes = ShapeRange((1, 3, 24, 24), (8, 3, 24, 24), (64, 3, 24, 24), (1, 8, 64))
     options = EngineOptions(precision="float16", shapes=shapes)
-    return recipe_for(rnet, options, flavour=rtx, target="sm86")
-
-
-@pytest.fixture(scope="session")
-def faces(shared_data: Path) -> Image:
-    """Aligned faces N×112×112×3 BGR of real people."""
-    pictures = sorted((shared_data / "stills").rglob("*.jpg"))
-    with Mtcnn() as detector:
-        crops = [
-            align_faces(image, detector.detect(image).landmarks)
-            for image in map(read_image, pictures)
-        ]
-    return np.concatenate(crops)
+    return recipe_for(rnet, options, variant=rtx, target="sm86")

@@ -51,10 +51,8 @@ class FakeCuda:
 
     cudaError_t = Code
     cudaStreamNonBlocking = 1
-    cudaEventDisableTiming = 2
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice="up", cudaMemcpyDeviceToHost="down")
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal="mine")
-    cudaStreamCaptureStatus = SimpleNamespace(cudaStreamCaptureStatusNone=0)
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -62,7 +60,6 @@ class FakeCuda:
         self.memory: dict[int, Any] = {}
         self.pinned: set[int] = set()
         self.streams: dict[int, FakeStream] = {}
-        self.events = 0
         self.graphs = 0
         self.loses_captures = False
 
@@ -130,9 +127,6 @@ class FakeCuda:
         while stream.work:
             stream.work.pop(0)()
 
-    def do_cudaStreamIsCapturing(self, stream: Any) -> int:
-        return int(self.stream(stream).captured is not None)
-
     def do_cudaMemcpyAsync(self, to: int, source: int, size: int, kind: str, stream: Any) -> None:
         host, device = (source, to) if kind == "up" else (to, source)
         assert host in self.pinned
@@ -144,24 +138,6 @@ class FakeCuda:
             ctypes.memmove(to, source, size)
 
         self.stream(stream).put(copy)
-
-    def do_cudaEventCreateWithFlags(self, flags: int) -> SimpleNamespace:
-        assert flags == self.cudaEventDisableTiming
-        self.events += 1
-        return SimpleNamespace(stream=None)
-
-    def do_cudaEventRecord(self, event: SimpleNamespace, stream: Any) -> None:
-        event.stream = self.stream(stream)
-
-    def do_cudaEventSynchronize(self, event: SimpleNamespace) -> None:
-        if event.stream is not None:
-            self.do_cudaStreamSynchronize(event.stream)
-
-    def do_cudaStreamWaitEvent(self, stream: Any, event: SimpleNamespace, flags: int) -> None:
-        self.do_cudaEventSynchronize(event)
-
-    def do_cudaEventDestroy(self, event: SimpleNamespace) -> None:
-        self.events -= 1
 
     def do_cudaStreamBeginCapture(self, stream: FakeStream, mode: str) -> None:
         assert mode == "mine"

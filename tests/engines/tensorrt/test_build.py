@@ -19,26 +19,27 @@ import numpy as np
 import onnx
 import pytest
 from facestream.engines.cards import load_card, model_path
+from facestream.engines.casting import prepare
 from facestream.engines.devices import cuda_devices
 from facestream.engines.errors import BackendUnavailable, BuildFailed, ModelError
 from facestream.engines.options import ShapeRange
-from facestream.engines.tensorrt import flavour as flavours
+from facestream.engines.tensorrt import variant as variants
 from facestream.engines.tensorrt.build import Plan, build_plan
-from facestream.engines.tensorrt.casting import prepare
-from facestream.engines.tensorrt.flavour import Flavour, find_flavour, trt_logger
+from facestream.engines.tensorrt.inventory import PlanRequest
 from facestream.engines.tensorrt.manifest import TensorFacts, sha256_of_bytes
 from facestream.engines.tensorrt.recipe import Recipe, recipe_for
-from facestream.pipeline.recognition.planned import Planned, planned
+from facestream.engines.tensorrt.variant import Variant, find_variant, trt_logger
+from facestream.pipeline.recognition.planned import planned
 
 ROOT = Path(__file__).resolve().parents[3]
 NETWORKS = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet", "vae_encoder", "vae_decoder")
 
 
-def network(name: str) -> Planned:
+def network(name: str) -> PlanRequest:
     return next(one for one in planned() if one.name == name)
 
 
-def parsed(rtx: Flavour, model: bytes) -> list[tuple[str, tuple[int, ...], str]]:
+def parsed(rtx: Variant, model: bytes) -> list[tuple[str, tuple[int, ...], str]]:
     """Names, shapes and types of a network's tensors, as TensorRT-RTX's parser sees them."""
     module = rtx.module
     builder = module.Builder(trt_logger(rtx))
@@ -58,7 +59,7 @@ def facts(tensors: tuple[TensorFacts, ...]) -> list[tuple[str, tuple[int, ...], 
     ]
 
 
-def check_plan(rtx: Flavour, plan: Plan, recipe: Recipe, name: str) -> None:
+def check_plan(rtx: Variant, plan: Plan, recipe: Recipe, name: str) -> None:
     manifest = plan.manifest
     assert manifest.sha256 == sha256_of_bytes(plan.data)
     assert manifest.size == len(plan.data)
@@ -86,10 +87,10 @@ def check_plan(rtx: Flavour, plan: Plan, recipe: Recipe, name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("target", ["sm86", "sm120"])
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_all_networks_are_built(rtx: Flavour, name: str, target: str, precision: Any) -> None:
+def test_all_networks_are_built(rtx: Variant, name: str, target: str, precision: Any) -> None:
     one = network(name)
     options = replace(one.options, precision=precision)
-    recipe = recipe_for(one.path, options, flavour=rtx, target=target)
+    recipe = recipe_for(one.path, options, variant=rtx, target=target)
     plan = build_plan(one.path, recipe)
     check_plan(rtx, plan, recipe, name)
     size = {"float32": 4, "float16": 2}[precision]
@@ -101,20 +102,20 @@ def test_all_networks_are_built(rtx: Flavour, name: str, target: str, precision:
 
 @pytest.mark.tensorrt
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_turing_gets_no_float32_products(rtx: Flavour, precision: Any) -> None:
+def test_turing_gets_no_float32_products(rtx: Variant, precision: Any) -> None:
     """TensorRT-RTX compiles none for SM75; the head of sigma and R-Net's heads have some."""
     for name in ("mtcnn_rnet", "vae_encoder"):
         one = network(name)
         options = replace(one.options, precision=precision)
-        recipe = recipe_for(one.path, options, flavour=rtx, target="sm75")
+        recipe = recipe_for(one.path, options, variant=rtx, target="sm75")
         check_plan(rtx, build_plan(one.path, recipe), recipe, name)
 
 
 @pytest.mark.tensorrt
-def test_bfloat16_is_built(rtx: Flavour) -> None:
+def test_bfloat16_is_built(rtx: Variant) -> None:
     one = network("vae_encoder")
     options = replace(one.options, precision="bfloat16")
-    recipe = recipe_for(one.path, options, flavour=rtx, target="sm86")
+    recipe = recipe_for(one.path, options, variant=rtx, target="sm86")
     plan = build_plan(one.path, recipe)
     check_plan(rtx, plan, recipe, "vae_encoder")
     # Pictures go in as they come, and each batch the encoder sends has its profile.
@@ -128,7 +129,7 @@ def test_bfloat16_is_built(rtx: Flavour) -> None:
 
 
 @pytest.mark.tensorrt
-def test_targets_differ(rtx: Flavour, rnet: Path, real_recipe: Recipe) -> None:
+def test_targets_differ(rtx: Variant, rnet: Path, real_recipe: Recipe) -> None:
     assert {"sm75", "sm80", "sm86", "sm89", "sm120"} <= set(rtx.targets)
     assert "sm90" not in rtx.targets
     plans = [build_plan(rnet, replace(real_recipe, target=one)) for one in ("sm86", "sm120")]
@@ -160,13 +161,13 @@ INTERRUPTED = """
 import conftest, signal, sys, threading
 from pathlib import Path
 from facestream.engines.tensorrt.build import build_plan
-from facestream.engines.tensorrt.flavour import find_flavour
+from facestream.engines.tensorrt.variant import find_variant
 from facestream.engines.tensorrt.recipe import recipe_for
 from facestream.pipeline.recognition.planned import planned
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 one = next(one for one in planned() if one.name == "vae_encoder")
-recipe = recipe_for(one.path, one.options, flavour=find_flavour("tensorrt_rtx"), target="sm86")
+recipe = recipe_for(one.path, one.options, variant=find_variant("tensorrt_rtx"), target="sm86")
 
 pressed = threading.Event()
 
@@ -223,39 +224,39 @@ def test_a_second_build_gives_the_same_tensors_and_profiles(
 
 
 @pytest.fixture
-def _fresh_flavours() -> Iterator[None]:
-    flavours._load.cache_clear()
+def _fresh_variants() -> Iterator[None]:
+    variants._load.cache_clear()
     yield
-    flavours._load.cache_clear()
+    variants._load.cache_clear()
 
 
-@pytest.mark.usefixtures("_fresh_flavours")
+@pytest.mark.usefixtures("_fresh_variants")
 def test_without_tensorrt_the_reason_and_the_command_are_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(BackendUnavailable) as caught:
-        find_flavour()
+        find_variant()
     assert "pip install tensorrt cuda-bindings onnx" in str(caught.value)
     assert "pip install tensorrt-rtx-cu13 cuda-bindings onnx" in str(caught.value)
-    with pytest.raises(ValueError, match="no flavour 'rtx'"):
-        find_flavour("rtx")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no variant 'rtx'"):
+        find_variant("rtx")  # type: ignore[arg-type]
 
 
-@pytest.mark.usefixtures("_fresh_flavours")
+@pytest.mark.usefixtures("_fresh_variants")
 def test_an_old_tensorrt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     old = ModuleType("tensorrt")
     old.__version__ = "10.7.0"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tensorrt", old)
     with pytest.raises(BackendUnavailable, match=r"tensorrt 10\.7\.0 is older than 10\.8"):
-        find_flavour("tensorrt")
+        find_variant("tensorrt")
 
 
 def test_importing_the_package_imports_no_tensorrt(run_python: Any) -> None:
     ran = run_python(
         "import sys\n"
-        "import facestream.engines.tensorrt.plans, facestream.engines.tensorrt.casting\n"
+        "import facestream.engines.tensorrt.plans, facestream.engines.casting\n"
         "assert not {'tensorrt', 'tensorrt_rtx', 'onnx', 'torch'} & set(sys.modules)"
     )
     assert ran.returncode == 0, ran.stderr
@@ -273,13 +274,13 @@ def test_the_models_of_the_plans_are_those_that_ship() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_plan_read_back_is_what_its_manifest_says(name: str) -> None:
     device = cuda_devices()[0]
-    flavour = find_flavour()
+    variant = find_variant()
     one = network(name)
     recipe = recipe_for(
-        one.path, one.options, flavour=flavour, target=device.architecture, gpu=device.name
+        one.path, one.options, variant=variant, target=device.architecture, gpu=device.name
     )
     plan = build_plan(one.path, recipe)
-    runtime = flavour.module.Runtime(trt_logger(flavour))
+    runtime = variant.module.Runtime(trt_logger(variant))
     engine = runtime.deserialize_cuda_engine(plan.data)
     assert engine is not None
     manifest = plan.manifest
@@ -292,4 +293,4 @@ def test_a_plan_read_back_is_what_its_manifest_says(name: str) -> None:
     fed = next(tensor.name for tensor in manifest.tensors if tensor.mode == "input")
     for index, profile in enumerate(manifest.profiles):
         limits = [tuple(shape) for shape in engine.get_tensor_profile_shape(fed, index)]
-        assert limits == [profile.least, profile.usual, profile.most]
+        assert limits == [profile.min, profile.opt, profile.max]

@@ -1,4 +1,4 @@
-"""Plans that the flavour does not load: built once more, then a clear error."""
+"""Plans that the variant does not load: built once more, then a clear error."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from facestream.engines.devices import driver_report
 from facestream.engines.errors import BackendUnavailable
-from facestream.engines.tensorrt.flavour import Flavour
 from facestream.engines.tensorrt.loading import KERNELS, LoadedPlan, load_plan
 from facestream.engines.tensorrt.plans import PlanStore
 from facestream.engines.tensorrt.recipe import Recipe
+from facestream.engines.tensorrt.variant import Variant
 
 
 class Picky:
-    """The real flavour's module, but for a runtime that loads only what it is told to."""
+    """The real variant's module, but for a runtime that loads only what it is told to."""
 
     def __init__(self, module: Any, *, loads: list[bool], profiles: int) -> None:
         self._module = module
@@ -39,19 +39,19 @@ class Picky:
         return SimpleNamespace(num_optimization_profiles=self._profiles, device_memory_size_v2=512)
 
 
-def picky(flavour: Flavour, recipe: Recipe, *loads: bool) -> tuple[Flavour, Picky]:
-    module = Picky(flavour.module, loads=list(loads), profiles=len(recipe.profiles))
-    return dataclasses.replace(flavour, module=module), module
+def picky(variant: Variant, recipe: Recipe, *loads: bool) -> tuple[Variant, Picky]:
+    module = Picky(variant.module, loads=list(loads), profiles=len(recipe.profiles))
+    return dataclasses.replace(variant, module=module), module
 
 
 @pytest.mark.tensorrt
 def test_a_plan_that_loads_is_taken(
-    rtx: Flavour, rnet: Path, real_recipe: Recipe, tmp_path: Path
+    rtx: Variant, rnet: Path, real_recipe: Recipe, tmp_path: Path
 ) -> None:
-    flavour, module = picky(rtx, real_recipe, True, True)
+    variant, module = picky(rtx, real_recipe, True, True)
     store = PlanStore(tmp_path)
-    plan = load_plan(rnet, real_recipe, flavour, store=store)
-    again = load_plan(rnet, real_recipe, flavour, store=store)
+    plan = load_plan(rnet, real_recipe, variant, store=store)
+    again = load_plan(rnet, real_recipe, variant, store=store)
     assert plan.scratch == 512
     assert plan.path == again.path
     assert module.seen[0] == module.seen[1]  # not built anew
@@ -60,15 +60,15 @@ def test_a_plan_that_loads_is_taken(
 
 @pytest.mark.tensorrt
 def test_a_plan_that_is_refused_is_built_once_more(
-    rtx: Flavour,
+    rtx: Variant,
     rnet: Path,
     real_recipe: Recipe,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    flavour, module = picky(rtx, real_recipe, False, True)
+    variant, module = picky(rtx, real_recipe, False, True)
     with caplog.at_level(logging.WARNING):
-        plan = load_plan(rnet, real_recipe, flavour, store=PlanStore(tmp_path))
+        plan = load_plan(rnet, real_recipe, variant, store=PlanStore(tmp_path))
     assert plan.path is not None
     assert plan.path.is_file()
     assert len(module.seen) == 2
@@ -78,18 +78,18 @@ def test_a_plan_that_is_refused_is_built_once_more(
 
 @pytest.mark.tensorrt
 def test_a_plan_with_other_profiles_is_refused(
-    rtx: Flavour, rnet: Path, real_recipe: Recipe, tmp_path: Path
+    rtx: Variant, rnet: Path, real_recipe: Recipe, tmp_path: Path
 ) -> None:
     module = Picky(rtx.module, loads=[True, True], profiles=7)
-    flavour = dataclasses.replace(rtx, module=module)
+    variant = dataclasses.replace(rtx, module=module)
     with pytest.raises(BackendUnavailable, match="other profiles than its manifest"):
-        load_plan(rnet, real_recipe, flavour, store=PlanStore(tmp_path))
+        load_plan(rnet, real_recipe, variant, store=PlanStore(tmp_path))
 
 
 @pytest.mark.tensorrt
 @pytest.mark.parametrize("kept", [True, False])
 def test_without_a_gpu_the_real_runtime_refuses_with_a_clear_error(
-    rtx: Flavour, rnet: Path, real_recipe: Recipe, tmp_path: Path, kept: bool
+    rtx: Variant, rnet: Path, real_recipe: Recipe, tmp_path: Path, kept: bool
 ) -> None:
     if driver_report().devices:
         pytest.skip("there is a GPU")
@@ -117,10 +117,10 @@ class Kernels:
 @pytest.mark.tensorrt
 @pytest.mark.parametrize("fits", [True, False])
 def test_compiled_kernels_are_kept_beside_the_plan(
-    rtx: Flavour, rnet: Path, real_recipe: Recipe, tmp_path: Path, fits: bool
+    rtx: Variant, rnet: Path, real_recipe: Recipe, tmp_path: Path, fits: bool
 ) -> None:
-    flavour, _ = picky(rtx, real_recipe, True)
-    plan = load_plan(rnet, real_recipe, flavour, store=PlanStore(tmp_path))
+    variant, _ = picky(rtx, real_recipe, True)
+    plan = load_plan(rnet, real_recipe, variant, store=PlanStore(tmp_path))
     assert plan.path is not None
     file = plan.path.with_suffix(KERNELS)
     plan.keep_kernels()
@@ -179,7 +179,7 @@ class Config:
 
 
 @pytest.mark.tensorrt
-def test_the_stand_ins_have_the_names_of_the_real_ones(rtx: Flavour) -> None:
+def test_the_stand_ins_have_the_names_of_the_real_ones(rtx: Variant) -> None:
     """So that a change of TensorRT's interface shows without a GPU."""
     module = rtx.module
     for stand_in, real in (

@@ -96,7 +96,7 @@ def test_another_recipe_or_network_is_another_plan(
         (changed, recipe),
         (rnet, replace(recipe, precision="float32")),
         (rnet, replace(recipe, target="sm120")),
-        (rnet, replace(recipe, flavour="tensorrt")),
+        (rnet, replace(recipe, variant="tensorrt")),
         (rnet, replace(recipe, version="1.2.4")),
         (rnet, replace(recipe, gpu="NVIDIA RTX A2000")),
         (rnet, replace(recipe, image_input=None)),
@@ -300,7 +300,7 @@ from pathlib import Path
 from facestream.engines.options import EngineOptions, ShapeRange
 from facestream.engines import files
 from facestream.engines.tensorrt.build import build_plan
-from facestream.engines.tensorrt.flavour import find_flavour
+from facestream.engines.tensorrt.variant import find_variant
 from facestream.engines.tensorrt.plans import PlanStore
 from facestream.engines.tensorrt.recipe import recipe_for
 
@@ -328,7 +328,7 @@ shapes = ShapeRange((1, 3, 24, 24), (8, 3, 24, 24), (64, 3, 24, 24), (1, 8, 64))
 recipe = recipe_for(
     network,
     EngineOptions(precision="float16", shapes=shapes),
-    flavour=find_flavour("tensorrt_rtx"),
+    variant=find_variant("tensorrt_rtx"),
     target="sm86",
 )
 stored = PlanStore(folder).plan_for(network, recipe, build=build)

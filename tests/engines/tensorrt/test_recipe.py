@@ -12,7 +12,6 @@ from facestream.engines.cards import model_path
 from facestream.engines.errors import BackendUnavailable, ModelError
 from facestream.engines.options import EngineOptions, ImageInput, ShapeRange
 from facestream.engines.tensorrt import recipe as recipes
-from facestream.engines.tensorrt.flavour import Flavour
 from facestream.engines.tensorrt.recipe import (
     Recipe,
     compute_capability,
@@ -21,6 +20,7 @@ from facestream.engines.tensorrt.recipe import (
     profiles_of,
     recipe_for,
 )
+from facestream.engines.tensorrt.variant import Variant
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +54,7 @@ def all_recipes() -> st.SearchStrategy[Recipe]:
         precision=st.sampled_from(("float32", "float16", "bfloat16")),
         shapes=shape_ranges(),
         target=st.sampled_from(("sm80", "sm86", "sm89", "sm90", "sm120")),
-        flavour=st.sampled_from(("tensorrt", "tensorrt_rtx")),
+        variant=st.sampled_from(("tensorrt", "tensorrt_rtx")),
         version=TEXT,
         gpu=TEXT,
         image_input=pictures(),
@@ -78,6 +78,10 @@ def test_every_part_alone_changes_the_key(one: Recipe, other: Recipe) -> None:
     assert one.key(SHA) != one.key("1" * 64)
 
 
+def test_the_keys_of_plans_that_were_built_before_stay(recipe: Recipe) -> None:
+    assert recipe.key(SHA) == "6861910c337c6c2212221a9c11ad25ba"
+
+
 def test_a_new_revision_of_the_builder_is_another_plan(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,26 +100,26 @@ def test_parts_survive_json(recipe: Recipe) -> None:
 @given(shape_ranges())
 def test_profiles_cover_every_batch_once(shapes: ShapeRange) -> None:
     parts = profiles_of(shapes)
-    assert parts[0].least == shapes.least
-    assert parts[-1].most == shapes.most
+    assert parts[0].min == shapes.min
+    assert parts[-1].max == shapes.max
     for before, after in pairwise(parts):
-        assert after.least[0] == before.most[0] + 1
-    sent = [size for size in shapes.batches if shapes.least[0] <= size <= shapes.most[0]]
+        assert after.min[0] == before.max[0] + 1
+    sent = [size for size in shapes.batches if shapes.min[0] <= size <= shapes.max[0]]
     assert [size for part in parts for size in part.batches] == sent
     for part in parts:
-        assert all(size * 8 > part.most[0] for size in part.batches)
+        assert all(size * 8 > part.max[0] for size in part.batches)
 
 
 def test_profiles_of_what_the_encoder_is_sent() -> None:
     shape = (3, 112, 112)
     shapes = ShapeRange((1, *shape), (8, *shape), (32, *shape), (1, 2, 4, 8, 16, 32))
-    limits = [(p.least[0], p.usual[0], p.most[0], p.batches) for p in profiles_of(shapes)]
+    limits = [(p.min[0], p.opt[0], p.max[0], p.batches) for p in profiles_of(shapes)]
     assert limits == [(1, 4, 4, (1, 2, 4)), (5, 8, 32, (8, 16, 32))]
     assert profiles_of(replace(shapes, batches=())) == (replace(shapes, batches=()),)
 
 
 def test_a_network_with_a_free_batch_needs_no_shapes() -> None:
-    assert default_shapes(model_path("vae_decoder")).most == (32, 256)
+    assert default_shapes(model_path("vae_decoder")).max == (32, 256)
     with pytest.raises(ModelError, match=r"N×3×N×N"):
         default_shapes(model_path("mtcnn_pnet"))
 
@@ -136,21 +140,21 @@ class _Module:
 
 
 def test_a_recipe_is_refused_for_what_cannot_be_built(rnet: Path) -> None:
-    flavour = Flavour("tensorrt_rtx", "1.2.3", _Module)
-    assert flavour.targets == ("sm75", "sm86")
+    variant = Variant("tensorrt_rtx", "1.2.3", _Module)
+    assert variant.targets == ("sm75", "sm86")
     auto = EngineOptions()
-    made = recipe_for(rnet, auto, flavour=flavour, target="sm86", gpu="NVIDIA RTX A2000")
+    made = recipe_for(rnet, auto, variant=variant, target="sm86", gpu="NVIDIA RTX A2000")
     assert (made.precision, made.gpu) == ("float16", "")
     with pytest.raises(BackendUnavailable, match=r"nothing for sm90, only for sm75, sm86"):
-        recipe_for(rnet, auto, flavour=flavour, target="sm90")
+        recipe_for(rnet, auto, variant=variant, target="sm90")
     with pytest.raises(BackendUnavailable, match="sm75 does not compute bfloat16"):
-        recipe_for(rnet, EngineOptions(precision="bfloat16"), flavour=flavour, target="sm75")
+        recipe_for(rnet, EngineOptions(precision="bfloat16"), variant=variant, target="sm75")
     with pytest.raises(BackendUnavailable, match="not int8"):
-        recipe_for(rnet, EngineOptions(precision="int8"), flavour=flavour, target="sm86")
+        recipe_for(rnet, EngineOptions(precision="int8"), variant=variant, target="sm86")
 
 
 def test_tensorrt_itself_times_kernels_on_a_card(rnet: Path) -> None:
-    flavour = Flavour("tensorrt", "11.4.1", _Module)
-    assert flavour.targets == ()
-    made = recipe_for(rnet, EngineOptions(), flavour=flavour, target="sm90", gpu="NVIDIA H100")
+    variant = Variant("tensorrt", "11.4.1", _Module)
+    assert variant.targets == ()
+    made = recipe_for(rnet, EngineOptions(), variant=variant, target="sm90", gpu="NVIDIA H100")
     assert made.gpu == "NVIDIA H100"

@@ -25,9 +25,9 @@ from facestream.engines.serving import serve
 from facestream.engines.switching import SwitchingEngine
 from facestream.engines.tensorrt import engine as engine_module
 from facestream.engines.tensorrt.engine import TensorRtEngine
-from facestream.engines.tensorrt.flavour import Flavour
 from facestream.engines.tensorrt.loading import LoadedPlan
 from facestream.engines.tensorrt.manifest import Manifest, ProfileFacts, TensorFacts
+from facestream.engines.tensorrt.variant import Variant
 from onnx import TensorProto, helper
 
 from .fakes import Code, FakeCuda, FakeTensorRt
@@ -42,12 +42,10 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     """The fake runtime; at the end nothing of it may be held any more."""
     fake = FakeCuda()
     monkeypatch.setattr(runtime, "runtime", lambda: fake)
-    for module in ("streams",):
-        monkeypatch.setattr(f"facestream.engines.cuda.{module}.runtime", lambda: fake)
+    monkeypatch.setattr("facestream.engines.cuda.streams.runtime", lambda: fake)
     yield fake
     assert fake.memory == {}
     assert fake.graphs == 0
-    assert fake.events == 0
     assert all(stream.number == 0 for stream in fake.streams.values())
 
 
@@ -56,7 +54,7 @@ def tensorrt(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRt:
     """The fake TensorRT, with a plan of two profiles already loaded."""
     profiles = [(1, 2), (3, 16)]
     fake = FakeTensorRt(cuda, profiles)
-    flavour = Flavour("tensorrt", "11.0.0.0", fake)
+    variant = Variant("tensorrt", "11.0.0.0", fake)
     device = CudaDevice(0, "Fake 3060", (8, 6), 12 << 30)
     manifest = Manifest(
         key="0" * 32,
@@ -75,9 +73,9 @@ def tensorrt(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRt:
         build_seconds=0,
         created="2026-01-01T00:00:00Z",
     )
-    monkeypatch.setattr(engine_module, "check_needs", lambda: (flavour, device))
+    monkeypatch.setattr(engine_module, "check_requirements", lambda: (variant, device))
     monkeypatch.setattr(
-        engine_module, "load_plan", lambda *_, **__: LoadedPlan(flavour, manifest, fake, None)
+        engine_module, "load_plan", lambda *_, **__: LoadedPlan(variant, manifest, fake, None)
     )
     return fake
 
@@ -124,7 +122,7 @@ def test_any_batch_is_run_in_the_sizes_that_have_graphs(
         assert engine.graphs.captured == len(BATCHES)
         for count in (*range(1, 20), 33, 100):
             check(engine, count, seed=count)
-        for count in (2 * size for size in BATCHES):  # both lanes meet every size
+        for count in (2 * size for size in BATCHES):  # both runners meet every size
             for _ in range(4):
                 check(engine, count)
                 check(engine, count // 2)
@@ -139,7 +137,7 @@ def test_any_batch_is_run_in_the_sizes_that_have_graphs(
 
 
 def test_parts_of_a_batch_overlap(cuda: FakeCuda, tensorrt: FakeTensorRt, path: Path) -> None:
-    """A part is put on one lane while the one before runs on the other."""
+    """A part is put on one runner while the one before runs on the other."""
     with TensorRtEngine(path, options=OPTIONS) as engine:
         check(engine, 48)
         cuda.calls.clear()
@@ -170,7 +168,7 @@ def test_rows_that_are_not_contiguous(tensorrt: FakeTensorRt, path: Path) -> Non
     np.testing.assert_allclose(found, expected(np.ascontiguousarray(feed)), rtol=1e-5)
 
 
-def test_callers_side_by_side_have_lanes_of_their_own(tensorrt: FakeTensorRt, path: Path) -> None:
+def test_callers_side_by_side_have_runners_of_their_own(tensorrt: FakeTensorRt, path: Path) -> None:
     with TensorRtEngine(path, options=OPTIONS) as engine, ThreadPoolExecutor(4) as pool:
         together = threading.Barrier(4)
 
@@ -196,7 +194,7 @@ def test_memory_stays_as_it_is_after_the_first_calls(
 
 
 def test_without_batches_there_are_no_graphs(tensorrt: FakeTensorRt, path: Path) -> None:
-    shapes = ShapeRange(SHAPES.least, SHAPES.usual, SHAPES.most)
+    shapes = ShapeRange(SHAPES.min, SHAPES.opt, SHAPES.max)
     options = EngineOptions(precision="float32", shapes=shapes)
     with TensorRtEngine(path, options=options) as engine:
         for count in (2, 16, 1, 7):  # over both profiles and back
@@ -205,19 +203,6 @@ def test_without_batches_there_are_no_graphs(tensorrt: FakeTensorRt, path: Path)
         with pytest.raises(InferenceError, match=r"takes shapes from \(1, 3, 4, 4\) to"):
             engine.infer({"x": rows(17)})
         check(engine, 16)
-
-
-def test_with_static_shapes_what_comes_often_gets_a_graph(
-    tensorrt: FakeTensorRt, path: Path
-) -> None:
-    shapes = ShapeRange(SHAPES.least, SHAPES.usual, SHAPES.most)
-    options = EngineOptions(precision="float32", shapes=shapes, static_shapes=True, max_shapes=2)
-    with TensorRtEngine(path, options=options) as engine:
-        for count in (3, 5, 16, 3):
-            for seed in range(40):
-                check(engine, count, seed)
-        assert engine.graphs.captured == 4  # the first was the least recently used
-        check(engine, 5)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +250,7 @@ def test_a_fault_of_the_device_is_told_with_cudas_own_name(
         with pytest.raises(InferenceError, match=r"^cudaErrorIllegalAddress: text of 700"):
             engine.infer({"x": rows(3)})
         del cuda.fails["cudaGraphLaunch"]
-        check(engine, 3)  # on a new lane
+        check(engine, 3)  # on a new runner
 
 
 @pytest.mark.parametrize("after", range(3))
@@ -301,33 +286,6 @@ def test_closing_lets_calls_under_way_end(tensorrt: FakeTensorRt, path: Path) ->
         np.testing.assert_allclose(under_way.result(30)["y"], expected(rows(3)), rtol=1e-5)
     with pytest.raises(InferenceError, match=r"the engine of fake\.onnx is closed"):
         engine.infer({"x": rows(1)})
-
-
-def test_on_the_callers_device_memory(cuda: FakeCuda, tensorrt: FakeTensorRt, path: Path) -> None:
-    with TensorRtEngine(path, options=OPTIONS) as engine:
-        stream = cuda.do_cudaStreamCreateWithFlags(1)
-        feed = rows(5)
-        assert engine.output_shapes({"x": feed.shape}) == {"y": (5, 2)}
-        x, y = cuda.do_cudaMalloc(feed.nbytes), cuda.do_cudaMalloc(5 * 2 * 4)
-        np.ctypeslib.as_array(cuda.memory[x]).view(np.float32)[...] = feed.ravel()
-        engine.infer_device({"x": x, "y": y}, {"x": feed.shape}, int(stream))
-        assert stream.work  # nobody waited
-        check(engine, 4)
-        cuda.do_cudaStreamSynchronize(stream)
-        found = np.ctypeslib.as_array(cuda.memory[y]).view(np.float32).reshape(5, 2).copy()
-        np.testing.assert_allclose(found, expected(feed), rtol=1e-5)
-
-        with pytest.raises(InferenceError, match="tensor 'y' has no address"):
-            engine.infer_device({"x": x}, {"x": feed.shape}, int(stream))
-        with pytest.raises(InferenceError, match="input 'x' has no shape"):
-            engine.infer_device({"x": x, "y": y}, {}, int(stream))
-        stream.captured = []
-        with pytest.raises(InferenceError, match="cannot be captured"):
-            engine.infer_device({"x": x, "y": y}, {"x": feed.shape}, int(stream))
-        stream.captured = None
-        cuda.do_cudaFree(x)
-        cuda.do_cudaFree(y)
-        cuda.do_cudaStreamDestroy(stream)
 
 
 def test_wrong_feeds(tensorrt: FakeTensorRt, path: Path) -> None:
@@ -399,8 +357,10 @@ def test_serving_goes_over_to_the_plan_when_it_is_built(
         assert go.wait(30)
         return load(*arguments, **more)
 
-    (flavour, device) = vars(engine_module)["check_needs"]()
-    monkeypatch.setattr("facestream.engines.tensorrt.needs.check_needs", lambda: (flavour, device))
+    (variant, device) = vars(engine_module)["check_requirements"]()
+    monkeypatch.setattr(
+        "facestream.engines.tensorrt.variant.check_requirements", lambda: (variant, device)
+    )
     monkeypatch.setattr("facestream.engines.registry.cuda_devices", lambda: [device])
     monkeypatch.setattr(engine_module, "load_plan", load_plan)
     serving = Serving(cache=tmp_path / "cache")
@@ -424,8 +384,10 @@ def test_serving_that_is_closed_breaks_the_build_off(
             threading.Event().wait(0.01)
         raise BuildFailed("the build was stopped")
 
-    (flavour, device) = vars(engine_module)["check_needs"]()
-    monkeypatch.setattr("facestream.engines.tensorrt.needs.check_needs", lambda: (flavour, device))
+    (variant, device) = vars(engine_module)["check_requirements"]()
+    monkeypatch.setattr(
+        "facestream.engines.tensorrt.variant.check_requirements", lambda: (variant, device)
+    )
     monkeypatch.setattr("facestream.engines.registry.cuda_devices", lambda: [device])
     monkeypatch.setattr(engine_module, "load_plan", load_plan)
     serving = Serving(cache=tmp_path / "cache")

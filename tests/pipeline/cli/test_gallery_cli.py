@@ -184,7 +184,7 @@ def test_another_model_is_refused_with_the_command(
     run("add", "Eileen", pictures / "one.png")
     with sqlite3.connect(tmp_path / "people.db") as connection:
         connection.execute("UPDATE meta SET value = 'old' WHERE key = 'model_id'")
-        connection.execute("UPDATE embeddings SET model_id = 'old'")
+        connection.execute("UPDATE templates SET model_id = 'old'")
     connection.close()
     line = failed(run("add", "Eileen", pictures / "mirror.png"))
     assert f"facestream gallery re-embed --gallery {tmp_path / 'people.db'}" in line

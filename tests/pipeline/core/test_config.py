@@ -14,7 +14,7 @@ from facestream.pipeline.core.config import (
     setting_keys,
     to_toml,
 )
-from facestream.pipeline.core.config.settings import groups
+from facestream.pipeline.core.config.layers import tables
 from facestream.pipeline.core.errors import ConfigError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,7 +115,7 @@ def test_a_wrong_flag_is_called_by_its_name() -> None:
 
 
 def test_every_setting_has_a_description_and_an_environment_variable() -> None:
-    for group, model in groups():
+    for group, model in tables(Settings):
         for key, info in model.model_fields.items():
             assert info.description, f"{group}.{key}"
     assert list(environment_names().values()) == setting_keys()

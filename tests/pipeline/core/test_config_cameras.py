@@ -131,7 +131,7 @@ def test_any_camera_reads_back_the_same(name: str, camera: dict[str, Any]) -> No
     ("text", "message"),
     [
         ("cameras = 3", "'cameras' in {file} is a table: write its keys under [cameras.NAME]"),
-        ("[cameras]\ndoor = 'rtsp://x/'", "'cameras.door' in {file} is a table: write the camera"),
+        ("[cameras]\ndoor = 'rtsp://x/'", "'cameras.door' in {file} is a table: write its keys"),
         (
             "[cameras.door]\nurll = 'rtsp://x/'",
             "unknown key 'cameras.door.urll' in {file}; did you mean 'url'?",

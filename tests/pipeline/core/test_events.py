@@ -30,7 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "events.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "events.md"
 
 
 def sighting(**changes: object) -> Left:

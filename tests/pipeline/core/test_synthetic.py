@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.pipeline.core.errors import ImageError
-from facestream.pipeline.core.images import decode_image, read_image
-from facestream.pipeline.core.synthetic import SOURCE_TYPES, marked_as, xmp_packet
+from facestream.pipeline.core.images import (
+    SOURCE_TYPES,
+    decode_image,
+    marked_as,
+    read_image,
+    xmp_packet,
+)
 from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 

@@ -1,9 +1,9 @@
-"""Levels of a pyramid on one sheet."""
+"""Levels of a pyramid on one atlas."""
 
 from __future__ import annotations
 
 import numpy as np
-from facestream.pipeline.detection.mtcnn.atlas import cell_map, sheet_of
+from facestream.pipeline.detection.mtcnn.atlas import atlas_map, atlas_of
 from facestream.pipeline.detection.mtcnn.proposals import STRIDE, WINDOW, pyramid
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -18,9 +18,9 @@ def test_levels_share_a_sheet_without_touching_each_other(
 ) -> None:
     levels = pyramid(height, width, min_face=min_face, factor=0.709)
     assume(levels)
-    sheet = sheet_of(levels, least=WINDOW)
-    taken = np.zeros((sheet.height, sheet.width), np.uint8)
-    for (tall, wide), (top, left) in zip(sheet.sizes, sheet.corners, strict=True):
+    atlas = atlas_of(levels, least=WINDOW)
+    taken = np.zeros((atlas.height, atlas.width), np.uint8)
+    for (tall, wide), (top, left) in zip(atlas.sizes, atlas.corners, strict=True):
         assert top % STRIDE == left % STRIDE == 0
         part = taken[top : top + tall, left : left + wide]
         assert part.shape == (tall, wide)
@@ -33,12 +33,12 @@ def test_levels_share_a_sheet_without_touching_each_other(
 def test_every_window_of_every_level_has_its_cell(height: int, width: int, min_face: int) -> None:
     levels = pyramid(height, width, min_face=min_face, factor=0.709)
     assume(levels)
-    sheet = sheet_of(levels, least=WINDOW)
-    cells = cell_map(sheet)
-    for index, (tall, wide) in enumerate(sheet.sizes):
+    atlas = atlas_of(levels, least=WINDOW)
+    cells = atlas_map(atlas)
+    for index, (tall, wide) in enumerate(atlas.sizes):
         # P-Net without padding, with a pooling that keeps a last odd row: ⌈side / 2⌉ − 5 cells.
         expected = (-(-tall // STRIDE) - 5) * (-(-wide // STRIDE) - 5)
         assert int((cells.level == index).sum()) == expected
-        lacking = cells.lack[cells.level == index]
+        lacking = cells.edge_mask[cells.level == index]
         assert bool((lacking & 1).any()) == bool(tall % STRIDE)
         assert bool((lacking & 2).any()) == bool(wide % STRIDE)

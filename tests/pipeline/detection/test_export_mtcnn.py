@@ -13,7 +13,8 @@ from facestream.engines.cards import (
     read_card,
     verify,
 )
-from facestream.engines.registry import EngineOptions, load_engine
+from facestream.engines.options import EngineOptions
+from facestream.engines.registry import load_engine
 from facestream.training.export import mtcnn as export_mtcnn
 
 from tests.peers import facenet_pytorch

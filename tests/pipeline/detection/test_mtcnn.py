@@ -14,8 +14,9 @@ from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.mtcnn import cascade
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.detection.mtcnn.networks import Networks
+from facestream.pipeline.detection.mtcnn.parity import NetworkGate
 from facestream.pipeline.detection.mtcnn.proposals import (
-    Cells,
+    Hits,
     Level,
     log_odds,
     probability,
@@ -180,7 +181,7 @@ def test_log_odds_and_probability_are_inverse() -> None:
 
 @pytest.mark.parametrize("shape", [(200, 300), (201, 300), (200, 301), (201, 301)])
 def test_the_quick_look_misses_no_cell(astronaut: Image, shape: tuple[int, int]) -> None:
-    """Cells by bfloat16 first and one by one after, against the whole level in float32."""
+    """Hits by bfloat16 first and one by one after, against the whole level in float32."""
     sampler, levels = AreaSampler(astronaut), [Level(0, *shape)]
     odds = log_odds(0.6)
     quick = Networks(Serving(backend="openvino", threads=1), screen=True)
@@ -192,7 +193,7 @@ def test_the_quick_look_misses_no_cell(astronaut: Image, shape: tuple[int, int])
     assert a.values == pytest.approx(b.values, abs=1e-4)
 
 
-def _places(cells: Cells) -> list[tuple[int, int]]:
+def _places(cells: Hits) -> list[tuple[int, int]]:
     return list(zip(cells.rows.tolist(), cells.columns.tolist(), strict=True))
 
 

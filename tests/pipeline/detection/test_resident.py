@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facestream.engines.devices import CudaDevice
 from facestream.engines.errors import BackendUnavailable
 from facestream.engines.options import Serving
-from facestream.engines.registry import BackendChoice, choose_backend
 from facestream.pipeline.core.boxes import iou_matrix
 from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.mtcnn import cascade as cpu_cascade
@@ -35,6 +35,8 @@ from facestream.pipeline.detection.resident import (
 )
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+CARD = CudaDevice(0, "a card", (8, 6), 8 << 30)
 
 # The same float32 networks in another library: their scores differ by the last digits.
 PIXELS = 0.01
@@ -217,11 +219,6 @@ def test_of_too_many_proposals_the_best_are_looked_at(
         assert not same(everything, found[0])
 
 
-def test_a_backend_that_takes_no_tensors_is_refused() -> None:
-    with pytest.raises(BackendUnavailable, match="does not take tensors"):
-        ResidentDetector(serving=Serving(backend="openvino", threads=1))
-
-
 def test_threads_do_not_disturb_each_other(resident: ResidentDetector, astronaut: Image) -> None:
     alone = resident.detect(astronaut)
     found: list[Faces] = []
@@ -244,15 +241,10 @@ def test_mtcnn_falls_back_in_auto_alone(
 ) -> None:
     """A torch that sees a GPU and has no kernels for it."""
 
-    def choose(backend: Any = "auto", *, device: Any = "auto") -> BackendChoice:
-        if device == "cpu":
-            return choose_backend(backend, device=device)
-        return BackendChoice("torch", "auto", "cuda")
-
     def fails(self: ResidentDetector, **_: Any) -> None:
         raise BackendUnavailable("torch does not search on cuda:0: no kernel image is available")
 
-    monkeypatch.setattr(mtcnn, "choose_backend", choose)
+    monkeypatch.setattr(mtcnn, "cuda_devices", lambda: [CARD])
     monkeypatch.setattr(ResidentDetector, "__init__", fails)
     with Mtcnn(mode="exact", serving=Serving(threads=1)) as chosen:
         assert "no kernel image" in caplog.text
@@ -289,9 +281,7 @@ def test_mtcnn_takes_it_where_torch_serves_on_a_gpu(
     astronaut: Image, exact: Mtcnn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The choice alone: the search itself runs on the CPU here."""
-    monkeypatch.setattr(
-        mtcnn, "choose_backend", lambda *_, **__: BackendChoice("torch", "asked for", "cuda")
-    )
+    monkeypatch.setattr(mtcnn, "cuda_devices", lambda: [CARD])
     made = ResidentDetector.__init__
 
     def on_cpu(self: ResidentDetector, **options: Any) -> None:

@@ -10,7 +10,7 @@ from facestream.pipeline.core import boxes as cpu
 from facestream.pipeline.core.boxes import NmsMode
 from facestream.pipeline.core.types import Floats
 from facestream.pipeline.detection.mtcnn import proposals
-from facestream.pipeline.detection.mtcnn.proposals import Cells, Proposals, pyramid
+from facestream.pipeline.detection.mtcnn.proposals import Hits, Proposals, pyramid
 from facestream.pipeline.detection.mtcnn.sampling import AreaSampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -116,11 +116,11 @@ def test_a_geometry_is_its_pyramid(height: int, width: int, min_face: int, facto
     taken = np.zeros(found.cells, np.int64)
     for index, (block, level) in enumerate(zip(found.blocks, levels, strict=True)):
         rows, columns = np.divmod(np.arange(block.rows * block.columns), block.columns)
-        cells = Cells(rows, columns, np.zeros((len(rows), 5), np.float32))
+        cells = Hits(rows, columns, np.zeros((len(rows), 5), np.float32))
         mine = block.cell + rows * block.stride + columns
         taken[mine] += 1
         assert (found.levels[mine] == index).all()
-        assert (found.boxes[mine] == Proposals.of_cells(cells, scale=level.scale).boxes).all()
+        assert (found.boxes[mine] == Proposals.of_hits(cells, scale=level.scale).boxes).all()
     assert taken.max() == 1
     # Nobody's neighbour is another level's cell, or another picture's.
     for index, block in enumerate(found.blocks):
@@ -275,7 +275,7 @@ class Painted:
 
 def cpu_proposals(maps: list[Floats], levels: Any, odds: float) -> Floats:
     parts = [
-        Proposals.of_cells(Cells.of_maps(values, odds), scale=level.scale).suppress(0.5)
+        Proposals.of_hits(Hits.of_maps(values, odds), scale=level.scale).suppress(0.5)
         for values, level in zip(maps, levels, strict=True)
     ]
     return Proposals.join(parts).suppress(0.7).refined()

@@ -7,8 +7,19 @@ from pathlib import Path
 
 import pytest
 from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.gallery.changes import Snapshot
+from facestream.pipeline.gallery.store import Store
 
 from tests.pixels import PixelReader, paint
+
+
+def stored(gallery: Gallery) -> Snapshot:
+    """What is in the gallery's file."""
+    store = Store(gallery.path, create="never")
+    try:
+        return store.snapshot(columns="both")
+    finally:
+        store.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,8 +12,12 @@ import pytest
 from facestream.engines.cards import load_card
 from facestream.pipeline.core.images import read_image
 from facestream.pipeline.core.types import Image
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.gallery import Gallery, VisionReader
 from facestream.pipeline.identity.decision import Thresholds, decide_frame
+from facestream.pipeline.recognition.encoder import Encoder
+
+from .conftest import stored
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +93,8 @@ def test_a_very_large_photo(gallery: Gallery, astronaut: Image) -> None:
     assert gallery.add("Eileen", np.asarray(large, np.uint8), astronaut)[0].accepted
     big, normal = gallery.photos("Eileen")
     assert big.box / 8 == pytest.approx(normal.box, abs=6)
-    snapshot = gallery._store.snapshot()
-    unit = snapshot.mu / np.linalg.norm(snapshot.mu, axis=1, keepdims=True)
+    snapshot = stored(gallery)
+    unit = snapshot.templates.mu / np.linalg.norm(snapshot.templates.mu, axis=1, keepdims=True)
     assert unit[0] @ unit[1] > 0.9
 
 
@@ -97,10 +102,35 @@ def test_re_embedding_gives_the_same(
     gallery: Gallery, reader: VisionReader, astronaut: Image
 ) -> None:
     gallery.add("Eileen", astronaut)
-    kept = gallery._store.snapshot()
+    kept = stored(gallery)
     crop = gallery.crop(gallery.photos("Eileen")[0])
     mu, _ = reader.embed(crop[None])
-    assert mu[0] @ kept.mu[0] / np.linalg.norm(mu[0]) / np.linalg.norm(kept.mu[0]) > 0.999
+    old = kept.templates.mu[0]
+    assert mu[0] @ old / np.linalg.norm(mu[0]) / np.linalg.norm(old) > 0.999
+
+
+def test_a_gallery_frees_the_networks_that_it_loaded(
+    reader: VisionReader, astronaut: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[type] = []
+    for kind in (Encoder, Mtcnn):
+        close = kind.close
+
+        def counted(network: Encoder | Mtcnn, close: Any = close) -> None:
+            freed.append(type(network))
+            close(network)
+
+        monkeypatch.setattr(kind, "close", counted)
+    with Gallery(tmp_path / "one.db") as gallery:
+        assert gallery.add("Eileen", astronaut)[0].accepted
+        assert freed == []
+    assert sorted(kind.__name__ for kind in freed) == ["Encoder", "Mtcnn"]
+    freed.clear()
+    with Gallery(tmp_path / "two.db", reader=reader) as gallery:
+        assert gallery.add("Eileen", astronaut)[0].accepted
+    assert freed == []  # the caller's
+    Gallery(tmp_path / "three.db").close()
+    assert freed == []  # nothing was loaded
 
 
 class TestStills:

@@ -18,6 +18,8 @@ from facestream.pipeline.gallery.schema import Base
 
 from tests.pixels import PixelReader, paint
 
+from .conftest import stored
+
 Photos = Callable[..., list[Path]]
 
 
@@ -126,12 +128,15 @@ def test_a_lost_crop(filled: Path, reader: PixelReader) -> None:
             gallery.crop(photo)
 
 
-def test_embeddings_of_different_lengths(filled: Path) -> None:
+def test_a_damaged_block_of_embeddings(filled: Path) -> None:
     with sqlite3.connect(filled) as connection:
-        connection.execute("UPDATE embeddings SET mu = x'00000000' WHERE photo_id = 1")
+        connection.execute("UPDATE templates SET mu = x'000000'")
     connection.close()
-    with Gallery(filled) as gallery, pytest.raises(GalleryCorrupt, match="re-embed"):
-        gallery.refresh()
+    with Gallery(filled) as gallery:
+        for use in (gallery.refresh, lambda: gallery.remove("Ann")):
+            with pytest.raises(GalleryCorrupt, match="block 0 of the embeddings"):
+                use()
+        assert gallery.person("Ann").photos == 2
 
 
 def test_a_newer_schema_says_what_to_do(filled: Path) -> None:
@@ -278,7 +283,7 @@ def test_what_was_reported_survives_a_kill(tmp_path: Path, reader: PixelReader) 
         report = gallery.import_folder(folder)
         assert not any(result.rejected for _, result in report.results)
         assert [person.photos for person in gallery.people()] == [12] * 4
-        assert len(gallery._store.snapshot().mu) == 48
+        assert len(stored(gallery).templates.mu) == 48
     assert not path.with_name("x.db-journal").exists()
 
 

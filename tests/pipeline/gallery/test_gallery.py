@@ -21,6 +21,8 @@ from facestream.pipeline.identity.decision import Thresholds, decide_frame
 
 from tests.pixels import PixelReader, paint
 
+from .conftest import stored
+
 Photos = Callable[..., list[Path]]
 
 
@@ -156,8 +158,8 @@ def test_remove_takes_everything_along(
     crop = gallery.crop(gallery.photos("Ann")[0])
     mu, _ = reader.embed(crop[None])
     ann = mu[0].tobytes()
-    kept = gallery._store.snapshot()
-    assert kept.mu[0].tobytes() == ann
+    kept = stored(gallery)
+    assert kept.templates.mu[0].tobytes() == ann
     assert ann in gallery.path.read_bytes()
     assert gallery.remove("ann").photos == 2
     assert [person.name for person in gallery.people()] == ["Bob"]
@@ -190,7 +192,7 @@ def test_another_model_is_refused_and_re_embedding_helps(gallery: Gallery, photo
 def test_re_embedding_that_is_cut_off_changes_nothing(
     gallery: Gallery, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facestream.pipeline.gallery.reembed.BATCH", 2)
+    monkeypatch.setattr("facestream.pipeline.gallery.enrol.RE_EMBED_BATCH", 2)
     gallery.add("Ann", *photos(1, 5))
     with Gallery(gallery.path, reader=PixelReader("pixels-2", dim=8)) as later:
 
@@ -200,7 +202,7 @@ def test_re_embedding_that_is_cut_off_changes_nothing(
         with pytest.raises(KeyboardInterrupt):
             later.re_embed(progress=stop)
         assert later.model_id == "pixels-1"
-        assert len(later._store.snapshot().mu) == 5
+        assert len(stored(later).templates.mu) == 5
         assert later.re_embed() == 3  # two were done
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from facestream.engines.cards import load_card
 from facestream.pipeline.core.types import Floats
-from facestream.pipeline.gallery.changes import Head
+from facestream.pipeline.gallery.changes import Head, Snapshot
 from facestream.pipeline.gallery.index import TemplateIndex
 from facestream.pipeline.gallery.templates import Templates
 from facestream.pipeline.recognition.cohort import Cohort
@@ -14,15 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-def snapshot(mu: Floats, people: list[int]) -> Templates:
-    return Templates(
-        head=Head(0, ""),
-        model_id="m",
-        names={person: f"P{person}" for person in people},
+def snapshot(mu: Floats, people: list[int]) -> Snapshot:
+    templates = Templates(
         photo_ids=np.arange(10, 10 + 2 * len(mu), 2, dtype=np.int64),
         person_ids=np.array(people, np.int64),
-        mu=mu,
+        mu=mu.copy(),
+        logvar=mu[:0],
     )
+    return Snapshot(Head(0, ""), "m", {person: f"P{person}" for person in people}, templates)
 
 
 @settings(max_examples=50, deadline=None)

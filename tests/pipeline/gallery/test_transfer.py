@@ -13,6 +13,8 @@ from facestream.pipeline.gallery import Gallery, plan_import
 
 from tests.pixels import PixelReader, paint
 
+from .conftest import stored
+
 Photos = Callable[..., list[Path]]
 NAMES = ["../x", "/etc/passwd", "..", "a/b\\c", "李小龙", "CON", "x" * 200, ".hidden", "[bold]"]
 
@@ -87,12 +89,12 @@ def test_export_and_back(gallery: Gallery, tmp_path: Path) -> None:
         assert idle.embedded == 0  # the embeddings travel along
         assert {p.name for p in second.people()} == set(NAMES)
         assert second.model_id == "pixels-1"
-        before, after = gallery._store.snapshot(), second._store.snapshot()
-        names = [before.names[int(person)] for person in before.person_ids]
-        again = [after.names[int(person)] for person in after.person_ids]
+        before, after = stored(gallery), stored(second)
+        names = [before.names[int(person)] for person in before.templates.person_ids]
+        again = [after.names[int(person)] for person in after.templates.person_ids]
         order = [again.index(name) for name in names]
-        np.testing.assert_array_equal(before.mu, after.mu[order])
-        np.testing.assert_array_equal(before.logvar, after.logvar[order])
+        np.testing.assert_array_equal(before.templates.mu, after.templates.mu[order])
+        np.testing.assert_array_equal(before.templates.logvar, after.templates.logvar[order])
         for name in NAMES:
             mine, theirs = gallery.photos(name)[0], second.photos(name)[0]
             assert mine.sha256 == theirs.sha256
@@ -138,7 +140,7 @@ def test_another_model_embeds_the_crops(gallery: Gallery, tmp_path: Path, photos
     with Gallery(tmp_path / "second.db", reader=newer) as second:
         second.add("Bob", *photos(2))
         second.import_folder(tmp_path / "out")
-        assert second._store.snapshot().mu.shape == (4, 8)
+        assert stored(second).templates.mu.shape == (4, 8)
         assert second.model_id == "pixels-2"
 
 
@@ -197,4 +199,4 @@ def test_without_embeddings_the_crops_are_embedded(
     with Gallery(tmp_path / "second.db", reader=reader) as second:
         second.import_folder(tmp_path / "out")
         assert reader.embedded == 2
-        np.testing.assert_array_equal(second._store.snapshot().mu, gallery._store.snapshot().mu)
+        np.testing.assert_array_equal(stored(second).templates.mu, stored(gallery).templates.mu)

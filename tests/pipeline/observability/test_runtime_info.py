@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 from facestream.engines.base import Engine
 from facestream.engines.devices import CudaDevice, DriverReport
+from facestream.engines.index import IndexInfo, IndexOptions
 from facestream.engines.options import Serving
 from facestream.pipeline.core.config import load_settings
 from facestream.pipeline.core.errors import GalleryError, SourceError
-from facestream.pipeline.gallery.index import IndexInfo, Searching
 from facestream.pipeline.ingest import readers as readers_module
 from facestream.pipeline.metrics import (
     DECODER_INFO,
@@ -164,7 +164,7 @@ def test_a_gpu_that_goes_unused_is_counted(driver: Any) -> None:
             index=lambda: index,
             decoding=decoding,
             serving=serving,
-            searching=Searching("auto" if counted else "flat"),
+            searching=IndexOptions("auto" if counted else "flat"),
         )
         RuntimeInfoMetrics(metrics, running)
         assert {part for part, _ in exposed(metrics, FALLBACKS)} == counted

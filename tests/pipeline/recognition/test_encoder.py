@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from facestream.engines.cards import MODELS
 from facestream.engines.errors import ModelError
-from facestream.engines.options import Serving
-from facestream.engines.registry import EngineOptions, load_engine
+from facestream.engines.options import EngineOptions, Serving
+from facestream.engines.registry import load_engine
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.recognition.align import align_faces

@@ -51,8 +51,15 @@ def test_the_cascade_still_finds_the_landmarks(golden: Golden) -> None:
     ("precision", "least", "most_sigma"), [("float32", 0.9999, 0.002), ("bfloat16", 0.999, 0.02)]
 )
 def test_embeddings(
-    golden: Golden, crops: Image, precision: Precision, least: float, most_sigma: float
+    golden: Golden,
+    crops: Image,
+    precision: Precision,
+    least: float,
+    most_sigma: float,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if precision == "bfloat16":
+        request.getfixturevalue("bfloat16_cpu")
     mu, logvar = embed(ENCODER, crops, precision=precision)
     cosine = (normalise(mu) * normalise(golden.mu)).sum(axis=1)
     assert cosine.min() >= least, (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from facestream.engines.base import Array, Engine
 from facestream.engines.cards import checksum, model_path
 from facestream.engines.closing import Closing
 from facestream.engines.errors import ParityRefused
-from facestream.engines.openvino import capabilities, choose_precision
 from facestream.engines.options import EngineOptions, Serving
 from facestream.engines.registry import load_engine
 from facestream.engines.serving import serve
@@ -85,10 +85,19 @@ def test_another_network_has_a_reference_of_its_own() -> None:
     assert reference.shipped_reference("0" * 64) is None
 
 
-@pytest.mark.skipif("BF16" not in capabilities(), reason="needs a CPU with bfloat16")
-def test_bfloat16_passes() -> None:
+HALVES = [
+    Serving(backend="onnxruntime", device="cpu", precision="float16"),
+    Serving(backend="openvino", precision="bfloat16"),
+]
+
+
+@pytest.mark.parametrize("serving", HALVES, ids=lambda serving: serving.precision)
+def test_half_precision_passes(serving: Serving, request: pytest.FixtureRequest) -> None:
+    if serving.precision == "bfloat16":
+        request.getfixturevalue("bfloat16_cpu")
     options = encoder_options(112, 32)
-    with serve(ENCODER, serving=Serving(precision="bfloat16"), options=options) as engine:
+    with serve(ENCODER, serving=serving, options=options) as engine:
+        assert engine.precision == serving.precision
         verdict = EncoderGate(ENCODER).judge(engine)
     assert verdict.passed, verdict
     assert verdict.figures["cosine_min"] >= 0.999
@@ -175,16 +184,27 @@ def _with_nan(array: Any) -> Any:
     return array
 
 
-@pytest.mark.skipif(choose_precision("auto") != "bfloat16", reason="needs bfloat16 by default")
 @pytest.mark.parametrize("change", [_perturbed, _with_nan])
+@pytest.mark.parametrize("serving", HALVES, ids=lambda serving: serving.precision)
 def test_an_encoder_with_other_weights_does_not_serve(
-    tmp_path: Path, change: Any, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, change: Any, serving: Serving, request: pytest.FixtureRequest
 ) -> None:
+    if serving.precision == "bfloat16":
+        request.getfixturevalue("bfloat16_cpu")
     path = spoilt(tmp_path, "vae_encoder", change)
     options, gate = encoder_options(112, 32), EncoderGate(ENCODER)
+    refused = rf"vae_encoder in {serving.precision} .*(cosine_min|finite) is"
+    with pytest.raises(ParityRefused, match=refused):
+        serve(path, serving=replace(serving, cache=tmp_path), options=options, gate=gate)
+
+
+@pytest.mark.usefixtures("fast_bfloat16_cpu")
+def test_float32_serves_where_bfloat16_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = spoilt(tmp_path, "vae_encoder", _perturbed)
+    options, gate = encoder_options(112, 32), EncoderGate(ENCODER)
     cache = tmp_path / "cache"
-    with pytest.raises(ParityRefused, match=r"vae_encoder in bfloat16 .*(cosine_min|finite) is"):
-        serve(path, serving=Serving(precision="bfloat16", cache=cache), options=options, gate=gate)
     with serve(path, serving=Serving(cache=cache), options=options, gate=gate) as engine:
         assert engine.precision == "float32"
     assert "refused by the parity gate" in caplog.text

@@ -13,9 +13,7 @@ from facestream.pipeline.sources import (
     SourceSpec,
     expand_sources,
     open_source,
-    without_credentials,
 )
-from facestream.pipeline.sources.credentials import with_quoted_credentials
 from facestream.pipeline.sources.expand import natural_key
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,54 +135,6 @@ def test_natural_order() -> None:
         "f002b",
         "f10",
     ]
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("rtsp://u:p@h:554/a?x=1", "rtsp://h:554/a?x=1"),
-        ("rtsp://h/a", "rtsp://h/a"),
-        ("rtsp://u@h/a", "rtsp://h/a"),
-        ("http://h/v?user=bob&password=hush&res=hd", "http://h/v?user=***&password=***&res=hd"),
-        ("http://h/v?access_token=hush#hush", "http://h/v?access_token=***"),
-        ("rtsp://u:hu@sh@h/a", "rtsp://h/a"),
-        ("rtsp://u:hu/sh@h/a", "rtsp://h/a"),
-        ("rtsp://u:hu#sh@h/a", "rtsp://h/a"),
-        ("rtsp://u:1/hush@h/a", "rtsp://h/a"),
-        ("udp://@239.0.0.1:1234", "udp://239.0.0.1:1234"),
-        ("rtsp://u:a@?hush@h/a", "rtsp://h/a"),
-        (
-            "rtsp://h:554/user=bob&password=hush&channel=1",
-            "rtsp://h:554/user=***&password=***&channel=1",
-        ),
-        ("http://h/v?mail=me@home", "http://h/v?mail=me%40home"),
-    ],
-)
-def test_credentials_are_not_shown(url: str, shown: str) -> None:
-    assert without_credentials(url) == shown
-
-
-@pytest.mark.parametrize(
-    ("url", "opened"),
-    [
-        ("rtsp://u:p@h:554/a", "rtsp://u:p@h:554/a"),
-        ("rtsp://u:p%2F@h/a", "rtsp://u:p%2F@h/a"),
-        ("rtsp://u:p/q@h:554/a?b=c", "rtsp://u:p%2Fq@h:554/a?b=c"),
-        ("rtsp://u:p?q#r@[::1]:554/a", "rtsp://u:p%3Fq%23r@[::1]:554/a"),
-        ("http://h:80/v?mail=me@home", "http://h:80/v?mail=me@home"),
-        ("udp://@239.0.0.1:1234", "udp://@239.0.0.1:1234"),
-        ("rtsp://h/a", "rtsp://h/a"),
-    ],
-)
-def test_odd_passwords_are_quoted_for_ffmpeg(url: str, opened: str) -> None:
-    assert with_quoted_credentials(url) == opened
-    assert with_quoted_credentials(opened) == opened
-
-
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\t"), min_size=1))
-def test_no_password_survives(password: str) -> None:
-    secret = f"hush{password}hush"
-    assert "hush" not in without_credentials(f"rtsp://user:{secret}@host/path")
 
 
 def test_pictures_are_still_frames(mixed: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.pipeline.cli import main
-from facestream.pipeline.core.synthetic import PNG_KEYWORD
+from facestream.pipeline.core.images import PNG_KEYWORD
 from facestream.pipeline.gallery import Gallery
 from facestream.training.errors import TrainingError
 from facestream.training.generation.synthetic_pictures import grid, save_synthetic
