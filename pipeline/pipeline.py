@@ -30,15 +30,9 @@ from .core.types import (
 from .detection.region import view_of
 from .gallery import Gallery
 from .gallery.search import searching_of
-from .ingest import is_live
 from .ingest.file_reader import SourceState
 from .ingest.isolation import SourceIsolation
-from .ingest.readers import (
-    Readers,
-    Wanted,
-    decoding_of,
-    expanded,
-)
+from .ingest.readers import FrameSelection, Readers, SourceList, decoding_of, list_sources
 from .metrics import Metrics
 from .observability.report import Progress, Report
 from .observability.run_statistics import RunStatistics
@@ -89,7 +83,7 @@ class Pipeline(Closing):
 
     Args:
         sources: files, folders, globs, camera numbers, URLs, names of the settings' cameras, or
-            specs of ``expand_sources``.
+            specs of ``expand_sources``; or the result of ``list_sources``.
         gallery: who is known; None recognises nobody. A path is opened, and closed at the end.
         settings: see `Settings`.
         sinks: get every result and event, in the thread that iterates: sinks, or what `open_sink`
@@ -114,19 +108,19 @@ class Pipeline(Closing):
 
     def __init__(
         self,
-        sources: Sequence[str | Path | SourceSpec],
+        sources: Sequence[str | Path | SourceSpec] | SourceList,
         *,
         gallery: Gallery | str | Path | None = None,
         settings: Settings | None = None,
         sinks: Sequence[Sink | str] = (),
-        frames: Wanted = "all",
+        frames: FrameSelection = "all",
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
         self._statistics = RunStatistics(self.metrics)
         embeddings = self.settings.events.embeddings
         self._sinks = FanOut(sinks, embeddings="added" if embeddings else "left_out")
-        self._wanted: Wanted = frames
+        self._frames: FrameSelection = frames
         self._resources = ExitStack()
         self._supervisor = Supervisor()
         self._queue: SourceQueue[Frame | LazyFrame] = self._supervisor.own(SourceQueue())
@@ -136,8 +130,10 @@ class Pipeline(Closing):
         self._used = False
         try:
             self._sinks.count_in(self.metrics)
-            self._specs, self._missing = expanded(sources, self.settings)
-            self._live = any(map(is_live, self._specs))
+            if not isinstance(sources, SourceList):
+                sources = list_sources(sources, self.settings)
+            self._specs, self._missing = sources.specs, sources.missing
+            self._live = any(spec.live for spec in self._specs)
             if self._live:
                 share_one_heap()  # before the networks start their threads
             self._load(gallery)
@@ -230,13 +226,13 @@ class Pipeline(Closing):
             self._queue,
             self.metrics,
             settings=self.settings,
-            wanted=self._wanted,
+            frames=self._frames,
             options=SourceOptions(decoding=self._decoding or BY_CPU, on_decoder=self._on_decoder),
             on_state=lambda event: _put_now(results, event),
             isolation=isolation,
         )
         self._states = [*readers.states, *self._missing]
-        live = {spec.name for spec in self._specs if is_live(spec)}
+        live = {spec.name for spec in self._specs if spec.live}
         detect = DetectStage(
             self.analyzer.detector,
             views=lambda name: view_of(self.settings, name, live=name in live),

@@ -1,4 +1,4 @@
-"""Progress of long work: functions report it, the command line shows it."""
+"""ReportProgress of long work: functions report it, the command line shows it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 
-class Progress(Protocol):
+class ReportProgress(Protocol):
     """Called with what is done, how far, how much there is, and perhaps the latest figures."""
 
     def __call__(
@@ -18,7 +18,7 @@ def silent(what: str, done: int, total: int, values: dict[str, float] | None = N
     """The default progress: none."""
 
 
-def counted(progress: Progress, what: str, total: int) -> Callable[[int], None]:
+def counted(progress: ReportProgress, what: str, total: int) -> Callable[[int], None]:
     """A function of the number just done, which reports the number done so far."""
     done = 0
 

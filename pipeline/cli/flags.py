@@ -80,7 +80,7 @@ _DEVICE_FLAGS: dict[Flag, Any] = {
     "decode": _device_flag(
         "--decode",
         Literal["auto", "cpu", "cuda", "vaapi"],
-        "What decodes video; auto: hardware that decoded a probe, else the CPU.",
+        "What decodes video; auto: hardware that can be opened, else the CPU.",
     ),
     "index": _device_flag(
         "--index",

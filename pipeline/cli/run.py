@@ -17,8 +17,7 @@ from ..core.config import Settings, default_gallery_path, load_settings
 from ..core.errors import OutputError, SourceError, UsageError
 from ..core.versions import facestream_version
 from ..gallery import Gallery
-from ..ingest import is_live
-from ..ingest.readers import expanded
+from ..ingest.readers import list_sources
 from ..metrics import BUILD_INFO, OUTPUT_DROPPED
 from ..observability.report import Report
 from ..observability.runtime_info import RuntimeInfo
@@ -64,11 +63,11 @@ def run_sources(request: RunRequest, *, config: Path | None, flags: Mapping[str,
             "no SOURCE is given and the settings have no camera; name a video, a camera or a URL "
             "(see 'facestream run --help')"
         )
-    specs, _ = expanded(sources, settings)
+    found = list_sources(sources, settings)
     gallery = chosen_gallery(request.gallery)
-    live = [spec.name for spec in specs if is_live(spec)]
+    live = [spec.name for spec in found.specs if spec.live]
     with ExitStack() as stack:
-        outputs = open_outputs(request.outputs, settings, specs)
+        outputs = open_outputs(request.outputs, settings, found.specs)
         below = None if outputs.events is None else outputs.events.parent
         summary = SummarySink(live=live, pictures_below=below)
         sinks: list[Sink] = [summary, *outputs.sinks]
@@ -79,7 +78,7 @@ def run_sources(request: RunRequest, *, config: Path | None, flags: Mapping[str,
                 unused.callback(sink.close)
             pipeline = stack.enter_context(
                 Pipeline(
-                    sources,
+                    found,
                     gallery=gallery,
                     settings=settings,
                     sinks=sinks,

@@ -1,13 +1,14 @@
-"""Named implementations of a protocol: built in, or installed by others as entry points."""
+"""Named implementations of a protocol: built in, registered, or entry points of other packages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Generic, ParamSpec, TypeVar
 
-from .errors import ConfigError
+from .errors import ConfigError, FacestreamError
 
 Made = TypeVar("Made")
 Args = ParamSpec("Args")
@@ -16,22 +17,37 @@ Args = ParamSpec("Args")
 class Registry(Generic[Args, Made]):
     """Factories by name; each is imported when it is asked for.
 
-    A name that is built in wins over an entry point of that name.
+    A name that is built in or registered wins over an entry point of that name.
 
     Args:
         what: the kind of thing in an error message, e.g. ``detector``.
         group: the group of entry points, e.g. ``facestream.detectors``.
         built_in: name to ``package.module:attribute``.
+        error: raised where there is no such factory.
     """
 
-    def __init__(self, what: str, group: str, built_in: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        what: str,
+        group: str,
+        built_in: Mapping[str, str] = MappingProxyType({}),
+        *,
+        error: Callable[[str], FacestreamError] = ConfigError,
+    ) -> None:
         self._what = what
         self._group = group
         self._built_in = built_in
+        self._error = error
+        self._registered: dict[str, Callable[Args, Made]] = {}
+
+    def register(self, name: str, factory: Callable[Args, Made]) -> None:
+        """Make a factory known under this name for the rest of the process."""
+        self._registered[name] = factory
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        return sorted({*self._built_in, *(point.name for point in entry_points(group=self._group))})
+        points = entry_points(group=self._group)
+        return sorted({*self._built_in, *self._registered, *(point.name for point in points)})
 
     def __contains__(self, name: str) -> bool:
         return name in self.names()
@@ -40,21 +56,26 @@ class Registry(Generic[Args, Made]):
         """The factory of this name.
 
         Raises:
-            ConfigError: there is none, or its package cannot be imported.
+            FacestreamError: there is none, or it cannot be loaded.
         """
+        if name in self._registered:
+            return self._registered[name]
         if name in self._built_in:
             module, attribute = self._built_in[name].split(":")
             found: Callable[Args, Made] = getattr(import_module(module), attribute)
             return found
         for point in entry_points(group=self._group, name=name):
+            where = f"the {self._what} {name!r} ({point.value})"
             try:
                 loaded: Callable[Args, Made] = point.load()
             except Exception as error:
-                raise ConfigError(
-                    f"the {self._what} {name!r} ({point.value}) cannot be loaded: {error}"
-                ) from error
+                why = f"{type(error).__name__}: {error}"
+                raise self._error(f"{where} cannot be loaded: {why}") from error
+            if not callable(loaded):
+                raise self._error(f"{where} is not callable")
             return loaded
-        raise ConfigError(
-            f"there is no {self._what} {name!r}; there is {', '.join(self.names())} (packages add "
-            f"others through the entry points {self._group!r})"
+        known = ", ".join(self.names()) or "none"
+        raise self._error(
+            f"there is no {self._what} {name!r}; there is {known} (packages add others through the "
+            f"entry points {self._group!r})"
         )

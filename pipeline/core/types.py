@@ -71,7 +71,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LazyFrame:
-    """A decoded frame whose picture is made only when somebody looks at it.
+    """A decoded frame whose picture is made only when it is needed.
 
     Most frames of a live camera are superseded before they are searched: converting them to BGR
     would be lost work.
@@ -79,7 +79,7 @@ class LazyFrame:
     Attributes:
         source: as in `Frame`, like the next four.
         convert: makes the picture, H×W×3 BGR uint8; None where that is not possible. Called at
-            most once, in whatever thread.
+            most once, in any thread.
     """
 
     source: str

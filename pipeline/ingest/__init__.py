@@ -1,4 +1,4 @@
-"""Live sources: they are read for months, lost and found again, and say how they are.
+"""Reads sources into the queue. A live source is read for months, lost, and opened again.
 
 ::
 
@@ -7,18 +7,16 @@
         └───────────┴───────────┴──► retrying ──► live     after pauses of 1 to 30 s, for ever
     paused      outside the schedule
     ended       stopped, or a file, a recorded clip or a pipe that was read to its end
-    failed      no try can succeed: a protocol that FFmpeg does not know, a device that is no
-                camera, standard input that brings no video
+    failed      no attempt can succeed: a protocol that FFmpeg does not know, a device that is no
+                camera, standard input without video; or its frames fail again and again
 
-A camera that is absent, a password that is refused and a path that is not there are tried again,
-the last two with the longest pause.
+An absent camera, a refused password and a path that does not exist are tried again, the last two
+with the longest pause.
 """
 
 from __future__ import annotations
 
-from .backoff import Backoff
-from .frozen import FrozenDetector
-from .live_reader import LiveReader, is_live
-from .status import Status
+from .live_reader import Backoff, LiveReader
+from .readers import FrameSelection, Readers, SourceList, list_sources
 
-__all__ = ["Backoff", "FrozenDetector", "LiveReader", "Status", "is_live"]
+__all__ = ["Backoff", "FrameSelection", "LiveReader", "Readers", "SourceList", "list_sources"]

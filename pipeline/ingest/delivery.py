@@ -1,31 +1,42 @@
-"""From a source's pictures to the frames in its buffer, over all its connections."""
+"""From a live source's pictures to the frames in its buffer, over all its connections."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..core.types import Frame, LazyFrame
 from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
 from ..runtime.source_queue import SourceBuffer, SourceQueue
-from ..sources import Source, SourceOptions
+from ..sources import Picture, Source, SourceOptions
 from ..sources.clock import LiveClock
-from ..sources.decode import Picture
-from .file_reader import SourceState
-from .frozen import FrozenDetector
-from .pacer import Pacer
-from .session import How, Session
+from .connection import Outcome, Session
+from .file_reader import SourceState, expected_frames, stamped
+
+# A stream that is later than this, or whose clock jumps further, sets a new pace; in seconds.
+_LATE = 1.0
+_JUMP = 10.0
+# Seconds between two comparisons of neighbouring pictures.
+_COMPARE_EVERY = 0.5
+# Steps of 255 by which coding alone moved values of a still portrait: at most 5 (x264, crf 23).
+_CODING_NOISE = 8
+# Of a still portrait with a key frame every 10 frames, half equalled the picture before.
+_MIN_EQUAL = 0.1
 
 
 class Delivery:
     """Numbers, times and delivers the frames of one source; its sessions' threads call `read`.
 
-    Only the frames of the session that was welcomed last count: one that was given up may still
-    deliver something when its native call returns.
+    Only the frames of the current session count: an abandoned one may still deliver frames when
+    its native call returns.
 
     Args:
         state: gets the counts.
-        queue: where the buffer is opened, with the first frame.
+        queue: where the source's buffer is opened, with the first frame.
         metrics: counts the frames.
         options: ``max_frames`` and ``every`` count here, over all connections.
         frozen_after: see `FrozenDetector`.
@@ -53,7 +64,7 @@ class Delivery:
         self._corrupt = 0  # of the connections before this one
         self._source: Source | None = None
         self._lock = threading.Lock()
-        self._welcome: Session | None = None
+        self._current: Session | None = None
         self._closed = False
 
     @property
@@ -62,32 +73,32 @@ class Delivery:
         buffer = self._state.buffer
         return buffer is not None and not buffer.live
 
-    def welcome(self, session: Session | None) -> None:
-        """From now on the frames of this session count, and of no other."""
+    def switch_to(self, session: Session | None) -> None:
+        """From now on only the frames of this session count."""
         with self._lock:
-            self._welcome = session
+            self._current = session
             self._clock.reconnected()
             self._count_corrupt()
             self._corrupt, self._source = self._state.corrupt, None
 
     def close(self) -> None:
-        """No more frames; those that wait are still handed on."""
+        """No more frames; those that wait are still processed."""
         with self._lock:
             self._closed = True
             buffer = self._state.buffer
         if buffer is not None:
             buffer.close()
 
-    def read(self, session: Session, source: Source) -> How:
-        """Everything that the source gives.
+    def read(self, session: Session, source: Source) -> Outcome:
+        """Deliver all frames of the source.
 
         Raises:
             SourceError: it broke off.
-            Closed: nobody wants frames any more.
+            Closed: the run has ended.
         """
         return self._live(session, source) if source.live else self._file(session, source)
 
-    def _live(self, session: Session, source: Source) -> How:
+    def _live(self, session: Session, source: Source) -> Outcome:
         frozen = FrozenDetector(self._frozen_after)
         pacer = Pacer() if source.bursts else None
         for picture in source.pictures():
@@ -95,14 +106,14 @@ class Delivery:
                 session.halt.wait(pacer.wait(picture.time, time.monotonic()))
             now = time.monotonic()
             with self._lock:
-                if session is not self._welcome:
+                if session is not self._current:
                     return "broken"
                 self._source = source
                 self._put_newest(picture, now, source.info.period)
                 self._count_corrupt()
                 if self._index == self._options.max_frames:
                     return "complete"
-            session.saw_frame(now, frozen=frozen.look(picture.sample, now))
+            session.saw_frame(now, frozen=frozen.update(picture.sample, now))
         # A recorder that plays a clip over RTSP says how long it is; a camera does not.
         return "complete" if source.whole else "broken"
 
@@ -117,29 +128,30 @@ class Delivery:
             self._state.skipped += 1
             self._metrics.add(FRAMES_SKIPPED, source=name)
         else:
-            # Counted first: who takes the frame may be quicker than we are.
+            # Counted first: the frame may be processed before this thread goes on.
             self._state.read += 1
             buffer.put(LazyFrame(name, index, pts, time.time(), now, picture.image))
 
-    def _file(self, session: Session, source: Source) -> How:
+    def _file(self, session: Session, source: Source) -> Outcome:
         with self._lock:
-            if session is not self._welcome:
+            if session is not self._current:
                 return "broken"
             buffer = self._buffer(live=False)
-        state = self._state
-        most = self._options.max_frames
-        if most is not None:
-            most = -(-most // self._options.every) * self._options.every  # the next that is wanted
+        state, options = self._state, self._options
+        state.expected = expected_frames(source, options)
+        end = options.max_frames
+        if end is not None:
+            end = -(-end // options.every) * options.every  # the next frame to be delivered
         try:
             for frame in source:
-                if frame.index == most:
+                if frame.index == end:
                     break
                 session.busy = True
                 session.saw_frame(time.monotonic())
                 state.read += 1
                 state.seconds = frame.pts
                 self._metrics.add(FRAMES_IN, source=state.name)
-                buffer.put(frame)
+                buffer.put(stamped(frame, state.name))
                 state.count_skipped(source, self._metrics)
                 session.saw_frame(time.monotonic())
                 session.busy = False
@@ -160,3 +172,93 @@ class Delivery:
             if self._closed:
                 self._state.buffer.close()
         return self._state.buffer
+
+
+class Pacer:
+    """How long to hold a frame back so that frames arrive at the pace at which they were taken.
+
+    HLS arrives in segments: six seconds of frames at once, then nothing for as long. A buffer that
+    keeps the newest frame would lose nearly all of them.
+    """
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._offset = 0.0  # of our clock against the stream's
+
+    def wait(self, time: float | None, now: float) -> float:
+        """Seconds until this frame is due.
+
+        Args:
+            time: of the frame on the stream's clock in seconds; None is due at once.
+            now: on our monotonic clock in seconds.
+        """
+        if time is None:
+            return 0.0
+        jumped = self._last is None or not 0 <= time - self._last <= _JUMP
+        self._last = time
+        if jumped or now - time - self._offset > _LATE:
+            # A new pace: after a jump, or after a part that the network held back.
+            self._offset = now - time
+        return max(0.0, time + self._offset - now)
+
+
+class FrozenDetector:
+    """Notices a camera that sends the same picture for ever.
+
+    The sensor of a working camera is never silent. A camera that hangs sends the very same picture,
+    coded again and again: the coding moves values by a few steps at each key frame, and between
+    these the pictures are equal to the last bit. A quiet room at night is as still, but there
+    hardly two pictures are equal.
+
+    Samples of brightness are compared, of two neighbouring frames at most twice a second.
+
+    Args:
+        after: seconds of the same picture from which it counts as frozen.
+    """
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+        self._compare_every = min(_COMPARE_EVERY, after / 4)
+        self._compared: float | None = None
+        self._first: NDArray[np.int16] | None = None  # how it was when it became still
+        self._since = 0.0
+        self._pairs = 0
+        self._equal = 0
+        self._before: bytes | None = None  # of the frame before, to compare the next with
+        self.frozen = False
+
+    def update(self, sample: Callable[[], bytes], now: float) -> bool:
+        """True while the picture has been the same for so long.
+
+        Args:
+            sample: gives bytes of the newest picture; called only when they are compared.
+            now: seconds on a monotonic clock.
+        """
+        if self._before is not None:
+            self._equal += sample() == self._before
+            self._pairs += 1
+            self._before = None
+            return self.frozen
+        # A frozen picture is compared each time: a change is noticed at once.
+        waiting = self._compared is not None and now - self._compared < self._compare_every
+        if waiting and not self.frozen:
+            return False
+        self._compared = now
+        found = sample()
+        if not self._still(np.frombuffer(found, np.uint8).astype(np.int16)):
+            self._since, self._pairs, self._equal = now, 0, 0
+        self._before = None if self.frozen else found
+        enough = self._equal > 0 and self._equal >= _MIN_EQUAL * self._pairs
+        self.frozen = now - self._since >= self._after and enough
+        return self.frozen
+
+    def _still(self, found: NDArray[np.int16]) -> bool:
+        first = self._first
+        if (
+            first is not None
+            and first.size == found.size
+            and np.abs(found - first).max(initial=0) <= _CODING_NOISE
+        ):
+            return True
+        self._first = found
+        return False

@@ -1,46 +1,39 @@
-"""The threads that read sources into the queue, and what became of each source."""
+"""The thread that reads files into the queue, and the state of each source."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..core.errors import Closed, SourceError
 from ..core.events import State
 from ..core.types import Frame, LazyFrame
 from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
 from ..runtime.source_queue import SourceBuffer, SourceQueue
-from ..sources import (
-    Source,
-    SourceOptions,
-    SourceSpec,
-    open_source,
-)
+from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
 from .isolation import SourceIsolation
 
 log = logging.getLogger(__name__)
 
-Opener = Callable[[SourceSpec, SourceOptions], Source]
-
 
 @dataclass(slots=True)
 class SourceState:
-    """What became of a source; written by its reader, read by anybody.
+    """Counts and state of a source; written by its reader, read by any thread.
 
     Attributes:
-        name: free of credentials.
-        expected: frames that it should deliver, where its container says so.
+        name: free of credentials; unique within a run.
+        expected: frames that it should have, skipped ones included, where its container says so.
         read: frames delivered to the queue.
-        skipped: frames decoded and passed over (``SourceOptions.every``).
-        processed: frames that came out of the last stage.
+        skipped: frames decoded and not delivered (``SourceOptions.every``).
+        processed: frames that left the last stage.
         lost: frames that were taken from the queue and left out by a stage.
         corrupt: damaged packets, frames or pictures.
         seconds: presentation time of the last frame.
         opened: it could be opened at all.
-        done: its reader is through with it.
-        state: of a live source, as its events tell it; None for files.
+        done: its reader has ended.
+        state: of a live source, as in its events; None for files.
         live: it is read by a `LiveReader`.
         restarts: times a live source was opened again.
         buffer: where its frames wait.
@@ -74,14 +67,14 @@ class SourceState:
         return buffer is None or (buffer.ended and self.processed + self.lost >= buffer.taken)
 
     def park(self, reason: str) -> None:
-        """Give the source up: what waits is thrown away, and its reader ends."""
+        """Give the source up: what waits is dropped, and its reader ends."""
         self.failure = reason
         self.problems.append(f"{self.name}: {reason}")
         if self.buffer is not None:
             self.buffer.close(discard=True)
 
     def count_skipped(self, source: Source, metrics: Metrics) -> None:
-        """Count what a file has passed over since the last call: decoded all the same."""
+        """Count the frames that a file has skipped since the last call; they were decoded."""
         more = source.skipped - self.skipped
         if more:
             self.skipped += more
@@ -89,19 +82,32 @@ class SourceState:
             metrics.add(FRAMES_SKIPPED, more, source=self.name)
 
 
+def expected_frames(source: Source, options: SourceOptions) -> int | None:
+    """Frames that a file will have, counted as they are reported: delivered and skipped."""
+    frames = source.info.frames
+    if frames is None or options.max_frames is None:
+        return frames
+    return min(frames, options.max_frames)
+
+
+def stamped(frame: Frame, name: str) -> Frame:
+    """The frame under the name that its source has in this run, whatever the source says."""
+    return frame if frame.source == name else replace(frame, source=name)
+
+
 class Reader:
     """Reads sources one after another into buffers of the queue.
 
-    Files share one reader: their frames come in order, and the next file is opened while the
-    last frames of the one before are still being processed. A source that cannot be opened or
-    read is noted in its state; the others go on.
+    Files share one reader: the next file is opened while the last frames of the one before are
+    still being processed. A source that cannot be opened or read, for whatever reason, is noted in
+    its state; the others go on.
 
     Args:
         specs: what to read.
         queue: where frames go.
         metrics: counts the frames.
         buffer_frames: decoded frames that may wait per source.
-        options: how sources are read.
+        options: how a source of this name is read.
         opener: opens a source.
         isolation: counts errors of one source; without it they end the run.
     """
@@ -113,8 +119,8 @@ class Reader:
         metrics: Metrics,
         *,
         buffer_frames: int,
-        options: SourceOptions,
-        opener: Opener = open_source,
+        options: Callable[[str], SourceOptions],
+        opener: SourceOpener = open_source,
         isolation: SourceIsolation | None = None,
     ) -> None:
         self._isolation = isolation or SourceIsolation()
@@ -123,9 +129,9 @@ class Reader:
         self._queue = queue
         self._metrics = metrics
         self._buffer_frames = buffer_frames
-        self._options = options
         self._opener = opener
         self._stopping = threading.Event()
+        self._options = options
         self._current: Source | None = None
 
     def stop(self) -> None:
@@ -140,33 +146,32 @@ class Reader:
         for spec, state in zip(self._specs, self.states, strict=True):
             if self._stopping.is_set():
                 break
+            options = replace(self._options(spec.name), halt=self._stopping)
             try:
-                with self._opener(spec, self._options) as source:
+                with self._opener(spec, options) as source:
+                    state.expected = expected_frames(source, options)
                     self._read(source, state)
+            except Closed:
+                break  # the run was aborted
             except SourceError as error:
-                if str(error) not in state.problems:
+                if str(error) not in state.problems and not self._stopping.is_set():
                     log.warning("%s", error)
                     state.problems.append(str(error))
             except Exception as error:  # noqa: BLE001 - the isolation raises what is fatal
-                text = self._isolation.failed(spec.name, "decode", error)
-                state.problems.append(f"{spec.name}: {text}")
+                text = self._isolation.failed(state.name, "decode", error)
+                state.problems.append(f"{state.name}: {text}")
             finally:
                 self._current = None
                 state.done = True
 
     def _read(self, source: Source, state: SourceState) -> None:
         state.opened = True
-        state.expected = source.info.frames
-        if self._options.max_frames is not None and state.expected is not None:
-            state.expected = min(state.expected, self._options.max_frames)
-        if state.expected is not None and source.info.fps is not None:
-            state.expected = -(-state.expected // self._options.every)
         self._current = source
         if self._stopping.is_set():
             return
         # A live buffer keeps only the newest frame, a file's a few.
         capacity = None if source.live else self._buffer_frames
-        buffer = self._queue.open(source.name, live=source.live, capacity=capacity)
+        buffer = self._queue.open(state.name, live=source.live, capacity=capacity)
         state.buffer = buffer
         try:
             self._deliver(source, buffer, state)
@@ -181,12 +186,12 @@ class Reader:
     ) -> None:
         for frame in source:
             try:
-                buffer.put(frame)
+                buffer.put(stamped(frame, state.name))
             except Closed:
                 return
             state.read += 1
             state.seconds = frame.pts
-            self._metrics.add(FRAMES_IN, source=source.name)
+            self._metrics.add(FRAMES_IN, source=state.name)
             state.count_skipped(source, self._metrics)
             if self._stopping.is_set():
                 return

@@ -8,16 +8,22 @@ the gallery, sinks and the disk serve all sources: their errors end the run.
 from __future__ import annotations
 
 import logging
+import re
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar, TypeVarTuple
 
+from ..core.errors import SourceError
+from ..core.redact import without_credentials
 from ..metrics import FRAMES_DROPPED, SOURCE_ERRORS, Metrics
 
 if TYPE_CHECKING:
     from .file_reader import SourceState
 
 log = logging.getLogger(__name__)
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -34,7 +40,7 @@ class SourceIsolation:
 
     Args:
         metrics: counts errors and lost frames; None for none.
-        fatal: errors that end the run, by default all.
+        fatal: errors that end the run, by default all. A `SourceError` never does.
     """
 
     def __init__(
@@ -127,12 +133,13 @@ class SourceIsolation:
         """Count an error of this source; the `PARK_AFTER`-th in a row parks it.
 
         Returns:
-            The error in one line.
+            The error without credentials.
 
         Raises:
             BaseException: the error, where it is fatal.
         """
-        if not isinstance(error, Exception) or isinstance(error, self._fatal):
+        fatal = isinstance(error, self._fatal) and not isinstance(error, SourceError)
+        if fatal or not isinstance(error, Exception):
             raise error
         text = self._report(source, part, error)
         with self._lock:
@@ -158,7 +165,7 @@ class SourceIsolation:
                 state.lost += 1
 
     def _report(self, source: str, part: Part, error: Exception) -> str:
-        text = f"{type(error).__name__}: {error}"
+        text = _masked(f"{type(error).__name__}: {error}")
         if self._metrics is not None:
             self._metrics.add(SOURCE_ERRORS, source=source, part=part)
         with self._lock:
@@ -166,5 +173,11 @@ class SourceIsolation:
             self._warned.add((source, part))
         if first:
             log.warning("%s: error in %s: %s", source, part, text)
-        log.debug("%s: error in %s", source, part, exc_info=error)
+        trace = _masked("".join(traceback.format_exception(error)).rstrip())
+        log.debug("%s: error in %s\n%s", source, part, trace)
         return text
+
+
+def _masked(text: str) -> str:
+    """The text of an error, which may name a location, without credentials."""
+    return _URL.sub(lambda url: without_credentials(url[0]), text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -12,37 +13,31 @@ from math import inf
 from typing import Protocol
 
 from ..core.config import LiveSettings
+from ..core.errors import Retry
 from ..core.events import SourceStateEvent
 from ..core.types import Frame, LazyFrame
 from ..metrics import Metrics
 from ..runtime.source_queue import SourceQueue
-from ..sources import (
-    Source,
-    SourceOptions,
-    SourceSpec,
-    open_source,
-)
-from .backoff import Backoff
+from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
+from .connection import Session, Watchdog
 from .delivery import Delivery
-from .file_reader import Opener, SourceState
+from .file_reader import SourceState
 from .isolation import SourceIsolation
-from .session import Session
 from .status import Status
-from .watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 # After so many seconds of frames a connection counts as good: the next pause is short again.
 _STEADY = 10.0
-# How long a session may take to end before it is left alone; stop() promises two seconds.
-_PATIENCE = 0.7
+# Seconds to wait for a session to end before it is abandoned; stop() promises two seconds.
+_STOP_TIMEOUT = 0.7
 # Sessions that hang at the same time. Each holds a thread and a connection.
-_MOST_HANGING = 4
-# Clocks may be set: a schedule is looked at again after so many seconds.
+_MAX_HANGING = 4
+# Clocks can be set: a schedule is checked again after so many seconds.
 _SCHEDULE_CHECK = 30.0
 
 
-class Hours(Protocol):
+class WatchTimes(Protocol):
     """When a camera is watched; see ``facestream.pipeline.core.config.schedule.Schedule``."""
 
     def open_at(self, when: datetime) -> bool: ...
@@ -50,22 +45,50 @@ class Hours(Protocol):
     def next_change(self, when: datetime) -> datetime | None: ...
 
 
-def is_live(spec: SourceSpec) -> bool:
-    """True for what `LiveReader` reads: cameras, URLs and standard input.
+class Backoff:
+    """Pauses that double from ``first`` to ``longest`` seconds, each shortened at random.
 
-    A URL may turn out to be a file, and standard input is one; they too may be silent for long,
-    so that each needs a thread of its own. Their frames are not dropped.
+    The jitter keeps cameras that were lost together (a switch, a recorder) from coming back in
+    step; a pause is never below half of its full length.
+
+    Args:
+        first: the first pause.
+        longest: the longest.
+        jitter: draws the random part.
     """
-    return spec.kind in {"camera", "url", "stdin"}
+
+    def __init__(
+        self, first: float, longest: float, *, jitter: random.Random | None = None
+    ) -> None:
+        self._first = first
+        self._longest = max(first, longest)
+        self._jitter = jitter or random.Random()
+        self.failures = 0
+
+    def pause(self, retry: Retry = "soon") -> float:
+        """Seconds to wait after one more failure.
+
+        ``slowly`` takes the longest pause at once: many devices lock an account after a few wrong
+        passwords.
+        """
+        full = self._longest
+        if retry == "soon":
+            # 2**30 s is above any pause; without a limit months of retries overflow a float.
+            full = min(self._longest, self._first * 2.0 ** min(self.failures, 30))
+        self.failures += 1
+        return full * self._jitter.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """The connection was good: the next pause is the first again."""
+        self.failures = 0
 
 
 class LiveReader:
     """Reads a live source into a buffer of the queue; ``run`` is for a thread of its own.
 
     A source that cannot be opened or is lost is tried again after a pause, for ever; it has
-    ``failed`` only where no try can succeed (`SourceError.retry` is ``never``) or its
-    frames cannot be processed. It ends by itself when it proves to be a file and was read to its
-    end.
+    ``failed`` only where no attempt can succeed (`SourceError.retry` is ``never``) or its frames
+    cannot be processed. It ends by itself when it proves to be a file and was read to its end.
 
     Args:
         spec: what to read.
@@ -89,8 +112,8 @@ class LiveReader:
         options: SourceOptions,
         live: LiveSettings,
         on_state: Callable[[SourceStateEvent], None],
-        schedule: Hours | None = None,
-        opener: Opener = open_source,
+        schedule: WatchTimes | None = None,
+        opener: SourceOpener = open_source,
         buffer_frames: int | None = None,
         isolation: SourceIsolation | None = None,
     ) -> None:
@@ -130,30 +153,30 @@ class LiveReader:
         """Connect, read and try again until `stop`, or until the source is at its end."""
         reason: str | None = None
         try:
-            reason = self._connections_until_the_end()
+            reason = self._read_to_the_end()
         finally:
             self._delivery.close()
-            self._leave()
+            self._disconnect()
             if self._status.current != "failed":
                 self._status.other("ended", reason)
             self.state.done = True
 
-    def _connections_until_the_end(self) -> str | None:
+    def _read_to_the_end(self) -> str | None:
         while not self._stopping.is_set():
-            if not self._open_hours():
+            if not self._is_watched():
                 continue
             session = self._connect()
             reason = self._watch(session) if session is not None else "earlier reads still hang"
             if self._stopping.is_set():
                 break
             if session is not None:
-                self._leave()
+                self._disconnect()
                 if session.error is not None:
                     reason = self._isolation.failed(self._spec.name, "decode", session.error)
                 if self.state.failure is not None:
                     self._status.other("failed", self.state.failure)
                     return self.state.failure
-                if session.how == "complete":
+                if session.outcome == "complete":
                     return None
                 if self._delivery.file_like:
                     self.state.problems.append(f"{self._spec.name}: {reason}")
@@ -168,7 +191,7 @@ class LiveReader:
             self.state.problems.append(f"{self._spec.name}: was away when the run ended")
         return None
 
-    def _open_hours(self) -> bool:
+    def _is_watched(self) -> bool:
         """False after a wait, when it is not to be watched now."""
         if self._schedule is None:
             return True
@@ -184,7 +207,7 @@ class LiveReader:
     def _connect(self) -> Session | None:
         """A new connection; None while too many old ones hang."""
         self._hanging = [session for session in self._hanging if not session.done]
-        if len(self._hanging) >= _MOST_HANGING:
+        if len(self._hanging) >= _MAX_HANGING:
             return None
         if self._status.current != "retrying":
             self._status.other("connecting")
@@ -195,7 +218,7 @@ class LiveReader:
             read=self._delivery.read,
             notify=self._wake.set,
         )
-        self._delivery.welcome(self._session)
+        self._delivery.switch_to(self._session)
         self._session.start()
         return self._session
 
@@ -210,7 +233,7 @@ class LiveReader:
                 return session.reason
             if self._schedule is not None and not self._schedule.open_at(datetime.now(UTC)):
                 return None
-            verdict = self._watchdog.judge(session.progress, time.monotonic())
+            verdict = self._watchdog.check(session.progress, time.monotonic())
             if verdict.state == "lost":
                 return verdict.reason
             if verdict.state == "live":
@@ -233,14 +256,14 @@ class LiveReader:
     def _sleep(self, seconds: float) -> None:
         self._stopping.wait(seconds)
 
-    def _leave(self) -> None:
-        """The connection is over, whether its thread notices or not."""
-        self._delivery.welcome(None)
+    def _disconnect(self) -> None:
+        """End the connection, or abandon its thread."""
+        self._delivery.switch_to(None)
         session, self._session = self._session, None
-        if session is None or session.leave(_PATIENCE):
+        if session is None or session.stop(_STOP_TIMEOUT):
             return
         self._hanging.append(session)
-        log.debug("%s: a native read hangs, left alone", self._spec.name)
+        log.debug("%s: a native read hangs, abandoned", self._spec.name)
 
     def _open(self, halt: threading.Event) -> Source:
         # Frames are counted here, over all connections.
@@ -249,12 +272,12 @@ class LiveReader:
 
 
 def _watchdog(spec: SourceSpec, live: LiveSettings) -> Watchdog:
-    # A pipe may be silent for as long as its writer likes, and cannot be opened again.
-    patient = spec.kind == "stdin"
+    # A pipe can be silent for as long as its writer likes, and cannot be opened again.
+    endless = spec.kind == "stdin"
     return Watchdog(
         # Opening has two steps, each with the time-out: connecting, and the first packets.
-        open_within=inf if patient else 2 * live.open_timeout,
+        open_within=inf if endless else 2 * live.open_timeout,
         stall_after=live.stall_after,
-        lost_after=inf if patient else live.read_timeout,
+        lost_after=inf if endless else live.read_timeout,
         frozen_after=live.frozen_after,
     )

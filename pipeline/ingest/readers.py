@@ -1,17 +1,18 @@
-"""One reader for the files, one for each live source; the queue ends with the last of them."""
+"""The sources of a run and their readers: one for the files, one for each live source."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ..core.config import RuntimeSettings, Settings
-from ..core.errors import SourceError
+from ..core.config import CameraSettings, RuntimeSettings, Settings
+from ..core.errors import ConfigError, SourceError
 from ..core.events import SourceStateEvent
 from ..core.types import Frame, LazyFrame
 from ..metrics import Metrics
@@ -23,53 +24,136 @@ from ..sources import (
     SourceOptions,
     SourceSpec,
     decide,
+    distinct_sources,
     expand_sources,
+    served_file,
 )
-from . import LiveReader, is_live
-from .cameras import expand_cameras
 from .file_reader import Reader, SourceState
 from .isolation import SourceIsolation
+from .live_reader import LiveReader
 
-Wanted = Literal["all", "searched"]
+FrameSelection = Literal["all", "searched"]
 """Which frames are delivered: every one, or only those that are searched for faces."""
 
 
-def expanded(
-    sources: Sequence[str | Path | SourceSpec], settings: Settings
-) -> tuple[list[SourceSpec], list[SourceState]]:
-    """What there is to read, and the sources that do not exist.
+@dataclass(frozen=True, slots=True)
+class SourceList:
+    """The sources of a run.
+
+    Attributes:
+        specs: the sources to read, each once and under a name of its own.
+        missing: the sources that do not exist.
+    """
+
+    specs: tuple[SourceSpec, ...]
+    missing: tuple[SourceState, ...] = ()
+
+
+def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings) -> SourceList:
+    """The sources to read, and those that do not exist.
+
+    A URL whose suffix is that of a video file is checked with its server: see ``served_file``.
 
     Args:
         sources: files, folders, patterns, URLs, camera numbers, names of the settings' cameras.
-        settings: with the cameras; their secrets are looked up in the environment.
+        settings: with the cameras; their secrets are in the environment.
 
     Raises:
         ConfigError: a camera cannot be used.
         SourceError: none exists.
     """
     specs: list[SourceSpec] = []
-    missing: list[SourceState] = []
+    missing: dict[str, SourceState] = {}
     first: SourceError | None = None
     for source in sources:
-        if isinstance(source, SourceSpec):
-            specs.append(source)
-            continue
         try:
-            for found in expand_cameras([str(source)], settings, os.environ):
-                specs += [found] if isinstance(found, SourceSpec) else expand_sources([found])
+            found = [source] if isinstance(source, SourceSpec) else _expand(str(source), settings)
+            specs += map(_recorded, found)
         except SourceError as error:
             first = first or error
-            missing.append(SourceState(str(source), done=True, problems=[str(error)]))
+            state = SourceState(str(source), done=True, problems=[str(error)])
+            missing.setdefault(state.name, state)
     if not specs:
         raise first or SourceError("no sources were given; name a video, a folder or a camera")
-    return specs, missing
+    unique = distinct_sources(specs, reserved=settings.cameras)
+    return SourceList(tuple(unique), tuple(missing.values()))
+
+
+def _expand(source: str, settings: Settings) -> list[SourceSpec]:
+    (found,) = expand_cameras([source], settings, os.environ)
+    return [found] if isinstance(found, SourceSpec) else expand_sources([found])
+
+
+def _recorded(spec: SourceSpec) -> SourceSpec:
+    if spec.kind != "url" or spec.recorded or not served_file(spec.location):
+        return spec
+    return replace(spec, recorded=True)
+
+
+def expand_cameras(
+    sources: Sequence[str], settings: Settings, environment: Mapping[str, str]
+) -> list[SourceSpec | str]:
+    """The sources to read: names of cameras become what they stand for.
+
+    Args:
+        sources: as the user gave them; none: all cameras that are enabled. A camera that is
+            named is read even when it is not.
+        settings: with the cameras.
+        environment: with their URLs' secrets.
+
+    Returns:
+        What is no camera's name stays as it is. The specs hold credentials in ``location`` only.
+
+    Raises:
+        ConfigError: a camera's secret is missing, or its URL cannot be used.
+        SourceError: a source is neither a camera nor a path, and nearly a camera's name.
+    """
+    cameras = settings.cameras
+    if not sources:
+        sources = [name for name, camera in cameras.items() if camera.enabled]
+    found: list[SourceSpec | str] = []
+    for source in dict.fromkeys(sources):
+        if source in cameras:
+            found.append(camera_source(source, cameras[source], environment))
+            continue
+        near = get_close_matches(source, cameras, n=1, cutoff=0.75)
+        if near and not Path(source).exists():
+            raise SourceError(
+                f"there is no camera and no file {source!r}; did you mean the camera {near[0]!r}?"
+            )
+        found.append(source)
+    return found
+
+
+def camera_source(name: str, camera: CameraSettings, environment: Mapping[str, str]) -> SourceSpec:
+    """What to open for a camera: its device, or its URL with the secrets in it.
+
+    Raises:
+        ConfigError: a secret is missing, or the URL cannot be used.
+    """
+    if camera.device is not None:
+        device = camera.device
+        path = f"/dev/video{device}" if isinstance(device, int) else device
+        return SourceSpec("camera", path, name)
+    key, url = ("url", camera.url) if camera.stream == "main" else ("sub_url", camera.sub_url)
+    if url is None:
+        raise ConfigError(f"camera {name!r}: {key} is not given")
+    location = url.resolve(environment, place=f"camera {name!r}: {key}")
+    try:
+        specs = expand_sources([location])
+    except SourceError:
+        # `from None`: a file's path may hold a secret of the environment.
+        raise ConfigError(f"camera {name!r}: there is no file {url}") from None
+    if len(specs) != 1:
+        raise ConfigError(f"camera {name!r}: {url} is {len(specs)} sources; a camera is one")
+    return replace(specs[0], name=name)
 
 
 def decoding_of(specs: Sequence[SourceSpec], runtime: RuntimeSettings) -> Decoding | None:
-    """What is to decode these sources; None where none of them is a video.
+    """What decodes these sources; None where none of them is a video.
 
     Raises:
-        SourceError: the hardware that was asked for does not decode here.
+        SourceError: the requested hardware does not decode here.
     """
     if all(spec.kind == "images" for spec in specs):
         return None
@@ -89,9 +173,9 @@ class Readers:
         specs: what to read, in the order of the reports.
         queue: where frames go; sealed when the last reader has ended.
         metrics: counts the frames.
-        settings: of the run; a camera's own settings are asked for by its name.
-        wanted: which frames are delivered.
-        options: how sources are read; what the settings and ``wanted`` say is set here.
+        settings: of the run; a camera's own settings are found by its name.
+        frames: which frames are delivered.
+        options: how sources are read; what the settings and ``frames`` say is set here.
         on_state: gets each change of a live source's state, in that source's thread.
         isolation: knows the sources and counts their errors; without it they end the run.
     """
@@ -103,36 +187,38 @@ class Readers:
         metrics: Metrics,
         *,
         settings: Settings,
-        wanted: Wanted,
+        frames: FrameSelection,
         options: SourceOptions = DEFAULTS,
         on_state: Callable[[SourceStateEvent], None],
         isolation: SourceIsolation | None = None,
     ) -> None:
+        if len({spec.name for spec in specs}) < len(specs):
+            raise ValueError("two sources have the same name; see distinct_sources")
         self._queue = queue
         self._lock = threading.Lock()
         self._readers: dict[str, _Runs] = {}
         by_spec: dict[int, SourceState] = {}
-        files = [spec for spec in specs if not is_live(spec)]
+        files = [spec for spec in specs if not spec.live]
         if files:
             reader = Reader(
                 files,
                 queue,
                 metrics,
                 buffer_frames=settings.runtime.inbox_frames,
-                options=_options(settings, wanted, options),
+                options=lambda name: _options(settings.for_source(name), frames, options),
                 isolation=isolation,
             )
             self._readers["read"] = reader
             by_spec.update(zip(map(id, files), reader.states, strict=True))
         for spec in specs:
-            if not is_live(spec):
+            if not spec.live:
                 continue
             own, camera = settings.for_source(spec.name), settings.cameras.get(spec.name)
             live = LiveReader(
                 spec,
                 queue,
                 metrics,
-                options=_options(own, wanted, options),
+                options=_options(own, frames, options),
                 live=own.live,
                 on_state=on_state,
                 schedule=None if camera is None else camera.times,
@@ -168,10 +254,13 @@ class Readers:
                 self._queue.seal()
 
 
-def _options(settings: Settings, wanted: Wanted, options: SourceOptions) -> SourceOptions:
-    # The time-outs and the transport of live sources are added by their reader.
+def _options(settings: Settings, frames: FrameSelection, options: SourceOptions) -> SourceOptions:
+    live = settings.live
     return replace(
         options,
         max_frames=settings.runtime.max_frames,
-        every=settings.tracking.detect_every if wanted == "searched" else 1,
+        every=settings.tracking.detect_every if frames == "searched" else 1,
+        open_timeout=live.open_timeout,
+        read_timeout=live.read_timeout,
+        rtsp_transport=live.transport,
     )

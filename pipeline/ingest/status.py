@@ -1,4 +1,4 @@
-"""The state of a live source, told once per change: log, metrics, event."""
+"""The state of a live source; each change goes to the log, the metrics and an event, once."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 
 SUMMARY_EVERY = 600.0
 """Seconds between two lines of the log about a source that stays away."""
-# Reasons of one outage that are told; a server that says something new each time is no news.
-_TOLD = 5
+# Reasons of one outage that become events, for servers whose answer is a new one each time.
+_MAX_REASONS = 5
 
 
 class Status:
-    """Where a live source is; for the one thread that controls it.
+    """The state of a live source; for the one thread that controls it.
 
     The first loss is a warning; that it is still away is one line in ten minutes. Another reason
-    for being away (first nobody answers, then the password is refused) is told as a new event.
+    for being away (first no answer, then a refused password) is a new event.
 
     Args:
         state: gets ``state`` and ``restarts``.
@@ -75,15 +75,15 @@ class Status:
             log.warning("%s: stalled: %s", self._state.name, reason)
 
     def retrying(self, reason: str, pause: float) -> None:
-        """It is lost, or could not be opened once more; the next try is in ``pause`` seconds."""
+        """It is lost or cannot be opened; the next attempt is in ``pause`` seconds."""
         now = self._now()
         if self.current != "retrying":
             self._reasons.clear()
             self._lost_at = self._summed_up = now
             self._tries = 0
         self._tries += 1
-        news = reason not in self._reasons and len(self._reasons) < _TOLD
-        if news:
+        new = reason not in self._reasons and len(self._reasons) < _MAX_REASONS
+        if new:
             self._reasons.add(reason)
             self._change("retrying", reason, retry_in=pause)
             log.warning("%s: %s; next try in %.1f s", self._state.name, reason, pause)
@@ -104,7 +104,7 @@ class Status:
             log.log(level, "%s: %s%s", self._state.name, state, tail)
 
     def _change(self, state: State, reason: str | None, *, retry_in: float | None = None) -> bool:
-        """False when it is in this state already; ``retrying`` is told again all the same."""
+        """False when it is in this state already; ``retrying`` is repeated all the same."""
         previous = self._state.state
         if state == previous and retry_in is None:
             return False

@@ -13,7 +13,7 @@ from ..core.config import CameraSettings, Settings
 from ..core.errors import ConfigError, UsageError
 from ..core.types import Image
 from ..detection.region import view_of
-from ..ingest.cameras import camera_source
+from ..ingest.readers import camera_source
 from ..sources import SourceOptions, SourceSpec, open_source
 
 CAMERAS_AT_ONCE = 8

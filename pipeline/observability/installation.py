@@ -144,7 +144,7 @@ def _indexes() -> Iterator[CheckResult]:
 
 
 def _decoders() -> Iterator[CheckResult]:
-    """What decodes video; each that is there decodes clips in a process of its own."""
+    """What decodes video, and why the rest does not."""
     for one in (capability("cuda"), capability("vaapi")):
         yield CheckResult("decoder", one.kind, "ok" if one.usable else "note", one.describe())
     chosen = decide("auto")

@@ -12,7 +12,6 @@ from typing import Literal
 from ..core.addresses import Address
 from ..core.config import Settings
 from ..core.errors import OutputError
-from ..ingest import is_live
 from ..sources import SourceSpec
 from .background import BackgroundSink
 from .base import Sink, SourcesSink
@@ -100,9 +99,9 @@ def open_outputs(
     if report is not None:
         check_writable(report)
     # A folder of pictures is one source of many files.
-    sources = {Path(spec.location).resolve() for spec in specs if not is_live(spec)}
+    sources = {Path(spec.location).resolve() for spec in specs if not spec.live}
     _check_files(sources, annotate, None if events in (None, "-") else Path(events), report)
-    live = any(map(is_live, specs))
+    live = any(spec.live for spec in specs)
     outputs = Outputs([], window=None, events=None, report=report, videos=[])
     with ExitStack() as opened:  # where a later one cannot be opened
 
@@ -156,8 +155,8 @@ def _annotate(
     avoid: Collection[Path],
 ) -> list[Sink]:
     """A video of each file; of live sources segments, which hold nothing else up."""
-    live = [spec.name for spec in specs if is_live(spec)]
-    files = [spec.name for spec in specs if not is_live(spec)]
+    live = [spec.name for spec in specs if spec.live]
+    files = [spec.name for spec in specs if not spec.live]
     sinks: list[Sink] = []
     if files:
         naming: Literal["single", "per_source"] = "single" if len(specs) == 1 else "per_source"

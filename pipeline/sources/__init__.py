@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..core.errors import SourceError
 from .base import (
     DEFAULTS,
+    BaseSource,
     Clock,
     Kind,
+    Picture,
     Source,
     SourceInfo,
+    SourceOpener,
     SourceOptions,
     SourceSpec,
 )
 from .camera import CameraSource
-from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand_sources
+from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, distinct_sources, expand_sources
 from .file import FileSource
-from .hardware import (
-    BY_CPU,
-    Decode,
-    DecodedBy,
-    Decoding,
-    FallbackReason,
-    capability,
-    decide,
-)
+from .hardware import BY_CPU, Decode, DecodedBy, Decoding, FallbackReason, capability, decide
 from .images import ImagesSource
+from .registry import find_opener
 from .stdin import StdinSource
-from .url import UrlSource
+from .url import UrlSource, served_file
 
 __all__ = [
     "BY_CPU",
     "DEFAULTS",
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
+    "BaseSource",
     "CameraSource",
     "Clock",
     "Decode",
@@ -44,24 +42,37 @@ __all__ = [
     "FileSource",
     "ImagesSource",
     "Kind",
+    "Picture",
     "Source",
     "SourceInfo",
+    "SourceOpener",
     "SourceOptions",
     "SourceSpec",
     "StdinSource",
     "UrlSource",
     "capability",
     "decide",
+    "distinct_sources",
     "expand_sources",
     "open_source",
+    "served_file",
 ]
+
+# The one place that names the openers of this package.
+_OPENERS: Mapping[Kind, SourceOpener] = {
+    "video": FileSource,
+    "images": ImagesSource,
+    "camera": CameraSource,
+    "stdin": StdinSource,
+    "url": UrlSource,
+}
 
 
 def open_source(spec: SourceSpec | str | Path, options: SourceOptions = DEFAULTS) -> Source:
     """Open one source; close it, or use it in a ``with`` block.
 
     Args:
-        spec: from ``expand_sources``, or anything that it takes and that is a single source.
+        spec: from ``expand_sources``, or an argument of it that stands for a single source.
         options: how to read it.
 
     Raises:
@@ -73,12 +84,5 @@ def open_source(spec: SourceSpec | str | Path, options: SourceOptions = DEFAULTS
         if len(found) > 1:
             raise SourceError(f"{spec} is {len(found)} sources; use expand_sources, open each")
         spec = found[0]
-    if spec.kind == "video":
-        return FileSource(spec, options)
-    if spec.kind == "images":
-        return ImagesSource(spec, options)
-    if spec.kind == "camera":
-        return CameraSource(spec, options)
-    if spec.kind == "stdin":
-        return StdinSource(spec, options)
-    return UrlSource(spec, options)
+    opener = find_opener(spec.location) if spec.kind == "url" else None
+    return (opener or _OPENERS[spec.kind])(spec, options)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from ..core.types import Frame
-from .decode import Picture
+import numpy as np
+from facestream.engines.closing import Closing
+
+from ..core.types import Frame, Image
 from .hardware import BY_CPU, Decoding, OnDecoder
 
 Kind = Literal["video", "images", "camera", "url", "stdin"]
@@ -24,14 +27,22 @@ class SourceSpec:
     Attributes:
         kind: which reader serves it.
         location: path, device or URL; a URL may hold credentials, so it is never shown.
-        name: how everybody calls it, free of credentials.
+        name: display name, free of credentials. It is also the identity of the source within a
+            run: see ``distinct_sources``.
         files: the pictures of an ``images`` source, in order.
+        recorded: a URL behind which there is a file: it is read like a file.
     """
 
     kind: Kind
     location: str
     name: str
     files: tuple[Path, ...] = ()
+    recorded: bool = False
+
+    @property
+    def live(self) -> bool:
+        """It may block for long, or be lost and come back: it gets a thread of its own."""
+        return self.kind in {"camera", "url", "stdin"} and not self.recorded
 
     def __repr__(self) -> str:
         return f"SourceSpec({self.kind}, {self.name!r})"
@@ -50,10 +61,10 @@ class SourceOptions:
             cores; 0 takes every core.
         every: of a video's frames only those whose index is a multiple of this are delivered.
             All are decoded; the others are never converted.
-        decoding: who decodes video; see ``decide``.
-        on_decoder: told the source's name, who decodes it, and why the CPU took over if it did;
+        decoding: what decodes video; see ``decide``.
+        on_decoder: gets the source's name, what decodes it, and why the CPU took over if it did;
             when it is opened and at each change, in the reading thread.
-        halt: when it is set, opening (where the source can be asked to) and reading end soon.
+        halt: when it is set, opening (where possible) and reading end soon.
     """
 
     max_frames: int | None = None
@@ -87,17 +98,16 @@ class SourceInfo:
         frames: how many it should have, where its container says so.
         duration: seconds, where its container says so.
         clock: where ``Frame.utc`` comes from: the container's creation time, or the moment the
-            source was opened, ``pts`` added to either; of a live source it is the moment of the
-            frame's arrival.
+            source was opened, ``pts`` added to either; of a live source the moment of arrival.
         codec: short name, e.g. ``h264``.
     """
 
-    width: int | None
-    height: int | None
-    fps: float | None
-    frames: int | None
-    duration: float | None
-    clock: Clock
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    frames: int | None = None
+    duration: float | None = None
+    clock: Clock = "opened"
     codec: str = ""
 
     @property
@@ -106,10 +116,28 @@ class SourceInfo:
         return 1 / self.fps if self.fps else None
 
 
+class Picture(Protocol):
+    """A frame of a live source before it is numbered; its image is made only on demand."""
+
+    @property
+    def time(self) -> float | None:
+        """Seconds on the stream's own clock, None where it has none."""
+        ...
+
+    def image(self) -> Image | None:
+        """H×W×3 BGR uint8; None where it cannot be made."""
+        ...
+
+    def sample(self) -> bytes:
+        """Brightness of every eighth pixel of every eighth line; equal for equal pictures."""
+        ...
+
+
 class Source(Protocol):
     """An open source: a context manager and an iterator of frames, iterated once.
 
-    One thread iterates; ``stop`` may be called from any thread and from a signal handler.
+    One thread iterates; ``stop`` may be called from any thread and from a signal handler. A live
+    source is read through ``pictures``, any other is iterated.
     """
 
     @property
@@ -119,7 +147,7 @@ class Source(Protocol):
 
     @property
     def live(self) -> bool:
-        """Frames come when they come: who is late must drop."""
+        """Frames arrive at their own pace: those that come too fast are dropped."""
         ...
 
     @property
@@ -127,12 +155,12 @@ class Source(Protocol):
 
     @property
     def decoded(self) -> int:
-        """Good frames so far, those that were passed over included."""
+        """Good frames so far, skipped ones included."""
         ...
 
     @property
     def skipped(self) -> int:
-        """Frames passed over so far, because of ``SourceOptions.every``."""
+        """Frames skipped so far, because of ``SourceOptions.every``."""
         ...
 
     @property
@@ -187,3 +215,113 @@ class Source(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+SourceOpener = Callable[[SourceSpec, SourceOptions], Source]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePicture:
+    """A `Picture` whose image is there already."""
+
+    time: float | None
+    pixels: Image
+
+    def image(self) -> Image:
+        """H×W×3 BGR uint8."""
+        return self.pixels
+
+    def sample(self) -> bytes:
+        """See `Picture`; green stands for brightness."""
+        return self.pixels[::8, ::8, 1].tobytes()
+
+
+class BaseSource(Closing):
+    """A `Source` for subclasses that give their images in `images`; the rest is done here.
+
+    Args:
+        spec: what is read.
+        options: how.
+        info: what is known of it.
+
+    Attributes:
+        live: see `Source`; set it in the subclass.
+        still: its frames are photos, each on its own.
+        corrupt: count what cannot be read here.
+        problems: add a line for what is wrong.
+    """
+
+    live = False
+    still = False
+    bursts = False
+    whole = False
+
+    def __init__(
+        self, spec: SourceSpec, options: SourceOptions = DEFAULTS, info: SourceInfo | None = None
+    ) -> None:
+        self.name = spec.name
+        self.info = info or SourceInfo()
+        self.decoded = 0
+        self.skipped = 0
+        self.corrupt = 0
+        self.problems: list[str] = []
+        self.options = options
+        self._opened_at = time.time()
+        self._stopped = False
+        self._started = False
+
+    def images(self) -> Iterator[tuple[float | None, Image]]:
+        """Seconds since the start (None: by the frame rate), and H×W×3 BGR uint8.
+
+        Raises:
+            SourceError: it broke off.
+        """
+        raise NotImplementedError
+
+    def pictures(self) -> Iterator[Picture]:
+        """See `Source`."""
+        self._begin()
+        for pts, image in self.images():
+            if self.stopped:
+                return
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+                raise ValueError(f"an image must be H×W×3 uint8, not {image.shape} {image.dtype}")
+            self.decoded += 1
+            yield ImagePicture(pts, image)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """See `Source`."""
+        self._begin()
+        return self._frames()
+
+    @property
+    def stopped(self) -> bool:
+        """No more frames are wanted."""
+        return self._stopped or (self.options.halt is not None and self.options.halt.is_set())
+
+    def stop(self) -> None:
+        """End the iteration after the frame that is being read."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """End it; a subclass that holds something frees it here."""
+        self._stopped = True
+
+    def _begin(self) -> None:
+        if self._started:
+            raise RuntimeError(f"source {self.name} was iterated already; open it again")
+        self._started = True
+
+    def _frames(self) -> Iterator[Frame]:
+        images, period = self.images(), self.info.period or 0.04
+        while not self.stopped and self.decoded != self.options.max_frames:
+            found = next(images, None)
+            if found is None:
+                return
+            index, self.decoded = self.decoded, self.decoded + 1
+            if index % self.options.every:
+                self.skipped += 1
+                continue
+            pts = index * period if found[0] is None else found[0]
+            utc = time.time() if self.live else self._opened_at + pts
+            yield Frame(self.name, index, pts, utc, time.monotonic(), found[1], self.still)

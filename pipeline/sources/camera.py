@@ -10,10 +10,10 @@ from av.container import InputContainer
 
 from ..core.errors import SourceError
 from .base import DEFAULTS, SourceOptions, SourceSpec
-from .decode import reason
+from .decode import open_container, reason
 from .stream import StreamSource
 
-# The device is something else, and stays so.
+# The device is no camera.
 _NO_CAMERA = {errno.ENOTTY, errno.ENODEV, errno.EINVAL}
 
 
@@ -39,11 +39,10 @@ def _open(spec: SourceSpec, options: SourceOptions) -> InputContainer:
             + (f"this machine has {found}" if found else "this machine has no camera")
         )
     try:
-        return av.open(
-            str(device),
+        return open_container(
+            *(str(device), options.decoding, spec.name),
             format="video4linux2",
             timeout=(options.open_timeout, options.read_timeout),
-            mode="r",
         )
     except (av.error.FFmpegError, ValueError) as error:
         why = reason(error) if isinstance(error, av.error.FFmpegError) else str(error)

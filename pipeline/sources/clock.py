@@ -40,7 +40,7 @@ class LiveClock:
     Within a connection the stream's own clock is followed: it knows when the picture was taken.
     Where that goes backwards or jumps (33-bit wrap of MPEG-TS, 32-bit wrap of RTP, a camera that
     sets its clock, a new connection) the time that passed here counts instead. The clock of the
-    machine may be set at any time: only its monotonic clock is used.
+    machine can be set at any time: only its monotonic clock is used.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class LiveClock:
         self._fresh = True
 
     def reconnected(self) -> None:
-        """The next frame comes from a new connection, whose clock is another one."""
+        """The next frame is from a new connection, with another clock."""
         self._fresh = True
 
     def stamp(self, time: float | None, arrived: float, *, period: float | None = None) -> float:

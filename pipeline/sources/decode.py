@@ -5,10 +5,10 @@ of CPU a frame; turning YUV into BGR with one `VideoReformatter` that is kept an
 0.4 ms, `VideoFrame.to_ndarray(format="bgr24")` 1.0 ms and `cv2.cvtColor` 1.7 ms. Two frame
 threads give 255 frames a second to BGR, one gives 153.
 
-Where only every N-th frame is wanted, the others are decoded all the same. Leaving out those that
-no other refers to would save 2.4 of these 6 ms (measured, two of five frames; 6 % of a whole run
-with every fifth frame searched); but which frame is the N-th is known by its place among the good
-ones in the order of showing, and packets come in another order, some of them damaged.
+Where only every N-th frame is delivered, the others are decoded all the same. Leaving out those
+that no other refers to would save 2.4 of these 6 ms (measured, two of five frames; 6 % of a whole
+run with every fifth frame searched); but the N-th frame is counted among the good ones in
+presentation order, and packets are in another order, some of them damaged.
 
 Hardware gives NV12 (P010 for 10 bits). It is first split into the planes that the CPU would have
 decoded, which loses nothing: the picture is then the CPU's to the bit, where the planes are. It is
@@ -21,7 +21,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal, cast
 
 import av
 import cv2
@@ -35,7 +35,7 @@ from av.video.stream import VideoStream
 
 from ..core.errors import SourceError
 from ..core.types import Image
-from .codec import Codec
+from .hardware import BY_CPU, DecodedBy, Decoding, FallbackReason, OnDecoder
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ _TURNS = {
 }
 
 
-class Picture:
-    """A decoded frame, turned into BGR only when it is asked for.
+class DecodedPicture:
+    """A decoded frame, turned into BGR only on demand; a `Picture`.
 
     Args:
         frame: as the decoder gave it.
@@ -73,11 +73,9 @@ class Picture:
         """H×W×3 BGR uint8 with square pixels, upright; None where it cannot be made."""
         return self._converter.convert(self._frame)
 
-    def sample(self, step: int = 8) -> bytes:
-        """Every ``step``-th value of every ``step``-th line of the first plane (luma)."""
-        plane = self._frame.planes[0]
-        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
-        return lines[::step, : plane.width : step].tobytes()
+    def sample(self) -> bytes:
+        """Every eighth pixel of every eighth line in grey, 8 bits each; empty where impossible."""
+        return self._converter.sample(self._frame)
 
 
 class Converter:
@@ -85,27 +83,23 @@ class Converter:
 
     Args:
         ratio: width of a pixel over its height.
-
-    Attributes:
-        rotation: of frames that have none of their own, as `VideoFrame.rotation`.
     """
 
     def __init__(self, ratio: float) -> None:
-        self.rotation = 0
         self._ratio = ratio
         self._reformatter = VideoReformatter()
         self._splitter = VideoReformatter()
+        self._sampler = VideoReformatter()
         self._lock = threading.Lock()
 
     def convert(self, frame: VideoFrame) -> Image | None:
         """H×W×3 BGR uint8; None where the frame cannot be converted."""
-        width = _square_width(frame.width, self._ratio)
-        rotation = frame.rotation or self.rotation
+        width, rotation = _square_width(frame.width, self._ratio), frame.rotation
         try:
             with self._lock:
                 planes = _PLANES.get(frame.format.name)
                 if planes is not None:
-                    frame = self._split(frame, planes)
+                    frame = self._splitter.reformat(frame, format=planes, threads=1)
                 bgr = self._reformatter.reformat(frame, width=width, format="bgr24", threads=1)
         except (av.error.FFmpegError, ValueError) as error:
             log.debug("frame not converted: %s", error)
@@ -114,8 +108,44 @@ class Converter:
         turn = _TURNS.get(round(rotation / 90) * 90 % 360)
         return image if turn is None else np.asarray(cv2.rotate(image, turn), dtype=np.uint8)
 
-    def _split(self, frame: VideoFrame, planes: str) -> VideoFrame:
-        return self._splitter.reformat(frame, format=planes, threads=1)
+    def sample(self, frame: VideoFrame) -> bytes:
+        """See `DecodedPicture.sample`."""
+        # FFmpeg knows each pixel format: with 10 bits every second byte of a plane is noise, and in
+        # packed formats it is colour.
+        width, height = max(1, frame.width // 8), max(1, frame.height // 8)
+        try:
+            with self._lock:
+                grey = self._sampler.reformat(
+                    *(frame, width, height), format="gray", interpolation="POINT", threads=1
+                )
+        except (av.error.FFmpegError, ValueError) as error:
+            log.debug("frame not sampled: %s", error)
+            return b""
+        return grey.to_ndarray().tobytes()
+
+
+def open_container(location: Any, decoding: Decoding, name: str, **options: Any) -> InputContainer:
+    """``av.open`` for reading, with the hardware that decodes.
+
+    Raises:
+        av.error.FFmpegError: it cannot be opened.
+        SourceError: the hardware cannot be opened, and the CPU may not decode.
+    """
+    container: InputContainer
+    accelerator = decoding.accelerator()
+    try:
+        container = av.open(location, mode="r", hwaccel=accelerator, **options)
+    except av.error.FFmpegError as error:
+        # PyAV's error names the location, unless it is the device that cannot be opened.
+        if accelerator is None or error.filename:
+            raise
+        why = f"decoding by {decoding.decoder} failed: {reason(error)}"
+        if decoding.required or not isinstance(location, str):
+            why += "; use --decode cpu"
+            raise SourceError(f"{name}: {why}", retry="slowly", reason=why) from None
+        log.warning("%s: %s", name, why)
+        container = av.open(location, mode="r", **options)
+    return container
 
 
 def reason(error: av.error.FFmpegError) -> str:
@@ -148,7 +178,7 @@ def fps_of(stream: VideoStream) -> float | None:
     return float(rate) if rate else None
 
 
-class Decoder:
+class VideoDecoder:
     """Turns a container's packets into pictures; for one thread.
 
     Args:
@@ -157,13 +187,17 @@ class Decoder:
         threads: decoding threads, 0 for as many as there are cores.
         latency: ``low`` decodes slices in parallel instead of whole frames: no frame of delay.
         timeless: its times mean nothing; the pictures have none.
-        stopped: true when nobody wants more; asked at every packet.
-        codec: of the stream; None: the CPU.
+        stopped: true when reading ends; called at every packet.
+        decoding: what decodes.
+        name: of the source.
+        on_decoder: see `SourceOptions`.
 
     Attributes:
         corrupt: damaged packets and frames; what could not be decoded is skipped.
-        stuck: the decoder refused so many packets in a row that reading was ended (low latency).
+        stuck: the decoder refused so many packets in a row that reading was ended (a live source,
+            or hardware).
         end: where the packets of any stream ended so far, in seconds on the container's clock.
+        decoded_by: what decodes now; None before the first frame.
     """
 
     def __init__(
@@ -175,36 +209,44 @@ class Decoder:
         latency: Literal["normal", "low"] = "normal",
         timeless: bool = False,
         stopped: Callable[[], bool] = lambda: False,
-        codec: Codec | None = None,
+        decoding: Decoding = BY_CPU,
+        name: str = "the video",
+        on_decoder: OnDecoder | None = None,
     ) -> None:
-        stream.thread_type = "AUTO" if latency == "normal" else "SLICE"
-        stream.codec_context.thread_count = threads
-        self._codec = codec or Codec(stream)
         self.corrupt = 0
         self.stuck = False
         self.end = 0.0
+        self.decoded_by: DecodedBy | None = None
         self._refused = 0
         self._container = container
         self._stream = stream
         self._timeless = timeless
         self._stopped = stopped
         self._low = latency == "low"
+        self._decoding = decoding
+        self._name = name
+        self._on_decoder = on_decoder or (lambda *_: None)
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         self._converter = Converter(float(stream.sample_aspect_ratio or 1))
+        # Hardware needs no frame threads; slices help the CPU where it takes over.
+        whole = latency == "normal" and not stream.codec_context.is_hwaccel
+        stream.thread_type = "AUTO" if whole else "SLICE"
+        stream.codec_context.thread_count = threads
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedPicture]:
         """Every frame that decodes, in presentation order.
 
         Raises:
             av.error.FFmpegError: reading broke off (time-out, lost connection); what the decoder
                 still held was delivered before.
-            SourceError: the hardware cannot decode it, and the CPU may not.
+            SourceError: the hardware does not decode it, and the CPU may not.
         """
         broken: av.error.FFmpegError | None = None
         try:
             for packet in self._packets():
                 yield from self._pictures(self._decode(packet))
-                if self._low and self._refused >= DECODE_FAILURES:
+                limited = self._low or self.decoded_by not in {None, "cpu"}
+                if limited and self._refused >= DECODE_FAILURES:
                     self.stuck = True
                     return
         except av.error.FFmpegError as error:
@@ -243,7 +285,7 @@ class Decoder:
         if packet is not None and packet.is_corrupt:
             self.corrupt += 1  # decoded all the same: often most of the picture is there
         try:
-            return self._codec.decode(packet)
+            return self._stream.codec_context.decode(cast("Packet[VideoStream] | None", packet))
         except av.error.EOFError:
             return []
         except av.error.FFmpegError as error:
@@ -252,8 +294,9 @@ class Decoder:
             log.debug("packet skipped: %s", reason(error))
             return []
 
-    def _pictures(self, frames: Sequence[VideoFrame]) -> Iterator[Picture]:
-        self._converter.rotation = self._codec.rotation
+    def _pictures(self, frames: Sequence[VideoFrame]) -> Iterator[DecodedPicture]:
+        if frames:
+            self._check_decoder()
         for frame in frames:
             self._refused = 0
             if frame.is_corrupt:
@@ -262,11 +305,29 @@ class Decoder:
             # Frame.time is not a number when the decoder is fed directly.
             known = frame.pts is not None and not self._timeless
             time = float((frame.pts or 0) * self._time_base) if known else None
-            yield Picture(frame, time, self._converter)
+            yield DecodedPicture(frame, time, self._converter)
+
+    def _check_decoder(self) -> None:
+        """Notice when the CPU takes over from hardware; raises when it may not."""
+        context, wanted = self._stream.codec_context, self._decoding.decoder
+        by_hardware = context.is_hwaccel and context.pix_fmt == wanted
+        now: DecodedBy = wanted if by_hardware else "cpu"
+        if now == self.decoded_by:
+            return
+        fallback: FallbackReason | None = None
+        if now != wanted:
+            fallback = "unsupported" if self.decoded_by is None else "failed"
+            if self._decoding.required:
+                why = f"decoding by {wanted} failed: it does not take this {context.name} video"
+                why += "; use --decode cpu"
+                raise SourceError(f"{self._name}: {why}", retry="slowly", reason=why)
+            log.warning("%s: the CPU decodes, not %s (%s)", self._name, wanted, context.name)
+        self.decoded_by = now
+        self._on_decoder(self._name, now, fallback)
 
 
 def _square_width(width: int, ratio: float) -> int:
-    """Width with square pixels; ratios near 1 or beyond belief change nothing."""
+    """Width with square pixels; ratios near 1 and implausible ones change nothing."""
     if abs(ratio - 1) < 0.02 or not 0.25 <= ratio <= 4:
         return width
     return max(1, round(width * ratio))

@@ -1,17 +1,24 @@
-"""From what the user typed to the sources it stands for."""
+"""From what the user types to the sources it stands for, each once and under its own name."""
 
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from ..core.errors import SourceError
 from ..core.images import PICTURE_SUFFIXES
-from ..core.redact import without_credentials
+from ..core.redact import with_quoted_credentials, without_credentials
 from .base import SourceSpec
+from .registry import find_opener
+
+log = logging.getLogger(__name__)
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset(
@@ -27,16 +34,18 @@ IMAGE_SUFFIXES = PICTURE_SUFFIXES - VIDEO_SUFFIXES  # a GIF is read as a video
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _DIGITS = re.compile(r"(\d+)")
+_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
 
 
 def expand_sources(specs: Sequence[str | Path]) -> list[SourceSpec]:
-    """The sources that ``specs`` name, in order; what is named twice is read once.
+    """The sources that ``specs`` name, in order, without repetitions: see ``distinct_sources``.
 
     Each is one of
 
     - ``-``: a stream on standard input;
     - a camera: its number (``0``) or device (``/dev/video0``);
-    - a URL: ``rtsp://…``, ``http://…``; ``file://…`` is a path;
+    - a URL: ``rtsp://…``, ``http://…``, or one of a registered source (``facestream.sources``);
+      ``file://…`` is a path;
     - a picture (by its suffix): a source of one still frame;
     - any other file: a video, whatever its suffix;
     - a folder: every video in it is a source, and all its pictures together are one source of
@@ -49,11 +58,97 @@ def expand_sources(specs: Sequence[str | Path]) -> list[SourceSpec]:
     Raises:
         SourceError: a path does not exist, or a folder or pattern has nothing that can be read.
     """
-    found: dict[tuple[str, str, tuple[Path, ...]], SourceSpec] = {}
-    for text in specs:
-        for spec in _expand(str(text)):
-            found.setdefault((spec.kind, spec.location, spec.files), spec)
-    return list(found.values())
+    return distinct_sources(spec for text in specs for spec in _expand(str(text)))
+
+
+def distinct_sources(
+    specs: Iterable[SourceSpec], *, reserved: Collection[str] = ()
+) -> list[SourceSpec]:
+    """Each source once, each under a name of its own.
+
+    Within a run the name is the identity of a source: queues, trackers, metrics, events and files
+    are keyed by it. An id beside the name would keep the parts of this process apart, but events,
+    metrics and files show the name alone, and their readers could not tell two sources of one name
+    apart. So names are made unique here, in the one place that all sources pass: a second source
+    of the same name (two URLs that differ in a secret) is called ``NAME (2)``.
+
+    Two paths are the same source when they lead to the same file, two URLs when they differ in
+    nothing but notation. Of overlapping sets of pictures the later lacks what the earlier has. A
+    source that was given a name of its own (a camera of the settings) is another one than a source
+    of that location under another such name, but a bare location beside it is a repetition.
+
+    Args:
+        specs: of ``expand_sources`` or of the caller's own, in order.
+        reserved: names that only sources with a name of their own may have.
+    """
+    specs = list(specs)
+    _real_folder.cache_clear()
+    claimed = {_identity(spec) for spec in specs if _is_named(spec)}
+    seen: set[tuple[str, str]] = set()  # own name (or none) and identity
+    names: set[str] = set()
+    found = []
+    for spec in specs:
+        if spec.files:
+            files = []
+            for path in spec.files:
+                key = ("", _real_path(path))
+                if key not in seen:
+                    files.append(path)
+                seen.add(key)
+            rest, repeated = replace(spec, files=tuple(files)), len(files) < len(spec.files)
+        else:
+            rest, identity = spec, _identity(spec)
+            key = (spec.name if _is_named(spec) else "", identity)
+            repeated = key in seen or (not key[0] and identity in claimed)
+            seen.add(key)
+        if repeated:
+            log.info("%s is given more than once; it is read once", spec.name)
+            if not rest.files:
+                continue
+        name, number = spec.name, 1
+        while name in names or (name in reserved and not _is_named(spec)):
+            number += 1
+            name = f"{spec.name} ({number})"
+        names.add(name)
+        found.append(rest if name == rest.name else replace(rest, name=name))
+    return found
+
+
+def _is_named(spec: SourceSpec) -> bool:
+    """It has another name than its location gives it."""
+    if spec.kind == "url":
+        return spec.name != without_credentials(spec.location)
+    if spec.kind == "stdin":
+        return spec.name != "stdin"
+    return spec.name not in {spec.location, _camera_name(spec.location)}
+
+
+def _camera_name(device: str) -> str:
+    return f"camera {device.removeprefix('/dev/video')}"
+
+
+def _identity(spec: SourceSpec) -> str:
+    """Equal for two specs of the same file, device or stream."""
+    if spec.kind in {"video", "camera", "images"}:
+        return _real_path(Path(spec.location))
+    try:
+        url = urlsplit(with_quoted_credentials(spec.location))
+        port = url.port or _PORTS.get(url.scheme.lower())
+    except ValueError:
+        return spec.location
+    login = unquote(url.netloc.rpartition("@")[0])
+    return f"{url.scheme.lower()}://{login}@{url.hostname}:{port}{url.path}?{url.query}"
+
+
+def _real_path(path: Path) -> str:
+    """Without links; cheap for many files of one folder."""
+    real = f"{_real_folder(path.parent)}/{path.name}"
+    return os.path.realpath(real) if path.name in {"", ".."} or path.is_symlink() else real
+
+
+@lru_cache(maxsize=256)
+def _real_folder(folder: Path) -> str:
+    return os.path.realpath(folder).rstrip("/")
 
 
 def natural_key(path: Path) -> tuple[tuple[int, str], ...]:
@@ -69,13 +164,17 @@ def _expand(text: str) -> list[SourceSpec]:
     if text == "-":
         return [SourceSpec("stdin", "-", "stdin")]
     if text.isascii() and text.isdigit():
-        return [SourceSpec("camera", f"/dev/video{int(text)}", f"camera {int(text)}")]
+        device = f"/dev/video{int(text)}"
+        return [SourceSpec("camera", device, _camera_name(device))]
     if re.fullmatch(r"/dev/video\d+", text):
         return [SourceSpec("camera", text, text)]
     if text.lower().startswith("file://"):
         text = text[7:]
     elif _URL.match(text):
-        return [SourceSpec("url", text, without_credentials(text))]
+        opener = find_opener(text)
+        # A source of another package says whether it is live; of a stream that is the default.
+        recorded = opener is not None and not getattr(opener, "live", True)
+        return [SourceSpec("url", text, without_credentials(text), recorded=recorded)]
     return _expand_path(text)
 
 

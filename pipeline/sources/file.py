@@ -1,24 +1,19 @@
-"""A video file: read as fast as it is asked for, nothing dropped."""
+"""A video file: read as fast as it is processed, nothing dropped."""
 
 from __future__ import annotations
 
 import logging
+import struct
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 from av.container import InputContainer
 
 from ..core.errors import SourceError
-from .base import (
-    DEFAULTS,
-    Clock,
-    SourceOptions,
-    SourceSpec,
-)
-from .decode import reason
-from .mp4 import completeness
+from .base import DEFAULTS, Clock, SourceOptions, SourceSpec
+from .decode import open_container, reason
 from .stream import StreamSource
 
 log = logging.getLogger(__name__)
@@ -44,7 +39,7 @@ class FileSource(StreamSource):
 
     def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
         self._path = Path(spec.location)
-        container = _open(self._path, spec.name)
+        container = _open(self._path, spec.name, options)
         # A picture whose suffix did not give it away.
         self.still = container.format.name.endswith("_pipe")
         super().__init__(spec, options, container)
@@ -75,7 +70,12 @@ class FileSource(StreamSource):
             return True
         if "mp4" in self._container.format.name:
             # Here a frame count alone proves nothing: an edit list may leave stored frames out.
-            return completeness(self._path) == "cut"
+            try:
+                return completeness(self._path) == "cut"
+            except OSError as error:
+                # FFmpeg has it open and read it to its end.
+                log.warning("%s is gone (%s) since it was opened", self.name, error.strerror)
+                return False
         lost = (self.info.frames or 0) - self.decoded - self.corrupt
         return lost > max(2, 0.02 * self.decoded)
 
@@ -91,7 +91,7 @@ class FileSource(StreamSource):
         return max(0.25, 2.5 / self._fps if self._fps else 0.0)
 
 
-def _open(path: Path, name: str) -> InputContainer:
+def _open(path: Path, name: str, options: SourceOptions) -> InputContainer:
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -101,11 +101,10 @@ def _open(path: Path, name: str) -> InputContainer:
     try:
         # The prefix keeps names like "a:b.mp4" from being taken for a protocol, and the list
         # keeps playlists from reaching out into the network.
-        container: InputContainer = av.open(
-            f"file:{path}",
+        container = open_container(
+            *(f"file:{path}", options.decoding, name),
             options={"protocol_whitelist": "file,crypto,data"},
             **_METADATA,
-            mode="r",
         )
     except (av.error.FFmpegError, UnicodeError) as error:
         raise SourceError(_refusal(path, name, error)) from error
@@ -120,7 +119,11 @@ def _refusal(path: Path, name: str, error: av.error.FFmpegError | UnicodeError) 
         return f"cannot read {name!r}: its name is not UTF-8 text; rename it"
     if not isinstance(error, av.error.InvalidDataError):
         return f"cannot read {name}: {reason(error)}"
-    if completeness(path) == "no_index":
+    try:
+        cut_short = completeness(path) == "no_index"
+    except OSError as gone:
+        return f"cannot read {name}: {gone.strerror}"
+    if cut_short:
         return (
             f"{name} is cut short: an mp4 whose index (moov) at the end is missing cannot be "
             "decoded; copy or record it again"
@@ -129,7 +132,7 @@ def _refusal(path: Path, name: str, error: av.error.FFmpegError | UnicodeError) 
 
 
 def _creation_time(container: InputContainer, stream_metadata: dict[str, str]) -> float | None:
-    """Seconds since the epoch; None when absent or not to be believed (clocks that were unset)."""
+    """Seconds since the epoch; None when absent or implausible (a clock that was not set)."""
     text = container.metadata.get("creation_time") or stream_metadata.get("creation_time")
     if not text:
         return None
@@ -140,5 +143,46 @@ def _creation_time(container: InputContainer, stream_metadata: dict[str, str]) -
         return None
     if created.tzinfo is None:
         created = created.replace(tzinfo=UTC)
-    believable = datetime(1990, 1, 1, tzinfo=UTC) < created < datetime.now(UTC) + timedelta(days=1)
-    return created.timestamp() if believable else None
+    plausible = datetime(1990, 1, 1, tzinfo=UTC) < created < datetime.now(UTC) + timedelta(days=1)
+    return created.timestamp() if plausible else None
+
+
+Completeness = Literal["complete", "cut", "no_index", "not_mp4"]
+
+
+def completeness(path: Path) -> Completeness:
+    """Whether an MP4 file ends where its last outermost box ends.
+
+    ``cut``: it ends inside a box; ``no_index``: it is cut and the index (``moov``) is missing,
+    so that nothing can be decoded.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    kinds: set[bytes] = set()
+    at = 0
+    with path.open("rb") as file:
+        while at < size:
+            file.seek(at)
+            header = file.read(16)
+            length, kind = _box(header, size - at)
+            if at == 0 and kind != b"ftyp":
+                return "not_mp4"
+            if length == 0 or at + length > size:
+                return "cut" if b"moov" in kinds else "no_index"
+            kinds.add(kind)
+            at += length
+    return "complete" if b"moov" in kinds else "no_index"
+
+
+def _box(header: bytes, left: int) -> tuple[int, bytes]:
+    """Length in bytes (0 when the header itself is incomplete or absurd) and kind of a box."""
+    if len(header) < 8:
+        return 0, b""
+    length, kind = struct.unpack_from(">I4s", header)
+    if length == 1:  # a 64-bit length follows
+        length = struct.unpack_from(">Q", header, 8)[0] if len(header) == 16 else 0
+    elif length == 0:  # to the end of the file
+        length = left
+    return (length if length >= 8 else 0), kind

@@ -1,4 +1,4 @@
-"""A stream on standard input: MPEG-TS, Matroska, or whatever FFmpeg reads without seeking."""
+"""A stream on standard input: MPEG-TS, Matroska, or another format that needs no seeking."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from av.container import InputContainer
 
 from ..core.errors import SourceError
 from .base import DEFAULTS, SourceOptions, SourceSpec
-from .decode import reason
+from .decode import open_container, reason
 from .stream import StreamSource
 
-# How often a silent pipe is asked whether anybody still wants what it may bring.
-_ASK_EVERY = 0.1
+# Seconds between two checks whether reading a silent pipe was halted.
+_CHECK_EVERY = 0.1
 
 
 class StdinSource(StreamSource):
     """A stream that another program pipes in; read like a file, so that nothing is dropped.
 
-    Who writes into a pipe waits when the reader is slow: a pipe has no frames to lose. It may be
-    silent for any time, also while it is opened; ``options.halt`` ends that within a moment.
+    A program that writes into a pipe waits for the reader, so no frame is lost. The pipe can be
+    silent for any time, also while it is opened; ``options.halt`` ends that at once.
 
     Args:
         spec: of kind ``stdin``.
@@ -30,8 +30,8 @@ class StdinSource(StreamSource):
         descriptor: of the file to read; it is not closed.
 
     Raises:
-        SourceError: it is a terminal, is empty, or brings no video. There is no second try: what
-            was read is gone.
+        SourceError: it is a terminal, is empty, or holds no video. It is not retried: what was
+            read is gone.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class StdinSource(StreamSource):
 
 
 class _Pipe:
-    """What PyAV reads from: ends when the writer closes, or when nobody wants more."""
+    """The file that PyAV reads: it ends when the writer closes it or reading is halted."""
 
     name = "stdin"
 
@@ -60,7 +60,7 @@ class _Pipe:
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes; none at the end."""
         while not self._halted():
-            if select.select([self._descriptor], [], [], _ASK_EVERY)[0]:
+            if select.select([self._descriptor], [], [], _CHECK_EVERY)[0]:
                 found = os.read(self._descriptor, size)
                 self.bytes += len(found)
                 return found
@@ -81,9 +81,12 @@ def _open(name: str, options: SourceOptions, descriptor: int) -> InputContainer:
     pipe = _Pipe(descriptor, lambda: halt is not None and halt.is_set())
     try:
         # The first picture soon: another program may write at the pace of a camera.
-        return av.open(pipe, options={"fpsprobesize": "0", "analyzeduration": "1000000"}, mode="r")
+        return open_container(
+            *(pipe, options.decoding, name),
+            options={"fpsprobesize": "0", "analyzeduration": "1000000"},
+        )
     except (av.error.FFmpegError, ValueError) as error:
         why = reason(error) if isinstance(error, av.error.FFmpegError) else str(error)
-        why = "nothing came" if not pipe.bytes else why
+        why = why if pipe.bytes else "it is empty"
         why += "; pipe a video into it (MPEG-TS or Matroska)"
         raise SourceError(f"cannot read {name}: {why}", retry="never", reason=why) from None

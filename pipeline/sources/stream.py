@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 import av
@@ -13,40 +13,27 @@ from facestream.engines.closing import Closing
 
 from ..core.errors import SourceError
 from ..core.types import Frame, Image
-from .base import (
-    Clock,
-    SourceInfo,
-    SourceOptions,
-    SourceSpec,
-)
+from .base import Clock, Picture, SourceInfo, SourceOptions, SourceSpec
 from .clock import FileClock, LiveClock
-from .codec import Codec
-from .decode import (
-    Decoder,
-    Picture,
-    fps_of,
-    reason,
-    video_stream,
-)
-from .hardware import DecodedBy
+from .decode import VideoDecoder, fps_of, reason, video_stream
 
 # FFmpeg's AVFMT_NOTIMESTAMPS: MJPEG over HTTP, bare H.264.
 _NO_TIMESTAMPS = 0x80
 
 
 class _Stop:
-    """True when nobody wants more frames.
+    """True when reading ends.
 
-    The decoder asks it at every packet and must not hold the source for that: in a circle the two,
-    with all pictures of the decoder, would stay until Python next looks for circles.
+    An object of its own, since the decoder calls it at every packet: a reference to the source
+    would be a cycle, and all pictures of the decoder would stay until the garbage collector runs.
     """
 
     def __init__(self, halt: threading.Event | None) -> None:
-        self.asked = False
+        self.requested = False
         self._halt = halt
 
     def __call__(self) -> bool:
-        return self.asked or (self._halt is not None and self._halt.is_set())
+        return self.requested or (self._halt is not None and self._halt.is_set())
 
 
 class StreamSource(Closing):
@@ -59,7 +46,7 @@ class StreamSource(Closing):
         spec: what is read.
         options: how.
         container: opened; belongs to the source from now on, also when this raises.
-        latency: see `Decoder`.
+        latency: see `VideoDecoder`.
 
     Raises:
         SourceError: no video in it, no decoder for it, or not one frame could be decoded.
@@ -91,18 +78,16 @@ class StreamSource(Closing):
         self._damaged = 0
         try:
             self._stream = video_stream(container, self.name)
-            self._codec = Codec(
-                self._stream, decoding=options.decoding, name=spec.name, tell=options.on_decoder
-            )
-            self._decoder = Decoder(
-                container,
-                self._stream,
+            self._decoder = VideoDecoder(
+                *(container, self._stream),
                 # One thread for a camera: its frames come one by one, and there are more cameras.
                 threads=1 if latency == "low" else options.decode_threads,
                 latency=latency,
                 stopped=self._ends,
                 timeless=self._timeless(container),
-                codec=self._codec,
+                decoding=options.decoding,
+                name=spec.name,
+                on_decoder=options.on_decoder,
             )
             self._pictures = self._decoder.pictures()
             self._first: Picture | None
@@ -120,16 +105,6 @@ class StreamSource(Closing):
     def corrupt(self) -> int:
         """Damaged packets and frames so far."""
         return self._decoder.corrupt + self._damaged
-
-    @property
-    def decoder(self) -> DecodedBy:
-        """What decodes it now."""
-        return self._codec.decoder
-
-    @property
-    def fallbacks(self) -> Sequence[str]:
-        """Why the CPU took over from hardware, each time."""
-        return tuple(self._codec.fallbacks)
 
     @property
     def problems(self) -> list[str]:
@@ -151,17 +126,17 @@ class StreamSource(Closing):
 
     def stop(self) -> None:
         """End the iteration after the frame that is being decoded."""
-        self._ends.asked = True
+        self._ends.requested = True
 
     def close(self) -> None:
         """Free the container and the decoder."""
         if not self._closed:
             self._closed = True
-            self._ends.asked = True
+            self._ends.requested = True
             self._container.close()
 
     def _timeless(self, container: InputContainer) -> bool:
-        """Its times are FFmpeg's invention: of a live stream the arrival is nearer the truth."""
+        """FFmpeg makes its times up: for a live stream the time of arrival is more accurate."""
         return self.live and bool(container.format.flags & _NO_TIMESTAMPS)
 
     def _frames(self, pictures: Iterator[Picture]) -> Iterator[Frame]:
@@ -174,7 +149,7 @@ class StreamSource(Closing):
                 yield frame
 
     def _frame(self, picture: Picture) -> Frame | None:
-        """None when it is passed over or cannot be converted."""
+        """None when it is skipped or cannot be converted."""
         index = self.decoded
         wanted = index % self._options.every == 0
         image = picture.image() if wanted else None
@@ -204,7 +179,9 @@ class StreamSource(Closing):
                     break
                 yield picture
             if self._decoder.stuck:
-                why = "what comes cannot be decoded any more; has the codec changed?"
+                why = "its packets cannot be decoded any more; has the codec changed?"
+                if self._decoder.decoded_by != "cpu":
+                    why = f"decoding by {self._decoder.decoded_by} failed; use --decode cpu"
                 raise SourceError(f"{self.name}: {why}", reason=why)
             if not self._ends():
                 self._check_end()
@@ -221,9 +198,10 @@ class StreamSource(Closing):
                     return picture, image
                 self._damaged += 1
         except StopIteration:
-            raise SourceError(
-                f"{self.name} holds no frame that can be decoded; the file is damaged or cut short"
-            ) from None
+            by = self._options.decoding.decoder
+            hint = "" if by == "cpu" else f", or {by} fails (try --decode cpu)"
+            why = f"holds no frame that can be decoded; the file is damaged or cut short{hint}"
+            raise SourceError(f"{self.name} {why}") from None
         except av.error.FFmpegError as error:
             # `from None`: PyAV's own message holds the location, credentials included.
             raise self._unreadable(error) from None

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import socket
 import time
-from urllib.parse import urlsplit
+from base64 import b64encode
+from http.client import HTTPException
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import Request, urlopen
 
 import av
 from av.container import InputContainer
@@ -12,26 +16,37 @@ from av.container import InputContainer
 from ..core.errors import Retry, SourceError
 from ..core.redact import with_quoted_credentials
 from .base import DEFAULTS, SourceOptions, SourceSpec
-from .decode import reason
+from .decode import open_container, reason
 from .stream import StreamSource
 
-# HTTP serves both: what has a duration is a file.
+# These serve both files and streams.
 _MAYBE_FILE = frozenset({"http", "https", "ftp"})
+# Playlists, and pictures one after another: the length of a response says nothing of theirs.
+_PLAYLISTS = frozenset({"hls", "dash"})
+# Some encoders send a live stream under a length that it will never reach.
+_LARGEST_FILE = 1 << 40
+# Containers that are also sent without an end (``.ts``, ``.flv``, ``.mjpeg``) are not in it.
+_FILE_SUFFIXES = frozenset(
+    {
+        *(".3gp", ".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mxf"),
+        *(".ogv", ".webm", ".wmv"),
+    }
+)
 _TIMED_OUT = (av.error.ExitError, av.error.TimeoutError)
-# What somebody has to change before another try makes sense; they are tried again, but slowly.
+# Somebody has to change something before another attempt makes sense: the pauses are long.
 _REFUSED = {
     av.error.HTTPUnauthorizedError: "user or password refused",
     av.error.HTTPForbiddenError: "access forbidden (403)",
     av.error.HTTPNotFoundError: "not found (404); check the path",
-    av.error.InvalidDataError: "what comes is no video (invalid data)",
+    av.error.InvalidDataError: "what it sends is no video (invalid data)",
 }
 
 
 class UrlSource(StreamSource):
     """A stream at a URL; opening and reading fail after the time-outs of ``options``.
 
-    It is live unless it has a duration. When the connection is lost the iteration raises; when the
-    other side ends the stream it ends.
+    It is live unless it is a file on a server (see ``served_file``). When the connection is lost
+    the iteration raises; when the other side ends the stream it ends.
 
     Raises:
         SourceError: it cannot be reached or is no video. The message holds no credentials.
@@ -40,7 +55,7 @@ class UrlSource(StreamSource):
     def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
         scheme = spec.location.partition("://")[0].lower()
         container = _open(spec, options, scheme)
-        self.live = scheme not in _MAYBE_FILE or not container.duration
+        self.live = scheme not in _MAYBE_FILE or not _has_length(container)
         self._http = scheme in _MAYBE_FILE
         super().__init__(spec, options, container, latency="low" if self.live else "normal")
 
@@ -72,15 +87,14 @@ _EIO = 5
 def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContainer:
     started = time.monotonic()
     try:
-        return av.open(
-            with_quoted_credentials(spec.location),
-            options=_wishes(scheme, options),
+        return open_container(
+            *(with_quoted_credentials(spec.location), options.decoding, spec.name),
+            options=_ffmpeg_options(scheme, options),
             timeout=(options.open_timeout, options.read_timeout),
-            mode="r",
         )
     except av.error.FFmpegError as error:
         # `from None`: PyAV's own message holds the URL, credentials included.
-        # A time-out has different errors in different protocols: the clock is the better witness.
+        # A time-out has another error in each protocol: the time that passed decides.
         waited = time.monotonic() - started
         timed_out = isinstance(error, _TIMED_OUT) or waited >= options.open_timeout
         why, retry = _why(error, spec.location)
@@ -92,25 +106,64 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
         raise SourceError(f"cannot open {spec.name}: {why}", retry="never", reason=why) from None
 
 
-def _wishes(scheme: str, options: SourceOptions) -> dict[str, str]:
+def _has_length(container: InputContainer) -> bool:
+    """Whether the end of what is served is known: then it is a file.
+
+    A fragmented MP4 without a response length may go on for ever; its duration is that of the
+    fragments read so far.
+    """
+    if container.format.name in _PLAYLISTS:
+        return bool(container.duration)
+    if container.format.name == "mpjpeg":
+        return False
+    if 0 < container.size < _LARGEST_FILE:
+        return True
+    fragmented = "mp4" in container.format.name and not any(s.frames for s in container.streams)
+    return bool(container.duration) and not fragmented
+
+
+def served_file(url: str, *, timeout: float = 3.0) -> bool:
+    """Whether a URL names a video file on an HTTP server: by its suffix, and the server agrees.
+
+    The server is only connected to when the suffix is that of a file with an end. What cannot be
+    answered (no server, a login of another kind than Basic) counts as a live stream, which is
+    retried; once open, it may still turn out to be a file.
+    """
+    try:
+        parts = urlsplit(with_quoted_credentials(url))
+        suffix = PurePosixPath(parts.path).suffix.lower()
+        if parts.scheme not in {"http", "https"} or suffix not in _FILE_SUFFIXES:
+            return False
+        address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+        request = Request(address, headers={"Range": "bytes=0-0"})
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            request.add_header("Authorization", f"Basic {b64encode(login).decode()}")
+        with urlopen(request, timeout=timeout) as answer:
+            return "Content-Range" in answer.headers or "Content-Length" in answer.headers
+    except (OSError, ValueError, HTTPException):
+        return False
+
+
+def _ffmpeg_options(scheme: str, options: SourceOptions) -> dict[str, str]:
     """Options of FFmpeg's protocols and demuxers; those that do not apply are ignored."""
-    wishes = {
+    found = {
         # A program of a transport stream may move to other packet ids: follow it.
         "merge_pmt_versions": "1",
         # The first picture soon: measured with RTSP on loopback, 0.33 s instead of 1.13 s. Not
-        # "nobuffer": that throws away what was looked at, the key frame included (2.05 s).
+        # "nobuffer": that discards the packets that were probed, the key frame included (2.05 s).
         "fpsprobesize": "0",
     }
     if scheme not in _MAYBE_FILE:
-        wishes["analyzeduration"] = "2000000"
+        found["analyzeduration"] = "2000000"
     if scheme in {"rtsp", "rtsps"}:
-        wishes["rtsp_transport"] = options.rtsp_transport
+        found["rtsp_transport"] = options.rtsp_transport
     if scheme == "udp":
-        wishes["overrun_nonfatal"] = "1"  # late is no reason to give up
+        found["overrun_nonfatal"] = "1"  # a late reader is no error
     if scheme in {"rtsp", "rtsps", "udp", "rtp"}:
         # A key frame is a burst of packets: the kernel's usual 200 kB lose some of it.
-        wishes["buffer_size"] = str(4 << 20)
-    return wishes
+        found["buffer_size"] = str(4 << 20)
+    return found
 
 
 def _why(error: av.error.FFmpegError, url: str) -> tuple[str, Retry]:
@@ -122,12 +175,12 @@ def _why(error: av.error.FFmpegError, url: str) -> tuple[str, Retry]:
     if error.errno == _EIO:
         if not _resolves(url):
             return "the name of the host is not known (DNS)", "soon"
-        return "the connection broke, or what comes is no video (input/output error)", "soon"
+        return "the connection broke, or what it sends is no video (input/output error)", "soon"
     return reason(error), "soon"
 
 
 def _resolves(url: str) -> bool:
-    """FFmpeg does not tell a name that cannot be resolved from other failures."""
+    """FFmpeg reports a host name that cannot be resolved like other failures."""
     try:
         host = urlsplit(url).hostname
         return host is None or bool(socket.getaddrinfo(host, None))

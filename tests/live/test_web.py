@@ -51,13 +51,15 @@ def test_an_endless_stream_is_a_camera(
     assert {e.name for e in run.seen.events if isinstance(e, Left)} == {"Eileen Collins"}
 
 
-@pytest.mark.parametrize("path", ["/short.mkv", "/index.m3u8"])
+@pytest.mark.parametrize(
+    ("path", "state"), [("/short.mkv", None), ("/index.m3u8", "ended")]
+)  # a file has no states
 def test_what_has_an_end_is_read_to_it_and_nothing_is_dropped(
-    path: str, web: WebServer, quick: Settings
+    path: str, state: str | None, web: WebServer, quick: Settings
 ) -> None:
     with LiveRun([("film", web.url(path))], settings=quick) as run:
         report = run.join()
     assert run.seen.count("film") == pytest.approx(100 / 5, abs=1)
     assert report.dropped == {}
-    assert run.seen.state("film") == "ended"
+    assert run.seen.state("film") == state
     assert run.seen.ended == ["film"]

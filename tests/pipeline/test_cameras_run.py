@@ -8,7 +8,7 @@ import pytest
 from facestream.pipeline import Gallery, Pipeline
 from facestream.pipeline.core.config import Settings
 from facestream.pipeline.core.types import FrameResult
-from facestream.pipeline.ingest.cameras import expand_cameras
+from facestream.pipeline.ingest.readers import expand_cameras
 
 from tests.faces import face_clip, portrait
 

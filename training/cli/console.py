@@ -23,7 +23,7 @@ from rich.table import Table
 from ..errors import DataError, TrainingError
 from ..evaluation.protocol import Interval
 from ..fit.config import RENAMED
-from ..progress import Progress
+from ..progress import ReportProgress
 
 err = Console(stderr=True)
 SHARED = Path("../shared/data")
@@ -75,7 +75,7 @@ def listen() -> None:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Progress]:
+def progress_bars() -> Iterator[ReportProgress]:
     """A bar on standard error for each thing that is done; nothing where there is no terminal."""
     tasks: dict[str, TaskID] = {}
     shown = ("loss", "sigma_mean", "sigma_spread", "kl", "speed")
@@ -105,7 +105,7 @@ def progress_bars() -> Iterator[Progress]:
 
 
 @contextmanager
-def encoding(model: Path, threads: int | None = None) -> Iterator[tuple[Encoder, Progress]]:
+def encoding(model: Path, threads: int | None = None) -> Iterator[tuple[Encoder, ReportProgress]]:
     """An encoder by its card, and progress bars."""
     with (
         progress_bars() as progress,

@@ -21,7 +21,7 @@ from ..fit.run import start_fabric
 from ..generation.generator_views import read_held_out
 from ..generation.metrics import frechet_distance
 from ..models.cost import count_macs, count_parameters
-from ..progress import Progress, silent
+from ..progress import ReportProgress, silent
 from ..record import git_revision, write_json
 from .contender_task import VaeTask, make_task
 from .contenders import (
@@ -108,10 +108,12 @@ class _Bench:
     data: TrainingData
     held: NDArray[np.uint8]
     embed: Embed
-    progress: Progress
+    progress: ReportProgress
 
 
-def compare(config: CompareConfig, out: Path, *, progress: Progress = silent) -> DesignComparison:
+def compare(
+    config: CompareConfig, out: Path, *, progress: ReportProgress = silent
+) -> DesignComparison:
     """Train and measure the contenders; those that ``out`` has results of are not run again.
 
     Writes a folder a contender to ``out``: checkpoint, curve, ``encoder.onnx`` with its card,

@@ -29,7 +29,7 @@ from ..generation.metrics import (
 from ..generation.synthetic_pictures import to_pictures
 from ..models.decoder import Decoder
 from ..models.vae import LATENT_DIM, VaeEncoder
-from ..progress import Progress
+from ..progress import ReportProgress
 
 Floats = NDArray[np.float32]
 Pictures = NDArray[np.uint8]
@@ -113,7 +113,7 @@ def measure_lfw(
     *,
     cache: Path,
     threads: int,
-    progress: Progress,
+    progress: ReportProgress,
 ) -> Verification:
     """LFW's 10 folds with the embedding half of mu."""
     data = open_lfw(lfw, cache=cache, threads=threads, progress=progress)

@@ -16,7 +16,7 @@ from facestream.pipeline.recognition.uncertainty import normalise
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..progress import Progress
+from ..progress import ReportProgress
 from .cache import Arrays, cached_arrays
 from .cutter import Cutter
 from .face_sets import UNLABELLED, centre_crop, sha256_of
@@ -96,7 +96,7 @@ def evaluation_people(
     encoder: Encoder,
     *,
     cache: Path,
-    progress: Progress,
+    progress: ReportProgress,
 ) -> EvaluationPeople:
     """Detect and embed an evaluation set, ``person/picture.jpg`` in a folder or zip.
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import DataError
-from ..progress import Progress, silent
+from ..progress import ReportProgress, silent
 from ..record import git_revision
 from .cutter import (
     Cut,
@@ -116,7 +116,7 @@ def prepare_set(
     *,
     settings: PrepareSettings | None = None,
     existing: Literal["refuse", "replace"] = "refuse",
-    progress: Progress = silent,
+    progress: ReportProgress = silent,
 ) -> dict[str, Any]:
     """Make ``<name>.zip`` with ``<name>.csv``, ``<name>.skipped.csv`` and ``<name>.json``.
 
@@ -184,7 +184,7 @@ def _nothing(inputs: Sequence[Path], skipped: Sequence[Skip]) -> DataError:
     )
 
 
-def _take_stills(making: _Making, stills: Sequence[Still], progress: Progress) -> None:
+def _take_stills(making: _Making, stills: Sequence[Still], progress: ReportProgress) -> None:
     with StillReader() as reader:
         for start in range(0, len(stills), CHUNK):
             chunk = stills[start : start + CHUNK]
@@ -246,7 +246,7 @@ def _usable(
     return usable
 
 
-def _take_video(making: _Making, path: Path, progress: Progress) -> None:
+def _take_video(making: _Making, path: Path, progress: ReportProgress) -> None:
     """The faces of a video's sampled frames; nobody's."""
     making.counts["videos"] += 1
     frames = 0

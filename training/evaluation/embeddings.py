@@ -18,7 +18,7 @@ from ..data.face_sets import (
     read_chunks,
     sha256_of,
 )
-from ..progress import Progress, counted, silent
+from ..progress import ReportProgress, counted, silent
 
 Floats = NDArray[np.float32]
 
@@ -55,7 +55,7 @@ def embed_rows(
     rows: Sequence[FaceRow],
     *,
     cache: Path,
-    progress: Progress = silent,
+    progress: ReportProgress = silent,
 ) -> EmbeddedRows:
     """Embeddings of the clean pictures, cut to the template.
 

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ..data.degrade import degrade_randomly
 from ..errors import DataError
-from ..progress import Progress, counted, silent
+from ..progress import ReportProgress, counted, silent
 from .embeddings import embed_all
 from .lfw import (
     Half,
@@ -133,7 +133,11 @@ class _Draw:
 
 
 def few_shot(
-    reported: Pictures, tuning: Pictures, settings: FewShotSettings, *, progress: Progress = silent
+    reported: Pictures,
+    tuning: Pictures,
+    settings: FewShotSettings,
+    *,
+    progress: ReportProgress = silent,
 ) -> list[FewShotRow]:
     """The table.
 
@@ -360,7 +364,7 @@ def embed_pictures(
     *,
     cache: Path | None,
     seed: int,
-    progress: Progress,
+    progress: ReportProgress,
 ) -> Pictures:
     """Embed each picture as it is and randomly degraded.
 

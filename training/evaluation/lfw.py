@@ -26,7 +26,7 @@ from ..data.cache import Arrays, cached_arrays
 from ..data.cutter import DETECTOR_NETS, main_faces
 from ..data.degrade import degrade_randomly
 from ..errors import DataError
-from ..progress import Progress, counted, silent
+from ..progress import ReportProgress, counted, silent
 from .embeddings import Floats, embed_all
 
 # Where the landmarks of LFW's faces lie on average (median over the faces found, 250×250): what
@@ -189,12 +189,14 @@ class Lfw:
     crops: Crops
     cache: Path | None
 
-    def embed(self, encoder: Encoder, *, progress: Progress = silent) -> tuple[Floats, Floats]:
+    def embed(
+        self, encoder: Encoder, *, progress: ReportProgress = silent
+    ) -> tuple[Floats, Floats]:
         """mu and logvar of the pictures as they are, N×D each."""
         return self._embed(encoder, "clean", lambda: self.crops.faces, progress)
 
     def embed_degraded(
-        self, encoder: Encoder, *, progress: Progress = silent
+        self, encoder: Encoder, *, progress: ReportProgress = silent
     ) -> tuple[Floats, Floats]:
         """mu and logvar of every aligned picture degraded at random, always the same way."""
 
@@ -205,7 +207,7 @@ class Lfw:
         return self._embed(encoder, "degraded", degraded, progress)
 
     def _embed(
-        self, encoder: Encoder, what: str, faces: Callable[[], Image], progress: Progress
+        self, encoder: Encoder, what: str, faces: Callable[[], Image], progress: ReportProgress
     ) -> tuple[Floats, Floats]:
         def make() -> Arrays:
             mu, logvar = embed_all(encoder, faces(), what=f"embed LFW ({what})", progress=progress)
@@ -223,7 +225,7 @@ def open_lfw(
     mode: Mode = "fast",
     cache: Path | None = None,
     threads: int | None = None,
-    progress: Progress = silent,
+    progress: ReportProgress = silent,
 ) -> Lfw:
     """Read LFW's pairs (of the first folds) and cut its faces.
 

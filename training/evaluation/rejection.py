@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
 from ..data.degrade import Kind, degrade
-from ..progress import Progress, counted
+from ..progress import ReportProgress, counted
 from .degraded import SEVERITIES, Probes, read_probes
 from .embeddings import Floats, embed_all
 from .lfw import Lfw, Pairs
@@ -132,7 +132,7 @@ def measure_uncertainty(
     *,
     fmr: float,
     threshold: float,
-    progress: Progress,
+    progress: ReportProgress,
 ) -> Uncertainty:
     """Measure an encoder's sigma.
 
@@ -215,7 +215,7 @@ def sigma_limit(sigma: Floats, similarity: Floats, *, threshold: float) -> Sigma
 
 
 def measure_monotony(
-    encoder: Encoder, faces: Image, *, pictures: int = 120, seed: int = 0, progress: Progress
+    encoder: Encoder, faces: Image, *, pictures: int = 120, seed: int = 0, progress: ReportProgress
 ) -> Monotony:
     """Sigma of some aligned faces (N×112×112×3) degraded at six levels of each kind."""
     rng = np.random.default_rng(seed)

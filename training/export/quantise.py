@@ -32,7 +32,7 @@ from ..data.face_sets import (
 from ..errors import TrainingError
 from ..evaluation.lfw import Lfw
 from ..evaluation.verification import verify
-from ..progress import Progress
+from ..progress import ReportProgress
 
 Floats = NDArray[np.float32]
 Pictures = NDArray[np.uint8]
@@ -66,7 +66,7 @@ class Quantiser:
         TrainingError: NNCF is not installed.
     """
 
-    def __init__(self, path: Path, calibration: Pictures, *, progress: Progress) -> None:
+    def __init__(self, path: Path, calibration: Pictures, *, progress: ReportProgress) -> None:
         try:
             self._nncf: Any = importlib.import_module("nncf")
         except ImportError as error:

@@ -40,7 +40,7 @@ from ..evaluation.normalisation import (
     normalised_limit,
 )
 from ..evaluation.verification import limit_metrics
-from ..progress import Progress
+from ..progress import ReportProgress
 from .card import (
     EXCLUDED,
     TRAINING_DATA,
@@ -185,7 +185,7 @@ def make_cohort(
     people: int,
     pictures: int,
     cache: Path,
-    progress: Progress,
+    progress: ReportProgress,
 ) -> MadeCohort:
     """Choose and embed the strangers, set their thresholds on LFW and measure their gain.
 

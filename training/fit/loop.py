@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from ..errors import CheckpointError
-from ..progress import Progress, silent
+from ..progress import ReportProgress, silent
 from ..record import Curve
 from .checkpoint import restore_module, save_checkpoint
 from .optimise import average_buffers, restore_optimizer, schedule
@@ -91,7 +91,7 @@ def run_task(
     config_json: str,
     fabric: Fabric,
     resume: tuple[dict[str, Any], Path] | None = None,
-    progress: Progress = silent,
+    progress: ReportProgress = silent,
 ) -> dict[str, float]:
     """Train until ``plan.steps`` batches have been seen.
 

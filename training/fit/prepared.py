@@ -16,7 +16,7 @@ from ..data.teacher import teacher_targets
 from ..data.training_views import identity_centres
 from ..errors import DataError
 from ..losses.identity import direction
-from ..progress import Progress, counted
+from ..progress import ReportProgress, counted
 from .config import FitConfig
 
 Floats = NDArray[np.float32]
@@ -71,7 +71,7 @@ class TrainingData:
         return float((a - b).square().mean())
 
 
-def prepare(config: FitConfig, progress: Progress) -> TrainingData:
+def prepare(config: FitConfig, progress: ReportProgress) -> TrainingData:
     """Read the lists, split them, leave out what cannot be read, get the teacher's embeddings.
 
     Pictures are left out here, once, so that the order of an epoch stays the same from run to run.

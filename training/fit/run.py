@@ -13,7 +13,7 @@ from ..data.face_sets import make_manifest, write_manifest
 from ..data.readable import write_unusable
 from ..models.sface import load_sface
 from ..models.vae import make_vae
-from ..progress import Progress, silent
+from ..progress import ReportProgress, silent
 from ..record import git_revision, write_json
 from .checkpoint import load_checkpoint, restore_encoder
 from .config import FitConfig
@@ -32,7 +32,7 @@ class Run:
         fabric: launched.
         data: the same in every process.
         resumed: a checkpoint's content and where it was read from.
-        progress: see ``Progress``.
+        progress: see ``ReportProgress``.
     """
 
     config: FitConfig
@@ -40,7 +40,7 @@ class Run:
     fabric: Fabric
     data: TrainingData
     resumed: tuple[dict[str, Any], Path] | None
-    progress: Progress
+    progress: ReportProgress
 
     def train(self, task: Task, *, config_json: str) -> dict[str, float]:
         """Run a task to its end; the last validation's figures, nothing in other processes."""
@@ -64,7 +64,7 @@ class Run:
         return figures if self.fabric.is_global_zero else {}
 
 
-def open_run(config: FitConfig, out: Path, *, resume: Path | None, progress: Progress) -> Run:
+def open_run(config: FitConfig, out: Path, *, resume: Path | None, progress: ReportProgress) -> Run:
     """Start the processes, prepare the data and write the run's record.
 
     The record is ``config.json``, ``manifest.json`` (data with checksums), ``run.json`` (git
@@ -90,7 +90,7 @@ def open_run(config: FitConfig, out: Path, *, resume: Path | None, progress: Pro
 
 
 def fit(
-    config: FitConfig, out: Path, *, resume: Path | None = None, progress: Progress = silent
+    config: FitConfig, out: Path, *, resume: Path | None = None, progress: ReportProgress = silent
 ) -> dict[str, float]:
     """Train an encoder.
 

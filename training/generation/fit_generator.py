@@ -17,7 +17,7 @@ from ..fit.run import open_run
 from ..losses.identity import direction
 from ..models.appearance import FaceGenerator, with_holes
 from ..models.prior import LatentPrior
-from ..progress import Progress, silent
+from ..progress import ReportProgress, silent
 from ..record import write_json
 from .components import start_linear
 from .generator_config import GeneratorConfig
@@ -29,7 +29,11 @@ KINDS = ("generator", "generator-gan")
 
 
 def fit_generator(
-    config: GeneratorConfig, out: Path, *, resume: Path | None = None, progress: Progress = silent
+    config: GeneratorConfig,
+    out: Path,
+    *,
+    resume: Path | None = None,
+    progress: ReportProgress = silent,
 ) -> dict[str, float]:
     """Train a generator; the folder holds what ``fit.run.fit`` writes, and grids of pictures.
 

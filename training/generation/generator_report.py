@@ -18,7 +18,7 @@ from ..data.face_sets import (
 from ..data.teacher import embed_both, teacher_net
 from ..errors import DataError
 from ..evaluation.protocol import Interval
-from ..progress import Progress, silent
+from ..progress import ReportProgress, silent
 from .holes import KINDS, hole_of_kind
 from .metrics import (
     frechet_distance,
@@ -98,7 +98,7 @@ def measure_repair(
     *,
     options: RepairOptions,
     seed: int = 0,
-    progress: Progress = silent,
+    progress: ReportProgress = silent,
 ) -> dict[str, Interval]:
     """Repair of each kind of hole: inside of the hole, and who the face then is.
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..progress import Progress, silent
+from ..progress import ReportProgress, silent
 from .holes import Hole
 from .synthesis import Code, Synthesis
 from .synthetic_pictures import Picture, to_pictures, to_tensor
@@ -45,7 +45,7 @@ def repair(
     holes: NDArray[np.bool_],
     *,
     options: RepairOptions | None = None,
-    progress: Progress = silent,
+    progress: ReportProgress = silent,
 ) -> Picture:
     """Faces with their holes filled; what is outside of the holes stays as it is.
 
@@ -107,7 +107,7 @@ def _search(
     faces: Picture,
     holes: NDArray[np.bool_],
     options: RepairOptions,
-    progress: Progress,
+    progress: ReportProgress,
 ) -> Picture:
     wanted = to_tensor(faces)
     known = 1.0 - torch.from_numpy(holes)[:, None].float()

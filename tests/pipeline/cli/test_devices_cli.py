@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -118,7 +119,8 @@ def test_strict_does_not_leave_hardware_unused(
     """There is a device file, and no driver behind it."""
     if cuda_devices():
         pytest.skip("there is a driver")
-    monkeypatch.setattr(hardware, "_known", {})
+    fresh = functools.cache(hardware.capability.__wrapped__)
+    monkeypatch.setattr(hardware, "capability", fresh)
     monkeypatch.setattr(hardware, "device_files", lambda kind: [tmp_path] if kind == "cuda" else [])
     line = mistake(run("run", clip, "--max-frames", "4", "--strict-device"))
     assert line.startswith("--strict-device: the CPU would decode: NVDEC: ")

@@ -24,6 +24,7 @@ from .conftest import Run, start
 def server(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     folder = tmp_path_factory.mktemp("served")
     shutil.copy(clip, folder / "clip.mp4")
+    shutil.copy(clip, folder / "stream")  # no name of a file: live, until it proves to be one
     with WebServer(folder) as server:
         yield server
 
@@ -33,8 +34,8 @@ def test_the_cameras_of_the_settings_run_when_no_source_is_named(
 ) -> None:
     config = tmp_path / "cameras.toml"
     config.write_text(
-        f'[cameras.door]\nurl = "{server.url("/clip.mp4")}"\n'
-        f'[cameras.gate]\nurl = "{server.url("/clip.mp4")}"\nenabled = false\n'
+        f'[cameras.door]\nurl = "{server.url("/stream")}"\n'
+        f'[cameras.gate]\nurl = "{server.url("/stream")}"\nenabled = false\n'
     )
     out = tmp_path / "seen"
     for _ in range(2):  # the second run appends
@@ -57,6 +58,20 @@ def test_the_cameras_of_the_settings_run_when_no_source_is_named(
     report = json.loads((out / "report.json").read_text())["report"]
     assert report["sources"][0]["state"] == "ended"
     assert report["frames"] == 20
+
+
+def test_a_file_on_a_server_is_a_file(run: Run, server: WebServer, tmp_path: Path) -> None:
+    out = tmp_path / "seen"
+    status, text, error = run("run", server.url("/clip.mp4"), "--out", out)
+    assert status == 0, error
+    assert "Live sources" not in text
+    assert len(read_video(out / "annotated.mp4")[0]) == 20
+    events = [parse_event(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    assert not any(isinstance(event, SourceStateEvent) for event in events)
+    report = json.loads((out / "report.json").read_text())["report"]
+    (source,) = report["sources"]
+    assert (source["frames"], source["expected"], source["state"]) == (20, 20, None)
+    assert report["dropped"] == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -16,11 +16,12 @@ from facestream.pipeline.core.errors import Closed
 from facestream.pipeline.core.events import SourceStateEvent
 from facestream.pipeline.core.types import Frame, LazyFrame
 from facestream.pipeline.ingest import LiveReader
-from facestream.pipeline.ingest.file_reader import Opener
-from facestream.pipeline.ingest.live_reader import Hours
+from facestream.pipeline.ingest.isolation import SourceIsolation
+from facestream.pipeline.ingest.live_reader import WatchTimes
 from facestream.pipeline.metrics import Metrics
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import (
+    SourceOpener,
     SourceOptions,
     SourceSpec,
     expand_sources,
@@ -121,7 +122,7 @@ class Server(Closing):
 
 @dataclass
 class Watched:
-    """A `LiveReader` at work, and what came of it."""
+    """A `LiveReader` at work, its frames and its events."""
 
     reader: LiveReader
     metrics: Metrics
@@ -160,12 +161,13 @@ def watching(
     *,
     live: LiveSettings = QUICK,
     options: SourceOptions = DEFAULTS,
-    schedule: Hours | None = None,
-    opener: Opener = open_source,
+    schedule: WatchTimes | None = None,
+    opener: SourceOpener = open_source,
 ) -> Iterator[Watched]:
     """Reads a source until the block ends; takes every frame as soon as it comes."""
     queue: SourceQueue[Frame | LazyFrame] = SourceQueue()
     metrics = Metrics()
+    isolation = SourceIsolation(metrics, fatal=())
     events: list[SourceStateEvent] = []
     spec = source if isinstance(source, SourceSpec) else expand_sources([source])[0]
     reader = LiveReader(
@@ -175,7 +177,9 @@ def watching(
         on_state=events.append,
         schedule=schedule,
         opener=opener,
+        isolation=isolation,
     )
+    isolation.watch([reader.state])
     watched = Watched(reader, metrics, threading.Thread(target=reader.run), events=events)
     taker = threading.Thread(target=_take, args=(queue, watched.frames))
     taker.start()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from facestream.pipeline.core.config import Settings
 from facestream.pipeline.core.errors import ConfigError, SourceError
-from facestream.pipeline.ingest.cameras import expand_cameras
+from facestream.pipeline.ingest.readers import expand_cameras
 from facestream.pipeline.sources import SourceSpec, expand_sources, open_source
 
 from tests.media import make_clip

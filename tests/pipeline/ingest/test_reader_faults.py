@@ -145,11 +145,11 @@ def test_packets_without_a_picture_are_noticed(clip: bytes, tmp_path: Path) -> N
         (b"HTTP/1.0 404 Not Found\r\n\r\n", "not found (404); check the path"),
         (
             b"HTTP/1.0 200 OK\r\nContent-Length: 1700\r\n\r\n" + b"this is no video\n" * 100,
-            "what comes is no video (invalid data)",
+            "what it sends is no video (invalid data)",
         ),
         (
             STREAM + b"this is no video\n" * 500,
-            "the connection broke, or what comes is no video (input/output error)",
+            "the connection broke, or what it sends is no video (input/output error)",
         ),
         (b"", "end of file"),
     ],

@@ -14,16 +14,13 @@ from facestream.engines.closing import Closing
 from facestream.pipeline.core.config import LiveSettings
 from facestream.pipeline.core.errors import SourceError
 from facestream.pipeline.core.types import Frame
-from facestream.pipeline.ingest import LiveReader
-from facestream.pipeline.metrics import Metrics
-from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import (
     Source,
     SourceInfo,
     SourceOptions,
     SourceSpec,
 )
-from facestream.pipeline.sources.decode import Converter, Picture
+from facestream.pipeline.sources.decode import Converter, DecodedPicture
 
 from tests.pipeline.ingest.loopback import reading_threads, watching
 
@@ -47,14 +44,14 @@ class Camera(Closing):
         self._pictures = pictures
         self._released = released
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedPicture]:
         converter = Converter(1.0)
         for number in range(self._pictures):
             image = np.full((48, 64, 3), number, np.uint8)
-            yield Picture(VideoFrame.from_ndarray(image, format="bgr24"), None, converter)
+            yield DecodedPicture(VideoFrame.from_ndarray(image, format="bgr24"), None, converter)
             time.sleep(0.01)
         self._released.wait()  # deaf to ``halt``
-        yield Picture(VideoFrame(64, 48, "yuv420p"), None, converter)
+        yield DecodedPicture(VideoFrame(64, 48, "yuv420p"), None, converter)
 
     def __iter__(self) -> Iterator[Frame]:
         raise NotImplementedError
@@ -139,7 +136,7 @@ def test_stop_while_opening_hangs() -> None:
     released.set()
 
 
-class Hours:
+class Shifts:
     """Open before ``closes`` and from ``opens`` on."""
 
     def __init__(self, closes: datetime, opens: datetime) -> None:
@@ -156,8 +153,8 @@ class Hours:
 def test_outside_its_schedule_it_is_paused() -> None:
     maker = Maker(10_000)
     now = datetime.now(UTC)
-    hours = Hours(now + timedelta(seconds=0.5), now + timedelta(seconds=1.5))
-    with watching(SPEC, live=QUICK, opener=maker, schedule=hours) as watched:
+    shifts = Shifts(now + timedelta(seconds=0.5), now + timedelta(seconds=1.5))
+    with watching(SPEC, live=QUICK, opener=maker, schedule=shifts) as watched:
         watched.until_state("paused")
         assert len(maker.opened) == 1
         watched.until(lambda: maker.opened[0].closed)
@@ -168,24 +165,46 @@ def test_outside_its_schedule_it_is_paused() -> None:
 
 def test_stop_while_it_is_paused() -> None:
     now = datetime.now(UTC)
-    hours = Hours(now, now + timedelta(days=1))
-    with watching(SPEC, opener=Maker(1), schedule=hours) as watched:
+    shifts = Shifts(now, now + timedelta(days=1))
+    with watching(SPEC, opener=Maker(1), schedule=shifts) as watched:
         watched.until_state("paused")
         assert watched.stop() < 1
     assert watched.states == ["paused", "ended"]
 
 
-def test_a_mistake_of_ours_is_not_taken_for_a_lost_camera() -> None:
+def test_a_source_that_raises_again_and_again_is_parked_without_its_credentials(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def opener(_: SourceSpec, __: SourceOptions) -> Source:
-        raise ZeroDivisionError("a mistake")
+        raise ZeroDivisionError("rtsp://bob:hush@door/x")
 
-    reader = LiveReader(
-        *(SPEC, SourceQueue(), Metrics()),
-        options=SourceOptions(),
-        live=QUICK,
-        on_state=lambda _: None,
-        opener=opener,
+    caplog.set_level("DEBUG", "facestream")
+    with watching(SPEC, live=QUICK, opener=opener) as watched:
+        watched.thread.join(10)
+    assert watched.states == ["connecting", "retrying", "failed"]
+    reason = (
+        "given up after 5 errors in a row in decode, the last: ZeroDivisionError: rtsp://door/x"
     )
-    with pytest.raises(ZeroDivisionError):
-        reader.run()
-    assert reader.state.done
+    assert watched.reader.state.problems == [f"test: {reason}"]
+    assert watched.events[-1].reason == reason
+    assert watched.reader.state.done
+    assert sum(record.levelname == "ERROR" for record in caplog.records) == 1
+    assert "in opener" in caplog.text
+    assert "hush" not in caplog.text
+
+
+def test_a_source_that_raises_once_is_opened_again() -> None:
+    maker = Maker(1000)
+    calls: list[SourceSpec] = []
+
+    def opener(spec: SourceSpec, options: SourceOptions) -> Source:
+        calls.append(spec)
+        if len(calls) == 1:
+            raise ZeroDivisionError
+        return maker(spec, options)
+
+    with watching(SPEC, live=QUICK, opener=opener) as watched:
+        watched.until_state("live")
+        maker.released.set()
+    assert watched.states == ["connecting", "retrying", "live", "ended"]
+    assert watched.reader.state.problems == []

@@ -97,7 +97,7 @@ def test_an_empty_pipe_is_said_to_be_empty() -> None:
     with piped(b"") as pipe, watching("-", opener=pipe) as watched:
         watched.thread.join(20)
     (problem,) = watched.reader.state.problems
-    assert problem == "stdin: nothing came; pipe a video into it (MPEG-TS or Matroska)"
+    assert problem == "stdin: it is empty; pipe a video into it (MPEG-TS or Matroska)"
 
 
 def test_a_terminal_is_refused() -> None:

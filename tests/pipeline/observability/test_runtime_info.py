@@ -29,7 +29,6 @@ from facestream.pipeline.pipeline import Pipeline
 from facestream.pipeline.sources import BY_CPU, Decoding
 
 from tests.media import make_clip
-from tests.pipeline.sources.hardware import lost, simulated
 
 GPU = CudaDevice(0, "NVIDIA GeForce RTX 3060", (8, 6), 12 << 30)
 
@@ -183,31 +182,28 @@ def test_a_pipeline_tells_what_runs(tmp_path: Path) -> None:
         assert exposed(pipeline.metrics, FALLBACKS) == {}
 
 
-def test_a_decoder_that_is_lost_shows_in_the_metrics(
+def test_a_decoder_that_the_cpu_replaces_shows_in_the_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clip = make_clip(tmp_path / "clip.mp4", frames=20)
-    monkeypatch.setattr(readers_module, "decide", lambda *_, **__: simulated(lost(9)))
+    clip = make_clip(tmp_path / "clip.mkv", frames=20, codec="ffv1", pixel_format="gray")
+    monkeypatch.setattr(readers_module, "decide", lambda *_, **__: Decoding("cuda"))
     with Pipeline([clip]) as pipeline:
         report = pipeline.run()
     assert report.frames == 20
     assert report.problems == ()
-    name = str(clip)
-    assert exposed(pipeline.metrics, DECODER_INFO) == {(name, "cuda"): 0, (name, "cpu"): 1}
-    assert exposed(pipeline.metrics, FALLBACKS) == {("decode", "failed"): 1}
+    assert exposed(pipeline.metrics, DECODER_INFO) == {(str(clip), "cpu"): 1}
+    assert exposed(pipeline.metrics, FALLBACKS) == {("decode", "unsupported"): 1}
 
 
-def test_hardware_that_must_serve_and_fails_is_the_sources_problem(
+def test_hardware_that_is_required_and_fails_is_the_sources_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clip = make_clip(tmp_path / "clip.mp4", frames=20)
-    monkeypatch.setattr(
-        readers_module, "decide", lambda *_, **__: simulated(lost(9), required=True)
-    )
+    clip = make_clip(tmp_path / "clip.mkv", frames=20, codec="ffv1", pixel_format="gray")
+    monkeypatch.setattr(readers_module, "decide", lambda *_, **__: Decoding("cuda", required=True))
     with Pipeline([clip]) as pipeline:
         report = pipeline.run()
-    assert 0 < report.frames < 20
-    assert "decoding by cuda failed: device lost; use --decode cpu" in report.problems[0]
+    assert report.frames == 0
+    assert "decoding by cuda failed: it does not take this ffv1 video" in report.problems[0]
 
 
 def test_an_index_that_cannot_say_what_it_is_does_not_break_the_metrics(driver: Any) -> None:

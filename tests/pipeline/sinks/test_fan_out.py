@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.pipeline import Pipeline
+from facestream.pipeline.core import registry
 from facestream.pipeline.core.addresses import Address
 from facestream.pipeline.core.errors import OutputError, StageFailed, UsageError
 from facestream.pipeline.core.events import Event, FusedTemplate
-from facestream.pipeline.sinks import registry
 from facestream.pipeline.sinks.background import BackgroundSink
 from facestream.pipeline.sinks.base import CallbackSink, Sink, SourcesSink
 from facestream.pipeline.sinks.fan_out import FanOut
 from facestream.pipeline.sinks.jsonl import JsonlSink
 from facestream.pipeline.sinks.mjpeg.sink import RestreamSink
 from facestream.pipeline.sinks.pictures import PicturesSink
-from facestream.pipeline.sinks.registry import open_sink, register_sink
+from facestream.pipeline.sinks.registry import SINKS, open_sink
 from facestream.pipeline.sinks.video.files import VideoSink
 from facestream.pipeline.sinks.video.segments import SegmentsSink
 
@@ -163,14 +163,14 @@ class Remote(Sink):
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Packages that offer a sink, one that is broken, and one that is no sink."""
     points = EntryPoints(
-        EntryPoint(name, value, registry.GROUP)
+        EntryPoint(name, value, "facestream.sinks")
         for name, value in (
             ("remote", f"{__name__}:Remote"),
             ("broken", "facestream_broken.sinks:open"),
             ("dict", "builtins:dict"),
         )
     )
-    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr(registry, "entry_points", points.select)
 
 
 @pytest.mark.usefixtures("installed")
@@ -178,7 +178,7 @@ def test_a_sink_is_opened_by_its_name() -> None:
     sink = open_sink("remote://user@host:9/topic?acks=all&tag=")
     assert isinstance(sink, Remote)
     assert sink.opened == ("remote://user@host:9/topic", {"acks": "all", "tag": ""})
-    register_sink("in-process", Remote)
+    SINKS.register("in-process", Remote)
     own = open_sink("in-process:here")
     assert isinstance(own, Remote)
     assert own.opened == ("in-process:here", {})
@@ -192,11 +192,11 @@ def test_a_sink_is_opened_by_its_name() -> None:
         ("/tmp/x:y", "a sink is given as NAME:ADDRESS, e.g. kafka://host:9092/topic"),
         (
             "kafka://host/x",
-            "there is no sink 'kafka' (broken, dict, ",
+            "there is no sink 'kafka'; there is broken, dict, ",
         ),
         (
             "broken:x",
-            "cannot load the sink 'broken' of facestream_broken.sinks:open: "
+            "the sink 'broken' (facestream_broken.sinks:open) cannot be loaded: "
             "ModuleNotFoundError: No module named 'facestream_broken'",
         ),
         (
@@ -221,7 +221,7 @@ def test_a_sink_that_cannot_be_opened_closes_those_before(monkeypatch: pytest.Mo
         opened.append(Remote(address, options))
         return opened[-1]
 
-    register_sink("kept", factory)
+    SINKS.register("kept", factory)
     with pytest.raises(OutputError, match="there is no sink 'kafka'"):
         FanOut(["kept:1", "kafka:2"])
     assert [sink.closed for sink in opened] == [1]

@@ -10,7 +10,7 @@ from facestream.pipeline.core.config import Settings
 from facestream.pipeline.core.errors import OutputError
 from facestream.pipeline.sinks.fan_out import FanOut
 from facestream.pipeline.sinks.outputs import OutputRequest, open_outputs
-from facestream.pipeline.sinks.registry import register_sink
+from facestream.pipeline.sinks.registry import SINKS
 from facestream.pipeline.sources import SourceSpec
 
 from tests.pipeline.tracks import picture, read_video, result
@@ -51,7 +51,7 @@ def test_what_was_opened_is_closed_when_a_later_output_cannot_be(tmp_path: Path)
         def close(self) -> None:
             closed.append("noted")
 
-    register_sink("noted", lambda address, options: Noted())
+    SINKS.register("noted", lambda address, options: Noted())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         request = OutputRequest(out=tmp_path, others=["noted:"], restream=f":{port}")

@@ -397,3 +397,17 @@ def test_a_closed_source_is_freed_at_once(tmp_path: Path) -> None:
         assert left() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+def test_a_file_that_is_deleted_while_it_is_read_is_read_whole(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_source(make_clip(tmp_path / name, frames=30)) as source:
+        frames = iter(source)
+        next(frames)
+        (tmp_path / name).unlink()
+        assert len(list(frames)) == 29
+        assert source.problems == []
+    if name == "clip.mp4":  # the only one that is looked at again
+        assert f"{tmp_path / name} is gone (No such file or directory)" in caplog.text

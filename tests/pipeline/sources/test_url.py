@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.pipeline.core.config import Settings
 from facestream.pipeline.core.errors import SourceError
-from facestream.pipeline.sources import SourceOptions, open_source
+from facestream.pipeline.ingest.readers import list_sources
+from facestream.pipeline.sources import SourceOptions, open_source, served_file
 
 from tests.media import Picture, Size, make_clip
+from tests.pipeline.ingest.loopback import Connection, Server
 
 QUICK = SourceOptions(open_timeout=1.0, read_timeout=1.0)
 
@@ -117,6 +120,105 @@ def test_endless_http_stream_is_live(tmp_path: Path) -> None:
         assert len(list(source)) == 40  # that it closes is its end, whatever FFmpeg calls it
         assert source.decoded == 40
         assert source.problems == []
+
+
+FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.mp4", {"movflags": "faststart"}), ("a.mp4", FRAGMENTED), ("a.ts", {}), ("a.mkv", {})],
+)
+def test_what_has_a_length_is_a_file(tmp_path: Path, name: str, options: dict[str, str]) -> None:
+    content = make_clip(tmp_path / name, frames=60, options=options).read_bytes()
+    with serving(content) as url, open_source(f"{url}/{name}", QUICK) as source:
+        assert not source.live
+        assert len(list(source)) == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "live"),
+    [
+        ("a.mp4", {"movflags": "faststart"}, False),  # its index says where it ends
+        ("a.mp4", FRAGMENTED, True),
+        ("a.ts", {}, True),
+    ],
+)
+def test_without_a_length_the_container_decides(
+    tmp_path: Path, name: str, options: dict[str, str], live: bool
+) -> None:
+    content = make_clip(tmp_path / name, frames=60, options=options).read_bytes()
+    with (
+        serving(content, length_known=False) as url,
+        open_source(f"{url}/{name}", QUICK) as source,
+    ):
+        assert source.live == live
+        assert len(list(source)) == 60
+
+
+def test_a_length_that_is_never_reached_is_none(tmp_path: Path) -> None:
+    content = make_clip(tmp_path / "clip.ts", frames=40).read_bytes()
+
+    def serve(connection: Connection) -> None:
+        connection.request()
+        connection.send(b"HTTP/1.0 200 OK\r\nContent-Length: 4611686018427387904\r\n\r\n" + content)
+        connection.hold()
+
+    with Server(serve) as server, open_source(server.url("live.ts"), QUICK) as source:
+        assert source.live
+
+
+@pytest.mark.parametrize(
+    ("path", "length_known", "file"),
+    [
+        ("clip.mp4", True, True),
+        ("clip.mp4?token=hush", True, True),
+        ("clip.mp4", False, False),  # a recorder's live stream
+        ("live.ts", True, False),
+        ("live", True, False),
+        ("private/clip.mp4", True, False),
+        ("gone/clip.mp4", True, False),
+    ],
+)
+def test_a_served_file_is_known_before_it_is_opened(
+    path: str, length_known: bool, file: bool
+) -> None:
+    with serving(b"content", length_known=length_known) as url:
+        assert served_file(f"{url}/{path}") == file
+        (spec,) = list_sources([f"{url}/{path}"], Settings()).specs
+        assert (spec.live, spec.recorded) == (not file, file)
+        assert "hush" not in spec.name
+
+
+def test_a_served_file_gets_the_login_of_its_url() -> None:
+    logins = []
+
+    class Private(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            logins.append(self.headers["Authorization"])
+            self.send_response(206)
+            self.send_header("Content-Range", "bytes 0-0/7000")
+            self.end_headers()
+            self.wfile.write(b"x")
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Private) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        assert served_file(f"http://bob:p%2Fq@127.0.0.1:{server.server_port}/a.mp4")
+        server.shutdown()
+        thread.join()
+    assert logins == ["Basic Ym9iOnAvcQ=="]
+
+
+def test_nobody_there_is_no_file() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert not served_file(f"http://127.0.0.1:{port}/a.mp4")
+    assert not served_file("http://[::1/a.mp4")
+    assert not served_file("rtsp://127.0.0.1/a.mp4")
 
 
 def test_stalled_stream_times_out(tmp_path: Path) -> None:
