@@ -39,14 +39,7 @@ from facestream.training.data.teacher import teacher_net
 from facestream.training.evaluation.clips import ClipRules
 from facestream.training.evaluation.embeddings import embed_all
 from facestream.training.evaluation.lfw import open_zip, read_crops
-from facestream.training.evaluation.tpir import (
-    Outcomes,
-    bootstrap,
-    curve,
-    outcomes,
-    rank_one,
-    tpir,
-)
+from facestream.training.evaluation.tpir import Outcomes, bootstrap, curve, outcomes, rank_one, tpir
 from facestream.training.evaluation.videos import (
     ClipFaces,
     Trial,
@@ -337,11 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with open_zip(lfw / "lfw_grey.zip") as archive:
         names = [name for name in archive.namelist() if name.endswith(".jpg")]
     trial = draw_trial(
-        names,
-        half=given.half,
-        enrolled=given.people,
-        strangers=given.strangers,
-        seed=given.seed,
+        names, half=given.half, enrolled=given.people, strangers=given.strangers, seed=given.seed
     )
     if given.sheet is not None:
         cv2.imwrite(str(given.sheet), contact_sheet(lfw, trial, rules))

@@ -15,13 +15,7 @@ from facestream.pipeline import Pipeline, Settings
 from facestream.pipeline.core.boxes import iou_matrix
 from facestream.pipeline.core.types import Floats, FrameResult, Image
 from facestream.pipeline.sinks.base import Sink
-from facestream.training.evaluation.mot import (
-    Named,
-    Reported,
-    Score,
-    score,
-    total,
-)
+from facestream.training.evaluation.mot import Named, Reported, Score, score, total
 
 from .live_scenes import Scene, SceneSet
 from .peers import YunetSface, corners

@@ -10,12 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from facestream.pipeline.cli.bench import case_text
-from facestream.pipeline.cli.bench_results import (
-    Missing,
-    Ratio,
-    Results,
-    Row,
-)
+from facestream.pipeline.cli.bench_results import Missing, Ratio, Results, Row
 
 from .contender import ContenderFailed, ContenderProcess, ContenderTimeout
 from .suite import Case, Options, Suite

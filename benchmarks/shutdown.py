@@ -24,16 +24,7 @@ from facestream.pipeline import Settings
 
 from tests.faces import face_clip
 from tests.live.conftest import QUICK
-from tests.live.endings import (
-    HANG,
-    Ending,
-    Mixed,
-    Plan,
-    end_once,
-    nobody,
-    plans,
-    small_disk,
-)
+from tests.live.endings import HANG, Ending, Mixed, Plan, end_once, nobody, plans, small_disk
 from tests.live.leaks import Held
 from tests.servers.clips import looped
 from tests.servers.debian import servers_missing

@@ -140,9 +140,7 @@ def stepper(work: Callable[[Any], object], items: Any, batch: int) -> Callable[[
     return step
 
 
-def sort_out(
-    found: Mapping[str, Missing | None],
-) -> tuple[list[str], list[Missing]]:
+def sort_out(found: Mapping[str, Missing | None]) -> tuple[list[str], list[Missing]]:
     """Split contenders into those that can run (None) and those that cannot."""
     names = [name for name, missing in found.items() if missing is None]
     return names, [missing for missing in found.values() if missing is not None]

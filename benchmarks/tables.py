@@ -6,12 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from facestream.pipeline.cli.bench import (
-    CHANGE_HEADS,
-    case_text,
-    change_cells,
-    number,
-)
+from facestream.pipeline.cli.bench import CHANGE_HEADS, case_text, change_cells, number
 from facestream.pipeline.cli.bench_results import (
     Comparison,
     Results,

@@ -14,12 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import (
-    Array,
-    BaseEngine,
-    Precision,
-    TensorSpec,
-)
+from .base import Array, BaseEngine, Precision, TensorSpec
 from .casting import FloatPrecision, prepare
 from .checks import check_feeds, check_model_file
 from .devices import cuda_devices, driver_report, usable_cpus

@@ -15,12 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import (
-    Array,
-    BaseEngine,
-    Precision,
-    TensorSpec,
-)
+from .base import Array, BaseEngine, Precision, TensorSpec
 from .cards import quantised_file
 from .checks import check_feeds, check_model_file, image_spec
 from .devices import usable_cpus

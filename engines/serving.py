@@ -13,20 +13,10 @@ from .base import Engine, Precision
 from .cards import checksum, digest, quantised_file
 from .checks import check_model_file
 from .devices import cuda_devices
-from .errors import (
-    BackendUnavailable,
-    EngineError,
-    ModelError,
-    ParityRefused,
-)
+from .errors import BackendUnavailable, EngineError, ModelError, ParityRefused
 from .options import Device, EngineOptions, Serving
 from .parity import Gate, Verdict, VerdictStore
-from .registry import (
-    BackendStatus,
-    candidates,
-    load_engine,
-    precisions,
-)
+from .registry import BackendStatus, candidates, load_engine, precisions
 from .switching import SwitchingEngine
 
 log = logging.getLogger(__name__)

@@ -21,12 +21,7 @@ from .analysis import FaceAnalyzer
 from .core.config import Settings
 from .core.errors import Closed, FacestreamError
 from .core.events import Event
-from .core.types import (
-    Frame,
-    FrameResult,
-    Image,
-    LazyFrame,
-)
+from .core.types import Frame, FrameResult, Image, LazyFrame
 from .detection.region import view_of
 from .gallery import Gallery
 from .gallery.search import searching_of
@@ -269,10 +264,7 @@ class Pipeline(Closing):
         return results
 
     def _recognise_stage(
-        self,
-        states: Sequence[SourceState],
-        results: Channel[_Output],
-        isolation: SourceIsolation,
+        self, states: Sequence[SourceState], results: Channel[_Output], isolation: SourceIsolation
     ) -> SourceEndsStage:
         stage = RecogniseStage(
             self.analyzer.encoder,

@@ -26,19 +26,8 @@ from ..peers import (
     lacks_modules,
     lacks_zoo,
 )
-from ..pictures import (
-    CROWD,
-    SIZES,
-    frames,
-    render,
-)
-from ..suite import (
-    Case,
-    Options,
-    Prepared,
-    Suite,
-    sort_out,
-)
+from ..pictures import CROWD, SIZES, frames, render
+from ..suite import Case, Options, Prepared, Suite, sort_out
 
 FAST, EXACT, RESIDENT = "facestream fast", "facestream exact", "facestream resident"
 YUNET_NAME = "yunet"

@@ -17,22 +17,9 @@ from facestream.pipeline import Pipeline, Settings
 from facestream.pipeline.cli.bench_results import Missing, Scalar
 from facestream.pipeline.core.types import Image
 
-from ..peers import (
-    FACENET,
-    SFACE,
-    YUNET,
-    YunetSface,
-    lacks_facenet,
-    lacks_zoo,
-)
+from ..peers import FACENET, SFACE, YUNET, YunetSface, lacks_facenet, lacks_zoo
 from ..pictures import SIZES, write_clip
-from ..suite import (
-    Case,
-    Options,
-    Prepared,
-    Suite,
-    sort_out,
-)
+from ..suite import Case, Options, Prepared, Suite, sort_out
 
 # ``every`` embeds every face of every frame, as the peers do.
 OURS, OURS_EVERY, YUNET_SFACE = "facestream", "facestream-every", "yunet+sface"

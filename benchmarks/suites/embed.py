@@ -26,14 +26,7 @@ from ..peers import (
     onnxruntime_encoder,
 )
 from ..pictures import crops
-from ..suite import (
-    Case,
-    Options,
-    Prepared,
-    Suite,
-    sort_out,
-    stepper,
-)
+from ..suite import Case, Options, Prepared, Suite, sort_out, stepper
 
 RUNTIME, SFACE_NAME = "onnxruntime float32", "sface opencv"
 BATCHES = (1, 8, 32, 128)

@@ -13,25 +13,13 @@ from typing import Any
 
 import numpy as np
 from facestream.pipeline.cli.bench_results import Missing, Scalar
-from facestream.pipeline.core.types import (
-    Faces,
-    Floats,
-    Frame,
-    FrameResult,
-    Image,
-    Matches,
-)
+from facestream.pipeline.core.types import Faces, Floats, Frame, FrameResult, Image, Matches
 from facestream.pipeline.identity.decision import Thresholds
 from facestream.pipeline.identity.search import Matcher
 from facestream.pipeline.stages.recognise import RecogniseStage
 from facestream.pipeline.stages.rules import TrackingRules
 
-from ..suite import (
-    Case,
-    Options,
-    Prepared,
-    Suite,
-)
+from ..suite import Case, Options, Prepared, Suite
 
 DIM = 512
 FRAMES = 400

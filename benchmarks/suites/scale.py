@@ -20,20 +20,8 @@ from facestream.pipeline.recognition.encoder import Encoder
 
 from ..embeddings import probes, write_gallery
 from ..peers import EXTRA, lacks_modules, onnxruntime_encoder
-from ..pictures import (
-    SIZES,
-    crops,
-    render,
-    write_clip,
-)
-from ..suite import (
-    Case,
-    Options,
-    Prepared,
-    Suite,
-    sort_out,
-    stepper,
-)
+from ..pictures import SIZES, crops, render, write_clip
+from ..suite import Case, Options, Prepared, Suite, sort_out, stepper
 from .e2e import copies
 
 OURS, RUNTIME = "facestream", "onnxruntime"

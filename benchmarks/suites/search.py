@@ -15,21 +15,9 @@ from facestream.pipeline.cli.bench_results import Missing, Scalar
 from facestream.pipeline.core.types import Floats
 from numpy.typing import NDArray
 
-from ..embeddings import (
-    cohort,
-    nearest,
-    probes,
-    write_gallery,
-)
+from ..embeddings import cohort, nearest, probes, write_gallery
 from ..peers import lacks_cuda, lacks_modules
-from ..suite import (
-    Case,
-    Options,
-    Prepared,
-    Suite,
-    sort_out,
-    stepper,
-)
+from ..suite import Case, Options, Prepared, Suite, sort_out, stepper
 
 NUMPY, DEFAULT = "numpy matmul + argpartition", "faiss default"
 TEMPLATES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)

@@ -31,13 +31,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ..peers import lacks_modules
-from ..suite import (
-    Case,
-    Options,
-    Prepared,
-    Suite,
-    sort_out,
-)
+from ..suite import Case, Options, Prepared, Suite, sort_out
 
 FPS = 25.0
 ABSENCE = 1.0
@@ -303,9 +297,7 @@ class Roboflow:
             return np.zeros(0, np.int64)
         found = self._tracker.update(
             self._supervision.Detections(
-                xyxy=step.boxes,
-                confidence=step.scores,
-                data={"row": np.arange(len(step.boxes))},
+                xyxy=step.boxes, confidence=step.scores, data={"row": np.arange(len(step.boxes))}
             ),
             timestamp=step.pts,
         )

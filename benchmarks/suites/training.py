@@ -28,13 +28,7 @@ from torch import nn
 
 from ..facenet import facenet_inception
 from ..peers import SFACE, lacks_facenet, lacks_zoo
-from ..suite import (
-    Case,
-    Options,
-    Prepared,
-    Suite,
-    sort_out,
-)
+from ..suite import Case, Options, Prepared, Suite, sort_out
 
 SIZE, PEER_SIZE = 112, 160
 SFACE_NAME, INCEPTION = "sface", "inception-resnet-v1"

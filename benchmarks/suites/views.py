@@ -20,12 +20,7 @@ from facestream.pipeline.detection.region import Region, View
 
 from .. import DATA
 from ..pictures import CROWD, frames, render
-from ..suite import (
-    Case,
-    Options,
-    Prepared,
-    Suite,
-)
+from ..suite import Case, Options, Prepared, Suite
 
 CLIP = DATA / "videos" / "street_crowd_1080p.mp4"
 PICTURES = 8

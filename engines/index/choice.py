@@ -40,13 +40,7 @@ from typing import Literal
 from ..devices import CudaDevice, cuda_devices
 from ..errors import BackendUnavailable, InferenceError
 from ..options import Device
-from .cores import (
-    Build,
-    Core,
-    KnnCore,
-    NumpyCore,
-    Vectors,
-)
+from .cores import Build, Core, KnnCore, NumpyCore, Vectors
 from .layered import CompactionPolicy, LayeredIndex
 from .library import load_faiss
 from .segment import Ids

@@ -7,14 +7,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import (
-    check_dim,
-    check_ids,
-    check_k,
-    check_new,
-    check_vectors,
-    pad,
-)
+from .checks import check_dim, check_ids, check_k, check_new, check_vectors, pad
 
 
 class FlatNumpyIndex:

@@ -15,18 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import (
-    check_dim,
-    check_ids,
-    check_k,
-    check_new,
-    check_vectors,
-)
-from .cores import (
-    Build,
-    Vectors,
-    flat_build,
-)
+from .checks import check_dim, check_ids, check_k, check_new, check_vectors
+from .cores import Build, Vectors, flat_build
 from .segment import Ids, Segment
 
 _FIRST_CAPACITY = 256

@@ -17,12 +17,7 @@ from ..casting import prepare
 from ..checks import check_model_file
 from ..errors import BackendUnavailable, BuildFailed, ModelError
 from ..files import write_atomically
-from .manifest import (
-    Manifest,
-    ProfileFacts,
-    TensorFacts,
-    sha256_of_bytes,
-)
+from .manifest import Manifest, ProfileFacts, TensorFacts, sha256_of_bytes
 from .recipe import Recipe, compute_capability
 from .variant import Variant, find_variant, trt_logger
 

@@ -39,7 +39,7 @@ _MEASURES = (
         "of a frame to its result at full speed, queues included. The format of the file: "
         "docs/benchmarks.md. Ctrl-C ends the bench and keeps the complete rounds. Other libraries, "
         "parts, sizes and plots: 'python -m benchmarks' in the repository."
-    ),
+    )
 )
 def bench(
     videos: Annotated[
@@ -94,12 +94,7 @@ def bench(
     from tempfile import TemporaryDirectory
 
     from ..sinks.files import check_writable
-    from .bench_results import (
-        Results,
-        compare_results,
-        describe_machine,
-        load_results,
-    )
+    from .bench_results import Results, compare_results, describe_machine, load_results
 
     _refuse_moved(moved or [], peers)
     if as_json is not None:

@@ -40,12 +40,7 @@ NO_FACE = Faces(
 
 
 def embed_paths(
-    paths: Sequence[str],
-    *,
-    out: Path,
-    keep: Keep,
-    config: Path | None,
-    flags: Mapping[str, Any],
+    paths: Sequence[str], *, out: Path, keep: Keep, config: Path | None, flags: Mapping[str, Any]
 ) -> int:
     """Embed the faces of pictures into an ``.npz`` file; returns the exit status.
 

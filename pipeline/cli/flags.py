@@ -83,9 +83,7 @@ _DEVICE_FLAGS: dict[Flag, Any] = {
         "What decodes video; auto: hardware that can be opened, else the CPU.",
     ),
     "index": _device_flag(
-        "--index",
-        Literal["auto", "flat", "hnsw", "ivfpq", "gpu"],
-        "How the gallery is searched.",
+        "--index", Literal["auto", "flat", "hnsw", "ivfpq", "gpu"], "How the gallery is searched."
     ),
 }
 

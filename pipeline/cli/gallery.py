@@ -174,8 +174,7 @@ def rename(
 )
 def export(
     folder: Annotated[
-        Path,
-        typer.Argument(metavar="DIR", help="A new or an empty folder.", show_default=False),
+        Path, typer.Argument(metavar="DIR", help="A new or an empty folder.", show_default=False)
     ],
     gallery: GalleryPath = None,
     config: Config = None,

@@ -78,11 +78,7 @@ def run_sources(request: RunRequest, *, config: Path | None, flags: Mapping[str,
                 unused.callback(sink.close)
             pipeline = stack.enter_context(
                 Pipeline(
-                    found,
-                    gallery=gallery,
-                    settings=settings,
-                    sinks=sinks,
-                    frames=needs_of(sinks),
+                    found, gallery=gallery, settings=settings, sinks=sinks, frames=needs_of(sinks)
                 )
             )
             unused.pop_all()

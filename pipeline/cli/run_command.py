@@ -141,8 +141,7 @@ DetectEvery = Annotated[
     typer.Option("--detect-every", metavar="N", help="Look for faces on every N-th frame. [1]"),
 ]
 MaxFrames = Annotated[
-    int | None,
-    typer.Option("--max-frames", metavar="N", help="Stop each source after N frames."),
+    int | None, typer.Option("--max-frames", metavar="N", help="Stop each source after N frames.")
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also print stage times and queues.")

@@ -16,12 +16,7 @@ from ..recognition.verify import gate_of, verify_all
 from .console import plural, stderr, stdout
 from .errors import FAILED
 from .plan_tables import check_table
-from .plans import (
-    folder_of,
-    plans_of,
-    select,
-    settings_of,
-)
+from .plans import folder_of, plans_of, select, settings_of
 
 
 def verify_plans(

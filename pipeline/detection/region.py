@@ -10,12 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.config import Polygon, Settings
-from ..core.types import (
-    Faces,
-    Floats,
-    Frame,
-    Image,
-)
+from ..core.types import Faces, Floats, Frame, Image
 
 # A face whose centre lies at the edge of what is watched must be seen whole: so much more is
 # searched on each side, of the picture's longer side.

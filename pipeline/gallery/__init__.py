@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from ..core.types import Matches
-from ..identity.decision import (
-    Thresholds,
-    decide,
-    decide_frame,
-)
+from ..identity.decision import Thresholds, decide, decide_frame
 from .enrol import ImportPlan, ImportReport, plan_import
 from .gallery import Gallery
-from .records import (
-    FaceReader,
-    Person,
-    Photo,
-    PhotoReason,
-    PhotoResult,
-)
+from .records import FaceReader, Person, Photo, PhotoReason, PhotoResult
 
 __all__ = [
     "FaceReader",

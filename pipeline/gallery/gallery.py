@@ -155,10 +155,7 @@ class Gallery(Closing):
         return enrol.enrol(self._store, self._reader, name, photos)
 
     def import_folder(
-        self,
-        folder: Path | str,
-        *,
-        progress: Callable[[str, PhotoResult], None] | None = None,
+        self, folder: Path | str, *, progress: Callable[[str, PhotoResult], None] | None = None
     ) -> ImportReport:
         """Enrol a folder that holds a folder for each person, or what ``export`` wrote.
 

@@ -23,14 +23,7 @@ from ..core.filenames import slug
 from ..core.images import read_image
 from ..core.types import Floats, Image
 from .names import printable
-from .records import (
-    Embedded,
-    Face,
-    FaceReader,
-    Person,
-    Photo,
-    PhotoResult,
-)
+from .records import Embedded, Face, FaceReader, Person, Photo, PhotoResult
 from .store import Store
 
 DESCRIPTION = "gallery.json"

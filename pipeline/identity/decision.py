@@ -299,10 +299,7 @@ def _assign(claims: list[dict[int, float]], threshold: float) -> dict[int, int]:
 
 
 def _settle(
-    given: dict[int, int],
-    claims: list[dict[int, float]],
-    held: Sequence[int | None],
-    margin: float,
+    given: dict[int, int], claims: list[dict[int, float]], held: Sequence[int | None], margin: float
 ) -> tuple[dict[int, int], dict[int, Reason]]:
     """Takes back the names that are not clear, until all that stay are."""
     given = dict(given)
@@ -344,11 +341,7 @@ def _objection(
 
 
 def _identity(
-    matches: Matches,
-    row: int,
-    person: int | None,
-    reason: Reason | None,
-    thresholds: Thresholds,
+    matches: Matches, row: int, person: int | None, reason: Reason | None, thresholds: Thresholds
 ) -> Identity:
     ids, similarities = matches.person_ids[row], matches.similarities[row]
     usable = (ids >= 0) & np.isfinite(similarities)

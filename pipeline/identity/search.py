@@ -141,9 +141,7 @@ def _widened(row: Matches, width: int) -> Matches:
 
 
 def open_matcher(
-    gallery: SearchableGallery | None,
-    card: ModelCard,
-    recognition: RecognitionSettings,
+    gallery: SearchableGallery | None, card: ModelCard, recognition: RecognitionSettings
 ) -> Matcher:
     """The matcher of the settings.
 

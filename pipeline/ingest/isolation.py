@@ -44,10 +44,7 @@ class SourceIsolation:
     """
 
     def __init__(
-        self,
-        metrics: Metrics | None = None,
-        *,
-        fatal: tuple[type[Exception], ...] = (Exception,),
+        self, metrics: Metrics | None = None, *, fatal: tuple[type[Exception], ...] = (Exception,)
     ) -> None:
         self._metrics = metrics
         self._fatal = fatal

@@ -157,11 +157,7 @@ def stage_reports(metrics: Metrics) -> dict[str, StageReport]:
 def queue_report(queue: QueueStats) -> QueueReport:
     """The part of a queue's counters that is reported."""
     return QueueReport(
-        queue.capacity,
-        queue.depth,
-        queue.high_water,
-        queue.blocked_seconds,
-        queue.waited_seconds,
+        queue.capacity, queue.depth, queue.high_water, queue.blocked_seconds, queue.waited_seconds
     )
 
 

@@ -17,13 +17,7 @@ from facestream.engines.index import DEFAULT_OPTIONS, IndexInfo, IndexOptions
 from facestream.engines.options import Serving
 
 from ..core.errors import FacestreamError
-from ..metrics import (
-    DECODER_INFO,
-    ENGINE_INFO,
-    FALLBACKS,
-    INDEX_INFO,
-    Metrics,
-)
+from ..metrics import DECODER_INFO, ENGINE_INFO, FALLBACKS, INDEX_INFO, Metrics
 from ..metrics.families import Family
 from ..sources import DecodedBy, Decoding, FallbackReason
 

@@ -7,12 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from facestream.engines.cards import (
-    MODELS,
-    ModelCard,
-    read_card,
-    verify,
-)
+from facestream.engines.cards import MODELS, ModelCard, read_card, verify
 from facestream.engines.errors import ModelError
 from numpy.typing import NDArray
 

@@ -6,21 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from facestream.engines.base import Engine
-from facestream.engines.cards import (
-    MODELS,
-    ModelCard,
-    load_card,
-    read_card,
-    verify,
-)
+from facestream.engines.cards import MODELS, ModelCard, load_card, read_card, verify
 from facestream.engines.closing import Closing
 from facestream.engines.errors import ModelError
-from facestream.engines.options import (
-    EngineOptions,
-    ImageInput,
-    Serving,
-    ShapeRange,
-)
+from facestream.engines.options import EngineOptions, ImageInput, Serving, ShapeRange
 from facestream.engines.serving import serve
 
 from ..core.types import Floats, Image
@@ -49,11 +38,7 @@ class Encoder(Closing):
     """
 
     def __init__(
-        self,
-        *,
-        serving: Serving = Serving(),
-        max_batch: int = 32,
-        model: str | Path | None = None,
+        self, *, serving: Serving = Serving(), max_batch: int = 32, model: str | Path | None = None
     ) -> None:
         if not 1 <= max_batch <= _BATCHES[0]:
             raise ValueError(f"max_batch must be from 1 to {_BATCHES[0]}, not {max_batch}")

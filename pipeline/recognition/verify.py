@@ -10,12 +10,7 @@ from facestream.engines.base import Precision
 from facestream.engines.errors import EngineError, ParityRefused
 from facestream.engines.options import EngineOptions, Serving
 from facestream.engines.parity import Gate, Verdict
-from facestream.engines.registry import (
-    BackendStatus,
-    candidates,
-    load_engine,
-    precisions,
-)
+from facestream.engines.registry import BackendStatus, candidates, load_engine, precisions
 from facestream.engines.tensorrt.inventory import PlanRequest
 
 from ..detection.mtcnn.detector import Mtcnn

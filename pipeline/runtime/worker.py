@@ -126,10 +126,7 @@ class _Worker(Generic[Item]):
     """The stages of one worker and its state."""
 
     def __init__(
-        self,
-        stages: Sequence[Stage[Item]],
-        outlet: Outlet[Item] | None,
-        on_batch: OnBatch | None,
+        self, stages: Sequence[Stage[Item]], outlet: Outlet[Item] | None, on_batch: OnBatch | None
     ) -> None:
         self.name = "+".join(stage.name for stage in stages)
         self._ticking = [stage for stage in stages if isinstance(stage, Ticking)]

@@ -13,12 +13,7 @@ from ..core.events import Event
 from ..core.types import FrameResult
 from .base import Sink
 from .files import check_writable
-from .rotation import (
-    Earlier,
-    LinesFile,
-    Rotation,
-    write_whole,
-)
+from .rotation import Earlier, LinesFile, Rotation, write_whole
 
 
 class JsonlSink(Sink):

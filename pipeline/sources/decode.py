@@ -46,11 +46,7 @@ READ_FAILURES = 50
 DECODE_FAILURES = 75
 # What hardware delivers, and the same with the colours in planes of their own.
 _PLANES = {"nv12": "yuv420p", "p010le": "yuv420p10le"}
-_TURNS = {
-    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
-    180: cv2.ROTATE_180,
-    270: cv2.ROTATE_90_CLOCKWISE,
-}
+_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
 class DecodedPicture:

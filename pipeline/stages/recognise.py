@@ -11,12 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ..core.events import TrackEvent
-from ..core.types import (
-    Floats,
-    Frame,
-    FrameResult,
-    Image,
-)
+from ..core.types import Floats, Frame, FrameResult, Image
 from ..identity.search import Matcher
 from ..ingest.isolation import SourceIsolation
 from ..metrics import Metrics

@@ -35,11 +35,7 @@ class SourceEndsStage:
     """
 
     def __init__(
-        self,
-        stage: RecogniseStage,
-        sources: Sequence[Ending],
-        *,
-        on_ended: Callable[[str], None],
+        self, stage: RecogniseStage, sources: Sequence[Ending], *, on_ended: Callable[[str], None]
     ) -> None:
         self.name = stage.name
         self._stage = stage

@@ -7,12 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core.types import (
-    Floats,
-    Frame,
-    FrameResult,
-    TrackSnapshot,
-)
+from ..core.types import Floats, Frame, FrameResult, TrackSnapshot
 from ..identity.hysteresis import HysteresisRules, update_identities
 from ..identity.search import Matcher
 from ..tracking.embedding_schedule import EmbeddingPlan

@@ -8,22 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.events import (
-    Appeared,
-    FusedTemplate,
-    Identified,
-    Left,
-    Moment,
-    TrackEvent,
-    Updated,
-)
+from ..core.events import Appeared, FusedTemplate, Identified, Left, Moment, TrackEvent, Updated
 from ..core.types import Frame
-from ..metrics import (
-    IDENTITIES,
-    SIGMA,
-    TIME_TO_NAME,
-    Metrics,
-)
+from ..metrics import IDENTITIES, SIGMA, TIME_TO_NAME, Metrics
 from ..tracking.track import Track
 
 # ``surer`` is emitted when sigma fell to this part of the last one emitted, and not more often than

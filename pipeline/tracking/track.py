@@ -8,14 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..core.events import face_picture
-from ..core.types import (
-    Faces,
-    Floats,
-    Frame,
-    Identity,
-    Image,
-    Matches,
-)
+from ..core.types import Faces, Floats, Frame, Identity, Image, Matches
 from ..recognition.uncertainty import sigma
 from .embedding_schedule import Certainty, EmbeddingPlan
 from .fusion import Template

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from facestream.pipeline.cli.bench_results import (
-    Missing,
-    Ratio,
-    Results,
-    Row,
-    Scalar,
-)
+from facestream.pipeline.cli.bench_results import Missing, Ratio, Results, Row, Scalar
 
 MACHINE: dict[str, Any] = {
     "cpu": "Test CPU",

@@ -44,13 +44,7 @@ def test_json_has_no_nan() -> None:
 
 def test_an_endless_clip_repeats_the_scene(tmp_path: Path) -> None:
     rules = SceneRules(
-        seconds=2.0,
-        fps=10,
-        width=320,
-        height=180,
-        at_once=1,
-        face=(50.0, 60.0),
-        passage=(1.0, 1.2),
+        seconds=2.0, fps=10, width=320, height=180, at_once=1, face=(50.0, 60.0), passage=(1.0, 1.2)
     )
     heads = np.full((3, HEAD_SIDE, HEAD_SIDE, 3), 200, np.uint8)
     actors = [Actor(f"person {n}", True, heads) for n in range(2)]

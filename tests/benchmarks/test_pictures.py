@@ -9,21 +9,8 @@ import numpy as np
 import pytest
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 
-from benchmarks.embeddings import (
-    PROBE_COSINE,
-    cohort,
-    nearest,
-    probes,
-    write_gallery,
-)
-from benchmarks.pictures import (
-    CROWD,
-    SIZES,
-    crops,
-    frames,
-    render,
-    write_clip,
-)
+from benchmarks.embeddings import PROBE_COSINE, cohort, nearest, probes, write_gallery
+from benchmarks.pictures import CROWD, SIZES, crops, frames, render, write_clip
 
 
 @pytest.mark.parametrize("faces", [0, 1, 3, CROWD])

@@ -120,13 +120,7 @@ def test_boxes_are_counted_as_found_missed_or_extra() -> None:
     true = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32)
     own = np.array([[0, 0, 10, 9], [50, 50, 60, 60]], np.float32)
     checks = compare_boxes([true], [own])
-    assert checks == {
-        "found": 2.0,
-        "recall": 0.5,
-        "extra": 1,
-        "iou_least": 0.9,
-        "iou_median": 0.9,
-    }
+    assert checks == {"found": 2.0, "recall": 0.5, "extra": 1, "iou_least": 0.9, "iou_median": 0.9}
     nothing = np.zeros((0, 4), np.float32)
     assert compare_boxes([nothing], [own])["extra"] == 2
     assert compare_boxes([nothing], [own])["recall"] is None

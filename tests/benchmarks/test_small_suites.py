@@ -56,12 +56,7 @@ def test_decisions_are_timed_without_the_encoder() -> None:
 def test_all_contenders_find_the_same_faces_in_a_video(tmp_path: Path, shared_data: Path) -> None:
     clip = face_clip(tmp_path / "walk.mp4", frames=12)
     results = measure(
-        "e2e",
-        tmp_path,
-        rounds=1,
-        videos=(clip,),
-        max_frames=3,
-        zoo=shared_data / "models",
+        "e2e", tmp_path, rounds=1, videos=(clip,), max_frames=3, zoo=shared_data / "models"
     )
     faces = {row.contender: row.checks["faces_per_frame"] for row in results.rows}
     names = ("facestream", "facestream-every", "yunet+sface", "facenet-pytorch")

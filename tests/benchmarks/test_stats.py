@@ -5,13 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from facestream.pipeline.cli.bench_results import (
-    LEAST_NOISE,
-    UNKNOWN_SPREAD,
-    Ratio,
-    noise,
-    spread,
-)
+from facestream.pipeline.cli.bench_results import LEAST_NOISE, UNKNOWN_SPREAD, Ratio, noise, spread
 from hypothesis import given
 from hypothesis import strategies as st
 

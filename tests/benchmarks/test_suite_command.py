@@ -14,12 +14,7 @@ from benchmarks.__main__ import COMMANDS, main
 from benchmarks.suite import Case
 from benchmarks.suites import SUITES
 from benchmarks.suites.detect import DetectSuite
-from tests.benchmarks.examples import (
-    MACHINE,
-    of_several_suites,
-    results,
-    row,
-)
+from tests.benchmarks.examples import MACHINE, of_several_suites, results, row
 
 TINY = ["--quick", "--rounds", "1", "--seconds", "0.02", "--no-peers"]
 DETECT = ["suite", "detect", "--only", "size=480p", "--only", "faces=1"]

@@ -11,12 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from facestream.engines.cards import model_path
-from facestream.engines.casting import (
-    FloatPrecision,
-    _bfloat16,
-    cast_network,
-    prepare,
-)
+from facestream.engines.casting import FloatPrecision, _bfloat16, cast_network, prepare
 from facestream.engines.errors import BackendUnavailable, ModelError
 from facestream.engines.onnx_graphs import load, prepend_image_input
 from facestream.engines.options import ImageInput

@@ -158,10 +158,7 @@ V1 = "4:memory:/\n2:cpuacct,cpu:{0}\n1:name=systemd:/\n0::/"
         ("0::/a/b", {"sys/fs/cgroup/a/b/cpu.max": "300000 100000"}, 3),
         (
             "0::/a/b",
-            {
-                "sys/fs/cgroup/a/cpu.max": "200000 100000",
-                "sys/fs/cgroup/a/b/cpu.max": "max 100000",
-            },
+            {"sys/fs/cgroup/a/cpu.max": "200000 100000", "sys/fs/cgroup/a/b/cpu.max": "max 100000"},
             2,
         ),
         # The path is the host's, the files are the container's.

@@ -21,12 +21,7 @@ from facestream.engines.base import Array, Engine, Precision
 from facestream.engines.cards import model_path
 from facestream.engines.cuda.runtime import call
 from facestream.engines.errors import InferenceError
-from facestream.engines.options import (
-    EngineOptions,
-    ImageInput,
-    Serving,
-    ShapeRange,
-)
+from facestream.engines.options import EngineOptions, ImageInput, Serving, ShapeRange
 from facestream.engines.registry import load_engine
 from facestream.engines.serving import serve
 from facestream.engines.switching import SwitchingEngine

@@ -10,12 +10,7 @@ from facestream.engines import onnxruntime
 from facestream.engines.devices import DriverReport
 from facestream.engines.errors import BackendUnavailable
 from facestream.engines.options import Backend, Device
-from facestream.engines.registry import (
-    backend_status,
-    choose_backend,
-    load_engine,
-    precisions,
-)
+from facestream.engines.registry import backend_status, choose_backend, load_engine, precisions
 
 from .conftest import RunPython
 

@@ -207,10 +207,7 @@ def test_a_call_under_way_ends_on_the_engine_it_began_on(network: Path) -> None:
 
     slow = Slow(network, options=FLOAT32)
     build = Held(lambda: openvino(network))
-    with (
-        ThreadPoolExecutor(1) as pool,
-        SwitchingEngine(slow, build) as engine,
-    ):
+    with ThreadPoolExecutor(1) as pool, SwitchingEngine(slow, build) as engine:
         under_way = pool.submit(engine.infer, picture())
         assert slow.inside.wait(30)
         build.go.set()

@@ -12,14 +12,7 @@ from facestream.pipeline import Settings
 
 from tests.servers.rtsp import RtspServer
 
-from .endings import (
-    Mixed,
-    Plan,
-    end_once,
-    nobody,
-    plans,
-    small_disk,
-)
+from .endings import Mixed, Plan, end_once, nobody, plans, small_disk
 
 pytestmark = pytest.mark.live
 

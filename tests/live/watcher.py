@@ -12,13 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import pytest
-from facestream.pipeline import (
-    Event,
-    Gallery,
-    Pipeline,
-    Settings,
-    Sink,
-)
+from facestream.pipeline import Event, Gallery, Pipeline, Settings, Sink
 from facestream.pipeline.core.events import SourceStateEvent, State
 from facestream.pipeline.core.types import FrameResult
 from facestream.pipeline.observability.report import Report
@@ -167,11 +161,7 @@ class LiveRun:
         self.error: BaseException | None = None
         specs = [s if isinstance(s, Path) else SourceSpec("url", s[1], s[0]) for s in sources]
         self.pipeline = Pipeline(
-            specs,
-            settings=settings,
-            sinks=[self.seen, *sinks],
-            gallery=gallery,
-            frames="searched",
+            specs, settings=settings, sinks=[self.seen, *sinks], gallery=gallery, frames="searched"
         )
         self._limit = limit
         self._thread = threading.Thread(target=self._run, name="live-run", daemon=True)

@@ -104,10 +104,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_decoder_a_detector_input_and_a_tracker_that_raise_end_their_camera_only(
-    tmp_path: Path,
-    recorder: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, recorder: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("skimage")
     sources = []

@@ -14,20 +14,8 @@ import cv2
 import numpy as np
 import pytest
 from facestream.engines.errors import InferenceError
-from facestream.pipeline import (
-    Event,
-    Gallery,
-    Left,
-    Pipeline,
-    Settings,
-    Sink,
-)
-from facestream.pipeline.core.errors import (
-    GalleryError,
-    ModelMismatch,
-    SourceError,
-    StageFailed,
-)
+from facestream.pipeline import Event, Gallery, Left, Pipeline, Settings, Sink
+from facestream.pipeline.core.errors import GalleryError, ModelMismatch, SourceError, StageFailed
 from facestream.pipeline.core.types import FrameResult
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 

@@ -8,12 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facestream.training.data.cache import (
-    Arrays,
-    cached_arrays,
-    cached_rows,
-    write_arrays,
-)
+from facestream.training.data.cache import Arrays, cached_arrays, cached_rows, write_arrays
 from facestream.training.data.face_sets import FaceRow
 from numpy.typing import NDArray
 

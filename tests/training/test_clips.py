@@ -7,12 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from facestream.training.evaluation.clips import (
-    EYE_DISTANCE,
-    ClipRules,
-    render_clip,
-    through_h264,
-)
+from facestream.training.evaluation.clips import EYE_DISTANCE, ClipRules, render_clip, through_h264
 from facestream.training.evaluation.lfw import MEAN_LANDMARKS
 
 STILL = ClipRules(

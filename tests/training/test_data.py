@@ -7,12 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.training.data.degrade import (
-    KINDS,
-    Kind,
-    degrade,
-    random_view,
-)
+from facestream.training.data.degrade import KINDS, Kind, degrade, random_view
 from facestream.training.data.face_sets import (
     FaceRow,
     FaceZips,

@@ -13,12 +13,7 @@ import pytest
 import torch
 from facestream.training.cli.console import validated
 from facestream.training.data.training_views import SeededBatches
-from facestream.training.errors import (
-    CheckpointError,
-    CollapseError,
-    DataError,
-    TrainingError,
-)
+from facestream.training.errors import CheckpointError, CollapseError, DataError, TrainingError
 from facestream.training.fit.checkpoint import (
     load_checkpoint,
     load_encoder,
@@ -140,11 +135,7 @@ def test_a_process_whose_batch_has_no_labels_takes_part(
     members |= {f"x/{i}.webp": 500 + i for i in range(40)}
     write_set(folder, "people", members, listed=set(members))
     config = small_config.model_copy(
-        update={
-            "data": folder,
-            "batch": 4,
-            "weights": LossWeights(margin=0.5, reconstruction=0),
-        }
+        update={"data": folder, "batch": 4, "weights": LossWeights(margin=0.5, reconstruction=0)}
     )
     data = prepare(config, silent)
     batches = [

@@ -19,13 +19,7 @@ from facestream.training.evaluation.plots import (
     roc,
 )
 from facestream.training.evaluation.protocol import Interval
-from facestream.training.evaluation.rejection import (
-    LEVELS,
-    SHARES,
-    SIGMA_KINDS,
-    Monotony,
-    Reject,
-)
+from facestream.training.evaluation.rejection import LEVELS, SHARES, SIGMA_KINDS, Monotony, Reject
 from facestream.training.record import Curve
 from sklearn.metrics import roc_curve  # type: ignore[import-untyped]
 

@@ -11,32 +11,10 @@ from facestream.engines.errors import EngineError
 from ..errors import TrainingError
 from .compare import compare
 from .console import err, listen
-from .evaluate import (
-    evaluate,
-    fewshot,
-    groups,
-    pose,
-    probe,
-)
-from .export import (
-    cohort,
-    export,
-    golden,
-    ship,
-)
-from .fit import (
-    curves,
-    fit_command,
-    fit_generator_command,
-    resume,
-)
-from .generate import (
-    evaluate_generator,
-    generate,
-    interpolate,
-    reconstruct,
-    repair_command,
-)
+from .evaluate import evaluate, fewshot, groups, pose, probe
+from .export import cohort, export, golden, ship
+from .fit import curves, fit_command, fit_generator_command, resume
+from .generate import evaluate_generator, generate, interpolate, reconstruct, repair_command
 from .prepare import prepare
 from .quantise import quantise
 

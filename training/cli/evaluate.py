@@ -131,11 +131,7 @@ def _rows(report: EncoderReport) -> list[tuple[str, str, str]]:
             for far, tar in lfw.tar.items()
         ),
         ("threshold at FMR 0.1 % (protocol, default)", f"{lfw.threshold:.4f}", ""),
-        (
-            f"threshold at FMR 0.1 % ({lfw.all_pairs:,} pairs)",
-            f"{lfw.threshold_all_pairs:.4f}",
-            "",
-        ),
+        (f"threshold at FMR 0.1 % ({lfw.all_pairs:,} pairs)", f"{lfw.threshold_all_pairs:.4f}", ""),
         ("pictures without a face found", str(lfw.not_found), ""),
     ]
     if sigma is None:

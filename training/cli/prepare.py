@@ -11,14 +11,7 @@ from pydantic import ValidationError
 
 from ..data.prepare import PrepareSettings, prepare_set
 from ..errors import DataError
-from .console import (
-    CACHE,
-    ENCODER,
-    ThreadsOption,
-    err,
-    progress_bars,
-    show,
-)
+from .console import CACHE, ENCODER, ThreadsOption, err, progress_bars, show
 
 
 class LabelSource(StrEnum):

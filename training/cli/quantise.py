@@ -10,12 +10,7 @@ from facestream.engines.cards import read_card, verify
 from facestream.pipeline.recognition.parity import COSINE
 
 from ..evaluation.lfw import open_lfw
-from ..export.quantise import (
-    MIXED,
-    Quantiser,
-    draw_faces,
-    measure_variants,
-)
+from ..export.quantise import MIXED, Quantiser, draw_faces, measure_variants
 from ..record import write_json
 from .console import (
     CACHE,

@@ -24,12 +24,7 @@ from ..models.cost import count_macs, count_parameters
 from ..progress import ReportProgress, silent
 from ..record import git_revision, write_json
 from .contender_task import VaeTask, make_task
-from .contenders import (
-    CONTENDERS,
-    CompareConfig,
-    Contender,
-    chosen,
-)
+from .contenders import CONTENDERS, CompareConfig, Contender, chosen
 from .measure import (
     Embed,
     draw_samples,

@@ -20,12 +20,7 @@ from ..evaluation.lfw import open_lfw
 from ..evaluation.verification import Verification, verify
 from ..export.card import make_card, write_card
 from ..export.encoder_onnx import export_encoder
-from ..generation.metrics import (
-    frechet_distance,
-    identity_cosine,
-    psnr,
-    ssim,
-)
+from ..generation.metrics import frechet_distance, identity_cosine, psnr, ssim
 from ..generation.synthetic_pictures import to_pictures
 from ..models.decoder import Decoder
 from ..models.vae import LATENT_DIM, VaeEncoder
@@ -98,22 +93,14 @@ def write_encoder(encoder: VaeEncoder, folder: Path, *, backbone: str) -> Path:
     file = folder / "encoder.onnx"
     cosine = export_encoder(encoder, file)
     card = make_card(
-        file,
-        backbone=backbone,
-        dim=encoder.dim,
-        metrics={"parity_cosine": round(cosine, 6)},
+        file, backbone=backbone, dim=encoder.dim, metrics={"parity_cosine": round(cosine, 6)}
     )
     write_card(card, folder / "encoder.json")
     return folder / "encoder.json"
 
 
 def measure_lfw(
-    card: Path,
-    lfw: Path,
-    *,
-    cache: Path,
-    threads: int,
-    progress: ReportProgress,
+    card: Path, lfw: Path, *, cache: Path, threads: int, progress: ReportProgress
 ) -> Verification:
     """LFW's 10 folds with the embedding half of mu."""
     data = open_lfw(lfw, cache=cache, threads=threads, progress=progress)

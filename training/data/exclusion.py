@@ -91,12 +91,7 @@ class EvaluationPeople:
 
 
 def evaluation_people(
-    path: Path,
-    cutter: Cutter,
-    encoder: Encoder,
-    *,
-    cache: Path,
-    progress: ReportProgress,
+    path: Path, cutter: Cutter, encoder: Encoder, *, cache: Path, progress: ReportProgress
 ) -> EvaluationPeople:
     """Detect and embed an evaluation set, ``person/picture.jpg`` in a folder or zip.
 

@@ -26,23 +26,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..errors import DataError
 from ..progress import ReportProgress, silent
 from ..record import git_revision
-from .cutter import (
-    Cut,
-    Cutter,
-    Which,
-    detector_ids,
-)
+from .cutter import Cut, Cutter, Which, detector_ids
 from .exclusion import EvaluationPeople, NearDuplicates, evaluation_people
 from .face_sets import SIDE, UNLABELLED, centre_crop
-from .set_sources import (
-    LabelBy,
-    Skip,
-    Sources,
-    Still,
-    StillReader,
-    find_sources,
-    sample_frames,
-)
+from .set_sources import LabelBy, Skip, Sources, Still, StillReader, find_sources, sample_frames
 from .set_writer import Entry, SetWriter
 
 CHUNK: Final = 16
@@ -144,9 +131,7 @@ def prepare_set(
         writer = stack.enter_context(SetWriter(folder, name, replace=existing == "replace"))
         cutter = stack.enter_context(
             Cutter(
-                min_face=settings.min_face,
-                min_score=settings.min_score,
-                threads=settings.threads,
+                min_face=settings.min_face, min_score=settings.min_score, threads=settings.threads
             )
         )
         serving = Serving(threads=settings.threads)

@@ -14,12 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .cache import cached_rows
-from .face_sets import (
-    SIDE,
-    FaceRow,
-    FaceZips,
-    sha256_of,
-)
+from .face_sets import SIDE, FaceRow, FaceZips, sha256_of
 
 log = logging.getLogger(__name__)
 

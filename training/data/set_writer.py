@@ -106,12 +106,7 @@ class SetWriter:
                 self._partial["csv"],
                 COLUMNS,
                 [
-                    (
-                        row.member,
-                        f"{row.score:.3f}",
-                        f"{row.face_px:.1f}",
-                        f"{row.eval_cosine:.3f}",
-                    )
+                    (row.member, f"{row.score:.3f}", f"{row.face_px:.1f}", f"{row.eval_cosine:.3f}")
                     for row in self._rows
                 ],
             )

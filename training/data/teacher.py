@@ -18,12 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import TrainingError
 from .cache import cached_rows
-from .face_sets import (
-    FaceRow,
-    centre_crop,
-    read_chunks,
-    sha256_of,
-)
+from .face_sets import FaceRow, centre_crop, read_chunks, sha256_of
 
 Floats = NDArray[np.float32]
 

@@ -191,12 +191,7 @@ def draw_batches(
         shard: this process's number and how many there are.
     """
     sampler = SeededBatches(
-        size,
-        settings.batch,
-        seed=settings.seed,
-        first=first,
-        steps=settings.steps,
-        shard=shard,
+        size, settings.batch, seed=settings.seed, first=first, steps=settings.steps, shard=shard
     )
     return iter(
         DataLoader(

@@ -23,13 +23,7 @@ from ..data.cache import Arrays, cached_arrays
 from ..data.cutter import main_faces
 from ..data.degrade import degrade_randomly
 from .embeddings import Floats
-from .lfw import (
-    MIN_FACE,
-    Pairs,
-    cache_key,
-    open_zip,
-    read_picture,
-)
+from .lfw import MIN_FACE, Pairs, cache_key, open_zip, read_picture
 
 # How strong the degradations may get: the highest level drawn (``data.degrade``).
 SEVERITIES: Final[dict[str, float]] = {"moderate": 0.5, "severe": 1.0}

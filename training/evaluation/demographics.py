@@ -18,12 +18,7 @@ from facestream.pipeline.recognition.uncertainty import normalise, sigma
 from numpy.typing import NDArray
 
 from ..data.face_sets import FaceRow
-from .attributes import (
-    AGE_GROUPS,
-    GENDERS,
-    RACES,
-    attributes_of,
-)
+from .attributes import AGE_GROUPS, GENDERS, RACES, attributes_of
 from .embeddings import EmbeddedRows
 from .plots import new_figure, save_figure
 from .protocol import Interval, percentiles

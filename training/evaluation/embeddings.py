@@ -12,12 +12,7 @@ from facestream.pipeline.recognition.encoder import Encoder
 from numpy.typing import NDArray
 
 from ..data.cache import cached_rows
-from ..data.face_sets import (
-    FaceRow,
-    centre_crop,
-    read_chunks,
-    sha256_of,
-)
+from ..data.face_sets import FaceRow, centre_crop, read_chunks, sha256_of
 from ..progress import ReportProgress, counted, silent
 
 Floats = NDArray[np.float32]

@@ -27,13 +27,7 @@ from ..data.degrade import degrade_randomly
 from ..errors import DataError
 from ..progress import ReportProgress, counted, silent
 from .embeddings import embed_all
-from .lfw import (
-    Half,
-    half_of,
-    person_of,
-    read_crops,
-    read_pairs,
-)
+from .lfw import Half, half_of, person_of, read_crops, read_pairs
 from .plots import new_figure, save_figure
 from .protocol import Interval, mean_interval
 
@@ -188,12 +182,7 @@ def _share(interval: Interval) -> Interval:
 
 
 def augment(
-    mu: Floats,
-    logvar: Floats,
-    *,
-    how: Augmentation,
-    samples: int,
-    rng: np.random.Generator,
+    mu: Floats, logvar: Floats, *, how: Augmentation, samples: int, rng: np.random.Generator
 ) -> Floats:
     """Samples about each template, at the templates' length.
 

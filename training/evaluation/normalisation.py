@@ -20,23 +20,9 @@ from facestream.pipeline.recognition.uncertainty import normalise
 from .embeddings import Floats
 from .false_matches import all_impostors
 from .lfw import Pairs, person_of
-from .protocol import (
-    Interval,
-    finest_rate,
-    fit_probability,
-    tar_at_far,
-    threshold_at_fmr,
-)
+from .protocol import Interval, finest_rate, fit_probability, tar_at_far, threshold_at_fmr
 from .rejection import SigmaLimit, measure_limit
-from .tpir import (
-    OpenSet,
-    Outcomes,
-    bootstrap,
-    outcomes,
-    rank_one,
-    split_open_set,
-    tpir,
-)
+from .tpir import OpenSet, Outcomes, bootstrap, outcomes, rank_one, split_open_set, tpir
 
 Condition = Literal["clean", "degraded"]
 Scoring = Literal["cosine"] | Method

@@ -24,13 +24,7 @@ from ..progress import ReportProgress, counted
 from .degraded import SEVERITIES, Probes, read_probes
 from .embeddings import Floats, embed_all
 from .lfw import Lfw, Pairs
-from .protocol import (
-    Interval,
-    finest_rate,
-    fnmr_after_reject,
-    percentiles,
-    threshold_at_fmr,
-)
+from .protocol import Interval, finest_rate, fnmr_after_reject, percentiles, threshold_at_fmr
 
 SIGMA_KINDS: Final[tuple[Kind, ...]] = ("blur", "downscale", "noise", "jpeg", "occlusion")
 LEVELS: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

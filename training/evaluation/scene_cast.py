@@ -22,13 +22,7 @@ from numpy.typing import NDArray
 
 from ..data.cutter import main_faces
 from ..errors import DataError
-from .lfw import (
-    MIN_FACE,
-    half_of,
-    open_zip,
-    person_of,
-    read_picture,
-)
+from .lfw import MIN_FACE, half_of, open_zip, person_of, read_picture
 
 # Pixels kept around the aligned face of 112×112: the whole head is in it.
 MARGIN: Final = 64

@@ -18,12 +18,7 @@ from facestream.pipeline.core.types import Floats, Image
 from numpy.typing import NDArray
 
 from .scene_cast import HEAD_SIDE, Actor
-from .scene_paths import (
-    BOX_IN_HEAD,
-    Passage,
-    SceneRules,
-    draw_passages,
-)
+from .scene_paths import BOX_IN_HEAD, Passage, SceneRules, draw_passages
 from .scene_truth import Truth, stamp
 
 # Part of the key of what is kept: raise it when the same draw gives other pictures.

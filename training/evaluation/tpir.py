@@ -52,9 +52,7 @@ def outcomes(scores: Floats, truth: NDArray[np.int64]) -> Outcomes:
     blank = np.asarray(np.isnan(table).any(axis=1), np.bool_)
     table = np.where(blank[:, None], NO_SCORE, table)
     return Outcomes(
-        score=table.max(axis=1),
-        right=(table.argmax(axis=1) == truth) & ~blank,
-        mated=truth >= 0,
+        score=table.max(axis=1), right=(table.argmax(axis=1) == truth) & ~blank, mated=truth >= 0
     )
 
 

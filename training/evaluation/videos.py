@@ -27,19 +27,8 @@ from numpy.typing import NDArray
 from ..data.cache import Arrays, cached_arrays
 from ..data.cutter import DETECTOR_NETS
 from ..errors import DataError
-from .clips import (
-    VERSION,
-    Clip,
-    ClipRules,
-    render_clip,
-)
-from .lfw import (
-    Half,
-    half_of,
-    open_zip,
-    person_of,
-    read_picture,
-)
+from .clips import VERSION, Clip, ClipRules, render_clip
+from .lfw import Half, half_of, open_zip, person_of, read_picture
 
 # A detection is the clip's person when it overlaps the place where that face was put.
 _OVERLAP: Final = 0.2

@@ -16,12 +16,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 import torch
-from facestream.engines.cards import (
-    ModelCard,
-    TensorCard,
-    read_card,
-    verify,
-)
+from facestream.engines.cards import ModelCard, TensorCard, read_card, verify
 from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from onnx import numpy_helper
@@ -33,12 +28,7 @@ from ..errors import CheckpointError, TrainingError
 from ..models.appearance import FaceGenerator
 from ..models.backbones import INPUT_SIZE
 from ..models.prior import LatentPrior
-from .card import (
-    EXCLUDED,
-    TRAINING_DATA,
-    today,
-    write_card,
-)
+from .card import EXCLUDED, TRAINING_DATA, today, write_card
 from .graph import halve, to_onnx
 
 DECODER: Final = "vae_decoder"
@@ -191,10 +181,7 @@ def _decoder_card(generator: FaceGenerator, folder: Path, metrics: Mapping[str, 
         inputs=(TensorCard(name="z", shape=(None, length), layout="NC"),),
         outputs=(TensorCard(name="faces", shape=(None, 3, INPUT_SIZE, INPUT_SIZE), layout="NCHW"),),
         preprocessing={
-            "layout": {
-                "identity": generator.identity_dim,
-                "appearance": generator.appearance.dim,
-            },
+            "layout": {"identity": generator.identity_dim, "appearance": generator.appearance.dim},
             "identity": "mu of vae_encoder scaled to length sqrt(D); its deviation is that of mu",
             "appearance": "mu of vae_appearance, or drawn from the prior",
             "prior": PRIOR,

@@ -23,12 +23,7 @@ from facestream.pipeline.recognition.parity_faces import gate_faces
 from facestream.pipeline.recognition.uncertainty import sigma
 from numpy.typing import NDArray
 
-from ..data.face_sets import (
-    FaceZips,
-    centre_crop,
-    read_folder,
-    split_identities,
-)
+from ..data.face_sets import FaceZips, centre_crop, read_folder, split_identities
 from ..errors import TrainingError
 from ..evaluation.lfw import Lfw
 from ..evaluation.verification import verify

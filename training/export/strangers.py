@@ -10,43 +10,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from facestream.engines.cards import (
-    CalibratedThresholds,
-    FalseMatches,
-    ModelCard,
-    TensorCard,
-)
+from facestream.engines.cards import CalibratedThresholds, FalseMatches, ModelCard, TensorCard
 from facestream.engines.files import write_atomically
 from facestream.pipeline.recognition.cohort import Cohort
 from facestream.pipeline.recognition.encoder import Encoder
 from facestream.pipeline.recognition.uncertainty import normalise
 
-from ..data.face_sets import (
-    FaceRow,
-    read_folder,
-    sha256_of,
-    split_identities,
-)
+from ..data.face_sets import FaceRow, read_folder, sha256_of, split_identities
 from ..errors import DataError
 from ..evaluation.attributes import attributes_of
 from ..evaluation.embeddings import Floats, embed_rows
 from ..evaluation.false_matches import false_matches
 from ..evaluation.lfw import Lfw
-from ..evaluation.normalisation import (
-    ScoringRow,
-    as_metrics,
-    calibrate,
-    compare,
-    normalised_limit,
-)
+from ..evaluation.normalisation import ScoringRow, as_metrics, calibrate, compare, normalised_limit
 from ..evaluation.verification import limit_metrics
 from ..progress import ReportProgress
-from .card import (
-    EXCLUDED,
-    TRAINING_DATA,
-    today,
-    write_card,
-)
+from .card import EXCLUDED, TRAINING_DATA, today, write_card
 
 PEOPLE: Final = 5400
 PICTURES: Final = 7000

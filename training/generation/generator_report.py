@@ -9,24 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.face_sets import (
-    STREAKED_SETS,
-    FaceRow,
-    read_folder,
-    split_identities,
-)
+from ..data.face_sets import STREAKED_SETS, FaceRow, read_folder, split_identities
 from ..data.teacher import embed_both, teacher_net
 from ..errors import DataError
 from ..evaluation.protocol import Interval
 from ..progress import ReportProgress, silent
 from .holes import KINDS, hole_of_kind
-from .metrics import (
-    frechet_distance,
-    identity_cosine,
-    interval,
-    psnr,
-    ssim,
-)
+from .metrics import frechet_distance, identity_cosine, interval, psnr, ssim
 from .repair import RepairOptions, filled, repair
 from .synthesis import Synthesis
 from .synthetic_pictures import Picture

@@ -23,12 +23,7 @@ from ..models.appearance import FaceGenerator, with_holes
 from ..models.discriminator import Discriminator
 from ..models.vae import reparameterise
 from .generator_config import GeneratorConfig
-from .generator_validation import (
-    HeldOutFaces,
-    prepare_held_out,
-    save_grid,
-    validate,
-)
+from .generator_validation import HeldOutFaces, prepare_held_out, save_grid, validate
 from .generator_views import GeneratorBatch, GeneratorViews
 from .judge import Judge
 

@@ -19,12 +19,7 @@ from ..models.appearance import FaceGenerator, with_holes
 from .generator_views import read_held_out
 from .holes import KINDS, hole_of_kind
 from .judge import Judge
-from .synthetic_pictures import (
-    grid,
-    save_synthetic,
-    to_pictures,
-    to_tensor,
-)
+from .synthetic_pictures import grid, save_synthetic, to_pictures, to_tensor
 
 SHOWN: Final = 10
 

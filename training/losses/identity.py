@@ -23,12 +23,7 @@ def direction(embedding: Tensor) -> Tensor:
 
 
 def heteroscedastic_nll(
-    mu: Tensor,
-    logvar: Tensor,
-    target: Tensor,
-    *,
-    weight: Tensor | None = None,
-    floor: float = 0.0,
+    mu: Tensor, logvar: Tensor, target: Tensor, *, weight: Tensor | None = None, floor: float = 0.0
 ) -> Tensor:
     """Gaussian negative log-likelihood of the target, without its constant.
 

@@ -37,13 +37,7 @@ NORM_RANGE: Final = (1e-3, 100.0)
 
 
 def labelled_loss(
-    kind: MarginKind,
-    mu: Tensor,
-    logvar: Tensor,
-    centres: Tensor,
-    labels: Tensor,
-    *,
-    noise: Tensor,
+    kind: MarginKind, mu: Tensor, logvar: Tensor, centres: Tensor, labels: Tensor, *, noise: Tensor
 ) -> Tensor:
     """The margin loss that the settings name.
 

@@ -27,8 +27,7 @@ class Discriminator(nn.Module):
         self.widths = widths
         self.stages = nn.ModuleList(
             nn.Sequential(
-                spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1)),
-                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)
             )
             for before, after in pairwise((3, *widths))
         )

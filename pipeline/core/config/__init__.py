@@ -21,12 +21,7 @@ from .groups import (
     RuntimeSettings,
     TrackingSettings,
 )
-from .settings import (
-    Settings,
-    environment_names,
-    load_settings,
-    setting_keys,
-)
+from .settings import Settings, environment_names, load_settings, setting_keys
 from .toml import to_toml
 from .urls import CameraUrl
 

@@ -17,13 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from .groups import (
-    DetectorSettings,
-    Group,
-    LiveSettings,
-    RecognitionSettings,
-    TrackingSettings,
-)
+from .groups import DetectorSettings, Group, LiveSettings, RecognitionSettings, TrackingSettings
 from .schedule import Schedule, Span
 from .urls import CameraUrl
 
@@ -79,9 +73,7 @@ _Polygons = Annotated[
 ]
 # Programs get the object; JSON gets the redacted text.
 _Url = Annotated[
-    CameraUrl,
-    PlainValidator(_url),
-    PlainSerializer(str, return_type=str, when_used="json"),
+    CameraUrl, PlainValidator(_url), PlainSerializer(str, return_type=str, when_used="json")
 ]
 _Overrides = PlainSerializer(_given, return_type=dict[str, Any])
 

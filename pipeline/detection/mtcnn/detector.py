@@ -26,12 +26,7 @@ from ...core.types import Faces, Image
 from .cascade import Search, find_faces
 from .networks import Networks
 from .parity import NetworkGate
-from .requests import (
-    MinFaces,
-    check_image,
-    make_search,
-    searches,
-)
+from .requests import MinFaces, check_image, make_search, searches
 from .sampling import AreaSampler
 from .worker_pool import SingleWorker, WorkerPool
 

@@ -27,12 +27,7 @@ from numpy.typing import NDArray
 
 from ...core.types import Floats
 from .atlas import AtlasMap, atlas_map, atlas_of
-from .proposals import (
-    STRIDE,
-    WINDOW,
-    Hits,
-    Level,
-)
+from .proposals import STRIDE, WINDOW, Hits, Level
 from .sampling import AreaSampler, Ints
 from .shapes import SHAPES
 
@@ -70,12 +65,7 @@ class Networks:
     """
 
     def __init__(
-        self,
-        serving: Serving,
-        *,
-        screen: bool,
-        gate: Callable[[Network], Gate],
-        streams: int = 1,
+        self, serving: Serving, *, screen: bool, gate: Callable[[Network], Gate], streams: int = 1
     ) -> None:
         exact = EngineOptions(precision="float32", streams=streams)
         auto = EngineOptions(streams=streams)

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.boxes import (
-    Rows,
-    move,
-    nms,
-    square,
-)
+from ...core.boxes import Rows, move, nms, square
 from ...core.types import Floats
 
 # P-Net looks through a window of 12×12 pixels, moved by 2.

@@ -15,31 +15,13 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..mtcnn.cascade import (
-    MOST_PROPOSALS,
-    ONET_SIDE,
-    OUTPUT_OVERLAP,
-    REFINE_OVERLAP,
-    RNET_SIDE,
-)
+from ..mtcnn.cascade import MOST_PROPOSALS, ONET_SIDE, OUTPUT_OVERLAP, REFINE_OVERLAP, RNET_SIDE
 from ..mtcnn.proposals import LEVEL_OVERLAP, PYRAMID_OVERLAP, log_odds
 from . import table as tables
-from .arithmetic import (
-    landmarks_of,
-    move,
-    probability,
-    square,
-)
+from .arithmetic import landmarks_of, move, probability, square
 from .capacity import Lengths
 from .geometry import Geometry
-from .slots import (
-    Slots,
-    chosen,
-    chosen_by,
-    most_in_a_frame,
-    place_in_frame,
-    ranked,
-)
+from .slots import Slots, chosen, chosen_by, most_in_a_frame, place_in_frame, ranked
 from .suppress import rounded, suppress_near, suppress_ranked
 
 # Crops seen at a time: what they need stays small, however many there are.

@@ -16,19 +16,9 @@ from facestream.engines.options import Serving
 from torch import Tensor
 
 from ...core.types import Faces, Floats, Image
-from ..mtcnn.requests import (
-    MinFaces,
-    check_image,
-    make_search,
-    searches,
-)
+from ..mtcnn.requests import MinFaces, check_image, make_search, searches
 from .capacity import Lengths, Planner
-from .cascade import (
-    Bounds,
-    Found,
-    Grid,
-    search,
-)
+from .cascade import Bounds, Found, Grid, search
 from .geometry import geometry
 from .networks import TorchNetworks
 from .recent import Recent, one_ahead

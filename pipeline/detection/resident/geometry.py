@@ -14,14 +14,7 @@ from numpy.typing import NDArray
 
 from ...core.boxes import Rows
 from ...core.types import Floats
-from ..mtcnn.proposals import (
-    LEVEL_OVERLAP,
-    PYRAMID_OVERLAP,
-    STRIDE,
-    WINDOW,
-    Level,
-    pyramid,
-)
+from ..mtcnn.proposals import LEVEL_OVERLAP, PYRAMID_OVERLAP, STRIDE, WINDOW, Level, pyramid
 from ..mtcnn.sampling import cell_edges
 
 # Overlaps this much below a bound are counted as reaching it: rounding must lose no neighbour.

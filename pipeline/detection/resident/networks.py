@@ -9,12 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from facestream.engines.base import (
-    Array,
-    BaseEngine,
-    Engine,
-    TensorSpec,
-)
+from facestream.engines.base import Array, BaseEngine, Engine, TensorSpec
 from facestream.engines.cards import checksum, load_card, model_path
 from facestream.engines.checks import check_feeds
 from facestream.engines.closing import Closing

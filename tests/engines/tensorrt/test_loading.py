@@ -60,11 +60,7 @@ def test_a_plan_that_loads_is_taken(
 
 @pytest.mark.tensorrt
 def test_a_plan_that_is_refused_is_built_once_more(
-    rtx: Variant,
-    rnet: Path,
-    real_recipe: Recipe,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    rtx: Variant, rnet: Path, real_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     variant, module = picky(rtx, real_recipe, False, True)
     with caplog.at_level(logging.WARNING):

@@ -17,12 +17,7 @@ from facestream.pipeline.core.errors import OutputError, StageFailed
 from facestream.pipeline.core.events import json_schema
 from typer.testing import CliRunner
 
-from .conftest import (
-    ROOT,
-    Run,
-    mistake,
-    start,
-)
+from .conftest import ROOT, Run, mistake, start
 
 COMMANDS = (
     "run", "identify", "embed", "gallery", "cameras", "doctor", "schema", "config", "bench"

@@ -71,10 +71,7 @@ def test_add_list_show_rename_remove(run: Run, pictures: Path) -> None:
     shown = json.loads(out)
     assert [Path(photo["path"]).name for photo in shown["photos"]] == ["one.png", "mirror.png"]
     assert run("show", "Eileen Collins")[0] == 0
-    assert run("rename", "Eileen Collins", "E. C.")[:2] == (
-        0,
-        "'Eileen Collins' is now 'E. C.'.\n",
-    )
+    assert run("rename", "Eileen Collins", "E. C.")[:2] == (0, "'Eileen Collins' is now 'E. C.'.\n")
     assert "--yes" in failed(run("remove", "E. C."))
     assert run("remove", "E. C.", "--yes")[:2] == (0, "Removed 'E. C.' with 2 photos.\n")
     assert json.loads(run("list", "--json")[1]) == []

@@ -12,12 +12,7 @@ from facestream.pipeline.cli.progress import describe
 from facestream.pipeline.cli.summary import AnnounceSink, SummarySink
 from facestream.pipeline.cli.tables import live_table
 from facestream.pipeline.core.errors import UsageError
-from facestream.pipeline.core.events import (
-    Appeared,
-    Identified,
-    Moment,
-    Updated,
-)
+from facestream.pipeline.core.events import Appeared, Identified, Moment, Updated
 from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.metrics import Metrics
 from facestream.pipeline.observability.report import AgeReport, Progress

@@ -11,12 +11,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from facestream.pipeline.cli.console import (
-    clock,
-    logging_restored,
-    plural,
-    set_up_logging,
-)
+from facestream.pipeline.cli.console import clock, logging_restored, plural, set_up_logging
 from facestream.pipeline.cli.progress import describe, show_progress
 from facestream.pipeline.cli.signals import stopping_on_signals
 from facestream.pipeline.cli.summary import SummarySink, people_table
@@ -53,11 +48,7 @@ def test_the_summary_gathers_people_and_lists_known_ones_first() -> None:
     assert (ada.name, ada.count, ada.best.similarity) == ("Ada", 4, 0.8)
     assert ada.picture == Path("/out/pictures/3.jpg"), "the picture of the surest sighting"
     assert ada.seconds == 132
-    assert (unknown.name, unknown.count, unknown.reasons) == (
-        "unknown",
-        3,
-        {"below_threshold": 3},
-    )
+    assert (unknown.name, unknown.count, unknown.reasons) == ("unknown", 3, {"below_threshold": 3})
     text = shown(summary)
     assert "0:00–0:05, 1:00–1:01," in text
     assert "and 1 more" in text

@@ -16,12 +16,7 @@ from facestream.pipeline.gallery import Gallery
 from tests.pipeline.tracks import read_video
 from tests.waiting import wait_until
 
-from .conftest import (
-    Run,
-    mistake,
-    start,
-    write_clip,
-)
+from .conftest import Run, mistake, start, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +66,7 @@ def test_events_on_standard_output_leave_it_clean(run: Run, clip: Path) -> None:
 
 def test_only_the_wanted_types_of_events(run: Run, clip: Path, people: Path) -> None:
     status, text, _ = run(
-        *("run", clip, "--gallery", people, "--events", "-", "--events-of", "left"),
+        *("run", clip, "--gallery", people, "--events", "-", "--events-of", "left")
     )
     assert status == 0
     assert [json.loads(line)["type"] for line in text.splitlines()] == ["left"]

@@ -43,20 +43,11 @@ def ran(line: list[str], environment: Mapping[str, str | None]) -> subprocess.Co
     )
 
 
-C_LOCALE = {
-    "LC_ALL": "C",
-    "PYTHONUTF8": "0",
-    "PYTHONCOERCECLOCALE": "0",
-}
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
 @pytest.mark.parametrize(
-    "environment",
-    [
-        {"PYTHONIOENCODING": "ascii"},
-        {"PYTHONIOENCODING": "latin-1"},
-        C_LOCALE,
-    ],
+    "environment", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, C_LOCALE]
 )
 def test_what_an_encoding_lacks_is_escaped(people: Path, environment: dict[str, str]) -> None:
     listed = ran(command("gallery", "list", "-g", people, "--json"), environment)

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from facestream.pipeline.core.boxes import (
-    NmsMode,
-    iou_matrix,
-    move,
-    nms,
-    square,
-)
+from facestream.pipeline.core.boxes import NmsMode, iou_matrix, move, nms, square
 from facestream.pipeline.core.types import Floats
 from hypothesis import given
 from hypothesis import strategies as st

@@ -156,8 +156,7 @@ def test_a_password_that_was_written_out_is_nowhere(url: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "rest",
-    ['detect_every = "x"', "device = 0", 'sub_url = "no url"', 'stream = "sub"', "urll = 3"],
+    "rest", ['detect_every = "x"', "device = 0", 'sub_url = "no url"', 'stream = "sub"', "urll = 3"]
 )
 def test_no_mistake_beside_a_password_shows_it(rest: str, tmp_path: Path) -> None:
     file = tmp_path / "cameras.toml"

@@ -27,10 +27,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_the_command_line_wins_over_environment_over_file(tmp_path: Path) -> None:
-    file = written(
-        tmp_path,
-        "[detector]\nmin_face = 20\nfactor = 0.5\n[tracking]\niou = 0.4\n",
-    )
+    file = written(tmp_path, "[detector]\nmin_face = 20\nfactor = 0.5\n[tracking]\niou = 0.4\n")
     settings = load_settings(
         file=file,
         environment={"FACESTREAM_DETECTOR_MIN_FACE": "30", "FACESTREAM_DETECTOR_FACTOR": "0.6"},

@@ -8,12 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from facestream.pipeline.core.config import (
-    CameraSettings,
-    Settings,
-    load_settings,
-    to_toml,
-)
+from facestream.pipeline.core.config import CameraSettings, Settings, load_settings, to_toml
 from facestream.pipeline.core.errors import ConfigError
 from hypothesis import given
 from hypothesis import strategies as st

@@ -7,12 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.engines.cards import (
-    MODELS,
-    load_card,
-    read_card,
-    verify,
-)
+from facestream.engines.cards import MODELS, load_card, read_card, verify
 from facestream.engines.options import EngineOptions
 from facestream.engines.registry import load_engine
 from facestream.training.export import mtcnn as export_mtcnn
@@ -46,9 +41,7 @@ def test_a_second_export_is_the_same(exported: Path, net: str) -> None:
 def test_the_networks_compute_what_facenet_pytorch_s_do(net: str) -> None:
     module = getattr(facenet_pytorch(), {"pnet": "PNet", "rnet": "RNet", "onet": "ONet"}[net])()
     engine = load_engine(
-        MODELS / f"mtcnn_{net}.onnx",
-        backend="openvino",
-        options=EngineOptions(precision="float32"),
+        MODELS / f"mtcnn_{net}.onnx", backend="openvino", options=EngineOptions(precision="float32")
     )
     rng = np.random.default_rng(0)
     for shape in SHAPES[net]:

@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 from facestream.engines.base import Engine
 from facestream.engines.options import Serving
-from facestream.pipeline.core.types import (
-    Faces,
-    Frame,
-    FrameResult,
-    Image,
-)
+from facestream.pipeline.core.types import Faces, Frame, FrameResult, Image
 from facestream.pipeline.detection.motion_gate import Changes, SearchPlan
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.detection.region import View

@@ -12,13 +12,7 @@ from facestream.pipeline.detection.mtcnn.detector import Mode, Mtcnn
 
 from tests.peers import facenet_detect, facenet_mtcnn
 
-from .agreement import (
-    EXACT,
-    FAST,
-    Agreement,
-    Tolerance,
-    real_pictures,
-)
+from .agreement import EXACT, FAST, Agreement, Tolerance, real_pictures
 
 pytestmark = pytest.mark.peer
 

@@ -27,12 +27,7 @@ from .agreement import real_pictures
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import (
-    ResidentDetector,
-    capacity,
-    cascade,
-    detector,
-)
+from facestream.pipeline.detection.resident import ResidentDetector, capacity, cascade, detector
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.errors import ImageError
 from facestream.pipeline.core.types import Faces, Floats, Image
-from facestream.pipeline.gallery.faces import (
-    PhotoContent,
-    choose,
-    expand_photos,
-    main_face,
-)
+from facestream.pipeline.gallery.faces import PhotoContent, choose, expand_photos, main_face
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,19 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.engines.cards import CalibratedThresholds as CardThresholds
-from facestream.engines.cards import (
-    Calibration,
-    FalseMatches,
-    ModelCard,
-    load_card,
-)
+from facestream.engines.cards import Calibration, FalseMatches, ModelCard, load_card
 from facestream.pipeline.core.errors import ConfigError
 from facestream.pipeline.core.types import Identity, Matches
-from facestream.pipeline.identity.decision import (
-    Thresholds,
-    decide,
-    decide_frame,
-)
+from facestream.pipeline.identity.decision import Thresholds, decide, decide_frame
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,11 +111,7 @@ def test_no_faces() -> None:
 similarity = st.floats(-1, 1, width=32)
 face = st.dictionaries(st.sampled_from(sorted(PEOPLE)), similarity, max_size=4)
 faces = st.lists(face, max_size=5)
-rules = st.builds(
-    Thresholds,
-    similarity=st.floats(-0.5, 0.8),
-    margin=st.floats(0, 0.4),
-)
+rules = st.builds(Thresholds, similarity=st.floats(-0.5, 0.8), margin=st.floats(0, 0.4))
 
 
 @given(faces, rules)

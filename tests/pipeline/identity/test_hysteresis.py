@@ -7,11 +7,7 @@ import itertools
 import numpy as np
 from facestream.pipeline.core.types import Matches
 from facestream.pipeline.identity import decision
-from facestream.pipeline.identity.decision import (
-    Holders,
-    Thresholds,
-    decide_frame,
-)
+from facestream.pipeline.identity.decision import Holders, Thresholds, decide_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

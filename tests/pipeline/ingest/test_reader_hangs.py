@@ -14,12 +14,7 @@ from facestream.engines.closing import Closing
 from facestream.pipeline.core.config import LiveSettings
 from facestream.pipeline.core.errors import SourceError
 from facestream.pipeline.core.types import Frame
-from facestream.pipeline.sources import (
-    Source,
-    SourceInfo,
-    SourceOptions,
-    SourceSpec,
-)
+from facestream.pipeline.sources import Source, SourceInfo, SourceOptions, SourceSpec
 from facestream.pipeline.sources.decode import Converter, DecodedPicture
 
 from tests.pipeline.ingest.loopback import reading_threads, watching
@@ -88,9 +83,7 @@ def hanging() -> Iterator[Maker]:
     assert all(camera.closed for camera in maker.opened)
 
 
-def test_a_read_that_hangs_is_left_alone_and_its_late_frames_are_not_wanted(
-    hanging: Maker,
-) -> None:
+def test_a_read_that_hangs_is_left_alone_and_its_late_frames_are_not_wanted(hanging: Maker) -> None:
     with watching(SPEC, live=QUICK, opener=hanging) as watched:
         watched.until(lambda: watched.reader.state.restarts >= 1)
         first = hanging.opened[0]

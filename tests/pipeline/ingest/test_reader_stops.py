@@ -9,12 +9,7 @@ from facestream.pipeline.core.config import LiveSettings
 from facestream.pipeline.sources import SourceOptions
 
 from tests.media import make_clip
-from tests.pipeline.ingest.loopback import (
-    STREAM,
-    Connection,
-    Server,
-    watching,
-)
+from tests.pipeline.ingest.loopback import STREAM, Connection, Server, watching
 
 
 def silent(connection: Connection) -> None:

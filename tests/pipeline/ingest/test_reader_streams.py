@@ -16,13 +16,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from tests.media import make_clip, picture
-from tests.pipeline.ingest.loopback import (
-    STREAM,
-    Connection,
-    Server,
-    reading_threads,
-    watching,
-)
+from tests.pipeline.ingest.loopback import STREAM, Connection, Server, reading_threads, watching
 
 WRAP = 2**33
 

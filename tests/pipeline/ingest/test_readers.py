@@ -124,9 +124,7 @@ def test_a_file_in_place_of_a_camera_has_the_cameras_settings(tmp_path: Path) ->
     settings = Settings().with_values(
         {
             "tracking": {"detect_every": 6},
-            "cameras": {
-                "door": {"url": f"file://{clips[0]}", "tracking": {"detect_every": 3}},
-            },
+            "cameras": {"door": {"url": f"file://{clips[0]}", "tracking": {"detect_every": 3}}},
         }
     )
     with Pipeline(["door", clips[1]], settings=settings, frames="searched") as pipeline:

@@ -136,8 +136,7 @@ def test_a_sighting_is_counted_when_it_is_over() -> None:
 
 
 @given(
-    st.lists(st.floats(0.02, 2.0), min_size=20, max_size=200),
-    st.sampled_from([0.5, 0.95, 0.99]),
+    st.lists(st.floats(0.02, 2.0), min_size=20, max_size=200), st.sampled_from([0.5, 0.95, 0.99])
 )
 def test_quantiles_of_ages_are_within_a_quarter(ages: list[float], q: float) -> None:
     metrics = Metrics()

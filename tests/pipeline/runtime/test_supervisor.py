@@ -11,14 +11,7 @@ from facestream.pipeline.core.errors import StageFailed, StuckThread
 from facestream.pipeline.observability.report import limiting_queue
 from facestream.pipeline.runtime.supervisor import Supervisor
 
-from tests.pipeline.runtime.harness import (
-    STAGES,
-    Item,
-    Planted,
-    Probe,
-    Rig,
-    facestream_threads,
-)
+from tests.pipeline.runtime.harness import STAGES, Item, Planted, Probe, Rig, facestream_threads
 from tests.waiting import wait_until
 
 

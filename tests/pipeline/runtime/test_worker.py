@@ -6,20 +6,12 @@ import threading
 
 import pytest
 from facestream.pipeline.core.errors import Closed, StageFailed
-from facestream.pipeline.metrics import (
-    BATCH_FRAMES,
-    STAGE_SECONDS,
-    Metrics,
-)
+from facestream.pipeline.metrics import BATCH_FRAMES, STAGE_SECONDS, Metrics
 from facestream.pipeline.runtime.channel import Channel
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.runtime.worker import Batching, run_worker
 
-from tests.pipeline.runtime.harness import (
-    Item,
-    Planted,
-    Probe,
-)
+from tests.pipeline.runtime.harness import Item, Planted, Probe
 from tests.waiting import wait_until
 
 

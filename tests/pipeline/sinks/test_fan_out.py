@@ -190,19 +190,13 @@ def test_a_sink_is_opened_by_its_name() -> None:
     [
         ("remote", "a sink is given as NAME:ADDRESS, e.g. kafka://host:9092/topic"),
         ("/tmp/x:y", "a sink is given as NAME:ADDRESS, e.g. kafka://host:9092/topic"),
-        (
-            "kafka://host/x",
-            "there is no sink 'kafka'; there is broken, dict, ",
-        ),
+        ("kafka://host/x", "there is no sink 'kafka'; there is broken, dict, "),
         (
             "broken:x",
             "the sink 'broken' (facestream_broken.sinks:open) cannot be loaded: "
             "ModuleNotFoundError: No module named 'facestream_broken'",
         ),
-        (
-            "remote:x?port=7",
-            "cannot open the sink 'remote': ConnectionError: nobody listens at 7",
-        ),
+        ("remote:x?port=7", "cannot open the sink 'remote': ConnectionError: nobody listens at 7"),
         ("dict:", "cannot open the sink 'dict': TypeError: "),
     ],
 )

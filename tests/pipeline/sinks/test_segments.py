@@ -9,25 +9,14 @@ from pathlib import Path
 
 import pytest
 from facestream.pipeline.core.errors import OutputError
-from facestream.pipeline.core.events import (
-    Event,
-    Moment,
-    SourceStateEvent,
-    State,
-)
+from facestream.pipeline.core.events import Event, Moment, SourceStateEvent, State
 from facestream.pipeline.core.types import FrameResult, Image
 from facestream.pipeline.metrics import OUTPUT_DROPPED, Metrics
 from facestream.pipeline.sinks.background import BackgroundSink
 from facestream.pipeline.sinks.base import Sink
 from facestream.pipeline.sinks.video.segments import SegmentsSink
 
-from tests.pipeline.tracks import (
-    picture,
-    read_video,
-    result,
-    sighting,
-    track,
-)
+from tests.pipeline.tracks import picture, read_video, result, sighting, track
 from tests.waiting import wait_until
 
 

@@ -26,12 +26,7 @@ from facestream.pipeline.sinks.video.overlay import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pipeline.tracks import (
-    picture,
-    read_video,
-    result,
-    track,
-)
+from tests.pipeline.tracks import picture, read_video, result, track
 
 
 def write(path: Path, *frames: object, naming: str = "single") -> VideoSink:
@@ -274,12 +269,7 @@ def test_names_in_any_script_are_written(name: str) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.text(max_size=60),
-    st.text(max_size=12),
-    st.integers(8, 60),
-    st.integers(1, 300),
-)
+@given(st.text(max_size=60), st.text(max_size=12), st.integers(8, 60), st.integers(1, 300))
 def test_a_plate_is_never_wider_than_allowed(
     name: str, detail: str, size: int, widest: int
 ) -> None:

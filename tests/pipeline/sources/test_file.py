@@ -14,12 +14,7 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.errors import SourceError
 from facestream.pipeline.core.types import Frame
-from facestream.pipeline.sources import (
-    FileSource,
-    SourceOptions,
-    SourceSpec,
-    open_source,
-)
+from facestream.pipeline.sources import FileSource, SourceOptions, SourceSpec, open_source
 from facestream.pipeline.sources.base import DEFAULTS
 
 from tests.media import (
@@ -115,11 +110,7 @@ def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("degrees", "turn"),
-    [
-        (90, cv2.ROTATE_90_CLOCKWISE),
-        (180, cv2.ROTATE_180),
-        (270, cv2.ROTATE_90_COUNTERCLOCKWISE),
-    ],
+    [(90, cv2.ROTATE_90_CLOCKWISE), (180, cv2.ROTATE_180), (270, cv2.ROTATE_90_COUNTERCLOCKWISE)],
 )
 def test_rotation_is_honoured(tmp_path: Path, degrees: int, turn: int) -> None:
     frames, source = read(make_clip(tmp_path / "phone.mp4", frames=3, rotate=degrees))

@@ -148,10 +148,7 @@ def test_without_a_length_the_container_decides(
     tmp_path: Path, name: str, options: dict[str, str], live: bool
 ) -> None:
     content = make_clip(tmp_path / name, frames=60, options=options).read_bytes()
-    with (
-        serving(content, length_known=False) as url,
-        open_source(f"{url}/{name}", QUICK) as source,
-    ):
+    with serving(content, length_known=False) as url, open_source(f"{url}/{name}", QUICK) as source:
         assert source.live == live
         assert len(list(source)) == 60
 
@@ -244,10 +241,7 @@ def test_stalled_stream_times_out(tmp_path: Path) -> None:
     ],
 )
 def test_refusals(page: str, message: str) -> None:
-    with (
-        serving(b"no video\n" * 500) as url,
-        pytest.raises(SourceError, match=message) as caught,
-    ):
+    with serving(b"no video\n" * 500) as url, pytest.raises(SourceError, match=message) as caught:
         open_source(f"{url}/{page}", QUICK)
     assert "hush" not in str(caught.value)
     assert "\n" not in str(caught.value)

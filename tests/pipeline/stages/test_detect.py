@@ -9,13 +9,7 @@ import numpy as np
 import pytest
 from facestream.engines.base import Engine
 from facestream.engines.options import Serving
-from facestream.pipeline.core.types import (
-    Faces,
-    Frame,
-    FrameResult,
-    Image,
-    LazyFrame,
-)
+from facestream.pipeline.core.types import Faces, Frame, FrameResult, Image, LazyFrame
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.detection.region import View
 from facestream.pipeline.ingest.file_reader import SourceState
@@ -82,9 +76,7 @@ def test_all_cameras_share_one_call() -> None:
     del detector.calls[:]
     batch = [frame("a"), frame("b"), frame("c"), frame("d", 1), frame("a", 1)]
     results = stage(batch)
-    assert detector.calls == [
-        ([(120, 160), (60, 80), (120, 88), (120, 160)], [None, 20, 24, None]),
-    ]
+    assert detector.calls == [([(120, 160), (60, 80), (120, 88), (120, 160)], [None, 20, 24, None])]
     assert [r.frame for r in results] == [r.frame for r in batch]
     assert [r.detected for r in results] == [True, True, True, False, True]
     middles = [r.faces.landmarks[0, 0].tolist() for r in results if r.detected]

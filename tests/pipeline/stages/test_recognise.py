@@ -7,14 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from facestream.pipeline.core.events import Left, TrackEvent
-from facestream.pipeline.core.types import (
-    Faces,
-    Floats,
-    Frame,
-    FrameResult,
-    Image,
-    Matches,
-)
+from facestream.pipeline.core.types import Faces, Floats, Frame, FrameResult, Image, Matches
 from facestream.pipeline.detection.region import View
 from facestream.pipeline.identity.decision import Thresholds
 from facestream.pipeline.identity.hysteresis import HysteresisRules

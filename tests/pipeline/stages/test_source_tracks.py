@@ -6,25 +6,13 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from facestream.pipeline.core.events import (
-    Appeared,
-    Identified,
-    Left,
-    TrackEvent,
-    Updated,
-)
+from facestream.pipeline.core.events import Appeared, Identified, Left, TrackEvent, Updated
 from facestream.pipeline.core.types import Floats, Matches
 from facestream.pipeline.stages import recognise as recognise_module
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pipeline.stages.worlds import (
-    SIDE,
-    Seen,
-    frame,
-    recogniser,
-    rules,
-)
+from tests.pipeline.stages.worlds import SIDE, Seen, frame, recogniser, rules
 
 ADA, BOB, CLEO, STRANGER = 0, 1, 2, 7
 

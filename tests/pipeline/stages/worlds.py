@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from facestream.pipeline.core.events import TrackEvent
-from facestream.pipeline.core.types import (
-    Faces,
-    Floats,
-    Frame,
-    FrameResult,
-    Image,
-    Matches,
-)
+from facestream.pipeline.core.types import Faces, Floats, Frame, FrameResult, Image, Matches
 from facestream.pipeline.identity.decision import Thresholds
 from facestream.pipeline.identity.hysteresis import HysteresisRules
 from facestream.pipeline.identity.search import Matcher

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.types import Floats
 from facestream.pipeline.tracking.association import associate
-from facestream.pipeline.tracking.kalman import (
-    ACCELERATION,
-    FIRST_SPEED,
-    MEASUREMENT,
-    Motion,
-)
+from facestream.pipeline.tracking.kalman import ACCELERATION, FIRST_SPEED, MEASUREMENT, Motion
 from facestream.pipeline.tracking.tracker import SourceTracker
 from numpy.typing import NDArray
 

@@ -9,12 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from facestream.training.comparison.compare import (
-    RESULT,
-    DesignComparison,
-    Result,
-    compare,
-)
+from facestream.training.comparison.compare import RESULT, DesignComparison, Result, compare
 from facestream.training.comparison.contenders import CONTENDERS, CompareConfig, chosen
 from facestream.training.comparison.measure import draw_samples
 from facestream.training.comparison.networks import ContenderModule, without_colour

@@ -44,9 +44,7 @@ def people(seed: int = 0) -> tuple[EmbeddedRows, Cohort]:
     return EmbeddedRows(tuple(rows), mu.astype(np.float32), logvar), cohort
 
 
-def test_a_group_that_looks_alike_has_more_false_matches_and_a_cohort_fewer(
-    tmp_path: Path,
-) -> None:
+def test_a_group_that_looks_alike_has_more_false_matches_and_a_cohort_fewer(tmp_path: Path) -> None:
     found, cohort = people()
     rows = {(r.attribute, r.group): r for r in measure_groups(found, cohort, Limits(0.35, 0.35))}
     adults, children = rows["age", "20–39"], rows["age", "0–9"]

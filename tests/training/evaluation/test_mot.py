@@ -58,8 +58,7 @@ def test_perfect() -> None:
 def test_a_track_that_breaks() -> None:
     """Ann is track 1 for 6 frames and track 3 for 4: the longer one is hers, IDTP = 6 + 10."""
     found = score(
-        truth(),
-        seen(range(6), LEFT, 1) + seen(range(6, 10), LEFT, 3) + seen(range(10), RIGHT, 2),
+        truth(), seen(range(6), LEFT, 1) + seen(range(6, 10), LEFT, 3) + seen(range(10), RIGHT, 2)
     )
     assert found.tracks == IdCounts(right=16, false=4, missed=4)
     assert found.tracks.idf1 == pytest.approx(2 * 16 / (2 * 16 + 4 + 4))

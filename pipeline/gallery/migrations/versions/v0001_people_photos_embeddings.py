@@ -24,10 +24,7 @@ def upgrade() -> None:
         "photos",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column(
-            "person_id",
-            sa.Integer,
-            sa.ForeignKey("people.id", ondelete="CASCADE"),
-            nullable=False,
+            "person_id", sa.Integer, sa.ForeignKey("people.id", ondelete="CASCADE"), nullable=False
         ),
         sa.Column("path", sa.Text, nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False, unique=True),
@@ -44,10 +41,7 @@ def upgrade() -> None:
     op.create_table(
         "embeddings",
         sa.Column(
-            "photo_id",
-            sa.Integer,
-            sa.ForeignKey("photos.id", ondelete="CASCADE"),
-            primary_key=True,
+            "photo_id", sa.Integer, sa.ForeignKey("photos.id", ondelete="CASCADE"), primary_key=True
         ),
         sa.Column("model_id", sa.Text, primary_key=True),
         sa.Column("mu", sa.LargeBinary, nullable=False),
