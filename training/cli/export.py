@@ -39,7 +39,7 @@ from .console import (
 )
 from .evaluate import evaluate
 
-GOLDEN = Path("tests/pipeline/vision/golden.npz")
+GOLDEN = Path("tests/pipeline/recognition/golden.npz")
 
 
 def export(

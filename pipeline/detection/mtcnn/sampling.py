@@ -63,7 +63,7 @@ def _grid(rows: int, columns: int, height: int, width: int) -> _Grid:
     return _Grid(corners, (bottom - top)[:, None], (right - left)[None, :])
 
 
-# One for each size that is searched, up to 16 for a camera's (see stages/changes.py): making one
+# One for each size that is searched, up to 16 for a camera's (see motion_gate.py): making one
 # takes 2.5 ms of a 720p frame's 15.
 @lru_cache(maxsize=48)  # 24 bytes a pixel of an atlas: 4.5 MB at 720p
 def _atlas_grid(rows: int, columns: int, atlas: Atlas) -> _Grid:

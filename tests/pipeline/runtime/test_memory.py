@@ -15,7 +15,7 @@ from facestream.pipeline.runtime.memory import Trimmer, trim
 
 from tests.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_what_is_free_goes_back_to_the_system() -> None:

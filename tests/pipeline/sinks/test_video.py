@@ -232,7 +232,7 @@ os._exit(9)
 
 def test_a_killed_run_leaves_a_video_that_plays(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(path), str(root)], check=False, timeout=120
     )
