@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from .console import stdout
-from .flags import EXAMPLES
+from .flags import examples
 
 demo_app = typer.Typer()
 
 PERSON = "Eileen Collins"
 
 
-@demo_app.command(epilog=f"{EXAMPLES}\n\nfacestream demo\n\nfacestream demo --out /tmp/demo")
+@demo_app.command(epilog=examples("facestream demo", "facestream demo --out /tmp/demo"))
 def demo(
     out: Annotated[
         Path,
