@@ -21,7 +21,7 @@ from typing import Any, Literal
 from facestream.engines.devices import cuda_devices
 
 from ..core.errors import UsageError
-from ..core.versions import version_of
+from ..core.versions import proc_fields, processor, version_of
 
 SCHEMA = 2
 Scalar = str | int | float | bool | None
@@ -237,12 +237,11 @@ def _own_keys(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe_machine() -> dict[str, Any]:
     """CPU, cores, memory, system, GPUs, packages and the load now; no names and no paths."""
-    cpu = _proc_fields("cpuinfo")
-    flags = cpu.get("flags", cpu.get("Features", "")).split()
+    model, flags = processor()
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
-    memory = int(_proc_fields("meminfo").get("MemTotal", "0 kB").split()[0])
+    memory = int(proc_fields("meminfo").get("MemTotal", "0 kB").split()[0])
     return {
-        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
+        "cpu": model,
         "cpu_features": [flag for flag in _CPU_FEATURES if flag in flags],
         "cores": cores,
         "memory_gib": round(memory / 2**20, 1),
@@ -255,16 +254,6 @@ def describe_machine() -> dict[str, Any]:
         "load_average": round(load, 2),
         "busy": load > _BUSY * cores,
     }
-
-
-def _proc_fields(name: str) -> dict[str, str]:
-    """The ``key: value`` lines of a file of /proc; empty where it does not exist."""
-    try:
-        text = Path("/proc", name).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return {key.strip(): value.strip() for key, value in pairs}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

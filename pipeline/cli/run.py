@@ -184,36 +184,30 @@ def _summarise(request: RunRequest, report: Report, outputs: Outputs, summary: S
     console = stderr() if request.outputs.events == "-" else stdout()
     if report.frames:
         console.print(people_table(summary.people()))
-    live = live_table(report)
-    if live is not None:
+    if (live := live_table(report)) is not None:
         console.print(live)
-    files = outputs.files
-    if files:
-        written = ", ".join(str(path) for path in files[:FILES_SHOWN])
-        if len(files) > FILES_SHOWN:
-            written += f" and {len(files) - FILES_SHOWN} more"
+    if files := [str(path) for path in outputs.files]:
+        more = len(files) - FILES_SHOWN
+        written = ", ".join(files[:FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
         console.print(f"Wrote {written}", soft_wrap=True, markup=False)
-    console.print(headline(report), soft_wrap=True, markup=False)
+    console.print(_headline(report), soft_wrap=True, markup=False)
     if request.verbose:
         console.print(*report_tables(report), sep="\n")
-    for source in report.sources:
-        if source.problem is not None:
-            warn(source.problem)
+    for problem in report.problems:
+        warn(problem)
 
 
-def headline(report: Report) -> str:
+def _headline(report: Report) -> str:
     """The run in one line."""
     parts = [
         plural(report.frames, "frame"),
+        *([f"{report.skipped:,} passed over"] if report.skipped else []),
         plural(report.faces, "face"),
         plural(report.sightings, "sighting"),
         f"{report.seconds:.1f} s, {report.fps:.1f} fps",
     ]
-    if report.skipped:
-        parts.insert(1, f"{report.skipped:,} passed over")
-    dropped = sum(report.dropped.values())
-    if dropped:
+    if report.dropped:
         causes = ", ".join(f"{cause} {count}" for cause, count in sorted(report.dropped.items()))
-        parts.append(f"{dropped} dropped ({causes})")
+        parts.append(f"{sum(report.dropped.values())} dropped ({causes})")
     line = " · ".join(parts)
     return f"Interrupted after {line}" if report.interrupted else line

@@ -13,7 +13,7 @@ from ..core.events import Event
 from ..core.types import FrameResult
 from .base import Sink
 from .files import check_writable
-from .rotation import Earlier, LinesFile, Rotation, write_whole
+from .rotation import Earlier, LinesFile, write_whole
 
 
 class JsonlSink(Sink):
@@ -80,22 +80,16 @@ class JsonlSink(Sink):
         if self._closed:
             raise ValueError("the sink is closed")
         if self._file is None and not self._stdout:
+            size = self._settings.rotate_megabytes
             self._file = LinesFile(
                 self._path,
                 earlier=self._earlier,
-                rotation=_rotation(self._settings),
+                max_bytes=None if size is None else round(size * 1e6),
+                daily=self._settings.rotate_daily,
+                keep=self._settings.keep_files,
                 clock=self._clock,
             )
         return self._file
-
-
-def _rotation(settings: EventSettings) -> Rotation:
-    size = settings.rotate_megabytes
-    return Rotation(
-        bytes=None if size is None else round(size * 1e6),
-        days="whole" if settings.rotate_daily else "ignored",
-        keep=settings.keep_files,
-    )
 
 
 def _to_stdout(line: bytes) -> None:

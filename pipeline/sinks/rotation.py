@@ -6,39 +6,21 @@ import contextlib
 import json
 import logging
 import os
-import re
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ..core.errors import OutputError
 from ..core.filenames import with_parts
-from .files import remove, utc_stamp
+from .files import remove, stamped_files, utc_stamp
 
 log = logging.getLogger(__name__)
 
 Earlier = Literal["replace", "append"]
-_STAMP = r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-(\d+))?"
 _TAIL_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """When a new file begins.
-
-    Attributes:
-        bytes: a line that would make the file larger goes into a new one; None: no limit.
-        days: ``whole`` begins a new file with the first line after midnight (UTC).
-        keep: how many rotated files stay; None: all.
-    """
-
-    bytes: int | None = None
-    days: Literal["whole", "ignored"] = "ignored"
-    keep: int | None = None
 
 
 class LinesFile:
@@ -52,7 +34,9 @@ class LinesFile:
         path: the file.
         earlier: whether the lines of an earlier run are replaced or kept. An unfinished line at
             their end, as a power cut leaves it, is cut off.
-        rotation: when a new file begins.
+        max_bytes: a line that would make the file larger goes into a new one; None: no limit.
+        daily: begin a new file with the first line after midnight (UTC).
+        keep: how many rotated files stay; None: all.
         clock: seconds since the epoch.
 
     Raises:
@@ -64,11 +48,15 @@ class LinesFile:
         path: Path,
         *,
         earlier: Earlier = "replace",
-        rotation: Rotation | None = None,
+        max_bytes: int | None = None,
+        daily: bool = False,
+        keep: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
-        self._rotation = rotation or Rotation()
+        self._max_bytes = max_bytes
+        self._daily = daily
+        self._keep = keep
         self._clock = clock
         self._day: date | None = None
         self._file = self._open(earlier)
@@ -85,7 +73,7 @@ class LinesFile:
             write_whole(self._file, line)
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
-        self._day = self._today()
+        self._day = _day(self._clock())
 
     def close(self) -> None:
         """May be repeated."""
@@ -105,42 +93,21 @@ class LinesFile:
         size = _position(self._file)
         if not size:
             return False
-        if self._rotation.bytes is not None and size + more > self._rotation.bytes:
+        if self._max_bytes is not None and size + more > self._max_bytes:
             return True
-        day = self._day
-        return self._rotation.days == "whole" and day is not None and self._today() > day
+        return self._daily and self._day is not None and _day(self._clock()) > self._day
 
     def _rotate(self) -> None:
         # Renamed first: there is no moment in which a line could be overwritten.
-        self._path.replace(self._free_name())
-        full, self._file = self._file, self._path.open("ab", buffering=0)
-        full.close()
-        self._remove_oldest()
-
-    def _free_name(self) -> Path:
         stamp = utc_stamp(self._clock())
         path = with_parts(self._path, stamp)
-        number = 1 + max((n for s, n, _ in self._rotated() if s == stamp), default=0)
-        return path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-
-    def _rotated(self) -> list[tuple[str, int, Path]]:
-        """Time, number and path of the rotated files, oldest first."""
-        begin = with_parts(self._path, utc_stamp(0)).stem.removesuffix(utc_stamp(0))
-        pattern = re.compile(re.escape(begin) + _STAMP + re.escape(self._path.suffix))
-        found = []
-        for path in self._path.parent.iterdir():
-            match = pattern.fullmatch(path.name)
-            if match is not None:
-                found.append((match[1], int(match[2] or 1), path))
-        return sorted(found)
-
-    def _remove_oldest(self) -> None:
-        keep = self._rotation.keep
-        for *_, path in self._rotated()[:-keep] if keep is not None else ():
-            remove(path)
-
-    def _today(self) -> date:
-        return _day(self._clock())
+        number = 1 + max((n for s, n, _ in stamped_files(self._path) if s == stamp), default=0)
+        self._path.replace(path if number == 1 else path.with_stem(f"{path.stem}-{number}"))
+        full, self._file = self._file, self._path.open("ab", buffering=0)
+        full.close()
+        if self._keep is not None:
+            for *_, oldest in stamped_files(self._path)[: -self._keep]:
+                remove(oldest)
 
 
 def write_whole(file: BinaryIO, line: bytes) -> None:
