@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from facestream.engines.devices import cuda_devices
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ..core.errors import UsageError
 from ..core.versions import proc_fields, processor, version_of
@@ -96,7 +97,7 @@ class Row:
     contender: str
     case: Mapping[str, Scalar]
     unit: str
-    rounds: Sequence[float]
+    rounds: Annotated[Sequence[float], Field(min_length=1)]
     slower: Ratio | None = None
     memory_mb: float | None = None
     gpu_memory_mb: float | None = None
@@ -122,21 +123,6 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """With ``median`` and ``spread``."""
         return {**asdict(self), "median": self.median, "spread": spread(self.rounds)}
-
-    @classmethod
-    def from_json(cls, given: Mapping[str, Any]) -> Row:
-        """The inverse of ``to_json``; keys of other schemas are ignored.
-
-        Raises:
-            KeyError, TypeError: it is not a row.
-        """
-        own = _own_keys(cls, given)
-        if own.get("slower") is not None:
-            own["slower"] = Ratio(**own["slower"])
-        row = cls(**own)
-        if not row.rounds or not all(isinstance(rate, (int, float)) for rate in row.rounds):
-            raise TypeError(f"a row of {row.suite} has no rounds")
-        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,17 +208,11 @@ def load_results(path: Path) -> Results:
             "use the version that wrote it"
         )
     try:
-        own = _own_keys(Results, given)
-        own["rows"] = [Row.from_json(row) for row in given["rows"]]
-        own["missing"] = [Missing(**item) for item in given.get("missing", [])]
-        return Results(**own)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is damaged ({type(error).__name__}: {error})") from error
-
-
-def _own_keys(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in fields(kind)}
-    return {key: value for key, value in given.items() if key in names}
+        return TypeAdapter(Results).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{path} is damaged ({where}: {first['msg']})") from error
 
 
 def describe_machine() -> dict[str, Any]:

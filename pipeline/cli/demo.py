@@ -35,7 +35,7 @@ def demo(
     from ..sinks.files import make_folder
     from ..sinks.outputs import OutputRequest
     from .demo_clip import write_clip
-    from .run import RunRequest, run_sources
+    from .run import run_sources
 
     folder = make_folder(out)
     console = stdout()
@@ -49,5 +49,4 @@ def demo(
     console.print(
         f"[bold]3.[/bold] facestream run {clip} --gallery {people} --out {folder}", highlight=False
     )
-    request = RunRequest([str(clip)], OutputRequest(out=folder), gallery=people)
-    raise typer.Exit(run_sources(request, config=None, flags={}))
+    raise typer.Exit(run_sources([str(clip)], OutputRequest(out=folder), gallery=people))

@@ -148,7 +148,7 @@ def run(
         # Windows hang where PyAV's libraries are loaded before OpenCV's.
         import cv2  # noqa: F401
     from ..sinks.outputs import OutputRequest
-    from .run import RunRequest, run_sources
+    from .run import run_sources
 
     flags = devices | {
         "tracking.detect_every": detect_every,
@@ -168,8 +168,16 @@ def run(
         video=not no_video,
         others=sink or (),
     )
-    request = RunRequest(sources or (), outputs, gallery, metrics=metrics, verbose=verbose)
-    raise typer.Exit(run_sources(request, config=config, flags=flags))
+    status = run_sources(
+        sources or (),
+        outputs,
+        gallery=gallery,
+        metrics=metrics,
+        verbose=verbose,
+        config=config,
+        flags=flags,
+    )
+    raise typer.Exit(status)
 
 
 def _types(text: str) -> tuple[str, ...]:

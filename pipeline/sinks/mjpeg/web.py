@@ -54,10 +54,8 @@ def web_app(views: Mapping[str, LiveView]) -> FastAPI:
 
     @app.get("/{label}.mjpeg")
     async def stream(label: str) -> StreamingResponse:
-        parts = _parts(_found(views, label))
-        return StreamingResponse(
-            parts, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-        )
+        kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+        return StreamingResponse(_parts(_found(views, label)), media_type=kind)
 
     return app
 
