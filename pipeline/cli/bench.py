@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.errors import SourceError, UsageError
-from .console import stderr, stdout, table
+from .console import say, stderr, stdout, table
 from .flags import examples
 
 if TYPE_CHECKING:
@@ -95,8 +96,6 @@ def bench(
     peers: Annotated[bool | None, typer.Option("--peers/--no-peers", hidden=True)] = None,
 ) -> None:
     """Measure facestream on this machine: speed, latency, memory, and the time of each stage."""
-    from tempfile import TemporaryDirectory
-
     from ..sinks.files import check_writable
     from .bench_results import Results, compare_results, describe_machine, load_results
 
@@ -223,12 +222,12 @@ def _show(results: Results, comparison: Comparison | None) -> None:
 
     console = stdout()
     for line in machine_lines(results):
-        console.print(line, markup=False)
+        say(line)
     for row in results.rows:
         if "stage_shares" in row.detail:
             console.print(_table(row, results))
             for line in _stage_lines(row):
-                console.print(line, markup=False)
+                say(line)
     if comparison is not None:
         if comparison.changes:
             console.print(changes_table(comparison))

@@ -51,7 +51,7 @@ _FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/()'\"]+/)+")
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Of the ratios within the rounds."""
+    """Median and range of the ratios within the rounds."""
 
     median: float
     low: float
@@ -80,8 +80,6 @@ class Row:
     """One contender in one case.
 
     Attributes:
-        suite: e.g. ``detect``.
-        contender: e.g. ``facestream fast``.
         case: e.g. ``{"size": "720p", "batch": 8}``; with suite and contender the row's key.
         unit: of the rounds. Less is better of ``s``, ``ms`` and ``MB``, more of all others.
         rounds: the figure of each round, in order; at least one.
@@ -107,13 +105,7 @@ class Row:
 
     @property
     def median(self) -> float:
-        """Of the rounds."""
         return statistics.median(self.rounds)
-
-    @property
-    def less_is_better(self) -> bool:
-        """Of a time or a size."""
-        return self.unit in ("s", "ms", "MB")
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -130,9 +122,7 @@ class Missing:
     """What was not measured.
 
     Attributes:
-        suite: where it is missing.
         name: a contender, or a case in words.
-        reason: one line.
         install: a command or an option that would change that; empty if there is none.
     """
 
@@ -152,7 +142,6 @@ class Results:
 
     Attributes:
         machine: see `describe_machine`.
-        arguments: of the command.
         measured_at: UTC, ISO 8601.
         complete: False until everything was measured.
     """
@@ -274,7 +263,7 @@ class Change:
         row: the new one.
         old: the median of the old one.
         ratio: new / old.
-        noise: the relative difference that the spread of the rounds explains.
+        noise: see `noise`.
     """
 
     row: Row
@@ -285,7 +274,7 @@ class Change:
     @property
     def verdict(self) -> Literal["better", "worse", "same"]:
         """``better`` or ``worse`` beyond the noise, which counts the same both ways."""
-        gain = 1 / self.ratio if self.row.less_is_better else self.ratio
+        gain = 1 / self.ratio if self.row.unit in ("s", "ms", "MB") else self.ratio
         if gain > 1 + self.noise:
             return "better"
         return "worse" if gain < 1 / (1 + self.noise) else "same"

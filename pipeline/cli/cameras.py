@@ -97,8 +97,7 @@ def _table(reports: Sequence[CameraReport], *, probed: bool) -> Table:
     shown = table("Camera", "Source", "Watched", "Search", *delivers, "State")
     for report in reports:
         cells = [report.name, report.source, _watched(report), _search(report)]
-        if probed:
-            cells.append(_delivers(report))
+        cells += [_delivers(report)] if probed else []
         state = "problem" if report.problem else "ok" if report.enabled else "not enabled"
         # Text, not markup: brackets are part of addresses.
         shown.add_row(*map(Text, cells), Text(state, "red" if report.problem else "green"))

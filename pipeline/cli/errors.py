@@ -67,10 +67,10 @@ def _run(app: typer.Typer, arguments: list[str] | None) -> int:
 
 
 def _parser_error(error: Exception) -> int:
-    context = getattr(error, "ctx", None)
-    message = error.format_message() if hasattr(error, "format_message") else str(error)
     if type(error).__name__ == "NoArgsIsHelpError":
         return WRONG_USAGE  # the help was printed
+    context = getattr(error, "ctx", None)
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
     where = context.command_path if context is not None else "facestream"
     line = " ".join(message.split()).rstrip(".")
     return _complain(f"{line} (see '{where} --help')", WRONG_USAGE)

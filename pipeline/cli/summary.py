@@ -54,9 +54,8 @@ class PersonSummary:
     """One person (or all unknown ones) in one source.
 
     Attributes:
-        spans: start and end of each sighting, in words; the first few.
-        best: the sighting with the highest similarity.
-        picture: the file with its picture, or None.
+        best: the sighting with the highest similarity; ``picture`` is its file.
+        spans: start and end of the first few sightings, in words.
         reasons: why they are unknown.
     """
 

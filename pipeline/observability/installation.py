@@ -31,13 +31,9 @@ CPU_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf1
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing that was checked.
+    """One thing that was checked; ``failed`` means that facestream cannot do its work.
 
-    Attributes:
-        area: e.g. ``backend``.
-        name: what was checked.
-        state: ``failed`` means that facestream cannot do its work.
-        detail: version, reason or measurement.
+    ``area`` is e.g. ``backend``, ``detail`` a version, reason or measurement.
     """
 
     area: str
@@ -48,12 +44,8 @@ class CheckResult:
 
 def check_installation(settings: Settings) -> Iterator[CheckResult]:
     """Check versions, machine, devices, backends, decoders, engines; then do real work."""
-    yield from _versions()
-    yield from _machine()
-    yield from _devices()
-    yield from _backends()
-    yield from _indexes()
-    yield from _decoders()
+    for area in (_versions, _machine, _devices, _backends, _indexes, _decoders):
+        yield from area()
     yield _engine_cache(settings)
     for name, check in checks(settings).items():
         yield _run(name, check)
@@ -63,8 +55,7 @@ def _versions() -> Iterator[CheckResult]:
     yield CheckResult("version", "facestream", "ok", facestream_version())
     yield CheckResult("version", "python", "ok", f"{platform.python_version()} ({sys.executable})")
     for name in PACKAGES:
-        version = version_of(name)
-        if version is not None:
+        if (version := version_of(name)) is not None:
             yield CheckResult("version", name, "ok", version)
     both = [name for name in ("opencv-python", "opencv-python-headless") if version_of(name)]
     if len(both) > 1:

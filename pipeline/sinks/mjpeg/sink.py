@@ -30,8 +30,8 @@ STOP_SECONDS = 1
 class RestreamSink(Sink):
     """Serves a page with all sources, ``/<source>.mjpeg`` and ``/<source>.jpg``.
 
-    A frame is drawn and encoded only while somebody watches, in the server's threads, once for
-    all clients. A slow client misses frames; the pipeline waits for none of them.
+    A frame is drawn and encoded only while a client watches, in the server's threads, once for
+    all clients. A slow client misses frames; the pipeline never waits for clients.
 
     Args:
         address: where to listen.

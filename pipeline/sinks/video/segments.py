@@ -95,7 +95,12 @@ class SegmentsSink(Sink):
         self.end_lost()
         camera = self._camera(frame.source)
         now, shape = frame.captured_at, frame.image.shape[:2]
-        if camera.segment is not None and self._over(camera.segment, now, shape):
+        segment = camera.segment
+        if segment is not None and (
+            shape != segment.shape
+            or now - segment.last > GAP_SECONDS
+            or now - segment.began >= self._seconds
+        ):
             self._end(camera)
         if camera.segment is None:
             path = self._names.unused(with_parts(self._path, camera.label, utc_stamp(frame.utc)))
@@ -141,13 +146,6 @@ class SegmentsSink(Sink):
             camera = _Camera(label, [] if self._keep is None else self._earlier(label))
             self._cameras[source] = camera
         return camera
-
-    def _over(self, segment: _Open, now: float, shape: tuple[int, ...]) -> bool:
-        return (
-            shape != segment.shape
-            or now - segment.last > GAP_SECONDS
-            or now - segment.began >= self._seconds
-        )
 
     def _end(self, camera: _Camera) -> None:
         segment, camera.segment = camera.segment, None
