@@ -36,7 +36,7 @@ def stdout() -> Console:
     """Where results go; in a file or a pipe, lines are as long as they need to be."""
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=False, width=FILE_WIDTH)
+        console.width = FILE_WIDTH
     return console
 
 

@@ -78,8 +78,7 @@ class Report:
     """The whole run.
 
     Attributes:
-        frames: frames that came out: searched, or skipped by design.
-        skipped: those of ``frames`` that were skipped (``tracking.detect_every``).
+        frames: see `SourceReport`, like ``skipped``.
         seconds: from the start of the sources to the last result.
         fps: ``frames / seconds``.
         first_result_seconds: from the start of the run, loading included, to the first result.

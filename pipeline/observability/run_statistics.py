@@ -56,7 +56,7 @@ class RunStatistics:
         self.interrupted = False
 
     def start(self, states: Sequence[SourceState]) -> None:
-        """These sources begin now; the time before was spent on loading."""
+        """The sources start now; the time before was spent on loading."""
         self._states = states
         self._live = [state for state in states if state.live]
         self._started = time.monotonic()
@@ -161,9 +161,8 @@ class RunStatistics:
 
     def _age(self, state: SourceState) -> AgeReport | None:
         """Of the frames of a live source; None before the first, and of a file."""
-        if state.buffer is None or not state.buffer.live:
-            return None
-        ages = self._metrics.distribution(FRAME_AGE, source=state.name)
+        live = state.buffer is not None and state.buffer.live
+        ages = self._metrics.distribution(FRAME_AGE, source=state.name) if live else None
         if ages is None:
             return None
         p50, p95, p99 = (round(ages.quantile(q), 4) for q in (0.5, 0.95, 0.99))

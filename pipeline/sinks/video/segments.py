@@ -36,10 +36,7 @@ class _Open:
 
 @dataclass(slots=True)
 class _Camera:
-    """A source: its segment, if one is open, since when it is lost, and its files.
-
-    ``earlier`` are the files of runs before this one, the oldest first.
-    """
+    """A source: its open segment, since when it is lost, its files and those of earlier runs."""
 
     label: str
     earlier: list[Path]

@@ -19,8 +19,7 @@ from facestream.pipeline.core.config import EventSettings
 from facestream.pipeline.core.errors import OutputError
 from facestream.pipeline.core.events import FusedTemplate, Moment, SourceStateEvent
 from facestream.pipeline.sinks.fan_out import FanOut
-from facestream.pipeline.sinks.jsonl import JsonlSink
-from facestream.pipeline.sinks.rotation import LinesFile
+from facestream.pipeline.sinks.jsonl import JsonlSink, LinesFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
