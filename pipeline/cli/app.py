@@ -6,7 +6,6 @@ but some input was unreadable or truncated, 130 interrupted (the files are compl
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,28 +14,33 @@ import typer
 
 from .bench import bench_app
 from .cameras import cameras_app
-from .console import set_up_logging
+from .console import print_json, set_up_logging
 from .demo import demo_app
 from .engines import engines_app
 from .errors import guarded
-from .flags import EXAMPLES, NETWORKS, Config, Form, Gallery, Json, MinFace, with_devices
+from .flags import (
+    NETWORKS,
+    Config,
+    Gallery,
+    Json,
+    MinFace,
+    argument,
+    command_group,
+    examples,
+    with_devices,
+)
 from .gallery import gallery_app
 from .run_command import RUN_EPILOG, run
 
-app = typer.Typer(
-    name="facestream",
-    help="Says who was seen in video files and cameras, where and when, and how sure it is.",
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream gallery add 'Ada Lovelace' ada1.jpg ada2.jpg\n\n"
-        "facestream run party.mp4 --out seen\n\n"
-        "facestream run rtsp://camera/stream --events seen.jsonl --restream :8080\n\n"
-        "facestream doctor"
+app = command_group(
+    "facestream",
+    "Says who was seen in video files and cameras, where and when, and how sure it is.",
+    epilog=examples(
+        "facestream gallery add 'Ada Lovelace' ada1.jpg ada2.jpg",
+        "facestream run party.mp4 --out seen",
+        "facestream run rtsp://camera/stream --events seen.jsonl --restream :8080",
+        "facestream doctor",
     ),
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -67,20 +71,13 @@ app.command(epilog=RUN_EPILOG)(run)
 
 
 @app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream identify group.jpg\n\n"
-        "facestream identify *.jpg --json --gallery friends.db"
+    epilog=examples(
+        "facestream identify group.jpg", "facestream identify *.jpg --json --gallery friends.db"
     )
 )
 @with_devices(*NETWORKS, "index")
 def identify(
-    images: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="IMAGE...", help="Picture files or folders of them.", show_default=False
-        ),
-    ],
+    images: Annotated[list[Path], argument("IMAGE...", "Picture files or folders of them.")],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON array with an object per picture.")
     ] = False,
@@ -94,30 +91,26 @@ def identify(
     from .identify import identify_images
 
     flags = devices | {"detector.min_face": min_face}
-    form: Form = "json" if as_json else "table"
     raise typer.Exit(
-        identify_images(images, gallery=gallery, form=form, config=config, flags=flags)
+        identify_images(images, gallery=gallery, as_json=as_json, config=config, flags=flags)
     )
 
 
 @app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream embed photos/ --out faces.npz\n\n"
-        "find / -name '*.jpg' | facestream embed - --out all.npz --largest\n\n"
-        "[bold]Arrays[/bold] (N faces; with --largest a row per picture, in the order given)\n\n"
+    epilog=examples(
+        "facestream embed photos/ --out faces.npz",
+        "find / -name '*.jpg' | facestream embed - --out all.npz --largest",
+        "[bold]Arrays[/bold] (N faces; with --largest a row per picture, in the order given)",
         "path (N), box (N×4), score (N), landmarks (N×5×2), embedding (N×D, length 1), "
-        "sigma (N), logvar (N×D); unreadable and unreadable_reason; model"
+        "sigma (N), logvar (N×D); unreadable and unreadable_reason; model",
     )
 )
 @with_devices(*NETWORKS)
 def embed(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PATH...",
-            help="Picture files or folders; - reads a list of paths, one a line, from stdin.",
-            show_default=False,
+        argument(
+            "PATH...", "Picture files or folders; - reads a list of paths, one a line, from stdin."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="File to write.")],
@@ -142,28 +135,27 @@ def embed(
     raise typer.Exit(embed_paths(paths, out=out, keep=keep, config=config, flags=flags))
 
 
-@app.command(epilog=f"{EXAMPLES}\n\nfacestream doctor\n\nfacestream doctor --json > machine.json")
+@app.command(epilog=examples("facestream doctor", "facestream doctor --json > machine.json"))
 def doctor(as_json: Json = False) -> None:
     """Check this installation: versions, devices, models, a real inference, a real search."""
     from .doctor import diagnose
 
-    raise typer.Exit(diagnose("json" if as_json else "table"))
+    raise typer.Exit(diagnose(as_json=as_json))
 
 
-@app.command(epilog=f"{EXAMPLES}\n\nfacestream schema > events.schema.json")
+@app.command(epilog=examples("facestream schema > events.schema.json"))
 def schema() -> None:
     """Print the JSON Schema of a line of events.jsonl, for all types of events."""
     from ..core.events import json_schema
 
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    print_json(json_schema())
 
 
 @app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream config > facestream.toml\n\n"
-        "facestream config --config facestream.toml\n\n"
-        "FACESTREAM_DETECTOR_MIN_FACE=20 facestream config"
+    epilog=examples(
+        "facestream config > facestream.toml",
+        "facestream config --config facestream.toml",
+        "FACESTREAM_DETECTOR_MIN_FACE=20 facestream config",
     )
 )
 def config(

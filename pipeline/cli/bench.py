@@ -7,13 +7,18 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
+
+from ..core.errors import SourceError, UsageError
+from .console import say, stderr, stdout, table
+from .flags import examples
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from .bench_results import Comparison, Results, Row
 
 bench_app = typer.Typer()
@@ -31,14 +36,14 @@ _MEASURES = (
 
 
 @bench_app.command(
-    epilog=(
-        "[bold]Examples[/bold]\n\nfacestream bench\n\n"
-        "facestream bench street.mp4 --rounds 5 --json new.json --compare old.json\n\n"
-        "facestream bench --from new.json --compare old.json\n\n"
+    epilog=examples(
+        "facestream bench",
+        "facestream bench street.mp4 --rounds 5 --json new.json --compare old.json",
+        "facestream bench --from new.json --compare old.json",
         "Each round is a fresh process; medians are shown. Latency is the time from the decoding "
         "of a frame to its result at full speed, queues included. The format of the file: "
         "docs/benchmarks.md. Ctrl-C ends the bench and keeps the complete rounds. Other libraries, "
-        "parts, sizes and plots: 'python -m benchmarks' in the repository."
+        "parts, sizes and plots: 'python -m benchmarks' in the repository.",
     )
 )
 def bench(
@@ -91,12 +96,15 @@ def bench(
     peers: Annotated[bool | None, typer.Option("--peers/--no-peers", hidden=True)] = None,
 ) -> None:
     """Measure facestream on this machine: speed, latency, memory, and the time of each stage."""
-    from tempfile import TemporaryDirectory
-
     from ..sinks.files import check_writable
     from .bench_results import Results, compare_results, describe_machine, load_results
 
-    _refuse_moved(moved or [], peers)
+    if moved or peers is not None:
+        suite = next((value for value in moved or [] if value in (*SUITES, "all")), "NAME")
+        raise UsageError(
+            "suites, other libraries, plots and Markdown are measured from the repository: "
+            f"'python -m benchmarks suite {suite}' (see docs/benchmarks.md)"
+        )
     if as_json is not None:
         check_writable(as_json)
     old = None if against is None else load_results(against)
@@ -128,30 +136,13 @@ def bench(
         raise KeyboardInterrupt
 
 
-def _refuse_moved(options: list[str], peers: bool | None) -> None:
-    """
-    Raises:
-        UsageError: an option of the suites or the peers was given.
-    """
-    from ..core.errors import UsageError
-
-    if options or peers is not None:
-        suite = next((value for value in options if value in (*SUITES, "all")), "NAME")
-        raise UsageError(
-            "suites, other libraries, plots and Markdown are measured from the repository: "
-            f"'python -m benchmarks suite {suite}' (see docs/benchmarks.md)"
-        )
-
-
 def _measure(videos: list[Path], settings: dict[str, Any], results: Results, folder: Path) -> None:
     """Measure the videos in turn, round by round; an interruption keeps the complete rounds.
 
     Raises:
         FacestreamError: a video is missing or a run failed.
     """
-    from ..core.errors import SourceError
     from .bench_worker import measure
-    from .console import stderr
     from .demo_clip import write_clip
 
     for video in videos:
@@ -228,16 +219,15 @@ def number(value: float) -> str:
 
 def _show(results: Results, comparison: Comparison | None) -> None:
     from .bench_results import machine_lines
-    from .console import stderr, stdout
 
     console = stdout()
     for line in machine_lines(results):
-        console.print(line, markup=False)
+        say(line)
     for row in results.rows:
         if "stage_shares" in row.detail:
             console.print(_table(row, results))
             for line in _stage_lines(row):
-                console.print(line, markup=False)
+                say(line)
     if comparison is not None:
         if comparison.changes:
             console.print(changes_table(comparison))
@@ -246,24 +236,18 @@ def _show(results: Results, comparison: Comparison | None) -> None:
 
 
 def _table(first: Row, results: Results) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
     from .bench_results import spread
 
     video = first.case["video"]
-    table = Table(title=Text(str(video)), title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("median", justify="right")
-    table.add_column("spread", justify="right")
+    shown = table("", "median", "spread", title=Text(str(video)), right=("median", "spread"))
     for row in (row for row in results.rows if row.case.get("video") == video):
         wide = spread(row.rounds)
-        table.add_row(
+        shown.add_row(
             str(row.case.get("measure", "speed")),
             f"{number(row.median)} {row.unit}",
             "–" if wide is None else f"{100 * wide:.0f} %",
         )
-    return table
+    return shown
 
 
 def _stage_lines(row: Row) -> Iterator[str]:
@@ -280,13 +264,10 @@ def _stage_lines(row: Row) -> Iterator[str]:
 
 def changes_table(comparison: Comparison) -> Table:
     """Old and new of each row that both results have."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*CHANGE_HEADS, title="Then and now")
+    shown = table(*CHANGE_HEADS, title="Then and now")
     for cells in change_cells(comparison):
-        table.add_row(*map(Text, cells))
-    return table
+        shown.add_row(*map(Text, cells))
+    return shown
 
 
 def change_cells(comparison: Comparison) -> Iterator[tuple[str, ...]]:

@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from facestream.engines.devices import cuda_devices
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ..core.errors import UsageError
-from ..core.versions import version_of
+from ..core.versions import proc_fields, processor, version_of
 
 SCHEMA = 2
 Scalar = str | int | float | bool | None
@@ -50,7 +51,7 @@ _FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/()'\"]+/)+")
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Of the ratios within the rounds."""
+    """Median and range of the ratios within the rounds."""
 
     median: float
     low: float
@@ -79,8 +80,6 @@ class Row:
     """One contender in one case.
 
     Attributes:
-        suite: e.g. ``detect``.
-        contender: e.g. ``facestream fast``.
         case: e.g. ``{"size": "720p", "batch": 8}``; with suite and contender the row's key.
         unit: of the rounds. Less is better of ``s``, ``ms`` and ``MB``, more of all others.
         rounds: the figure of each round, in order; at least one.
@@ -96,7 +95,7 @@ class Row:
     contender: str
     case: Mapping[str, Scalar]
     unit: str
-    rounds: Sequence[float]
+    rounds: Annotated[Sequence[float], Field(min_length=1)]
     slower: Ratio | None = None
     memory_mb: float | None = None
     gpu_memory_mb: float | None = None
@@ -106,13 +105,7 @@ class Row:
 
     @property
     def median(self) -> float:
-        """Of the rounds."""
         return statistics.median(self.rounds)
-
-    @property
-    def less_is_better(self) -> bool:
-        """Of a time or a size."""
-        return self.unit in ("s", "ms", "MB")
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -123,30 +116,13 @@ class Row:
         """With ``median`` and ``spread``."""
         return {**asdict(self), "median": self.median, "spread": spread(self.rounds)}
 
-    @classmethod
-    def from_json(cls, given: Mapping[str, Any]) -> Row:
-        """The inverse of ``to_json``; keys of other schemas are ignored.
-
-        Raises:
-            KeyError, TypeError: it is not a row.
-        """
-        own = _own_keys(cls, given)
-        if own.get("slower") is not None:
-            own["slower"] = Ratio(**own["slower"])
-        row = cls(**own)
-        if not row.rounds or not all(isinstance(rate, (int, float)) for rate in row.rounds):
-            raise TypeError(f"a row of {row.suite} has no rounds")
-        return row
-
 
 @dataclass(frozen=True, slots=True)
 class Missing:
     """What was not measured.
 
     Attributes:
-        suite: where it is missing.
         name: a contender, or a case in words.
-        reason: one line.
         install: a command or an option that would change that; empty if there is none.
     """
 
@@ -166,7 +142,6 @@ class Results:
 
     Attributes:
         machine: see `describe_machine`.
-        arguments: of the command.
         measured_at: UTC, ISO 8601.
         complete: False until everything was measured.
     """
@@ -222,27 +197,20 @@ def load_results(path: Path) -> Results:
             "use the version that wrote it"
         )
     try:
-        own = _own_keys(Results, given)
-        own["rows"] = [Row.from_json(row) for row in given["rows"]]
-        own["missing"] = [Missing(**item) for item in given.get("missing", [])]
-        return Results(**own)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is damaged ({type(error).__name__}: {error})") from error
-
-
-def _own_keys(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in fields(kind)}
-    return {key: value for key, value in given.items() if key in names}
+        return TypeAdapter(Results).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{path} is damaged ({where}: {first['msg']})") from error
 
 
 def describe_machine() -> dict[str, Any]:
     """CPU, cores, memory, system, GPUs, packages and the load now; no names and no paths."""
-    cpu = _proc_fields("cpuinfo")
-    flags = cpu.get("flags", cpu.get("Features", "")).split()
+    model, flags = processor()
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
-    memory = int(_proc_fields("meminfo").get("MemTotal", "0 kB").split()[0])
+    memory = int(proc_fields("meminfo").get("MemTotal", "0 kB").split()[0])
     return {
-        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
+        "cpu": model,
         "cpu_features": [flag for flag in _CPU_FEATURES if flag in flags],
         "cores": cores,
         "memory_gib": round(memory / 2**20, 1),
@@ -255,16 +223,6 @@ def describe_machine() -> dict[str, Any]:
         "load_average": round(load, 2),
         "busy": load > _BUSY * cores,
     }
-
-
-def _proc_fields(name: str) -> dict[str, str]:
-    """The ``key: value`` lines of a file of /proc; empty where it does not exist."""
-    try:
-        text = Path("/proc", name).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return {key.strip(): value.strip() for key, value in pairs}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -305,7 +263,7 @@ class Change:
         row: the new one.
         old: the median of the old one.
         ratio: new / old.
-        noise: the relative difference that the spread of the rounds explains.
+        noise: see `noise`.
     """
 
     row: Row
@@ -316,7 +274,7 @@ class Change:
     @property
     def verdict(self) -> Literal["better", "worse", "same"]:
         """``better`` or ``worse`` beyond the noise, which counts the same both ways."""
-        gain = 1 / self.ratio if self.row.less_is_better else self.ratio
+        gain = 1 / self.ratio if self.row.unit in ("s", "ms", "MB") else self.ratio
         if gain > 1 + self.noise:
             return "better"
         return "worse" if gain < 1 / (1 + self.noise) else "same"

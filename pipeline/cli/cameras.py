@@ -12,9 +12,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .console import print_json, say, stdout, warn
+from .console import plural, print_json, say, stdout, table, warn
 from .errors import BAD_INPUT
-from .flags import EXAMPLES, Config, Json
+from .flags import Config, Json, argument, examples
 
 if TYPE_CHECKING:
     from ..core.config import Settings
@@ -24,19 +24,15 @@ cameras_app = typer.Typer()
 
 
 @cameras_app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream cameras --config house.toml\n\n"
-        "facestream cameras --config house.toml --probe\n\n"
-        "facestream cameras door --config house.toml --picture look\n\n"
-        "Exit status: 0 all good, 2 wrong usage, 3 a camera cannot be used."
+    epilog=examples(
+        "facestream cameras --config house.toml",
+        "facestream cameras --config house.toml --probe",
+        "facestream cameras door --config house.toml --picture look",
+        "Exit status: 0 all good, 2 wrong usage, 3 a camera cannot be used.",
     )
 )
 def cameras(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME...", help="Cameras to list. [all]", show_default=False),
-    ] = None,
+    names: Annotated[list[str] | None, argument("NAME...", "Cameras to list. [all]")] = None,
     config: Config = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Open each camera and say what it delivers.")
@@ -90,25 +86,22 @@ def _save(reports: Sequence[CameraReport], settings: Settings, folder: Path) -> 
 
 
 def _as_json(report: CameraReport, picture: Path | None) -> dict[str, Any]:
-    names = [field.name for field in fields(report) if field.name not in ("frame", "problem")]
-    values = {name: getattr(report, name) for name in names}
+    values = {field.name: getattr(report, field.name) for field in fields(report)}
+    del values["frame"]
     shown = None if picture is None else str(picture)
-    return {**values, "picture": shown, "problem": report.problem}
+    return {**values, "picture": shown}
 
 
 def _table(reports: Sequence[CameraReport], *, probed: bool) -> Table:
-    table = Table()
-    columns = ["Camera", "Source", "Watched", "Search"]
-    for column in [*columns, *(["Delivers"] if probed else []), "State"]:
-        table.add_column(column, overflow="fold")
+    delivers = ["Delivers"] if probed else []
+    shown = table("Camera", "Source", "Watched", "Search", *delivers, "State")
     for report in reports:
         cells = [report.name, report.source, _watched(report), _search(report)]
-        if probed:
-            cells.append(_delivers(report))
+        cells += [_delivers(report)] if probed else []
         state = "problem" if report.problem else "ok" if report.enabled else "not enabled"
         # Text, not markup: brackets are part of addresses.
-        table.add_row(*map(Text, cells), Text(state, "red" if report.problem else "green"))
-    return table
+        shown.add_row(*map(Text, cells), Text(state, "red" if report.problem else "green"))
+    return shown
 
 
 def _watched(report: CameraReport) -> str:
@@ -127,7 +120,7 @@ def _search(report: CameraReport) -> str:
         parts.append(f"at {report.detect_size} px")
     for count, what in ((report.watch, "watched"), (report.mask, "masked")):
         if count:
-            parts.append(f"{count} {what} area{'s' if count > 1 else ''}")
+            parts.append(plural(count, f"{what} area"))
     return ", ".join(parts)
 
 

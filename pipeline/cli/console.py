@@ -8,14 +8,19 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.table import Table
+from rich.text import Text
+
+from ..core.errors import UsageError
 
 # Rich folds what is wider than the console; in a file or a pipe nothing needs to be folded.
 FILE_WIDTH = 1000
@@ -31,7 +36,7 @@ def stdout() -> Console:
     """Where results go; in a file or a pipe, lines are as long as they need to be."""
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=False, width=FILE_WIDTH)
+        console.width = FILE_WIDTH
     return console
 
 
@@ -45,9 +50,28 @@ def warn(text: str) -> None:
     stderr().print(f"facestream: {text}", soft_wrap=True, markup=False)
 
 
+def confirmed(question: str, *, doing: str) -> bool:
+    """Ask on the terminal.
+
+    Raises:
+        UsageError: there is no terminal; the message begins with ``doing``.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"{doing} needs a confirmation, and there is no terminal; give --yes")
+    return typer.confirm(question)
+
+
 def print_json(content: Any) -> None:
     """Print JSON on standard output."""
     print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def table(*columns: str, title: str | Text | None = None, right: Collection[str] = ()) -> Table:
+    """An empty table whose cells fold; the columns in ``right`` are aligned to the right."""
+    empty = Table(title=title, title_justify="left", title_style="bold")
+    for name in columns:
+        empty.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return empty
 
 
 def set_up_logging(*, debug: bool = False) -> None:

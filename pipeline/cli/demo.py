@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from .console import stdout
-from .flags import EXAMPLES
+from .flags import examples
 
 demo_app = typer.Typer()
 
 PERSON = "Eileen Collins"
 
 
-@demo_app.command(epilog=f"{EXAMPLES}\n\nfacestream demo\n\nfacestream demo --out /tmp/demo")
+@demo_app.command(epilog=examples("facestream demo", "facestream demo --out /tmp/demo"))
 def demo(
     out: Annotated[
         Path,
@@ -35,7 +35,7 @@ def demo(
     from ..sinks.files import make_folder
     from ..sinks.outputs import OutputRequest
     from .demo_clip import write_clip
-    from .run import RunRequest, run_sources
+    from .run import run_sources
 
     folder = make_folder(out)
     console = stdout()
@@ -49,5 +49,4 @@ def demo(
     console.print(
         f"[bold]3.[/bold] facestream run {clip} --gallery {people} --out {folder}", highlight=False
     )
-    request = RunRequest([str(clip)], OutputRequest(out=folder), gallery=people)
-    raise typer.Exit(run_sources(request, config=None, flags={}))
+    raise typer.Exit(run_sources([str(clip)], OutputRequest(out=folder), gallery=people))

@@ -1,46 +1,38 @@
-"""``facestream engines``: the flags; the work is in ``plans.py``, imported when called."""
+"""``facestream engines``: build, list, show, clean and verify TensorRT's plans.
+
+The engines are imported inside the functions, so that help comes up quickly.
+"""
 
 from __future__ import annotations
 
-from enum import StrEnum
+import logging
+import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from .flags import EXAMPLES, Config
+from .console import confirmed, plural, print_json, say, stdout
+from .errors import FAILED
+from .flags import Config, Json, Yes, argument, command_group, examples
 
-if TYPE_CHECKING:
-    from facestream.engines.base import Precision
+log = logging.getLogger(__name__)
 
 ABOUT = (
     "A plan is a network compiled by TensorRT for one GPU architecture, version and precision. "
     "The pipeline builds those it lacks by itself; here they are built beforehand, looked at and "
     "removed."
 )
-
-
-class PlanPrecisionName(StrEnum):
-    """What plans may compute in."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    BFLOAT16 = "bfloat16"
-
-
-engines_app = typer.Typer(
-    name="engines",
-    help="TensorRT's compiled networks: build, list, show, clean, verify.",
-    epilog=(
-        f"{ABOUT}\n\n{EXAMPLES}\n\n"
-        "facestream engines build\n\n"
-        "facestream engines build --target sm86 --target sm120\n\n"
-        "facestream engines verify"
+engines_app = command_group(
+    "engines",
+    "TensorRT's compiled networks: build, list, show, clean, verify.",
+    epilog=f"{ABOUT}\n\n"
+    + examples(
+        "facestream engines build",
+        "facestream engines build --target sm86 --target sm120",
+        "facestream engines verify",
     ),
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Cache = Annotated[
@@ -51,33 +43,26 @@ Cache = Annotated[
         help="Folder of the engines. Default: the setting runtime.engine_cache.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[NAME|KEY...]",
-        help="Networks by name, or plans by the beginning of their key; none means all.",
-        show_default=False,
+    argument(
+        "[NAME|KEY...]", "Networks by name, or plans by the beginning of their key; none means all."
     ),
 ]
 
 
 @engines_app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream engines build\n\n"
-        "facestream engines build vae_encoder --precision bfloat16\n\n"
-        "facestream engines build --target sm86 --target sm120   (TensorRT-RTX; needs no GPU)\n\n"
+    epilog=examples(
+        "facestream engines build",
+        "facestream engines build vae_encoder --precision bfloat16",
+        "facestream engines build --target sm86 --target sm120   (TensorRT-RTX; needs no GPU)",
         "Networks: mtcnn_pnet, mtcnn_rnet, mtcnn_onet, vae_encoder, vae_decoder. In float16 and "
-        "bfloat16 the input's normalisation, softmax and the log-variance head stay float32."
+        "bfloat16 the input's normalisation, softmax and the log-variance head stay float32.",
     )
 )
 def build(
     networks: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[NETWORK...]", help="Which networks; none means all.", show_default=False
-        ),
+        list[str] | None, argument("[NETWORK...]", "Which networks; none means all.")
     ] = None,
     target: Annotated[
         list[str] | None,
@@ -89,7 +74,7 @@ def build(
         ),
     ] = None,
     precision: Annotated[
-        PlanPrecisionName | None,
+        Literal["auto", "float32", "float16", "bfloat16"] | None,
         typer.Option(
             "--precision",
             help="Of all networks. Default: float32 for the detector's, float16 for the others.",
@@ -99,56 +84,89 @@ def build(
     config: Config = None,
 ) -> None:
     """Build the plans the pipeline will ask for; those that are there are kept."""
-    from .plans import build_plans
+    from facestream.engines.tensorrt.inventory import build_missing, choose_targets
 
-    wanted: Precision | None = None if precision is None else precision.value
-    raise typer.Exit(
-        build_plans(networks or [], target or [], precision=wanted, cache=cache, config=config)
+    from ..core.errors import UsageError
+    from .plans import Plans, build_progress
+
+    plans = Plans(cache, config)
+    known = plans.requests(precision)
+    names = list(dict.fromkeys(networks or known))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"no network '{unknown[0]}'; there are {', '.join(known)}")
+    try:
+        where = choose_targets(target or [])
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    started = time.monotonic()
+    with build_progress() as begin:
+        built = build_missing(
+            plans.store,
+            [known[name] for name in names],
+            where,
+            lambda one, recipe: begin(f"{one.name} {recipe.target} {recipe.precision}"),
+        )
+    kept = len(names) * len(where.targets) - built
+    say(
+        f"{plural(built, 'plan')} built in {time.monotonic() - started:.1f} s by "
+        f"{where.variant.name} {where.variant.version}, {kept} there already, in "
+        f"{plans.store.folder}"
     )
 
 
 @engines_app.command(
-    "list", epilog=f"{EXAMPLES}\n\nfacestream engines list\n\nfacestream engines list --json"
+    "list", epilog=examples("facestream engines list", "facestream engines list --json")
 )
 def list_(cache: Cache = None, as_json: Json = False, config: Config = None) -> None:
     """Which plans there are, and whether the pipeline still uses them."""
-    from .plans import list_plans
+    from .plan_tables import facts_of, overview
+    from .plans import Plans
 
-    list_plans(cache=cache, config=config, form="json" if as_json else "table")
+    plans = Plans(cache, config)
+    found, faults = plans.store.list()
+    if as_json:
+        reason = plans.staleness.reason
+        rows = [{**facts_of(plan), "unused": reason(plan.manifest)} for plan in found]
+        print_json({"folder": str(plans.store.folder), "plans": rows, "faults": faults})
+        return
+    for fault in faults:
+        log.warning("%s", fault)
+    if found:
+        stdout().print(overview(found, plans.staleness))
+    else:
+        say(f"No plans in {plans.store.folder}: 'facestream engines build' makes them.")
 
 
 @engines_app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream engines show vae_encoder\n\n"
-        "facestream engines show 3f9c2b71 --json"
+    epilog=examples(
+        "facestream engines show vae_encoder", "facestream engines show 3f9c2b71 --json"
     )
 )
 def show(
-    which: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|KEY",
-            help="A network, or the beginning of a plan's key.",
-            show_default=False,
-        ),
-    ],
+    which: Annotated[str, argument("NAME|KEY", "A network, or the beginning of a plan's key.")],
     cache: Cache = None,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Tensors, profiles and versions of a plan."""
-    from .plans import show_plans
+    from .plan_tables import facts_of, portrait
+    from .plans import Plans
 
-    show_plans(which, cache=cache, config=config, form="json" if as_json else "table")
+    plans = Plans(cache, config)
+    found = plans.select([which])
+    if as_json:
+        print_json([facts_of(plan) for plan in found])
+        return
+    for plan in found:
+        stdout().print(*portrait(plan, plans.staleness), sep="\n")
 
 
 @engines_app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream engines clean --unused\n\n"
-        "facestream engines clean --older 30 --yes\n\n"
-        "facestream engines clean vae_encoder"
+    epilog=examples(
+        "facestream engines clean --unused",
+        "facestream engines clean --older 30 --yes",
+        "facestream engines clean vae_encoder",
     )
 )
 def clean(
@@ -165,34 +183,43 @@ def clean(
         float | None,
         typer.Option("--older", metavar="DAYS", min=0, help="Only plans built so long ago."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     cache: Cache = None,
     config: Config = None,
 ) -> None:
     """Remove plans: all of them, or those that all of the options describe."""
-    from .plans import clean_plans
+    from datetime import UTC, datetime, timedelta
 
-    clean_plans(
-        which or [],
-        use="unused" if unused else "any",
-        older=older,
-        ask="never" if yes else "always",
-        cache=cache,
-        config=config,
-    )
+    from .plans import Plans
+
+    plans = Plans(cache, config)
+    found = plans.select(which) if which else plans.store.list()[0]
+    if unused:
+        found = [plan for plan in found if plans.staleness.reason(plan.manifest)]
+    if older is not None:
+        latest = datetime.now(UTC) - timedelta(days=older)
+        found = [plan for plan in found if plan.manifest.created_at <= latest]
+    size = sum(plan.manifest.size for plan in found) / 2**20
+    what = f"{plural(len(found), 'plan')} ({size:.1f} MiB) in {plans.store.folder}"
+    if found and not yes and not confirmed(f"Remove {what}?", doing="removing plans"):
+        say("Nothing was removed.")
+        return
+    for plan in found:
+        plans.store.discard(plan.manifest.key)
+    rest = plans.store.sweep()
+    say(f"Removed {what}" + (f" and {rest / 2**20:.1f} MiB of remains" if rest else ""))
 
 
 @engines_app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream engines verify\n\n"
-        "facestream engines verify vae_encoder --json\n\n"
-        "facestream engines verify --checksums\n\n"
+    epilog=examples(
+        "facestream engines verify",
+        "facestream engines verify vae_encoder --json",
+        "facestream engines verify --checksums",
         "The plans' checksums are compared. Then every network is run on everything that can run "
         "it here, and compared with its float32 reference on real faces; plans for other GPUs "
         "are not executed, and said to be so. With names or keys only those plans are looked "
-        "at.\n\n"
-        "Exit status: 0 all good, 1 a plan is damaged or an engine was refused."
+        "at.",
+        "Exit status: 0 all good, 1 a plan is damaged or an engine was refused.",
     )
 )
 def verify(
@@ -205,14 +232,25 @@ def verify(
     config: Config = None,
 ) -> None:
     """Compare plans with their checksums, and what runs here with the float32 reference."""
-    from .verify import verify_plans
+    from .plan_tables import check_table
+    from .plans import Plans
 
-    raise typer.Exit(
-        verify_plans(
-            which or [],
-            run="nothing" if checksums else "all",
-            cache=cache,
-            config=config,
-            form="json" if as_json else "table",
-        )
-    )
+    plans = Plans(cache, config)
+    checked = plans.check(which or [], execute=not checksums)
+    engines = [] if checksums or which else plans.check_engines()
+    bad, refused = (sum(one.state != "ok" for one in rows) for rows in (checked, engines))
+    if as_json:
+        rows = {"plans": checked, "engines": engines}
+        lists = {name: [asdict(one) for one in row] for name, row in rows.items()}
+        print_json({"folder": str(plans.store.folder), **lists})
+    else:
+        if checked:
+            executed = sum(bool(one.figures) for one in checked)
+            stdout().print(check_table("Plan", checked))
+            say(f"{plural(len(checked), 'plan')}: {executed} executed, {bad} damaged or refused")
+        else:
+            say(f"No plans in {plans.store.folder}.")
+        if engines:
+            stdout().print(check_table("Engine that runs here", engines))
+            say(f"{plural(len(engines), 'engine')} executed, {refused} refused")
+    raise typer.Exit(FAILED if bad or refused else 0)

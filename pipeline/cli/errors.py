@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from typing import TextIO
 
 import typer
 from facestream.engines.errors import BackendUnavailable, EngineError, ParityRefused
@@ -56,7 +55,9 @@ def _run(app: typer.Typer, arguments: list[str] | None) -> int:
         if error.errno not in _NO_OUTPUT:
             raise
         for number, stream in ((1, sys.stdout), (2, sys.stderr)):
-            if _fails(stream):
+            try:
+                stream.flush()
+            except OSError:
                 # Python would complain again when it flushes the stream at exit.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
         if isinstance(error, BrokenPipeError):
@@ -65,19 +66,11 @@ def _run(app: typer.Typer, arguments: list[str] | None) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _fails(stream: TextIO) -> bool:
-    try:
-        stream.flush()
-    except OSError:
-        return True
-    return False
-
-
 def _parser_error(error: Exception) -> int:
-    context = getattr(error, "ctx", None)
-    message = error.format_message() if hasattr(error, "format_message") else str(error)
     if type(error).__name__ == "NoArgsIsHelpError":
         return WRONG_USAGE  # the help was printed
+    context = getattr(error, "ctx", None)
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
     where = context.command_path if context is not None else "facestream"
     line = " ".join(message.split()).rstrip(".")
     return _complain(f"{line} (see '{where} --help')", WRONG_USAGE)

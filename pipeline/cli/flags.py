@@ -14,9 +14,30 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-EXAMPLES = "[bold]Examples[/bold]"
 
-Form = Literal["table", "json"]
+def examples(*lines: str) -> str:
+    """The epilog of a command: example calls, then anything else there is to say."""
+    return "\n\n".join(["[bold]Examples[/bold]", *lines])
+
+
+def command_group(name: str, text: str, *, epilog: str) -> typer.Typer:
+    """Commands under one name; without a command the help is shown."""
+    return typer.Typer(
+        name=name,
+        help=text,
+        epilog=epilog,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def argument(metavar: str, text: str) -> Any:
+    """A positional argument; its default is not shown."""
+    return typer.Argument(metavar=metavar, help=text, show_default=False)
+
+
 Gallery = Annotated[
     Path | None,
     typer.Option(
@@ -39,51 +60,48 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 Flag = Literal["backend", "device", "precision", "strict_device", "wait_engines", "decode", "index"]
 NETWORKS: tuple[Flag, ...] = ("backend", "device", "precision", "strict_device", "wait_engines")
 ALL: tuple[Flag, ...] = (*NETWORKS, "decode", "index")
 
 
-def _device_flag(name: str, kind: Any, text: str) -> Any:
-    if kind is not bool:
-        kind, text = kind | None, f"{text} \\[auto]"
+def _device_flag(name: str, text: str, *values: str) -> Any:
+    kind: Any = Literal[("auto", *values)] | None if values else bool
+    text = f"{text} \\[auto]" if values else text
     option = typer.Option(name, help=text, rich_help_panel="What runs where", show_default=False)
     return Annotated[kind, option]
 
 
 _DEVICE_FLAGS: dict[Flag, Any] = {
     "backend": _device_flag(
-        "--backend", Literal["auto", "openvino", "torch", "tensorrt"], "What runs the networks."
+        "--backend", "What runs the networks.", "openvino", "torch", "tensorrt"
     ),
     "device": _device_flag(
-        "--device",
-        Literal["auto", "cpu", "cuda"],
-        "Where they run; auto: on the GPU where there is one.",
+        "--device", "Where they run; auto: on the GPU where there is one.", "cpu", "cuda"
     ),
     "precision": _device_flag(
         "--precision",
-        Literal["auto", "float32", "bfloat16", "float16", "int8"],
         "The encoder's arithmetic; auto: the fastest that passes its parity gate.",
+        *("float32", "bfloat16", "float16", "int8"),
     ),
     "strict_device": _device_flag(
         "--strict-device",
-        bool,
         "Fail rather than run a part elsewhere than asked for; with auto, rather than leave a GPU "
         "of this machine unused.",
     ),
     "wait_engines": _device_flag(
         "--wait-engines",
-        bool,
         "Wait for engines that are built for this machine; do not begin with slower ones.",
     ),
     "decode": _device_flag(
         "--decode",
-        Literal["auto", "cpu", "cuda", "vaapi"],
         "What decodes video; auto: hardware that can be opened, else the CPU.",
+        *("cpu", "cuda", "vaapi"),
     ),
     "index": _device_flag(
-        "--index", Literal["auto", "flat", "hnsw", "ivfpq", "gpu"], "How the gallery is searched."
+        "--index", "How the gallery is searched.", "flat", "hnsw", "ivfpq", "gpu"
     ),
 }
 

@@ -1,16 +1,26 @@
-"""``facestream gallery``: the flags; the work is in ``people.py``, imported when called."""
+"""``facestream gallery``: the people who can be recognised.
+
+The database and the networks are imported inside the functions, so that help comes up quickly.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
-from .flags import EXAMPLES, NETWORKS, Config, Form, Json, with_devices
+from .console import confirmed, plural, print_json, say, stdout, table
+from .flags import NETWORKS, Config, Json, Yes, argument, command_group, examples, with_devices
 
 if TYPE_CHECKING:
-    from .people import GalleryRequest
+    from ..core.config import Settings
+    from ..gallery import Gallery
+    from ..gallery.database import Create
 
 STATUS = (
     "Exit status: 0 all photos are in, 3 some were rejected, 2 none could be used, "
@@ -23,18 +33,14 @@ REASONS = (
     "already. A duplicate is only noted."
 )
 
-gallery_app = typer.Typer(
-    name="gallery",
-    help="The people who can be recognised: add, import, list, show, remove, rename, export.",
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream gallery add 'Ada Lovelace' ada1.jpg ada2.jpg\n\n"
-        "facestream gallery import people/ --gallery friends.db\n\n"
-        "facestream gallery list"
+gallery_app = command_group(
+    "gallery",
+    "The people who can be recognised: add, import, list, show, remove, rename, export.",
+    epilog=examples(
+        "facestream gallery add 'Ada Lovelace' ada1.jpg ada2.jpg",
+        "facestream gallery import people/ --gallery friends.db",
+        "facestream gallery list",
     ),
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 GalleryPath = Annotated[
@@ -46,26 +52,21 @@ GalleryPath = Annotated[
         help="The gallery's file. Default: one in your user data folder.",
     ),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The person.", show_default=False)]
+Name = Annotated[str, argument("NAME", "The person.")]
 
 
 @gallery_app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream gallery add 'Ada Lovelace' ada1.jpg ada2.jpg\n\n"
-        "facestream gallery add Ada photos/of/ada/\n\n"
-        f"{REASONS}\n\n{STATUS}"
+    epilog=examples(
+        "facestream gallery add 'Ada Lovelace' ada1.jpg ada2.jpg",
+        "facestream gallery add Ada photos/of/ada/",
+        REASONS,
+        STATUS,
     )
 )
 @with_devices(*NETWORKS)
 def add(
     name: Name,
-    photos: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PHOTO...", help="Picture files, or folders of them.", show_default=False
-        ),
-    ],
+    photos: Annotated[list[Path], argument("PHOTO...", "Picture files, or folders of them.")],
     gallery: GalleryPath = None,
     as_json: Json = False,
     config: Config = None,
@@ -73,31 +74,34 @@ def add(
     devices: dict[str, Any],
 ) -> None:
     """Add photos of a person; the gallery and the person are made when they are new."""
-    from .people import add_photos
+    from ..core.errors import UsageError
+    from ..gallery.faces import expand_photos
+    from ..gallery.names import normalise_name
+    from .enrolment import enrol
 
-    raise typer.Exit(
-        add_photos(_request(gallery, config, devices), name, photos, form=_form(as_json))
-    )
+    name = normalise_name(name)
+    files, notes = expand_photos(photos)
+    if not files:
+        raise UsageError("; ".join(notes) + "; give picture files or a folder of them")
+    with _opened(gallery, config, devices, create="if_missing") as people:
+        steps = ((name, result) for result in people.iter_add(name, files))
+        status = enrol(people, steps, total=len(files), notes=notes, as_json=as_json)
+    raise typer.Exit(status)
 
 
 @gallery_app.command(
     "import",
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream gallery import people/   (people/ada/1.jpg, people/ada/2.jpg, people/bob/…)\n\n"
-        "facestream gallery import backup/   (made by 'facestream gallery export backup/')\n\n"
-        f"{REASONS}\n\n{STATUS}"
+    epilog=examples(
+        "facestream gallery import people/   (people/ada/1.jpg, people/ada/2.jpg, people/bob/…)",
+        "facestream gallery import backup/   (made by 'facestream gallery export backup/')",
+        REASONS,
+        STATUS,
     ),
 )
 @with_devices(*NETWORKS)
 def import_(
     folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR",
-            help="A folder with a folder for each person, or an export.",
-            show_default=False,
-        ),
+        Path, argument("DIR", "A folder with a folder for each person, or an export.")
     ],
     gallery: GalleryPath = None,
     as_json: Json = False,
@@ -106,103 +110,167 @@ def import_(
     devices: dict[str, Any],
 ) -> None:
     """Add many people: a folder for each, named like the person. Can be run again."""
-    from .people import import_people
+    from ..gallery import ImportPlan, plan_import
+    from ..gallery.transfer import is_export, read_export
+    from .enrolment import enrol
 
-    raise typer.Exit(import_people(_request(gallery, config, devices), folder, form=_form(as_json)))
+    exported = is_export(folder)
+    if exported:
+        plan = ImportPlan(())
+        total = sum(len(person.photos) for person in read_export(folder).people)
+    else:
+        plan = plan_import(folder)
+        total = plan.photos
+    with _opened(gallery, config, devices, create="if_missing") as people:
+        steps = people.iter_restore(folder) if exported else people.iter_import(plan)
+        notes, refused = plan.notes, plan.refused
+        status = enrol(people, steps, total=total, notes=notes, refused=refused, as_json=as_json)
+    raise typer.Exit(status)
 
 
 @gallery_app.command(
-    "list", epilog=f"{EXAMPLES}\n\nfacestream gallery list\n\nfacestream gallery list --json"
+    "list", epilog=examples("facestream gallery list", "facestream gallery list --json")
 )
 def list_(gallery: GalleryPath = None, as_json: Json = False, config: Config = None) -> None:
     """Who is in the gallery."""
-    from .people import list_people
+    from ..core.config import default_gallery_path
 
-    list_people(_request(gallery, config), form=_form(as_json))
+    if gallery is not None or default_gallery_path().exists():
+        with _opened(gallery, config) as opened:
+            people = opened.people()
+    else:
+        _settings(config)  # a mistake in them is one here, too
+        people = []
+    if as_json:
+        print_json([person.to_dict() for person in people])
+    elif not people:
+        say("The gallery is empty: 'facestream gallery add NAME PHOTO' adds someone.")
+    else:
+        shown = table("Name", "Photos", "Since")
+        for person in people:
+            shown.add_row(Text(person.name), str(person.photos), f"{person.created_at:%Y-%m-%d}")
+        stdout().print(shown)
 
 
-@gallery_app.command(epilog=f"{EXAMPLES}\n\nfacestream gallery show 'Ada Lovelace'")
+@gallery_app.command(epilog=examples("facestream gallery show 'Ada Lovelace'"))
 def show(
     name: Name, gallery: GalleryPath = None, as_json: Json = False, config: Config = None
 ) -> None:
     """A person's photos."""
-    from .people import show_person
+    from ..gallery.names import printable
 
-    show_person(_request(gallery, config), name, form=_form(as_json))
+    with _opened(gallery, config) as people:
+        person, photos = people.person(name), people.photos(name)
+    if as_json:
+        print_json({**person.to_dict(), "photos": [photo.to_dict() for photo in photos]})
+        return
+    shown = table("Photo", "Picture", "Face", "Score", "Added", title=Text(person.name))
+    for photo in photos:
+        width, height = photo.box[2:] - photo.box[:2]
+        shown.add_row(
+            Text(printable(photo.path)),
+            f"{photo.width}×{photo.height}",
+            f"{width:.0f}×{height:.0f}",
+            f"{photo.score:.3f}",
+            f"{photo.created_at:%Y-%m-%d %H:%M}",
+        )
+    stdout().print(shown)
 
 
 @gallery_app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream gallery remove 'Ada Lovelace'\n\n"
-        "facestream gallery remove Ada --yes   (in scripts)"
+    epilog=examples(
+        "facestream gallery remove 'Ada Lovelace'",
+        "facestream gallery remove Ada --yes   (in scripts)",
     )
 )
 def remove(
-    name: Name,
-    gallery: GalleryPath = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    config: Config = None,
+    name: Name, gallery: GalleryPath = None, yes: Yes = False, config: Config = None
 ) -> None:
     """Remove a person with all photos and embeddings."""
-    from .people import remove_person
+    with _opened(gallery, config) as people:
+        person = people.person(name)
+        what = f"'{person.name}' with {plural(person.photos, 'photo')}"
+        if not yes and not confirmed(f"Remove {what}?", doing=f"removing '{person.name}'"):
+            say("Nobody was removed.")
+            return
+        people.remove(person.name)
+    say(f"Removed {what}.")
 
-    remove_person(_request(gallery, config), name, ask="never" if yes else "always")
 
-
-@gallery_app.command(epilog=f"{EXAMPLES}\n\nfacestream gallery rename ada 'Ada Lovelace'")
+@gallery_app.command(epilog=examples("facestream gallery rename ada 'Ada Lovelace'"))
 def rename(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The person.", show_default=False)],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.", show_default=False)],
+    old: Annotated[str, argument("OLD", "The person.")],
+    new: Annotated[str, argument("NEW", "The new name.")],
     gallery: GalleryPath = None,
     config: Config = None,
 ) -> None:
     """Give a person another name."""
-    from .people import rename_person
-
-    rename_person(_request(gallery, config), old, new)
+    with _opened(gallery, config) as people:
+        before = people.person(old)
+        after = people.rename(old, new)
+    say(f"'{before.name}' is now '{after.name}'.")
 
 
 @gallery_app.command(
-    epilog=(
-        f"{EXAMPLES}\n\n"
-        "facestream gallery export backup/\n\n"
-        "facestream gallery import backup/ --gallery other.db\n\n"
+    epilog=examples(
+        "facestream gallery export backup/",
+        "facestream gallery import backup/ --gallery other.db",
         "[bold]Files[/bold]: gallery.json (people and photos), crops/ (a PNG of 112×112 per "
-        "photo), embeddings.npz (photo_id, mu, logvar, model_id)"
+        "photo), embeddings.npz (photo_id, mu, logvar, model_id)",
     )
 )
 def export(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A new or an empty folder.", show_default=False)
-    ],
+    folder: Annotated[Path, argument("DIR", "A new or an empty folder.")],
     gallery: GalleryPath = None,
     config: Config = None,
 ) -> None:
     """Write everything to a folder of plain files, which 'import' reads."""
-    from .people import export_gallery
+    from ..gallery.names import printable
 
-    export_gallery(_request(gallery, config), folder)
+    with _opened(gallery, config) as opened:
+        people = opened.export(folder).people
+    count = "1 person" if len(people) == 1 else f"{len(people):,} people"
+    photos = plural(sum(len(person.photos) for person in people), "photo")
+    say(f"Exported {count} with {photos} to {printable(str(folder))}.")
 
 
-@gallery_app.command("re-embed", epilog=f"{EXAMPLES}\n\nfacestream gallery re-embed -g friends.db")
+@gallery_app.command("re-embed", epilog=examples("facestream gallery re-embed -g friends.db"))
 @with_devices(*NETWORKS)
 def re_embed(
     gallery: GalleryPath = None, config: Config = None, *, devices: dict[str, Any]
 ) -> None:
     """Embed the kept faces again, after an upgrade that brought another model."""
-    from .people import re_embed_gallery
+    from .progress import show_count
 
-    re_embed_gallery(_request(gallery, config, devices))
+    with _opened(gallery, config, devices) as people, show_count("faces", None) as show:
+        before = people.model_id
+        count = people.re_embed(progress=lambda done, total: show(done, total=total))
+        after = people.model_id
+    if count == 0 and before == after:
+        say(f"Nothing to do: all embeddings are of the model '{after}'.")
+    else:
+        say(f"Embedded {plural(count, 'photo')} with the model '{after}'.")
 
 
-def _request(
-    gallery: Path | None, config: Path | None, devices: dict[str, Any] | None = None
-) -> GalleryRequest:
-    from .people import GalleryRequest
+def _settings(config: Path | None, devices: Mapping[str, Any] | None = None) -> Settings:
+    from ..core.config import load_settings
 
-    return GalleryRequest(gallery, config, devices or {})
+    return load_settings(file=config, environment=os.environ, flags=devices or {})
 
 
-def _form(as_json: bool) -> Form:
-    return "json" if as_json else "table"
+@contextmanager
+def _opened(
+    path: Path | None,
+    config: Path | None,
+    devices: Mapping[str, Any] | None = None,
+    *,
+    create: Create = "never",
+) -> Iterator[Gallery]:
+    from ..analysis import FaceAnalyzer
+    from ..gallery import Gallery
+
+    with (
+        FaceAnalyzer(_settings(config, devices)) as reader,
+        Gallery(path, create=create, reader=reader) as opened,
+    ):
+        yield opened

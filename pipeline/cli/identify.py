@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,22 @@ from ..core.errors import ImageError, SourceError
 from ..core.picture_files import list_pictures, nothing_readable, read_ahead
 from ..gallery import Gallery
 from ..gallery.search import searching_of
-from .console import stdout, warn
+from .console import stdout, table, warn
 from .errors import BAD_INPUT
-from .flags import Form
 from .run import announce_gallery, chosen_gallery, what_runs
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class IdentifiedPicture:
-    """A picture with its faces from left to right, or why it cannot be read."""
+Picture = tuple[str, list[AnalyzedFace] | ImageError]
+"""A path with its faces from left to right, or why it cannot be read."""
 
-    path: str
-    faces: Sequence[AnalyzedFace] = ()
-    problem: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON; numbers as in events.jsonl."""
-        return {
-            "path": self.path,
-            "problem": self.problem,
-            "faces": [_face(face) for face in self.faces],
-        }
+def _to_dict(path: str, faces: list[AnalyzedFace] | ImageError) -> dict[str, Any]:
+    """For JSON; numbers as in events.jsonl."""
+    if isinstance(faces, ImageError):
+        return {"path": path, "problem": str(faces), "faces": []}
+    return {"path": path, "problem": None, "faces": [_face(face) for face in faces]}
 
 
 def _face(face: AnalyzedFace) -> dict[str, Any]:
@@ -63,7 +55,7 @@ def identify_images(
     images: Sequence[Path],
     *,
     gallery: Path | None,
-    form: Form,
+    as_json: bool,
     config: Path | None,
     flags: Mapping[str, Any],
 ) -> int:
@@ -83,14 +75,14 @@ def identify_images(
         analyzer = stack.enter_context(FaceAnalyzer(settings, gallery=people).load())
         running = what_runs(analyzer, people)
         pictures = list(_identified(files, analyzer))
-    problems = [one.problem for one in pictures if one.problem is not None]
+    problems = [str(faces) for _, faces in pictures if isinstance(faces, ImageError)]
     if len(problems) == len(pictures):
         raise SourceError(nothing_readable(problems))
     announce_gallery(gallery, known)
     log.info("%s", running)
-    if form == "json":
+    if as_json:
         # An array with a picture a line: for programs as for people.
-        lines = [json.dumps(one.to_dict(), ensure_ascii=False) for one in pictures]
+        lines = [json.dumps(_to_dict(*one), ensure_ascii=False) for one in pictures]
         print("[\n" + ",\n".join(lines) + "\n]")
     else:
         stdout().print(_table(pictures))
@@ -99,33 +91,28 @@ def identify_images(
     return BAD_INPUT if problems else 0
 
 
-def _identified(files: Sequence[str], analyzer: FaceAnalyzer) -> Iterator[IdentifiedPicture]:
+def _identified(files: Sequence[str], analyzer: FaceAnalyzer) -> Iterator[Picture]:
     for path, image in read_ahead(files, ahead=8):
         if isinstance(image, ImageError):
-            yield IdentifiedPicture(path, problem=str(image))
+            yield path, image
         else:
-            yield IdentifiedPicture(path, list(analyzer.analyze(image).left_to_right()))
+            yield path, list(analyzer.analyze(image).left_to_right())
 
 
-def _table(pictures: Sequence[IdentifiedPicture]) -> Table:
-    table = Table()
-    for title in ("Picture", "Who"):
-        table.add_column(title, overflow="fold")
-    for title in ("Similarity", "Probability", "σ", "Box"):
-        table.add_column(title, justify="right")
-    for one in pictures:
-        if not one.faces:
-            table.add_row(
-                Text(one.path), Text((one.problem and "unreadable") or "no face", style="dim")
-            )
-        for row, face in enumerate(one.faces):
+def _table(pictures: Sequence[Picture]) -> Table:
+    numeric = ("Similarity", "Probability", "σ", "Box")
+    shown = table("Picture", "Who", *numeric, right=numeric)
+    for path, faces in pictures:
+        if isinstance(faces, ImageError) or not faces:
+            state = "unreadable" if isinstance(faces, ImageError) else "no face"
+            shown.add_row(Text(path), Text(state, style="dim"))
+            continue
+        for row, face in enumerate(faces):
             identity = face.identity
             who = Text(identity.name or "unknown", style="green" if identity.known else "yellow")
             if identity.reason is not None:
                 who.append(f" ({identity.reason.replace('_', ' ')})")
             box = " ".join(f"{value:.0f}" for value in face.box)
             numbers = (identity.similarity, identity.probability, face.sigma)
-            table.add_row(
-                Text(one.path if row == 0 else ""), who, *(f"{n:.2f}" for n in numbers), box
-            )
-    return table
+            shown.add_row(Text("" if row else path), who, *(f"{n:.2f}" for n in numbers), box)
+    return shown

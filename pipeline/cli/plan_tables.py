@@ -11,15 +11,17 @@ from facestream.engines.tensorrt.plans import StoredPlan
 from rich.table import Table
 from rich.text import Text
 
+from .console import table
+
 STYLES: dict[State, str] = {"ok": "green", "damaged": "red", "refused": "red"}
 
 
 def overview(plans: Sequence[StoredPlan], staleness: Staleness) -> Table:
     """A row for each plan."""
-    table = _table("Network", "GPU", "Precision", "Batches", "MiB", "Built by", "Age", "Key", "Use")
+    shown = table("Network", "GPU", "Precision", "Batches", "MiB", "Built by", "Age", "Key", "Use")
     for plan in plans:
         parts = plan.manifest.parts
-        table.add_row(
+        shown.add_row(
             Text(plan.manifest.network),
             _text(parts, "target"),
             _text(parts, "precision"),
@@ -30,13 +32,13 @@ def overview(plans: Sequence[StoredPlan], staleness: Staleness) -> Table:
             plan.manifest.key[:8],
             Text(staleness.reason(plan.manifest) or "yes"),
         )
-    return table
+    return shown
 
 
 def portrait(plan: StoredPlan, staleness: Staleness) -> list[Table]:
     """All there is to know of a plan: what it is, its tensors, its profiles."""
     facts, parts = plan.manifest, plan.manifest.parts
-    card = _table("", "", title=Text(f"{facts.network} · {facts.key}"))
+    card = table("", "", title=Text(f"{facts.network} · {facts.key}"))
     card.show_header = False
     for name, value in (
         ("File", str(plan.path)),
@@ -49,12 +51,12 @@ def portrait(plan: StoredPlan, staleness: Staleness) -> list[Table]:
         ("Network's SHA-256", _text(parts, "onnx_sha256")),
         ("In use", staleness.reason(facts) or "yes"),
     ):
-        card.add_row(name, Text(value, overflow="fold"))
-    tensors = _table("Tensor", "Mode", "Shape", "Type")
+        card.add_row(name, Text(value))
+    tensors = table("Tensor", "Mode", "Shape", "Type")
     for tensor in facts.tensors:
         shape = "×".join("N" if length is None else str(length) for length in tensor.shape)
         tensors.add_row(Text(tensor.name), tensor.mode, shape, tensor.dtype)
-    profiles = _table("Profile", "From", "Tuned for", "To")
+    profiles = table("Profile", "From", "Tuned for", "To")
     for number, profile in enumerate(facts.profiles):
         limits = (profile.min, profile.opt, profile.max)
         profiles.add_row(str(number), *("×".join(map(str, shape)) for shape in limits))
@@ -63,13 +65,13 @@ def portrait(plan: StoredPlan, staleness: Staleness) -> list[Table]:
 
 def check_table(what: str, results: Sequence[EngineCheck]) -> Table:
     """A row for each plan or engine that was checked."""
-    table = _table("Network", what, "State", "What was seen")
+    shown = table("Network", what, "State", "What was seen")
     for one in results:
         figures = ", ".join(f"{name} {value:.6g}" for name, value in one.figures.items())
         seen = "; ".join(filter(None, (one.detail, figures)))
         state = Text(one.state, style=STYLES[one.state])
-        table.add_row(Text(one.network), Text(one.what), state, Text(seen))
-    return table
+        shown.add_row(Text(one.network), Text(one.what), state, Text(seen))
+    return shown
 
 
 def facts_of(plan: StoredPlan) -> dict[str, Any]:
@@ -93,10 +95,3 @@ def _age(plan: StoredPlan) -> str:
         if seconds >= unit:
             return f"{seconds // unit:.0f} {name}"
     return f"{max(seconds, 0):.0f} s"
-
-
-def _table(*columns: str, title: Text | None = None) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

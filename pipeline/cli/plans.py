@@ -1,223 +1,121 @@
-"""What the commands of ``facestream engines`` do, but for ``verify``."""
+"""The plans of ``facestream engines``: which there are, which the pipeline uses, their checks."""
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
-import typer
 from facestream.engines.base import Precision
-from facestream.engines.tensorrt.inventory import (
-    PlanRequest,
-    Staleness,
-    build_missing,
-    choose_targets,
-)
+from facestream.engines.tensorrt.inventory import EngineCheck, PlanChecker, PlanRequest, Staleness
 from facestream.engines.tensorrt.plans import PlanStore, StoredPlan
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..core.config import Settings, load_settings
+from ..core.config import load_settings
 from ..core.errors import UsageError
 from ..recognition.planned import planned
-from .console import plural, stderr, stdout
-from .plan_tables import facts_of, overview, portrait
-
-log = logging.getLogger(__name__)
-
-Form = Literal["table", "json"]
-Tell = Callable[[str, float], None]
+from ..recognition.verify import gate_of, verify_all
+from .console import stderr
 
 
-def build_plans(
-    networks: Sequence[str],
-    targets: Sequence[str],
-    *,
-    precision: Precision | None,
-    cache: Path | None,
-    config: Path | None,
-) -> int:
-    """Build plans, or find them built; returns the exit status.
+class Plans:
+    """The folder of plans, and what the settings build plans for.
+
+    Args:
+        cache: the folder; None takes that of the settings.
+        config: file of settings.
 
     Raises:
-        UsageError: a network or a target does not exist, or there is no GPU and no target.
-        BackendUnavailable: TensorRT is not installed or cannot build one of them.
+        UsageError: the folder is a file, or a setting cannot be used.
     """
-    settings = settings_of(config)
-    chosen = _networks(networks, settings, precision)
-    try:
-        where = choose_targets(targets)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    store = PlanStore(folder_of(cache, settings))
-    started = time.monotonic()
-    with _progress() as begin:
-        built = build_missing(
-            store,
-            chosen,
-            where,
-            lambda one, recipe: begin(f"{one.name} {recipe.target} {recipe.precision}"),
-        )
-    kept = len(chosen) * len(where.targets) - built
-    stdout().print(
-        f"{plural(built, 'plan')} built in {time.monotonic() - started:.1f} s by "
-        f"{where.variant.name} {where.variant.version}, {kept} there already, in {store.folder}",
-        soft_wrap=True,
-    )
-    return 0
 
+    def __init__(self, cache: Path | None, config: Path | None) -> None:
+        self.settings = load_settings(file=config, environment=os.environ)
+        folder = cache or self.settings.runtime.serving().cache
+        if folder is None or (folder.exists() and not folder.is_dir()):
+            raise UsageError(f"{folder} is not a folder; name another with --cache")
+        self.store = PlanStore(folder)
 
-def list_plans(*, cache: Path | None, config: Path | None, form: Form) -> None:
-    """Print which plans there are."""
-    settings = settings_of(config)
-    store = PlanStore(folder_of(cache, settings))
-    plans, faults = store.list()
-    staleness = Staleness(plans_of(settings))
-    if form == "json":
-        rows = [{**facts_of(plan), "unused": staleness.reason(plan.manifest)} for plan in plans]
-        print(json.dumps({"folder": str(store.folder), "plans": rows, "faults": faults}, indent=2))
-        return
-    for fault in faults:
-        log.warning("%s", fault)
-    if not plans:
-        stdout().print(
-            f"No plans in {store.folder}: 'facestream engines build' makes them.", soft_wrap=True
-        )
-        return
-    stdout().print(overview(plans, staleness))
-
-
-def show_plans(which: str, *, cache: Path | None, config: Path | None, form: Form) -> None:
-    """Print all there is to know of a plan, or of all plans of a network.
-
-    Raises:
-        UsageError: there is none.
-    """
-    settings = settings_of(config)
-    store = PlanStore(folder_of(cache, settings))
-    plans = select(store, [which])
-    if form == "json":
-        print(json.dumps([facts_of(plan) for plan in plans], indent=2))
-        return
-    staleness = Staleness(plans_of(settings))
-    for plan in plans:
-        for part in portrait(plan, staleness):
-            stdout().print(part)
-
-
-def clean_plans(
-    which: Sequence[str],
-    *,
-    use: Literal["any", "unused"],
-    older: float | None,
-    ask: Literal["always", "never"],
-    cache: Path | None,
-    config: Path | None,
-) -> None:
-    """Remove the plans that all of the arguments describe.
-
-    Raises:
-        UsageError: there is none of that name or key.
-        BackendUnavailable: the folder cannot be written.
-    """
-    settings = settings_of(config)
-    store = PlanStore(folder_of(cache, settings))
-    plans = select(store, which) if which else store.list()[0]
-    if use == "unused":
-        staleness = Staleness(plans_of(settings))
-        plans = [plan for plan in plans if staleness.reason(plan.manifest)]
-    if older is not None:
-        latest = datetime.now(UTC) - timedelta(days=older)
-        plans = [plan for plan in plans if plan.manifest.created_at <= latest]
-    size = sum(plan.manifest.size for plan in plans) / 2**20
-    words = f"{plural(len(plans), 'plan')} ({size:.1f} MiB) in {store.folder}"
-    if plans and ask == "always":
-        if not sys.stdin.isatty():
-            raise UsageError(
-                "removing plans needs a confirmation, and there is no terminal; give --yes"
+    def requests(self, precision: Precision | None = None) -> dict[str, PlanRequest]:
+        """What plans are built for, by network; a ``precision`` is that of all of them."""
+        chosen = precision or self.settings.runtime.precision
+        found = planned(max_batch=self.settings.encoder.max_batch, precision=chosen)
+        if precision not in (None, "auto"):
+            found = tuple(
+                replace(one, options=replace(one.options, precision=chosen)) for one in found
             )
-        if not typer.confirm(f"Remove {words}?"):
-            stdout().print("Nothing was removed.")
-            return
-    for plan in plans:
-        store.discard(plan.manifest.key)
-    rest = store.sweep()
-    stdout().print(
-        f"Removed {words}" + (f" and {rest / 2**20:.1f} MiB of remains" if rest else ""),
-        soft_wrap=True,
-    )
+        return {one.name: one for one in found}
 
+    @cached_property
+    def staleness(self) -> Staleness:
+        """Tells which plans the pipeline no longer uses."""
+        return Staleness(self.requests())
 
-def settings_of(config: Path | None) -> Settings:
-    return load_settings(file=config, environment=os.environ)
+    def select(self, which: Sequence[str]) -> list[StoredPlan]:
+        """The plans of these networks and keys.
 
+        Raises:
+            UsageError: one of them has no plan.
+        """
+        found: list[StoredPlan] = []
+        for word in which:
+            plans = self.store.select(word)
+            if not plans:
+                raise UsageError(
+                    f"no plan '{word}' in {self.store.folder}; 'facestream engines list' shows them"
+                )
+            found += [plan for plan in plans if plan not in found]
+        return found
 
-def folder_of(cache: Path | None, settings: Settings) -> Path:
-    """Where the plans lie.
+    def check(self, which: Sequence[str], *, execute: bool) -> list[EngineCheck]:
+        """Compare plans with their checksums, and with ``execute`` their results.
 
-    Raises:
-        UsageError: it is there and is not a folder.
-    """
-    folder = cache or settings.runtime.serving().cache
-    if folder is None or (folder.exists() and not folder.is_dir()):
-        raise UsageError(f"{folder} is not a folder; name another with --cache")
-    return folder
+        Args:
+            which: networks or keys; none means all, and what is no readable plan.
+            execute: run those that can run here.
 
+        Raises:
+            UsageError: one of ``which`` has no plan.
+        """
+        plans, faults = self.store.list()
+        checker = PlanChecker(self.store, self.requests(), gate_of if execute else None)
+        checked = [checker.check(plan) for plan in (self.select(which) if which else plans)]
+        if not which:
+            checked += [EngineCheck("", "", "damaged", fault) for fault in faults]
+        return checked
 
-def _networks(
-    names: Sequence[str], settings: Settings, precision: Precision | None
-) -> list[PlanRequest]:
-    known = plans_of(settings, precision)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise UsageError(f"no network '{unknown[0]}'; there are {', '.join(known)}")
-    return [known[name] for name in dict.fromkeys(names or known)]
-
-
-def plans_of(settings: Settings, precision: Precision | None = None) -> dict[str, PlanRequest]:
-    """What plans are built for, by name; ``precision`` is of all of them."""
-    chosen = precision or settings.runtime.precision
-    found = planned(max_batch=settings.encoder.max_batch, precision=chosen)
-    if precision not in (None, "auto"):
-        found = tuple(replace(one, options=replace(one.options, precision=chosen)) for one in found)
-    return {one.name: one for one in found}
-
-
-def select(store: PlanStore, which: Sequence[str]) -> list[StoredPlan]:
-    """The plans of these networks and keys.
-
-    Raises:
-        UsageError: there is none of one of them.
-    """
-    found: list[StoredPlan] = []
-    for word in which:
-        plans = store.select(word)
-        if not plans:
-            raise UsageError(
-                f"no plan '{word}' in {store.folder}; 'facestream engines list' shows them"
+    def check_engines(self) -> list[EngineCheck]:
+        """Run every network on every backend and precision that runs here."""
+        with stderr().status("comparing engines with the float32 reference"):
+            rows = verify_all(replace(self.settings.runtime.serving(), cache=self.store.folder))
+        return [
+            EngineCheck(
+                network,
+                engine,
+                "ok" if verdict.passed else "refused",
+                "; ".join(verdict.refused),
+                dict(verdict.figures),
             )
-        found += [plan for plan in plans if plan not in found]
-    return found
+            for network, engine, verdict in rows
+        ]
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], Tell]]:
-    """A bar for each plan on a terminal; elsewhere the log says what is built."""
+def build_progress() -> Iterator[Callable[[str], Callable[[str, float], None]]]:
+    """A bar for each plan on a terminal; elsewhere the log says what is built.
+
+    Yields a function that takes a bar's title and returns what takes the phase and share done.
+    """
     if not stderr().is_terminal:
         yield lambda title: lambda phase, share: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=stderr(), transient=True) as progress:
 
-        def begin(title: str) -> Tell:
+        def begin(title: str) -> Callable[[str, float], None]:
             task = progress.add_task(title, total=1.0)
             return lambda phase, share: progress.update(task, completed=share)
 

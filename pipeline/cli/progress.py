@@ -42,9 +42,12 @@ def show_progress(snapshot: Snapshot, *, every: float = LOG_SECONDS) -> Iterator
             yield
         return
     ended = threading.Event()
-    thread = threading.Thread(
-        target=_log_now_and_then, args=(snapshot, ended, every), name="progress", daemon=True
-    )
+
+    def log_regularly() -> None:
+        while not ended.wait(every):
+            log.info("%s", describe(snapshot()))
+
+    thread = threading.Thread(target=log_regularly, name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -85,42 +88,27 @@ def show_count(noun: str, total: int | None) -> Iterator[Callable[..., None]]:
 def describe(now: Progress) -> str:
     """A snapshot in words."""
     of = f"/{now.total}" if now.total else ""
-    left = _seconds_left(now)
     parts = [
         f"{now.frames}{of} frames",
         f"{now.fps:.1f} fps",
         plural(now.faces, "face"),
         "queues " + (" ".join(f"{name} {n}" for name, n in now.queues.items()) or "-"),
         f"dropped {now.dropped}",
-        *_live_parts(now),
     ]
-    if left is not None:
-        parts.append(f"{clock(left)} left")
-    return " · ".join(parts)
-
-
-def _live_parts(now: Progress) -> list[str]:
-    """The frames' age (of the slowest source where there are several), and what is not live."""
-    parts = []
-    if now.ages:
+    if now.ages:  # the slowest source where there are several
         name, age = max(now.ages.items(), key=lambda item: item[1].p95)
-        whose = f" ({name})" if len(now.ages) > 1 else ""
-        parts.append(f"age {milliseconds(age)}{whose}")
+        parts.append(f"age {milliseconds(age)}" + (f" ({name})" if len(now.ages) > 1 else ""))
     if now.states:
         counts = Counter(now.states.values())
         parts.append(", ".join(f"{count} {state}" for state, count in counts.most_common()))
-    return parts
+    if now.total and now.fps > 0 and now.frames < now.total:
+        parts.append(f"{clock((now.total - now.frames) / now.fps)} left")
+    return " · ".join(parts)
 
 
 def milliseconds(age: AgeReport) -> str:
     """``80/140/210 ms``: p50, p95 and p99."""
     return "/".join(f"{1000 * seconds:.0f}" for seconds in (age.p50, age.p95, age.p99)) + " ms"
-
-
-def _seconds_left(now: Progress) -> float | None:
-    if not now.total or now.fps <= 0 or now.frames >= now.total:
-        return None
-    return (now.total - now.frames) / now.fps
 
 
 def _line(now: Progress, spinner: Spinner) -> RenderableType:
@@ -137,8 +125,3 @@ def _line(now: Progress, spinner: Spinner) -> RenderableType:
         text.append(f"  {now.source}", style="dim")
     grid.add_row(*cells, text)
     return grid
-
-
-def _log_now_and_then(snapshot: Snapshot, ended: threading.Event, every: float) -> None:
-    while not ended.wait(every):
-        log.info("%s", describe(snapshot()))

@@ -7,9 +7,11 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
 
 from ..analysis import FaceAnalyzer
 from ..core.addresses import Address
@@ -38,18 +40,16 @@ FILES_SHOWN = 8
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What the command line asks for."""
-
-    sources: Sequence[str]
-    outputs: OutputRequest
-    gallery: Path | None = None
-    metrics: str | None = None
-    verbose: bool = False
-
-
-def run_sources(request: RunRequest, *, config: Path | None, flags: Mapping[str, Any]) -> int:
+def run_sources(
+    sources: Sequence[str],
+    request: OutputRequest,
+    *,
+    gallery: Path | None = None,
+    metrics: str | None = None,
+    verbose: bool = False,
+    config: Path | None = None,
+    flags: Mapping[str, Any] = MappingProxyType({}),
+) -> int:
     """Run the pipeline over the sources; returns the exit status.
 
     Raises:
@@ -57,17 +57,17 @@ def run_sources(request: RunRequest, *, config: Path | None, flags: Mapping[str,
         StageFailed: the run broke.
     """
     settings = load_settings(file=config, environment=os.environ, flags=flags)
-    sources = list(request.sources) or [n for n, c in settings.cameras.items() if c.enabled]
+    sources = sources or [n for n, c in settings.cameras.items() if c.enabled]
     if not sources:
         raise UsageError(
             "no SOURCE is given and the settings have no camera; name a video, a camera or a URL "
             "(see 'facestream run --help')"
         )
     found = list_sources(sources, settings)
-    gallery = chosen_gallery(request.gallery)
+    used = chosen_gallery(gallery)
     live = [spec.name for spec in found.specs if spec.live]
     with ExitStack() as stack:
-        outputs = open_outputs(request.outputs, settings, found.specs)
+        outputs = open_outputs(request, settings, found.specs)
         below = None if outputs.events is None else outputs.events.parent
         summary = SummarySink(live=live, pictures_below=below)
         sinks: list[Sink] = [summary, *outputs.sinks]
@@ -78,13 +78,13 @@ def run_sources(request: RunRequest, *, config: Path | None, flags: Mapping[str,
                 unused.callback(sink.close)
             pipeline = stack.enter_context(
                 Pipeline(
-                    found, gallery=gallery, settings=settings, sinks=sinks, frames=needs_of(sinks)
+                    found, gallery=used, settings=settings, sinks=sinks, frames=needs_of(sinks)
                 )
             )
             unused.pop_all()
         pipeline.running.line()  # what cannot serve says so now, not at the first face
-        if request.metrics is not None:
-            stack.enter_context(_serve_metrics(pipeline, request.metrics))
+        if metrics is not None:
+            stack.enter_context(_serve_metrics(pipeline, metrics))
         if outputs.window is not None:
             outputs.window.on_quit = pipeline.stop
         stack.enter_context(stopping_on_signals(pipeline.stop))
@@ -99,10 +99,11 @@ def run_sources(request: RunRequest, *, config: Path | None, flags: Mapping[str,
         # Still with the signals caught: a Ctrl-C just now does not cost the summary.
         if nothing_read(report):
             raise SourceError(nothing_read(report))
-        announce_gallery(request.gallery, gallery)
+        announce_gallery(gallery, used)
         if outputs.report is not None:
             write_report(outputs.report, report, settings, summary)
-        _summarise(request, report, outputs, summary)
+        console = stderr() if request.events == "-" else stdout()
+        _summarise(console, report, outputs, summary, verbose=verbose)
         left_out = int(pipeline.metrics.value(OUTPUT_DROPPED))
         if left_out:
             log.warning(
@@ -180,40 +181,35 @@ def exit_status(report: Report) -> int:
     return BAD_INPUT if report.problems else 0
 
 
-def _summarise(request: RunRequest, report: Report, outputs: Outputs, summary: SummarySink) -> None:
-    console = stderr() if request.outputs.events == "-" else stdout()
+def _summarise(
+    console: Console, report: Report, outputs: Outputs, summary: SummarySink, *, verbose: bool
+) -> None:
     if report.frames:
         console.print(people_table(summary.people()))
-    live = live_table(report)
-    if live is not None:
+    if (live := live_table(report)) is not None:
         console.print(live)
-    files = outputs.files
-    if files:
-        written = ", ".join(str(path) for path in files[:FILES_SHOWN])
-        if len(files) > FILES_SHOWN:
-            written += f" and {len(files) - FILES_SHOWN} more"
+    if files := [str(path) for path in outputs.files]:
+        more = len(files) - FILES_SHOWN
+        written = ", ".join(files[:FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
         console.print(f"Wrote {written}", soft_wrap=True, markup=False)
-    console.print(headline(report), soft_wrap=True, markup=False)
-    if request.verbose:
+    console.print(_headline(report), soft_wrap=True, markup=False)
+    if verbose:
         console.print(*report_tables(report), sep="\n")
-    for source in report.sources:
-        if source.problem is not None:
-            warn(source.problem)
+    for problem in report.problems:
+        warn(problem)
 
 
-def headline(report: Report) -> str:
+def _headline(report: Report) -> str:
     """The run in one line."""
     parts = [
         plural(report.frames, "frame"),
+        *([f"{report.skipped:,} passed over"] if report.skipped else []),
         plural(report.faces, "face"),
         plural(report.sightings, "sighting"),
         f"{report.seconds:.1f} s, {report.fps:.1f} fps",
     ]
-    if report.skipped:
-        parts.insert(1, f"{report.skipped:,} passed over")
-    dropped = sum(report.dropped.values())
-    if dropped:
+    if report.dropped:
         causes = ", ".join(f"{cause} {count}" for cause, count in sorted(report.dropped.items()))
-        parts.append(f"{dropped} dropped ({causes})")
+        parts.append(f"{sum(report.dropped.values())} dropped ({causes})")
     line = " · ".join(parts)
     return f"Interrupted after {line}" if report.interrupted else line

@@ -7,168 +7,139 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .flags import ALL, EXAMPLES, Config, Gallery, MinFace, with_devices
+from .flags import ALL, Config, Gallery, MinFace, argument, examples, with_devices
 
-RUN_EPILOG = (
-    f"{EXAMPLES}\n\n"
-    "facestream run party.mp4 --out seen\n\n"
-    "facestream run 'clips/*.mp4' --gallery friends.db --events seen.jsonl\n\n"
-    "facestream run big.mp4 --detect-every 5 --events - --events-of left | jq -r .name\n\n"
-    "facestream run rtsp://10.0.0.7/main 0 --events seen.jsonl --metrics :9109\n\n"
-    "facestream run --config cameras.toml --restream :8080\n\n"
-    "ffmpeg -i … -c copy -f mpegts - | facestream run - --annotate out.mp4\n\n"
+RUN_EPILOG = examples(
+    "facestream run party.mp4 --out seen",
+    "facestream run 'clips/*.mp4' --gallery friends.db --events seen.jsonl",
+    "facestream run big.mp4 --detect-every 5 --events - --events-of left | jq -r .name",
+    "facestream run rtsp://10.0.0.7/main 0 --events seen.jsonl --metrics :9109",
+    "facestream run --config cameras.toml --restream :8080",
+    "ffmpeg -i … -c copy -f mpegts - | facestream run - --annotate out.mp4",
     "Cameras and streams run until Ctrl-C and are opened again when they are lost. Ctrl-C stops "
     "and completes the files; a second one aborts. Exit status: 0 all good, 1 a stage failed, "
-    "2 wrong usage, 3 some input was unreadable or truncated, 130 interrupted."
+    "2 wrong usage, 3 some input was unreadable or truncated, 130 interrupted.",
 )
-FILES, LIVE, TUNING = "Results", "Cameras and streams", "Tuning"
 
 
-Sources = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="SOURCE",
-        help="A video file, a folder or glob of videos or images, a camera number, a URL, the "
-        "name of a camera in the settings, or - for a stream on stdin. None: all cameras of the "
-        "settings.",
-        show_default=False,
-    ),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "-o",
-        metavar="DIR",
-        help="Write everything into this folder: events.jsonl, annotated.mp4, the best picture "
-        "of each sighting, report.json.",
-        rich_help_panel=FILES,
-    ),
-]
-Annotate = Annotated[
-    Path | None,
-    typer.Option(
-        "--annotate",
-        metavar="FILE.mp4",
-        help="Write the video with boxes and names (FILE-<source>.mp4 each for several; of live "
-        "sources FILE-<source>-<time>.mp4 every 10 minutes).",
-        rich_help_panel=FILES,
-    ),
-]
-Events = Annotated[
-    str | None,
-    typer.Option(
-        "--events",
-        metavar="FILE.jsonl",
-        help="Write a JSON line per event; - for stdout. Runs with a live source append.",
-        rich_help_panel=FILES,
-    ),
-]
-EventsOf = Annotated[
-    str | None,
-    typer.Option(
-        "--events-of",
-        metavar="TYPES",
-        help="Only these types of events: appeared, identified, updated, left, source_state; "
-        "e.g. left,identified. \\[all]",
-        rich_help_panel=FILES,
-    ),
-]
-ReportFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--report",
-        metavar="FILE.json",
-        help="Write counts, stage times and queues as JSON.",
-        rich_help_panel=FILES,
-    ),
-]
-NoVideo = Annotated[
-    bool,
-    typer.Option("--no-video", help="With --out: leave out annotated.mp4.", rich_help_panel=FILES),
-]
-Metrics = Annotated[
-    str | None,
-    typer.Option(
-        "--metrics",
-        metavar="[HOST]:PORT",
-        help="Serve metrics for Prometheus, e.g. :9109. Without a host only for this machine.",
-        rich_help_panel=LIVE,
-    ),
-]
-Restream = Annotated[
-    str | None,
-    typer.Option(
-        "--restream",
-        metavar="[HOST]:PORT",
-        help="Serve the live picture for browsers, e.g. :8080. A host that others can reach "
-        "needs --restream-token.",
-        rich_help_panel=LIVE,
-    ),
-]
-RestreamToken = Annotated[
-    str | None,
-    typer.Option(
-        "--restream-token",
-        metavar="TOKEN",
-        help="What browsers must present: http://HOST:PORT/?token=TOKEN. Others on this machine "
-        "can see flags: FACESTREAM_RESTREAM_TOKEN is safer.",
-        rich_help_panel=LIVE,
-    ),
-]
-Sinks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--sink",
-        metavar="NAME:ADDRESS",
-        help="Send results to the sink of another package, e.g. kafka://host:9092/topic; may be "
-        "repeated.",
-        rich_help_panel=FILES,
-    ),
-]
-Show = Annotated[
-    bool,
-    typer.Option(
-        "--show", help="Show each source in a window; q or Esc stops.", rich_help_panel=LIVE
-    ),
-]
-Transport = Annotated[
-    Literal["tcp", "udp"] | None,
-    typer.Option("--transport", help="How RTSP streams travel. \\[tcp]", rich_help_panel=LIVE),
-]
-DetectEvery = Annotated[
-    int | None,
-    typer.Option("--detect-every", metavar="N", help="Look for faces on every N-th frame. [1]"),
-]
-MaxFrames = Annotated[
-    int | None, typer.Option("--max-frames", metavar="N", help="Stop each source after N frames.")
-]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Also print stage times and queues.")
-]
+def _result(*names: str, text: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel="Results")
+
+
+def _live(*names: str, text: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel="Cameras and streams")
 
 
 @with_devices(*ALL)
 def run(
-    sources: Sources = None,
+    sources: Annotated[
+        list[str] | None,
+        argument(
+            "SOURCE",
+            "A video file, a folder or glob of videos or images, a camera number, a URL, the name "
+            "of a camera in the settings, or - for a stream on stdin. None: all cameras of the "
+            "settings.",
+        ),
+    ] = None,
     gallery: Gallery = None,
-    out: Out = None,
-    annotate: Annotate = None,
-    events: Events = None,
-    events_of: EventsOf = None,
-    report: ReportFile = None,
-    no_video: NoVideo = False,
-    sink: Sinks = None,
-    metrics: Metrics = None,
-    restream: Restream = None,
-    restream_token: RestreamToken = None,
-    show: Show = False,
-    transport: Transport = None,
-    detect_every: DetectEvery = None,
+    out: Annotated[
+        Path | None,
+        _result(
+            *("--out", "-o"),
+            metavar="DIR",
+            text="Write everything into this folder: events.jsonl, annotated.mp4, the best "
+            "picture of each sighting, report.json.",
+        ),
+    ] = None,
+    annotate: Annotated[
+        Path | None,
+        _result(
+            "--annotate",
+            metavar="FILE.mp4",
+            text="Write the video with boxes and names (FILE-<source>.mp4 each for several; of "
+            "live sources FILE-<source>-<time>.mp4 every 10 minutes).",
+        ),
+    ] = None,
+    events: Annotated[
+        str | None,
+        _result(
+            "--events",
+            metavar="FILE.jsonl",
+            text="Write a JSON line per event; - for stdout. Runs with a live source append.",
+        ),
+    ] = None,
+    events_of: Annotated[
+        str | None,
+        _result(
+            "--events-of",
+            metavar="TYPES",
+            text="Only these types of events: appeared, identified, updated, left, source_state; "
+            "e.g. left,identified. \\[all]",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        _result(
+            "--report", metavar="FILE.json", text="Write counts, stage times and queues as JSON."
+        ),
+    ] = None,
+    no_video: Annotated[
+        bool, _result("--no-video", text="With --out: leave out annotated.mp4.")
+    ] = False,
+    sink: Annotated[
+        list[str] | None,
+        _result(
+            "--sink",
+            metavar="NAME:ADDRESS",
+            text="Send results to the sink of another package, e.g. kafka://host:9092/topic; may "
+            "be repeated.",
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        _live(
+            "--metrics",
+            metavar="[HOST]:PORT",
+            text="Serve metrics for Prometheus, e.g. :9109. Without a host only for this machine.",
+        ),
+    ] = None,
+    restream: Annotated[
+        str | None,
+        _live(
+            "--restream",
+            metavar="[HOST]:PORT",
+            text="Serve the live picture for browsers, e.g. :8080. A host that others can reach "
+            "needs --restream-token.",
+        ),
+    ] = None,
+    restream_token: Annotated[
+        str | None,
+        _live(
+            "--restream-token",
+            metavar="TOKEN",
+            text="What browsers must present: http://HOST:PORT/?token=TOKEN. Others on this "
+            "machine can see flags: FACESTREAM_RESTREAM_TOKEN is safer.",
+        ),
+    ] = None,
+    show: Annotated[
+        bool, _live("--show", text="Show each source in a window; q or Esc stops.")
+    ] = False,
+    transport: Annotated[
+        Literal["tcp", "udp"] | None, _live("--transport", text="How RTSP streams travel. \\[tcp]")
+    ] = None,
+    detect_every: Annotated[
+        int | None,
+        typer.Option("--detect-every", metavar="N", help="Look for faces on every N-th frame. [1]"),
+    ] = None,
     min_face: MinFace = None,
-    max_frames: MaxFrames = None,
+    max_frames: Annotated[
+        int | None,
+        typer.Option("--max-frames", metavar="N", help="Stop each source after N frames."),
+    ] = None,
     config: Config = None,
-    verbose: Verbose = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also print stage times and queues.")
+    ] = False,
     *,
     devices: dict[str, Any],
 ) -> None:
@@ -177,7 +148,7 @@ def run(
         # Windows hang where PyAV's libraries are loaded before OpenCV's.
         import cv2  # noqa: F401
     from ..sinks.outputs import OutputRequest
-    from .run import RunRequest, run_sources
+    from .run import run_sources
 
     flags = devices | {
         "tracking.detect_every": detect_every,
@@ -197,8 +168,16 @@ def run(
         video=not no_video,
         others=sink or (),
     )
-    request = RunRequest(sources or (), outputs, gallery, metrics=metrics, verbose=verbose)
-    raise typer.Exit(run_sources(request, config=config, flags=flags))
+    status = run_sources(
+        sources or (),
+        outputs,
+        gallery=gallery,
+        metrics=metrics,
+        verbose=verbose,
+        config=config,
+        flags=flags,
+    )
+    raise typer.Exit(status)
 
 
 def _types(text: str) -> tuple[str, ...]:

@@ -25,13 +25,18 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in signals}
     stopped = threading.Event()
 
+    def finish(number: int) -> None:
+        stop()
+        name = signal.Signals(number).name
+        log.warning("%s: stopping and completing the files; once more aborts", name)
+
     def handle(number: int, frame: FrameType | None) -> None:
         if stopped.is_set():
             raise KeyboardInterrupt
         stopped.set()
         # The handler interrupts the main thread wherever it is, maybe while it holds a lock of
         # the console or the pipeline: another thread takes the message and the stop.
-        threading.Thread(target=_stop, args=(stop, number), daemon=True).start()
+        threading.Thread(target=finish, args=(number,), daemon=True).start()
 
     for number in signals:
         signal.signal(number, handle)
@@ -40,9 +45,3 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _stop(stop: Callable[[], None], number: int) -> None:
-    name = signal.Signals(number).name
-    stop()
-    log.warning("%s: stopping and completing the files; once more aborts", name)

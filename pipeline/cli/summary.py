@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..core.events import Event, Identified, Left, Updated
 from ..sinks.base import Sink
-from .console import clock
+from .console import clock, table
 
 SPANS_SHOWN = 3
 
@@ -54,9 +54,8 @@ class PersonSummary:
     """One person (or all unknown ones) in one source.
 
     Attributes:
-        spans: start and end of each sighting, in words; the first few.
-        best: the sighting with the highest similarity.
-        picture: the file with its picture, or None.
+        best: the sighting with the highest similarity; ``picture`` is its file.
+        spans: start and end of the first few sightings, in words.
         reasons: why they are unknown.
     """
 
@@ -138,49 +137,37 @@ def people_table(people: list[PersonSummary]) -> Table | str:
     """The table of who was seen."""
     if not people:
         return "Nobody was seen."
-    table = Table(title="Who was seen", title_justify="left", title_style="bold")
     several = len({seen.source for seen in people}) > 1
-    table.add_column("Who", style="bold", overflow="fold")
-    if several:
-        table.add_column("Source", overflow="fold")
-    table.add_column("When", overflow="fold", max_width=28)
-    table.add_column("Times", justify="right")
-    table.add_column("Similarity", justify="right")
-    table.add_column("σ", justify="right")
-    if any(seen.picture for seen in people):
-        table.add_column("Picture", overflow="fold")
+    pictures = any(seen.picture for seen in people)
+    numeric = ("Times", "Similarity", "σ")
+    shown = table(
+        *("Who", *(["Source"] if several else [])),
+        *("When", *numeric, *(["Picture"] if pictures else [])),
+        title="Who was seen",
+        right=numeric,
+    )
+    shown.columns[0].style = "bold"
+    shown.columns[2 if several else 1].max_width = 28
     for seen in people:
-        table.add_row(*_row(seen, several=several))
-    return table
-
-
-def _row(seen: PersonSummary, *, several: bool) -> list[Text]:
-    colour = "yellow" if seen.person_id is None else "green"
-    sigma = seen.best.uncertainty
-    cells = [Text(seen.name, style=colour)]
-    if seen.reasons:
-        cells[0].append(
-            f" ({', '.join(r.replace('_', ' ') for r, _ in seen.reasons.most_common(2))})"
-        )
-    if several:
-        cells.append(Text(seen.source))
-    cells += [
-        Text(_spans(seen)),
-        Text(str(seen.count)),
-        Text("–" if seen.best.reason == "no_gallery" else f"{seen.best.similarity:.2f}"),
-        Text("–" if sigma is None else f"{sigma:.2f}"),
-    ]
-    if seen.picture is not None:
-        cells.append(Text(_short(seen.picture)))
-    return cells
+        who = Text(seen.name, style="yellow" if seen.person_id is None else "green")
+        if seen.reasons:
+            reasons = (reason.replace("_", " ") for reason, _ in seen.reasons.most_common(2))
+            who.append(f" ({', '.join(reasons)})")
+        more = seen.count - len(seen.spans)
+        best, sigma = seen.best, seen.best.uncertainty
+        cells = [
+            *([seen.source] if several else []),
+            ", ".join(seen.spans) + (f" and {more} more" if more else ""),
+            str(seen.count),
+            "–" if best.reason == "no_gallery" else f"{best.similarity:.2f}",
+            "–" if sigma is None else f"{sigma:.2f}",
+            *([_short(seen.picture)] if seen.picture is not None else []),
+        ]
+        shown.add_row(who, *map(Text, cells))
+    return shown
 
 
 def _short(path: Path) -> str:
     """From the working folder where it lies below it."""
     full, here = path.absolute(), Path.cwd()
     return str(full.relative_to(here)) if full.is_relative_to(here) else str(path)
-
-
-def _spans(seen: PersonSummary) -> str:
-    more = seen.count - len(seen.spans)
-    return ", ".join(seen.spans) + (f" and {more} more" if more else "")

@@ -158,7 +158,7 @@ class Reader:
                     log.warning("%s", error)
                     state.problems.append(str(error))
             except Exception as error:  # noqa: BLE001 - the isolation raises what is fatal
-                text = self._isolation.failed(state.name, "decode", error)
+                text = self._isolation.failed(state.name, "decode", error, logger=log)
                 state.problems.append(f"{state.name}: {text}")
             finally:
                 self._current = None

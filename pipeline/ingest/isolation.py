@@ -126,8 +126,16 @@ class SourceIsolation:
             with self._lock:
                 self._failures.pop((source, part), None)
 
-    def failed(self, source: str, part: Part, error: BaseException) -> str:
+    def failed(
+        self, source: str, part: Part, error: BaseException, *, logger: logging.Logger = log
+    ) -> str:
         """Count an error of this source; the `PARK_AFTER`-th in a row parks it.
+
+        Args:
+            source: its name.
+            part: see `Part`.
+            error: what was raised.
+            logger: warns of the first error.
 
         Returns:
             The error without credentials.
@@ -138,7 +146,7 @@ class SourceIsolation:
         fatal = isinstance(error, self._fatal) and not isinstance(error, SourceError)
         if fatal or not isinstance(error, Exception):
             raise error
-        text = self._report(source, part, error)
+        text = self._report(source, part, error, logger)
         with self._lock:
             failures = self._failures.get((source, part), 0) + 1
             self._failures[source, part] = failures
@@ -161,7 +169,9 @@ class SourceIsolation:
             with self._lock:
                 state.lost += 1
 
-    def _report(self, source: str, part: Part, error: Exception) -> str:
+    def _report(
+        self, source: str, part: Part, error: Exception, logger: logging.Logger = log
+    ) -> str:
         text = _masked(f"{type(error).__name__}: {error}")
         if self._metrics is not None:
             self._metrics.add(SOURCE_ERRORS, source=source, part=part)
@@ -169,7 +179,7 @@ class SourceIsolation:
             first = (source, part) not in self._warned
             self._warned.add((source, part))
         if first:
-            log.warning("%s: error in %s: %s", source, part, text)
+            logger.warning("%s: error in %s: %s", source, part, text)
         trace = _masked("".join(traceback.format_exception(error)).rstrip())
         log.debug("%s: error in %s\n%s", source, part, trace)
         return text

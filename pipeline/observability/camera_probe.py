@@ -25,7 +25,6 @@ class CameraReport:
     """A camera, without its secrets.
 
     Attributes:
-        name: of the camera.
         source: URL with placeholders, or device.
         enabled: read when no sources are named.
         open: within its schedule now; None without a schedule.
@@ -33,13 +32,10 @@ class CameraReport:
         detect_every: see `View`, like the next ones.
         min_face: smallest face in pixels of the frame.
         detect_size: longest side that is searched, or None.
-        watch: number of polygons.
-        mask: number of polygons.
+        watch: number of polygons, likewise ``mask``.
         overrides: the keys in which it differs from the groups.
         width: of its frames in pixels, when it was probed; likewise the next three.
-        height: in pixels.
         fps: frames a second that the stream announces.
-        codec: short name.
         problem: why it cannot be used; None when nothing is wrong.
         frame: a frame (H×W×3 BGR uint8) where one was requested.
     """

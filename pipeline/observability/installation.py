@@ -6,8 +6,8 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from facestream.engines.devices import driver_report
@@ -17,38 +17,23 @@ from facestream.engines.registry import backend_status, choose_backend
 
 from ..core.config import Settings
 from ..core.errors import FacestreamError
-from ..core.versions import facestream_version, version_of
+from ..core.versions import facestream_version, processor, version_of
 from ..sources import capability, decide
 from .self_check import checks
 
 PACKAGES = (
-    "numpy",
-    "openvino",
-    "opencv-python-headless",
-    "opencv-python",
-    "faiss-cpu",
-    "faiss-gpu",
-    "av",
-    "pillow",
-    "sqlalchemy",
-    "pydantic",
-    "torch",
-    "tensorrt",
-    "tensorrt-rtx-cu13",
-    "cuda-bindings",
+    *("numpy", "openvino", "opencv-python-headless", "opencv-python", "faiss-cpu", "faiss-gpu"),
+    *("av", "pillow", "sqlalchemy", "pydantic"),
+    *("torch", "tensorrt", "tensorrt-rtx-cu13", "cuda-bindings"),
 )
 CPU_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing that was checked.
+    """One thing that was checked; ``failed`` means that facestream cannot do its work.
 
-    Attributes:
-        area: e.g. ``backend``.
-        name: what was checked.
-        state: ``failed`` means that facestream cannot do its work.
-        detail: version, reason or measurement.
+    ``area`` is e.g. ``backend``, ``detail`` a version, reason or measurement.
     """
 
     area: str
@@ -59,12 +44,8 @@ class CheckResult:
 
 def check_installation(settings: Settings) -> Iterator[CheckResult]:
     """Check versions, machine, devices, backends, decoders, engines; then do real work."""
-    yield from _versions()
-    yield from _machine()
-    yield from _devices()
-    yield from _backends()
-    yield from _indexes()
-    yield from _decoders()
+    for area in (_versions, _machine, _devices, _backends, _indexes, _decoders):
+        yield from area()
     yield _engine_cache(settings)
     for name, check in checks(settings).items():
         yield _run(name, check)
@@ -74,8 +55,7 @@ def _versions() -> Iterator[CheckResult]:
     yield CheckResult("version", "facestream", "ok", facestream_version())
     yield CheckResult("version", "python", "ok", f"{platform.python_version()} ({sys.executable})")
     for name in PACKAGES:
-        version = version_of(name)
-        if version is not None:
+        if (version := version_of(name)) is not None:
             yield CheckResult("version", name, "ok", version)
     both = [name for name in ("opencv-python", "opencv-python-headless") if version_of(name)]
     if len(both) > 1:
@@ -87,26 +67,14 @@ def _versions() -> Iterator[CheckResult]:
 
 
 def _machine() -> Iterator[CheckResult]:
-    model, features = _cpu()
+    model, flags = processor()
+    features = [name for name in CPU_FEATURES if name in flags]
     cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores usable"
     yield CheckResult("machine", "cpu", "ok", f"{model}, {cores}")
     yield CheckResult("machine", "features", "ok", " ".join(features) or "none of the usual ones")
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     yield CheckResult("machine", "memory", "ok", f"{memory / 2**30:.1f} GiB")
     yield CheckResult("machine", "system", "ok", platform.platform())
-
-
-def _cpu() -> tuple[str, list[str]]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or "unknown processor", []
-    facts = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
-    }
-    flags = set(facts.get("flags", facts.get("Features", "")).split())
-    model = facts.get("model name") or platform.processor() or platform.machine()
-    return model, [name for name in CPU_FEATURES if name in flags]
 
 
 def _devices() -> Iterator[CheckResult]:
@@ -156,18 +124,13 @@ def _engine_cache(settings: Settings) -> CheckResult:
     folder = settings.runtime.serving().cache
     if folder is None or not folder.exists():
         return CheckResult("engines", "cache", "ok", f"{folder}, empty")
-    sizes = [size for size in map(_size, folder.rglob("*")) if size is not None]
+    sizes = []
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # deleted meanwhile
+            if path.is_file():
+                sizes.append(path.stat().st_size)
     files = "1 file" if len(sizes) == 1 else f"{len(sizes):,} files"
-    detail = f"{folder}, {files}, {sum(sizes) / 2**20:.1f} MiB"
-    return CheckResult("engines", "cache", "ok", detail)
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file; None of what is no file, or was deleted meanwhile."""
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except OSError:
-        return None
+    return CheckResult("engines", "cache", "ok", f"{folder}, {files}, {sum(sizes) / 2**20:.1f} MiB")
 
 
 def _run(name: str, check: Callable[[], str]) -> CheckResult:

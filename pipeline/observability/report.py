@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..core.events import State
-from ..metrics import BATCH_FRAMES, STAGE_SECONDS, Distribution, Metrics
 from ..runtime.channel import QueueStats
 
 
@@ -79,8 +78,7 @@ class Report:
     """The whole run.
 
     Attributes:
-        frames: frames that came out: searched, or skipped by design.
-        skipped: those of ``frames`` that were skipped (``tracking.detect_every``).
+        frames: see `SourceReport`, like ``skipped``.
         seconds: from the start of the sources to the last result.
         fps: ``frames / seconds``.
         first_result_seconds: from the start of the run, loading included, to the first result.
@@ -137,28 +135,6 @@ class Progress:
     source: str | None
     ages: Mapping[str, AgeReport] = field(default_factory=dict)
     states: Mapping[str, State] = field(default_factory=dict)
-
-
-def age_report(ages: Distribution) -> AgeReport:
-    """The ages of a source's frames."""
-    p50, p95, p99 = (round(ages.quantile(q), 4) for q in (0.5, 0.95, 0.99))
-    return AgeReport(p50, p95, p99, round(ages.largest, 4))
-
-
-def stage_reports(metrics: Metrics) -> dict[str, StageReport]:
-    """The time of every stage that ran."""
-    frames = metrics.distributions(BATCH_FRAMES)
-    return {
-        labels[0]: StageReport(time.total, time.count, round(frames[labels].total))
-        for labels, time in metrics.distributions(STAGE_SECONDS).items()
-    }
-
-
-def queue_report(queue: QueueStats) -> QueueReport:
-    """The part of a queue's counters that is reported."""
-    return QueueReport(
-        queue.capacity, queue.depth, queue.high_water, queue.blocked_seconds, queue.waited_seconds
-    )
 
 
 def limiting_queue(queues: Sequence[QueueStats]) -> QueueStats | None:

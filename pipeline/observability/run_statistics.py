@@ -7,29 +7,31 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..core.events import Event, Left
 from ..core.types import FrameResult
 from ..ingest.file_reader import SourceState
 from ..metrics import (
+    BATCH_FRAMES,
     FACES,
     FRAME_AGE,
     FRAMES_DROPPED,
     FRAMES_OUT,
     FRAMES_SKIPPED,
+    STAGE_SECONDS,
     Metrics,
     peak_memory_bytes,
 )
 from .report import (
     AgeReport,
     Progress,
+    QueueReport,
     Report,
     SourceReport,
-    age_report,
+    StageReport,
     limiting_queue,
-    queue_report,
-    stage_reports,
 )
 
 
@@ -54,7 +56,7 @@ class RunStatistics:
         self.interrupted = False
 
     def start(self, states: Sequence[SourceState]) -> None:
-        """These sources begin now; the time before was spent on loading."""
+        """The sources start now; the time before was spent on loading."""
         self._states = states
         self._live = [state for state in states if state.live]
         self._started = time.monotonic()
@@ -106,10 +108,10 @@ class RunStatistics:
         queues = self._metrics.queues()
         limiting = limiting_queue(queues)
         by_source = self._metrics.dropped()
-        dropped: dict[str, int] = {}
+        dropped: Counter[str] = Counter()
         for causes in by_source.values():
-            for cause, count in causes.items():
-                dropped[cause] = dropped.get(cause, 0) + count
+            dropped.update(causes)
+        batches = self._metrics.distributions(BATCH_FRAMES)
         return Report(
             sources=tuple(
                 self._source_report(state, by_source.get(state.name, {})) for state in self._states
@@ -119,12 +121,20 @@ class RunStatistics:
             faces=self._faces,
             embedded=embedded,
             sightings=self.sightings,
-            dropped=dropped,
+            dropped=dict(dropped),
             seconds=self._seconds(),
             fps=fps,
             first_result_seconds=self._first_result,
-            stages=stage_reports(self._metrics),
-            queues={queue.name: queue_report(queue) for queue in queues},
+            stages={
+                labels[0]: StageReport(time.total, time.count, round(batches[labels].total))
+                for labels, time in self._metrics.distributions(STAGE_SECONDS).items()
+            },
+            queues={
+                q.name: QueueReport(
+                    q.capacity, q.depth, q.high_water, q.blocked_seconds, q.waited_seconds
+                )
+                for q in queues
+            },
             limiting_queue=limiting.name if limiting else None,
             peak_memory_bytes=peak_memory_bytes(),
             backends=backends,
@@ -151,10 +161,12 @@ class RunStatistics:
 
     def _age(self, state: SourceState) -> AgeReport | None:
         """Of the frames of a live source; None before the first, and of a file."""
-        if state.buffer is None or not state.buffer.live:
+        live = state.buffer is not None and state.buffer.live
+        ages = self._metrics.distribution(FRAME_AGE, source=state.name) if live else None
+        if ages is None:
             return None
-        ages = self._metrics.distribution(FRAME_AGE, source=state.name)
-        return None if ages is None else age_report(ages)
+        p50, p95, p99 = (round(ages.quantile(q), 4) for q in (0.5, 0.95, 0.99))
+        return AgeReport(p50, p95, p99, round(ages.largest, 4))
 
     def _total(self) -> int | None:
         """Frames expected of all sources; None where one does not say (yet).

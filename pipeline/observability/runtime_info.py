@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from facestream.engines.base import Engine
 from facestream.engines.devices import driver_report
@@ -84,7 +84,9 @@ class RuntimeInfo:
             return "asked for"
         reasons = [getattr(engine, "reason", "") for engine in self._engines.values()]
         given = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-        return given or _no_cuda(self._engines.values())
+        if given or any("cuda" in engine.device for engine in self._engines.values()):
+            return given
+        return driver_report().problem or ""
 
     def facts(self) -> Iterator[tuple[Family, str, dict[str, str]]]:
         """For the metrics: the family, its subject, and its labels now."""
@@ -194,10 +196,3 @@ def _because(reason: str) -> str:
 
 def _kin(network: str) -> str:
     return "detector" if network.startswith("mtcnn_") else "encoder"
-
-
-def _no_cuda(engines: Iterable[Engine]) -> str:
-    if any("cuda" in engine.device for engine in engines):
-        return ""
-    problem = driver_report().problem
-    return problem or ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -44,8 +45,7 @@ def checks(settings: Settings) -> dict[str, Callable[[], str]]:
 
 def _check_models() -> str:
     """Every model's file has its card's checksum."""
-    found = [(card.id, model_path(card.name), card.sha256[:8]) for card in list_cards()]
-    return ", ".join(f"{path.name} ({sha}…)" for _, path, sha in found)
+    return ", ".join(f"{model_path(c.name).name} ({c.sha256[:8]}…)" for c in list_cards())
 
 
 def _check_choice(settings: Settings) -> str:
@@ -64,14 +64,11 @@ def _check_choice(settings: Settings) -> str:
 def _check_inference() -> str:
     """The encoder's embeddings agree with those OpenCV computes from the same file in float32."""
     crops = _patterns(4)
-    encoder = Encoder()
-    try:
+    with closing(Encoder()) as encoder:
         encoder.embed(crops)
         began = time.perf_counter()
         mu, logvar = encoder.embed(crops)
         each = (time.perf_counter() - began) / len(crops)
-    finally:
-        encoder.close()
     if not (np.isfinite(mu).all() and np.isfinite(logvar).all()):
         raise InferenceError("the encoder returned values that are not finite")
     cosine = float((normalise(mu) * normalise(_by_opencv(crops))).sum(axis=1).min())
@@ -90,14 +87,11 @@ def _check_inference() -> str:
 def _check_detection() -> str:
     """The detector finds the one face of a portrait."""
     image = portraits()[0].image
-    detector = Mtcnn()
-    try:
+    with closing(Mtcnn()) as detector:
         detector.detect(image)
         began = time.perf_counter()
         faces = detector.detect(image)
         seconds = time.perf_counter() - began
-    finally:
-        detector.close()
     timing = f"{image.shape[1]}×{image.shape[0]} in {1000 * seconds:.0f} ms"
     if len(faces) != 1:
         raise InferenceError(f"the detector found {len(faces)} faces in a portrait of one person")
@@ -121,8 +115,8 @@ def _check_search() -> str:
             f"the index ({index.kind} on {index.device}) returns other neighbours than an exact "
             "search; reinstall FAISS"
         )
-    where = f"{index.kind} on {index.device}"
-    return f"{where}: 32 queries in 2,000 vectors, {1e6 * seconds / 32:.0f} µs each"
+    each = f"{1e6 * seconds / 32:.0f} µs each"
+    return f"{index.kind} on {index.device}: 32 queries in 2,000 vectors, {each}"
 
 
 def _check_video() -> str:

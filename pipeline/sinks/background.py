@@ -57,26 +57,18 @@ class BackgroundSink(Sink):
         self._inner.count_in(metrics)
 
     def write(self, result: FrameResult) -> None:
-        with self._ready:
-            self._raise()
-            if self._frames < self._room:
-                self._frames += 1
-                self._add(True, lambda: self._inner.write(result))
-                return
+        if self._add(lambda: self._inner.write(result), frame=True):
+            return
         if self._metrics is not None:
             self._metrics.add(
                 OUTPUT_DROPPED, source=result.frame.source, output=self._name, cause=LATE
             )
 
     def event(self, event: Event) -> None:
-        with self._ready:
-            self._raise()
-            self._add(False, lambda: self._inner.event(event))
+        self._add(lambda: self._inner.event(event))
 
     def source_ended(self, source: str) -> None:
-        with self._ready:
-            self._raise()
-            self._add(False, lambda: self._inner.source_ended(source))
+        self._add(lambda: self._inner.source_ended(source))
 
     def close(self) -> None:
         """Let the sink finish what waits, and close it."""
@@ -92,12 +84,19 @@ class BackgroundSink(Sink):
         finally:
             self._raise()
 
-    def _add(self, frame: bool, call: Callable[[], None]) -> None:
-        self._calls.append((frame, call))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
-        self._ready.notify()
+    def _add(self, call: Callable[[], None], *, frame: bool = False) -> bool:
+        """Queue a call; False where there is no room for another frame."""
+        with self._ready:
+            self._raise()
+            if frame and self._frames >= self._room:
+                return False
+            self._frames += frame
+            self._calls.append((frame, call))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                self._thread.start()
+            self._ready.notify()
+            return True
 
     def _raise(self) -> None:
         error, self._error = self._error, None

@@ -57,12 +57,7 @@ def needs_of(sinks: Iterable[Sink]) -> Needs:
 
 
 class SourcesSink(Sink):
-    """Passes on the frames and events of some sources only.
-
-    Args:
-        inner: the sink; closed with this one.
-        sources: their names.
-    """
+    """Passes on the frames and events of the named sources only; owns the inner sink."""
 
     def __init__(self, inner: Sink, sources: Collection[str]) -> None:
         self.needs = inner.needs

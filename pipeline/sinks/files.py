@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Collection, Container
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -13,10 +14,12 @@ from typing import Literal
 import cv2
 
 from ..core.errors import OutputError
-from ..core.filenames import part_of
+from ..core.filenames import part_of, with_parts
 from ..core.types import Image
 
 log = logging.getLogger(__name__)
+
+_STAMP = r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-([1-9]\d*))?"
 
 
 class OutputNames:
@@ -114,6 +117,20 @@ def unused(name: str, taken: Container[str]) -> str:
 def utc_stamp(seconds: float) -> str:
     """A time (since the epoch) for a file name, in whole seconds of UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H-%M-%S")
+
+
+def stamped_files(path: Path, *parts: str) -> list[tuple[str, int, Path]]:
+    """Time, number and path of the ``<stem>-<part>-<utc_stamp>[-<number>]<suffix>`` that exist,
+    oldest first.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    any_time = utc_stamp(0)
+    start = with_parts(path, *parts, any_time).stem.removesuffix(any_time)
+    pattern = re.compile(re.escape(start) + _STAMP + re.escape(path.suffix), re.ASCII)
+    matches = ((pattern.fullmatch(one.name), one) for one in path.parent.iterdir())
+    return sorted((match[1], int(match[2] or 1), one) for match, one in matches if match)
 
 
 def remove(path: Path) -> None:

@@ -30,12 +30,6 @@ class OutputRequest:
     """What a run is to write and serve; see the flags of ``facestream run``.
 
     Attributes:
-        out: folder for everything.
-        annotate: file of the annotated video.
-        events: file of the events, or ``-``.
-        report: file of the report.
-        restream: where the live picture is served.
-        show: in windows.
         video: False leaves out the annotated video in ``out``.
         others: sinks of other packages, see `open_sink`.
     """
@@ -115,12 +109,9 @@ def open_outputs(
             outputs.events = lines.path
             add(lines)
         if folder is not None:
-            pictures = PicturesSink(
-                folder / "pictures",
-                relative_to=None if outputs.events is None else outputs.events.parent,
-                earlier="keep" if live else "replace",
-            )
-            add(pictures)
+            base = None if outputs.events is None else outputs.events.parent
+            earlier: Literal["keep", "replace"] = "keep" if live else "replace"
+            add(PicturesSink(folder / "pictures", relative_to=base, earlier=earlier))
         if annotate is not None:
             for sink in _annotate(outputs, annotate, settings, specs, avoid=sources):
                 add(sink)
@@ -130,7 +121,9 @@ def open_outputs(
             outputs.window = WindowSink(os.environ)
             add(outputs.window)
         if request.restream is not None:
-            add(_restream(request.restream, settings))
+            token = settings.restream.token
+            address = Address.parse(request.restream, flag="--restream")
+            add(RestreamSink(address, token=None if token is None else token.get_secret_value()))
         opened.pop_all()
     return outputs
 
@@ -170,11 +163,3 @@ def _annotate(
         background = BackgroundSink(segments, name="annotate", idle=segments.end_lost)
         sinks.append(SourcesSink(background, live) if files else background)
     return sinks
-
-
-def _restream(where: str, settings: Settings) -> Sink:
-    token = settings.restream.token
-    return RestreamSink(
-        Address.parse(where, flag="--restream"),
-        token=None if token is None else token.get_secret_value(),
-    )

@@ -8,7 +8,6 @@ from typing import Literal
 
 from ..core.events import Event, Left
 from ..core.filenames import slug
-from ..core.types import Image
 from .base import Sink
 from .files import OutputNames, make_folder, utc_stamp, write_jpeg
 
@@ -43,16 +42,13 @@ class PicturesSink(Sink):
         self._names = OutputNames(earlier)
 
     def enrich(self, event: Event) -> Event:
-        if isinstance(event, Left) and event.image is not None:
-            return event.with_picture(self._save(event, event.image))
-        return event
-
-    def _save(self, event: Left, image: Image) -> str:
+        if not isinstance(event, Left) or event.image is None:
+            return event
         parts = [slug(Path(event.source).stem), f"{event.track_id:04d}", slug(event.name)]
         if self._stamped:
             parts.insert(1, utc_stamp(event.start.utc.timestamp()))
         path = self._names.unused(self._folder / f"{'-'.join(parts)}.jpg")
-        write_jpeg(path, image)
+        write_jpeg(path, event.image)
         if self._base is not None:
             path = Path(os.path.relpath(path, self._base))
-        return path.as_posix()
+        return event.with_picture(path.as_posix())

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import socket
 import threading
+from typing import TYPE_CHECKING
 
 from ...core.addresses import Address
 from ...core.errors import OutputError, UsageError
@@ -17,6 +18,9 @@ from ..base import Needs, Sink
 from ..files import unused
 from .views import LiveView
 
+if TYPE_CHECKING:
+    import uvicorn
+
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 1
@@ -26,8 +30,8 @@ STOP_SECONDS = 1
 class RestreamSink(Sink):
     """Serves a page with all sources, ``/<source>.mjpeg`` and ``/<source>.jpg``.
 
-    A frame is drawn and encoded only while somebody watches, in the server's threads, once for
-    all clients. A slow client misses frames; the pipeline waits for none of them.
+    A frame is drawn and encoded only while a client watches, in the server's threads, once for
+    all clients. A slow client misses frames; the pipeline never waits for clients.
 
     Args:
         address: where to listen.
@@ -60,7 +64,7 @@ class RestreamSink(Sink):
         self._by_source: dict[str, LiveView] = {}
         self._socket = _listen(address)
         self.address = Address(address.host, self._socket.getsockname()[1])
-        self._server = _Server(self.views, self._socket, address, token)
+        self._server = self._start(address, token)
         log.info("live pictures at http://%s/", self.address)
 
     def write(self, result: FrameResult) -> None:
@@ -76,7 +80,8 @@ class RestreamSink(Sink):
     def close(self) -> None:
         for view in self._by_source.values():
             view.end()
-        self._server.close()
+        self._server.should_exit = True
+        self._thread.join()
         self._socket.close()
 
     def _view(self, source: str) -> LiveView:
@@ -87,23 +92,14 @@ class RestreamSink(Sink):
             self.views[view.label] = view
         return view
 
-
-class _Server:
-    """Uvicorn in a thread of its own."""
-
-    def __init__(
-        self,
-        views: dict[str, LiveView],
-        listening: socket.socket,
-        address: Address,
-        token: str | None,
-    ) -> None:
+    def _start(self, address: Address, token: str | None) -> uvicorn.Server:
+        """Run uvicorn in a thread of its own."""
         import uvicorn
 
         from .web import Guard, web_app
 
         local = frozenset({"localhost", "127.0.0.1", "::1", address.host.lower()})
-        app = Guard(web_app(views), token=token, hosts=local if token is None else None)
+        app = Guard(web_app(self.views), token=token, hosts=local if token is None else None)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -113,27 +109,25 @@ class _Server:
             timeout_graceful_shutdown=STOP_SECONDS,
             server_header=False,
         )
-        self._uvicorn = uvicorn.Server(config)
+        server = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(listening)), name="restream", daemon=True
+            target=lambda: asyncio.run(_serve(server, self._socket)), name="restream", daemon=True
         )
         self._thread.start()
+        return server
 
-    def close(self) -> None:
-        self._uvicorn.should_exit = True
-        self._thread.join()
 
-    async def _serve(self, listening: socket.socket) -> None:
-        await self._uvicorn.serve([listening])
-        # A client that reads nothing keeps bytes waiting; uvicorn leaves its connection open.
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for connection in list(self._uvicorn.server_state.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.abort()
-        if others:
-            await asyncio.wait(others, timeout=STOP_SECONDS)
-        await asyncio.sleep(0)  # a transport closes its socket in the loop's next round
+async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
+    await server.serve([listening])
+    # A client that reads nothing keeps bytes waiting; uvicorn leaves its connection open.
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for connection in list(server.server_state.connections):
+        transport = getattr(connection, "transport", None)
+        if transport is not None:
+            transport.abort()
+    if others:
+        await asyncio.wait(others, timeout=STOP_SECONDS)
+    await asyncio.sleep(0)  # a transport closes its socket in the loop's next round
 
 
 def _listen(address: Address) -> socket.socket:

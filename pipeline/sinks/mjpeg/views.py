@@ -81,8 +81,8 @@ class LiveView:
 
     async def watch(self) -> AsyncIterator[bytes]:
         """JPEGs from now on, each the newest there is; a slow reader misses those between."""
-        loop, event = asyncio.get_running_loop(), asyncio.Event()
-        watcher = (loop, event)
+        event = asyncio.Event()
+        watcher = (asyncio.get_running_loop(), event)
         self._watchers.add(watcher)
         try:
             shown = -1

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .views import LiveView
@@ -54,10 +55,8 @@ def web_app(views: Mapping[str, LiveView]) -> FastAPI:
 
     @app.get("/{label}.mjpeg")
     async def stream(label: str) -> StreamingResponse:
-        parts = _parts(_found(views, label))
-        return StreamingResponse(
-            parts, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-        )
+        kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+        return StreamingResponse(_parts(_found(views, label)), media_type=kind)
 
     return app
 
@@ -66,10 +65,10 @@ class Guard:
     """Lets requests through that may see the pictures.
 
     Args:
-        app: what they are for.
+        app: answers them.
         token: what every request must present; None: nothing.
-        hosts: names by which a browser may call us; None: any. Without a token this keeps a page
-            of another site from reading ours under a name of its own.
+        hosts: accepted names in the Host header; None: any. Without a token this keeps a page of
+            another site from reading ours through a name of its own (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp, *, token: str | None, hosts: frozenset[str] | None) -> None:
@@ -83,24 +82,22 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                extra = [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
-                message = {**message, "headers": [*message["headers"], *extra]}
+                MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
+        request = Request(scope)
         answer: ASGIApp = self._app
-        if self._hosts is not None and _host(headers.get(b"host", "")) not in self._hosts:
+        if self._hosts is not None and _host(request.headers.get("host", "")) not in self._hosts:
             answer = JSONResponse({"detail": "wrong host"}, 400)
-        elif self._token is not None and not self._allowed(scope, headers):
+        elif self._token is not None and not self._allowed(request):
             detail = "a token is needed: ?token=… or Authorization: Bearer …"
             answer = JSONResponse({"detail": detail}, 401, {"WWW-Authenticate": "Bearer"})
         await answer(scope, receive, with_headers)
 
-    def _allowed(self, scope: Scope, headers: Mapping[bytes, str]) -> bool:
-        scheme, _, given = headers.get(b"authorization", "").partition(" ")
+    def _allowed(self, request: Request) -> bool:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            query = parse_qs(scope["query_string"].decode("latin-1"))
-            given = query.get("token", [""])[0]
+            given = request.query_params.get("token", "")
         return secrets.compare_digest(given.encode(), (self._token or "").encode())
 
 
@@ -132,8 +129,7 @@ async def _parts(view: LiveView) -> AsyncIterator[bytes]:
 
 
 def _found(views: Mapping[str, LiveView], label: str) -> LiveView:
-    view = views.get(label)
-    if view is None:
+    if (view := views.get(label)) is None:
         raise HTTPException(404, "no such source")
     return view
 

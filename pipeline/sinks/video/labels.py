@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -76,69 +76,50 @@ def _cut(text: str, size: int, room: int) -> str:
     return text.rstrip() + "…" if text else ""
 
 
+@lru_cache(maxsize=1)
+def _font() -> Any:
+    """OpenCV 5 carries fonts for most scripts; None: OpenCV 4 has stroked ASCII only, and Pillow's
+    own font is better than that."""
+    return cv2.FontFace("uni") if hasattr(cv2, "FontFace") else None
+
+
 def _width(text: str, size: int, *, bold: bool = False) -> int:
-    return _fonts().width(text, size, bold) if text else 0
+    if not text:
+        return 0
+    if (font := _font()) is None:
+        from PIL import ImageFont
+
+        return int(ImageFont.load_default(size).getlength(_ascii(text))) + (2 if bold else 1)
+    x, _, width, _ = cv2.getTextSize((1, 1), text, (0, 0), font, size, 700 if bold else 400)
+    return int(x + width) + 1
 
 
 def _write(
     picture: Image, text: str, at: tuple[int, int], size: int, *, bold: bool = False
 ) -> None:
-    if text:
-        _fonts().write(picture, text, at, size, bold)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fonts:
-    """How wide a text is, and how to write it with its plate's left end and height at ``at``."""
-
-    width: Callable[[str, int, bool], int]
-    write: Callable[[Image, str, tuple[int, int], int, bool], None]
-
-
-@lru_cache(maxsize=1)
-def _fonts() -> _Fonts:
-    # OpenCV 5 carries fonts for most scripts; OpenCV 4 has stroked ASCII only, Pillow's own
-    # font is better than that.
-    return _opencv_fonts() if hasattr(cv2, "FontFace") else _pillow_fonts()
-
-
-def _opencv_fonts() -> _Fonts:
-    face = cv2.FontFace("uni")
-    weights = {False: 400, True: 700}
-
-    def width(text: str, size: int, bold: bool) -> int:
-        x, _, w, _ = cv2.getTextSize((1, 1), text, (0, 0), face, size, weights[bold])
-        return int(x + w) + 1
-
-    def write(picture: Image, text: str, at: tuple[int, int], size: int, bold: bool) -> None:
+    """Write a text; ``at`` is its left end and the height of the plate."""
+    if not text:
+        return
+    if (font := _font()) is not None:
         origin = (at[0], round(at[1] * 0.5 + size * 0.36))
-        cv2.putText(picture, text, origin, INK, face, size, weights[bold])
-
-    return _Fonts(width, write)
-
-
-def _pillow_fonts() -> _Fonts:
+        cv2.putText(picture, text, origin, INK, font, size, 700 if bold else 400)
+        return
     from PIL import Image as Pictures
     from PIL import ImageDraw, ImageFont
 
-    def plain(text: str) -> str:
-        # The built-in font has ASCII only: keep the letters, drop their accents.
-        text = text.replace("σ", "±").replace("…", "...").replace("±", "+-")
-        return unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
+    canvas = Pictures.fromarray(picture)
+    ImageDraw.Draw(canvas).text(
+        (at[0], at[1] // 2),
+        _ascii(text),
+        font=ImageFont.load_default(size),
+        fill=INK,
+        anchor="lm",
+        stroke_width=0.4 if bold else 0,
+    )
+    picture[:] = np.asarray(canvas)
 
-    def width(text: str, size: int, bold: bool) -> int:
-        return int(ImageFont.load_default(size).getlength(plain(text))) + (2 if bold else 1)
 
-    def write(picture: Image, text: str, at: tuple[int, int], size: int, bold: bool) -> None:
-        canvas = Pictures.fromarray(picture)
-        ImageDraw.Draw(canvas).text(
-            (at[0], at[1] // 2),
-            plain(text),
-            font=ImageFont.load_default(size),
-            fill=INK,
-            anchor="lm",
-            stroke_width=0.4 if bold else 0,
-        )
-        picture[:] = np.asarray(canvas)
-
-    return _Fonts(width, write)
+def _ascii(text: str) -> str:
+    """What Pillow's built-in font has: letters without their accents."""
+    text = text.replace("σ", "+-").replace("…", "...").replace("±", "+-")
+    return unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()

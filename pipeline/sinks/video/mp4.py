@@ -54,11 +54,7 @@ class _Whole(io.FileIO):
 
 
 class Mp4Writer:
-    """Draws what was found on frames and writes them to a file.
-
-    While it is written the file is fragmented, so an interruption of any kind leaves what was
-    written playable. Times are those of the source, also where its rate varies. A frame of
-    another size than the first is scaled to fit, with black bars.
+    """Draws what was found on frames and writes them to a fragmented file; see `VideoSink`.
 
     Args:
         path: of the file.
@@ -94,9 +90,6 @@ class Mp4Writer:
         except (av.FFmpegError, OSError) as error:
             self._raw.close()
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
-        self._set_up()
-
-    def _set_up(self) -> None:
         context = self._stream.codec_context
         context.width, context.height = self._width, self._height
         context.pix_fmt = "yuv420p"
@@ -138,12 +131,9 @@ class Mp4Writer:
         """
         canvas, fit = self._canvas(result.frame.image)
         draw_tracks(canvas, result.tracks, fit=fit)
-        self._write(canvas, result.frame)
-
-    def _write(self, canvas: Image, frame: Frame) -> None:
         yuv = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_BGR2YUV_I420), np.uint8)
         picture = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
-        picture.pts = self._ticks(frame)
+        picture.pts = self._ticks(result.frame)
         picture.time_base = Fraction(1, TICKS)
         self._encode(picture)
 

@@ -31,13 +31,8 @@ class Fit:
         self, box: Sequence[float] | np.ndarray[tuple[int, ...], np.dtype[np.float32]]
     ) -> Rect:
         """A box of the frame on the canvas."""
-        x1, y1, x2, y2 = (float(value) * self.scale for value in box)
-        return (
-            round(x1) + self.left,
-            round(y1) + self.top,
-            round(x2) + self.left,
-            round(y2) + self.top,
-        )
+        x1, y1, x2, y2 = (round(float(value) * self.scale) for value in box)
+        return x1 + self.left, y1 + self.top, x2 + self.left, y2 + self.top
 
 
 def draw_tracks(canvas: Image, tracks: Iterable[TrackSnapshot], *, fit: Fit | None = None) -> None:
@@ -54,8 +49,12 @@ def draw_tracks(canvas: Image, tracks: Iterable[TrackSnapshot], *, fit: Fit | No
     ordered = sorted(tracks, key=lambda track: (track.identity.known, track.score))
     boxes = [fit.rect(track.box) for track in ordered]
     labels = [label_of(track) for track in ordered]
+    line = max(round(size / 9), 1)
     for box, label in zip(boxes, labels, strict=True):
-        _outline(canvas, box, label.colour, size)
+        corner = (box[2] - 1, box[3] - 1)
+        # A dark rim keeps the box visible on a bright ground.
+        cv2.rectangle(canvas, box[:2], corner, (0, 0, 0), line + 2, cv2.LINE_AA)
+        cv2.rectangle(canvas, box[:2], corner, label.colour, line, cv2.LINE_AA)
     # Plates are placed with the most important first, so that it gets the best place.
     room, plates = (width, height), list[Rect]()
     for index in reversed(range(len(ordered))):
@@ -82,14 +81,6 @@ def label_of(track: TrackSnapshot) -> Label:
     if identity.known:
         return Label(identity.name or "", detail.strip(), KNOWN)
     return Label("unknown", detail.strip(), UNKNOWN)
-
-
-def _outline(canvas: Image, box: Rect, colour: Colour, size: int) -> None:
-    line = max(round(size / 9), 1)
-    corner = (box[2] - 1, box[3] - 1)
-    # A dark rim keeps the box visible on a bright ground.
-    cv2.rectangle(canvas, box[:2], corner, (0, 0, 0), line + 2, cv2.LINE_AA)
-    cv2.rectangle(canvas, box[:2], corner, colour, line, cv2.LINE_AA)
 
 
 def _placed(

@@ -46,9 +46,16 @@ def draw_regions(image: Image, view: View, *, title: str) -> Image:
     if (left, top, right, bottom) != (0, 0, width, height):
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), SEARCHED, 1, cv2.LINE_AA)
     if view.min_face is not None:
-        _smallest(canvas, view.min_face, line)
-    _rulers(canvas)
-    _title(canvas, title)
+        side = view.min_face
+        corner = (width - side - 2 * line, height - side - 2 * line)
+        far = (corner[0] + side, corner[1] + side)
+        cv2.rectangle(canvas, corner, far, SMALLEST, line, cv2.LINE_AA)
+    for tenth in range(1, 10):
+        number = plate(Label(f"0.{tenth}", "", SMALLEST), max(9, height // 60), width)
+        _paste(canvas, number, (height - number.shape[0], width * tenth // 10))
+        _paste(canvas, number, (height * tenth // 10, 0))
+    label = Label(title, f"{width}×{height}", SMALLEST)
+    _paste(canvas, plate(label, max(12, height // 30), width), (0, 0))
     return canvas
 
 
@@ -65,27 +72,6 @@ def _filled(
     for polygon in polygons:
         cv2.fillPoly(inside, [_pixels(polygon, height, width)], 1)
     return inside > 0
-
-
-def _smallest(canvas: Image, side: int, line: int) -> None:
-    height, width = canvas.shape[:2]
-    corner = (width - side - 2 * line, height - side - 2 * line)
-    cv2.rectangle(canvas, corner, (corner[0] + side, corner[1] + side), SMALLEST, line, cv2.LINE_AA)
-
-
-def _rulers(canvas: Image) -> None:
-    height, width = canvas.shape[:2]
-    size = max(9, height // 60)
-    for tenth in range(1, 10):
-        number = plate(Label(f"0.{tenth}", "", SMALLEST), size, width)
-        _paste(canvas, number, (height - number.shape[0], width * tenth // 10))
-        _paste(canvas, number, (height * tenth // 10, 0))
-
-
-def _title(canvas: Image, title: str) -> None:
-    height, width = canvas.shape[:2]
-    label = Label(title, f"{width}×{height}", SMALLEST)
-    _paste(canvas, plate(label, max(12, height // 30), width), (0, 0))
 
 
 def _paste(canvas: Image, picture: Image, corner: tuple[int, int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +14,13 @@ from ...core.events import Event, SourceStateEvent
 from ...core.filenames import slug, with_parts
 from ...core.types import FrameResult
 from ..base import Needs, Sink
-from ..files import OutputNames, remove, unused, utc_stamp
+from ..files import OutputNames, remove, stamped_files, unused, utc_stamp
 from .mp4 import Mp4Writer, check_video, index_in_front
 
 log = logging.getLogger(__name__)
 
 GAP_SECONDS = 5.0
 """A segment ends when its source is silent, or was lost, for so long."""
-_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-([1-9]\d*))?", re.ASCII)
 _LOST = ("retrying", "paused", "failed")
 
 
@@ -38,10 +36,7 @@ class _Open:
 
 @dataclass(slots=True)
 class _Camera:
-    """A source: its segment, if one is open, since when it is lost, and its files.
-
-    ``earlier`` are the files of runs before this one, the oldest first.
-    """
+    """A source: its open segment, since when it is lost, its files and those of earlier runs."""
 
     label: str
     earlier: list[Path]
@@ -97,7 +92,12 @@ class SegmentsSink(Sink):
         self.end_lost()
         camera = self._camera(frame.source)
         now, shape = frame.captured_at, frame.image.shape[:2]
-        if camera.segment is not None and self._over(camera.segment, now, shape):
+        segment = camera.segment
+        if segment is not None and (
+            shape != segment.shape
+            or now - segment.last > GAP_SECONDS
+            or now - segment.began >= self._seconds
+        ):
             self._end(camera)
         if camera.segment is None:
             path = self._names.unused(with_parts(self._path, camera.label, utc_stamp(frame.utc)))
@@ -144,13 +144,6 @@ class SegmentsSink(Sink):
             self._cameras[source] = camera
         return camera
 
-    def _over(self, segment: _Open, now: float, shape: tuple[int, ...]) -> bool:
-        return (
-            shape != segment.shape
-            or now - segment.last > GAP_SECONDS
-            or now - segment.began >= self._seconds
-        )
-
     def _end(self, camera: _Camera) -> None:
         segment, camera.segment = camera.segment, None
         if segment is None:
@@ -161,20 +154,12 @@ class SegmentsSink(Sink):
 
     def _earlier(self, label: str) -> list[Path]:
         """Files of this source that lie there already, the oldest first."""
-        any_time = utc_stamp(0)
-        start = with_parts(self._path, label, any_time).stem.removesuffix(any_time)
-        found = []
         try:
-            there = list(self._path.parent.iterdir())
+            found = [path for *_, path in stamped_files(self._path, label)]
         except OSError as error:
             log.warning("cannot list %s: %s", self._path.parent, error.strerror)
             return []
-        for path in there:
-            stamp = _STAMP.fullmatch(path.stem.removeprefix(start))
-            named = path.stem.startswith(start) and path.suffix == self._path.suffix
-            if stamp and named and path.is_file() and not path.is_symlink():
-                found.append((stamp[1], int(stamp[2] or 1), path))
-        return [path for _, _, path in sorted(found)]
+        return [path for path in found if path.is_file() and not path.is_symlink()]
 
     def _remove_oldest(self, camera: _Camera) -> None:
         while self._keep is not None and len(camera.earlier) + len(camera.files) > self._keep:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import pytest
 from facestream.pipeline.core.events import Left, parse_event
-from facestream.pipeline.core.types import Image
+from facestream.pipeline.core.types import Frame, Image
 from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.sources.file import FileSource
 
 from tests.pipeline.tracks import read_video
 from tests.waiting import wait_until
@@ -226,3 +228,14 @@ def test_a_signal_completes_the_files(
     assert len(read_video(video)[0]) == frames
     assert video.read_bytes().index(b"moov") < video.read_bytes().index(b"mdat")
     sightings((tmp_path / "seen" / "events.jsonl").read_text(encoding="utf-8"))
+
+
+def test_an_unexpected_error_of_the_only_source_is_one_line(
+    run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: FileSource) -> Iterator[Frame]:
+        raise RuntimeError("a strange packet")
+
+    monkeypatch.setattr(FileSource, "__iter__", broken)
+    _, _, error = run("run", clip)
+    assert error.count("RuntimeError: a strange packet") == 1

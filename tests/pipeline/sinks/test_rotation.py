@@ -19,8 +19,7 @@ from facestream.pipeline.core.config import EventSettings
 from facestream.pipeline.core.errors import OutputError
 from facestream.pipeline.core.events import FusedTemplate, Moment, SourceStateEvent
 from facestream.pipeline.sinks.fan_out import FanOut
-from facestream.pipeline.sinks.jsonl import JsonlSink
-from facestream.pipeline.sinks.rotation import LinesFile, Rotation
+from facestream.pipeline.sinks.jsonl import JsonlSink, LinesFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_full_file_is_renamed_and_a_new_one_begins(tmp_path: Path) -> None:
     clock = Clock()
-    file = LinesFile(tmp_path / "seen.jsonl", rotation=Rotation(bytes=8), clock=clock)
+    file = LinesFile(tmp_path / "seen.jsonl", max_bytes=8, clock=clock)
     for line in (b"1234\n", b"12\n", b"a\n", b"too long for a file\n", b"b\n"):
         file.write(line)
         clock.now += 60
@@ -62,7 +61,7 @@ def test_a_full_file_is_renamed_and_a_new_one_begins(tmp_path: Path) -> None:
 def test_a_new_day_is_a_new_file_also_after_a_restart(tmp_path: Path) -> None:
     clock = Clock()
     path = tmp_path / "seen.jsonl"
-    file = LinesFile(path, rotation=Rotation(days="whole"), clock=clock)
+    file = LinesFile(path, daily=True, clock=clock)
     file.write(b"sunday\n")
     clock.now += 12 * 3600
     file.write(b"monday\n")
@@ -70,7 +69,7 @@ def test_a_new_day_is_a_new_file_also_after_a_restart(tmp_path: Path) -> None:
     file.close()
     os.utime(path, (clock.now, clock.now))
     clock.now += 24 * 3600
-    file = LinesFile(path, earlier="append", rotation=Rotation(days="whole"), clock=clock)
+    file = LinesFile(path, earlier="append", daily=True, clock=clock)
     file.write(b"tuesday\n")
     file.close()
     assert contents(tmp_path) == {
@@ -84,7 +83,7 @@ def test_only_the_newest_rotated_files_stay(tmp_path: Path) -> None:
     mine = tmp_path / "seen-notes.jsonl"
     mine.write_text("not a rotated file\n")
     clock = Clock()
-    file = LinesFile(tmp_path / "seen.jsonl", rotation=Rotation(bytes=1, keep=2), clock=clock)
+    file = LinesFile(tmp_path / "seen.jsonl", max_bytes=1, keep=2, clock=clock)
     for number in range(12):  # several in one second
         file.write(b"%d\n" % number)
         clock.now += 0.2
@@ -144,14 +143,12 @@ def test_no_line_is_split_lost_or_moved(
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, clock = Path(name), Clock()
-        rotation = Rotation(bytes=size, days="whole")
-        file = LinesFile(folder / "e.jsonl", rotation=rotation, clock=clock)
+        open_file = partial(LinesFile, folder / "e.jsonl", max_bytes=size, daily=True, clock=clock)
+        file = open_file()
         for number, (length, pause) in enumerate(lines):
             if restart == "append" and number % 5 == 4:
                 file.close()
-                file = LinesFile(
-                    folder / "e.jsonl", earlier="append", rotation=rotation, clock=clock
-                )
+                file = open_file(earlier="append")
             clock.now += pause
             file.write(json.dumps([number, "x" * length]).encode() + b"\n")
         file.close()
@@ -237,7 +234,7 @@ def test_embeddings_are_written_only_when_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stem", ["s" * 249, "東京駅" * 27])
 def test_files_with_long_names_are_rotated_and_removed(tmp_path: Path, stem: str) -> None:
     path = tmp_path / f"{stem}.jsonl"
-    file = LinesFile(path, rotation=Rotation(bytes=1, keep=2), clock=Clock())
+    file = LinesFile(path, max_bytes=1, keep=2, clock=Clock())
     for number in range(5):
         file.write(b"%d\n" % number)
     file.close()
