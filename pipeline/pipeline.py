@@ -28,7 +28,7 @@ from .gallery.search import searching_of
 from .ingest.file_reader import SourceState
 from .ingest.isolation import SourceIsolation
 from .ingest.readers import FrameSelection, Readers, SourceList, decoding_of, list_sources
-from .metrics import Metrics
+from .metrics.store import Metrics
 from .observability.report import Progress, Report
 from .observability.run_statistics import RunStatistics
 from .observability.runtime_info import RuntimeInfo, RuntimeInfoMetrics

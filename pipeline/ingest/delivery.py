@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import Frame, LazyFrame
-from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
+from ..metrics.families import FRAMES_IN, FRAMES_SKIPPED
+from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceBuffer, SourceQueue
 from ..sources import Picture, Source, SourceOptions
 from ..sources.clock import LiveClock

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from ..core.errors import Closed, SourceError
 from ..core.events import State
 from ..core.types import Frame, LazyFrame
-from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
+from ..metrics.families import FRAMES_IN, FRAMES_SKIPPED
+from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceBuffer, SourceQueue
 from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
 from .isolation import SourceIsolation

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar, TypeVarTuple
 
 from ..core.errors import SourceError
 from ..core.redact import without_credentials
-from ..metrics import FRAMES_DROPPED, SOURCE_ERRORS, Metrics
+from ..metrics.families import FRAMES_DROPPED, SOURCE_ERRORS
+from ..metrics.store import Metrics
 
 if TYPE_CHECKING:
     from .file_reader import SourceState

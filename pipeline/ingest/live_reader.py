@@ -16,7 +16,7 @@ from ..core.config import LiveSettings
 from ..core.errors import Retry
 from ..core.events import SourceStateEvent
 from ..core.types import Frame, LazyFrame
-from ..metrics import Metrics
+from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceQueue
 from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
 from .connection import Session, Watchdog

@@ -15,7 +15,7 @@ from ..core.config import CameraSettings, RuntimeSettings, Settings
 from ..core.errors import ConfigError, SourceError
 from ..core.events import SourceStateEvent
 from ..core.types import Frame, LazyFrame
-from ..metrics import Metrics
+from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceQueue
 from ..runtime.supervisor import Supervisor
 from ..sources import (

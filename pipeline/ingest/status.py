@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from ..core.events import SourceStateEvent, State
-from ..metrics import SOURCE_RESTARTS, SOURCE_STATE, Metrics
+from ..metrics.families import SOURCE_RESTARTS, SOURCE_STATE
+from ..metrics.store import Metrics
 from .file_reader import SourceState
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..core.events import State
-from ..metrics import BATCH_FRAMES, STAGE_SECONDS, Distribution, Metrics
+from ..metrics.families import BATCH_FRAMES, STAGE_SECONDS
+from ..metrics.store import Distribution, Metrics
 from ..runtime.channel import QueueStats
 
 

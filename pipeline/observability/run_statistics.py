@@ -12,15 +12,8 @@ from collections.abc import Mapping, Sequence
 from ..core.events import Event, Left
 from ..core.types import FrameResult
 from ..ingest.file_reader import SourceState
-from ..metrics import (
-    FACES,
-    FRAME_AGE,
-    FRAMES_DROPPED,
-    FRAMES_OUT,
-    FRAMES_SKIPPED,
-    Metrics,
-    peak_memory_bytes,
-)
+from ..metrics.families import FACES, FRAME_AGE, FRAMES_DROPPED, FRAMES_OUT, FRAMES_SKIPPED
+from ..metrics.store import Metrics, peak_memory_bytes
 from .report import (
     AgeReport,
     Progress,

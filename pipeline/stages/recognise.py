@@ -14,7 +14,7 @@ from ..core.events import TrackEvent
 from ..core.types import Floats, Frame, FrameResult, Image
 from ..identity.search import Matcher
 from ..ingest.isolation import SourceIsolation
-from ..metrics import Metrics
+from ..metrics.store import Metrics
 from ..recognition.align import align_faces
 from ..recognition.quality import quality
 from ..tracking.embedding_schedule import EmbeddingPolicy, pose_of

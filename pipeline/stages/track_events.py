@@ -10,7 +10,8 @@ import numpy as np
 
 from ..core.events import Appeared, FusedTemplate, Identified, Left, Moment, TrackEvent, Updated
 from ..core.types import Frame
-from ..metrics import IDENTITIES, SIGMA, TIME_TO_NAME, Metrics
+from ..metrics.families import IDENTITIES, SIGMA, TIME_TO_NAME
+from ..metrics.store import Metrics
 from ..tracking.track import Track
 
 # ``surer`` is emitted when sigma fell to this part of the last one emitted, and not more often than

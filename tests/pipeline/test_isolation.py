@@ -25,7 +25,8 @@ from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.ingest import LiveReader
 from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.ingest.isolation import PARK_AFTER, SourceIsolation
-from facestream.pipeline.metrics import FRAMES_DROPPED, SOURCE_ERRORS, Metrics
+from facestream.pipeline.metrics.families import FRAMES_DROPPED, SOURCE_ERRORS
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import SourceInfo, SourceOptions, SourceSpec
 from facestream.pipeline.sources.decode import Converter, DecodedPicture
