@@ -1,8 +1,8 @@
 """An error in the frames of one source does not end the others.
 
-Stages and readers run what handles one source's frames through a `SourceIsolation`. An error there
-is counted and logged, and costs its frame; a source that fails again and again is parked. Engines,
-the gallery, sinks and the disk serve all sources: their errors end the run.
+Stages and readers handle one source's frames through a `SourceIsolation`. An error there is counted
+and logged, and costs its frame; a source that fails repeatedly is parked. Engines, the gallery,
+sinks and the disk serve all sources: their errors end the run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 Args = TypeVarTuple("Args")
 Part = Literal["decode", "convert", "detect", "recognise"]
-"""What was done with the frame: read by its source, made a picture, searched, recognised."""
+"""The step that failed."""
 
 PARK_AFTER = 5
 """Errors in a row, in one part, after which a source is parked."""

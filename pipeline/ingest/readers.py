@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from ..core.config import CameraSettings, RuntimeSettings, Settings
 from ..core.errors import ConfigError, SourceError
@@ -67,8 +67,13 @@ def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings)
     first: SourceError | None = None
     for source in sources:
         try:
-            found = [source] if isinstance(source, SourceSpec) else _expand(str(source), settings)
-            specs += map(_recorded, found)
+            if isinstance(source, SourceSpec):
+                found: list[SourceSpec | str] = [source]
+            else:
+                found = expand_cameras([str(source)], settings, os.environ)
+            for one in found:
+                expanded = expand_sources([one]) if isinstance(one, str) else [one]
+                specs += map(_recorded, expanded)
         except SourceError as error:
             first = first or error
             state = SourceState(str(source), done=True, problems=[str(error)])
@@ -77,11 +82,6 @@ def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings)
         raise first or SourceError("no sources were given; name a video, a folder or a camera")
     unique = distinct_sources(specs, reserved=settings.cameras)
     return SourceList(tuple(unique), tuple(missing.values()))
-
-
-def _expand(source: str, settings: Settings) -> list[SourceSpec]:
-    (found,) = expand_cameras([source], settings, os.environ)
-    return [found] if isinstance(found, SourceSpec) else expand_sources([found])
 
 
 def _recorded(spec: SourceSpec) -> SourceSpec:
@@ -160,12 +160,6 @@ def decoding_of(specs: Sequence[SourceSpec], runtime: RuntimeSettings) -> Decodi
     return decide(runtime.decode, strict="strict" if runtime.strict_device else "lenient")
 
 
-class _Runs(Protocol):
-    def run(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-
 class Readers:
     """Reads all sources of a run into the queue.
 
@@ -196,8 +190,8 @@ class Readers:
             raise ValueError("two sources have the same name; see distinct_sources")
         self._queue = queue
         self._lock = threading.Lock()
-        self._readers: dict[str, _Runs] = {}
-        by_spec: dict[int, SourceState] = {}
+        self._readers: dict[str, Reader | LiveReader] = {}
+        states: dict[str, SourceState] = {}
         files = [spec for spec in specs if not spec.live]
         if files:
             reader = Reader(
@@ -209,10 +203,8 @@ class Readers:
                 isolation=isolation,
             )
             self._readers["read"] = reader
-            by_spec.update(zip(map(id, files), reader.states, strict=True))
-        for spec in specs:
-            if not spec.live:
-                continue
+            states.update((state.name, state) for state in reader.states)
+        for spec in filter(lambda spec: spec.live, specs):
             own, camera = settings.for_source(spec.name), settings.cameras.get(spec.name)
             live = LiveReader(
                 spec,
@@ -226,8 +218,8 @@ class Readers:
                 isolation=isolation,
             )
             self._readers[f"read {len(self._readers)} {spec.name}"] = live
-            by_spec[id(spec)] = live.state
-        self.states = [by_spec[id(spec)] for spec in specs]
+            states[spec.name] = live.state
+        self.states = [states[spec.name] for spec in specs]
         if isolation is not None:
             isolation.watch(self.states)
         self._running = len(self._readers)
@@ -243,7 +235,7 @@ class Readers:
         for reader in self._readers.values():
             reader.stop()
 
-    def _run(self, reader: _Runs) -> None:
+    def _run(self, reader: Reader | LiveReader) -> None:
         try:
             reader.run()
         finally:

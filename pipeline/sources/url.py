@@ -43,10 +43,9 @@ _REFUSED = {
 
 
 class UrlSource(StreamSource):
-    """A stream at a URL; opening and reading fail after the time-outs of ``options``.
+    """A stream at a URL; live unless it is a file on a server.
 
-    It is live unless it is a file on a server (see ``served_file``). When the connection is lost
-    the iteration raises; when the other side ends the stream it ends.
+    When the connection is lost the iteration raises; when the server ends the stream it ends.
 
     Raises:
         SourceError: it cannot be reached or is no video. The message holds no credentials.
@@ -123,11 +122,10 @@ def _has_length(container: InputContainer) -> bool:
 
 
 def served_file(url: str, *, timeout: float = 3.0) -> bool:
-    """Whether a URL names a video file on an HTTP server: by its suffix, and the server agrees.
+    """Whether a URL names a video file on an HTTP server, by its suffix and the server's answer.
 
-    The server is only connected to when the suffix is that of a file with an end. What cannot be
-    answered (no server, a login of another kind than Basic) counts as a live stream, which is
-    retried; once open, it may still turn out to be a file.
+    The server is asked only about suffixes of files with an end. Without an answer (no server, a
+    login other than Basic) it counts as a live stream, which may prove to be a file once open.
     """
     try:
         parts = urlsplit(with_quoted_credentials(url))
