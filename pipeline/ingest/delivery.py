@@ -245,8 +245,10 @@ class FrozenDetector:
 
     def _still(self, found: NDArray[np.int16]) -> bool:
         first = self._first
-        comparable = first is not None and first.size == found.size
-        if comparable and np.abs(found - first).max(initial=0) <= _CODING_NOISE:
-            return True
-        self._first = found
-        return False
+        if first is None or first.size != found.size:
+            changed = True
+        else:
+            changed = np.abs(found - first).max(initial=0) > _CODING_NOISE
+        if changed:
+            self._first = found
+        return not changed

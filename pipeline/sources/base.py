@@ -149,26 +149,13 @@ class Source(Protocol):
         problems: what was wrong so far, a line each; complete once the iteration has ended.
     """
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def live(self) -> bool: ...
-
-    @property
-    def info(self) -> SourceInfo: ...
-
-    @property
-    def decoded(self) -> int: ...
-
-    @property
-    def skipped(self) -> int: ...
-
-    @property
-    def bursts(self) -> bool: ...
-
-    @property
-    def whole(self) -> bool: ...
+    name: str
+    live: bool
+    info: SourceInfo
+    decoded: int
+    skipped: int
+    bursts: bool
+    whole: bool
 
     @property
     def corrupt(self) -> int: ...
