@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from facestream.engines.closing import Closing
@@ -55,7 +56,7 @@ FATAL = (EngineError, FacestreamError, MemoryError)
 
 @dataclass(frozen=True, slots=True)
 class _SourceEnded:
-    """Travels behind the last result of a source."""
+    """Follows the last result of a source."""
 
     source: str
 
@@ -223,7 +224,7 @@ class Pipeline(Closing):
             settings=self.settings,
             frames=self._frames,
             options=SourceOptions(decoding=self._decoding or BY_CPU, on_decoder=self._on_decoder),
-            on_state=lambda event: _put_now(results, event),
+            on_state=lambda event: _put(results.put_now, event),
             isolation=isolation,
         )
         self._states = [*readers.states, *self._missing]
@@ -240,26 +241,14 @@ class Pipeline(Closing):
         if self._live:
             self._supervisor.on_stop(self._trimmer.stop)
             self._supervisor.spawn("trim", self._trimmer.run)
+        run = partial(run_worker, on_batch=self.metrics.observe_batch)
+        convert = partial(frame_result, isolation=isolation)
         self._supervisor.spawn(
-            "detect",
-            lambda: run_worker(
-                [detect],
-                self._queue,
-                found,
-                batching=batching,
-                convert=lambda item: frame_result(item, isolation),
-                on_batch=self.metrics.observe_batch,
-            ),
+            "detect", lambda: run([detect], self._queue, found, batching=batching, convert=convert)
         )
+        batching_after = Batching(max_items=runtime.batch_frames)
         self._supervisor.spawn(
-            "recognise",
-            lambda: run_worker(
-                [recognise],
-                found,
-                results,
-                batching=Batching(max_items=runtime.batch_frames),
-                on_batch=self.metrics.observe_batch,
-            ),
+            "recognise", lambda: run([recognise], found, results, batching=batching_after)
         )
         return results
 
@@ -272,14 +261,14 @@ class Pipeline(Closing):
             rules=lambda source: rules_of(
                 self.settings.for_source(source), self.analyzer.encoder.card
             ),
-            on_event=lambda event: _put(results, event),
+            on_event=lambda event: _put(results.put, event),
             model=self.analyzer.model_id,
             metrics=self.metrics,
             isolation=isolation,
         )
         self._recognise = stage
         return SourceEndsStage(
-            stage, states, on_ended=lambda name: _put(results, _SourceEnded(name))
+            stage, states, on_ended=lambda name: _put(results.put, _SourceEnded(name))
         )
 
     def _results(self, results: Channel[_Output]) -> Iterator[FrameResult]:
@@ -324,15 +313,8 @@ class Pipeline(Closing):
         )
 
 
-def _put(results: Channel[_Output], item: _Output) -> None:
+def _put(put: Callable[[_Output], None], item: _Output) -> None:
     try:
-        results.put(item)
-    except Closed:
-        log.debug("the results are no longer read")
-
-
-def _put_now(results: Channel[_Output], event: Event) -> None:
-    try:
-        results.put_now(event)
+        put(item)
     except Closed:
         log.debug("the results are no longer read")

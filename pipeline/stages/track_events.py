@@ -38,10 +38,10 @@ class TrackEventEmitter:
 
     Args:
         source: its name.
-        rules: see the class.
+        rules: when an event is emitted.
         on_event: gets the events.
         model: id of the encoder.
-        metrics: counts the tracks that ended.
+        metrics: counts the tracks that ended; None for none.
     """
 
     def __init__(
@@ -65,8 +65,9 @@ class TrackEventEmitter:
         """Emit what changed; withdrawals first, so that no two tracks have one name."""
         for track in tracks:
             emitted = track.emitted
-            if emitted.identity is not None and track.person != emitted.identity.person_id:
-                self._withdraw(track, frame)
+            known = track.identity.known  # another name is emitted below, as ``renamed``
+            if emitted.identity is not None and not known:
+                self._update(track, frame, "withdrawn")
         for track in tracks:
             if self._confirmed(track):
                 self._emit_for(track, frame)
@@ -117,7 +118,6 @@ class TrackEventEmitter:
     def _identify(self, track: Track, frame: Frame) -> None:
         passed = frame.pts - self._last_seen.get(track.person or 0, -np.inf)
         if 0 <= passed < self._rules.cooldown:
-            # Still to be seen: the time begins anew.
             self._note_seen(track)
             return
         after = max(0.0, frame.pts - track.start_pts)
@@ -125,12 +125,6 @@ class TrackEventEmitter:
         self._send(track, Identified(**self._fields_at(track, frame), after=after))
         if self._metrics is not None:
             self._metrics.observe(TIME_TO_NAME, after, source=self._source)
-
-    def _withdraw(self, track: Track, frame: Frame) -> None:
-        """The name is gone; another one is emitted afterwards, as ``renamed``."""
-        if track.identity.known:
-            return
-        self._update(track, frame, "withdrawn")
 
     def _update(
         self, track: Track, frame: Frame, change: Literal["renamed", "withdrawn", "surer"]
@@ -184,12 +178,8 @@ class TrackEventEmitter:
     def _count(self, track: Track) -> None:
         if self._metrics is None:
             return
-        identity = track.identity
-        self._metrics.add(
-            IDENTITIES,
-            source=self._source,
-            outcome="known" if identity.known else "unknown",
-            reason=identity.reason or "",
-        )
+        identity, source = track.identity, self._source
+        outcome, reason = "known" if identity.known else "unknown", identity.reason or ""
+        self._metrics.add(IDENTITIES, source=source, outcome=outcome, reason=reason)
         if track.template.count:
             self._metrics.observe(SIGMA, track.sigma, source=self._source)
