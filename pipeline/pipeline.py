@@ -80,17 +80,17 @@ class Pipeline(Closing):
     Args:
         sources: files, folders, globs, camera numbers, URLs, names of the settings' cameras, or
             specs of ``expand_sources``; or the result of ``list_sources``.
-        gallery: who is known; None recognises nobody. A path is opened, and closed at the end.
+        gallery: who is known; None: every face is unknown. A path is opened and closed here.
         settings: see `Settings`.
-        sinks: get every result and event, in the thread that iterates: sinks, or what `open_sink`
-            takes (``kafka://host:9092/topic``). The pipeline closes each of them once: at the end
-            of the run, or with itself if it never runs.
+        sinks: get every result and event, in the thread that iterates: sinks, or arguments of
+            `open_sink` (``kafka://host:9092/topic``). Each is closed once: at the end of the run,
+            or with the pipeline if it never runs.
         frames: ``all``: every frame is a result; ``searched``: only those that are searched for
-            faces (``tracking.detect_every``), the others are decoded and skipped, which is
-            quicker. Of a live source only the newest frame is a result either way.
+            faces (``tracking.detect_every``); the others are decoded and skipped, which is faster.
+            Of a live source only the newest frame is a result either way.
 
     Raises:
-        SourceError: none of the sources exists, or what was asked to decode them cannot here.
+        SourceError: none of the sources exists, or the requested hardware cannot decode them.
         ConfigError: a camera of the settings cannot be used.
         GalleryError: the gallery cannot be used.
         EngineError: the networks cannot run here.
@@ -168,7 +168,7 @@ class Pipeline(Closing):
             self._resources.close()
 
     def warm_up(self, image: Image) -> None:
-        """Compile the networks for frames of this size (H×W×3 BGR uint8) before they come."""
+        """Compile the networks for frames of this size (H×W×3 BGR uint8) in advance."""
         self.analyzer.analyze(image)
 
     def stop(self) -> None:
@@ -176,7 +176,7 @@ class Pipeline(Closing):
         self._supervisor.stop()
 
     def abort(self) -> None:
-        """End at once: what waits is thrown away, what was written stays whole."""
+        """End at once: queued frames are discarded, files that were written are complete."""
         self._supervisor.abort()
 
     def run(self) -> Report:
@@ -199,8 +199,7 @@ class Pipeline(Closing):
             yield from self._results(results)
             finished = True
         finally:
-            # A caller that leaves the loop early does not want the rest.
-            if not finished:
+            if not finished:  # the caller left the loop
                 self._supervisor.abort()
             self._finish()
 

@@ -85,12 +85,7 @@ class SourceIsolation:
     ) -> list[Out | None]:
         """One result for each item, all in one call; item by item where that fails.
 
-        Args:
-            part: see `Part`.
-            function: gives a result for each of its items. Called again after an error, so it
-                must not change anything before it returns.
-            items: of several sources.
-            source: of an item.
+        ``function`` is called again after an error, so it must change nothing before it returns.
 
         Raises:
             Exception: what is fatal.

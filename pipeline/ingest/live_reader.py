@@ -80,9 +80,9 @@ class Backoff:
 class LiveReader:
     """Reads a live source into a buffer of the queue; ``run`` is for a thread of its own.
 
-    A source that cannot be opened or is lost is tried again after a pause, for ever; it has
-    ``failed`` only where no attempt can succeed (`SourceError.retry` is ``never``) or its frames
-    cannot be processed. It ends by itself when it proves to be a file and was read to its end.
+    A source that cannot be opened or is lost is tried again after a pause, for ever. It fails when
+    no attempt can succeed (`SourceError.retry` is ``never``) or its frames cannot be processed, and
+    ends when it proves to be a file and was read to its end.
 
     Args:
         spec: what to read.
@@ -262,7 +262,7 @@ class LiveReader:
 
 
 def _watchdog(spec: SourceSpec, live: LiveSettings) -> Watchdog:
-    # A pipe can be silent for as long as its writer likes, and cannot be opened again.
+    # A pipe can be silent for any time, and cannot be opened again.
     endless = spec.kind == "stdin"
     return Watchdog(
         # Opening has two steps, each with the time-out: connecting, and the first packets.

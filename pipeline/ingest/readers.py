@@ -50,9 +50,7 @@ class SourceList:
 
 
 def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings) -> SourceList:
-    """The sources to read, and those that do not exist.
-
-    A URL whose suffix is that of a video file is checked with its server: see ``served_file``.
+    """The sources to read, and those that do not exist; URLs of video files are ``recorded``.
 
     Args:
         sources: files, folders, patterns, URLs, camera numbers, names of the settings' cameras.
@@ -93,16 +91,13 @@ def _recorded(spec: SourceSpec) -> SourceSpec:
 def expand_cameras(
     sources: Sequence[str], settings: Settings, environment: Mapping[str, str]
 ) -> list[SourceSpec | str]:
-    """The sources to read: names of cameras become what they stand for.
+    """The sources with names of cameras replaced by their specs; others stay as they are.
 
     Args:
-        sources: as the user gave them; none: all cameras that are enabled. A camera that is
-            named is read even when it is not.
+        sources: as the user gave them; none: all enabled cameras. A disabled camera is read when it
+            is named.
         settings: with the cameras.
-        environment: with their URLs' secrets.
-
-    Returns:
-        What is no camera's name stays as it is. The specs hold credentials in ``location`` only.
+        environment: with their URLs' secrets, which the specs hold in ``location`` only.
 
     Raises:
         ConfigError: a camera's secret is missing, or its URL cannot be used.

@@ -30,7 +30,7 @@ class SourceSpec:
         name: display name, free of credentials. It is also the identity of the source within a
             run: see ``distinct_sources``.
         files: the pictures of an ``images`` source, in order.
-        recorded: a URL behind which there is a file: it is read like a file.
+        recorded: the URL of a file: it is read like a file.
     """
 
     kind: Kind
@@ -41,7 +41,7 @@ class SourceSpec:
 
     @property
     def live(self) -> bool:
-        """It may block for long, or be lost and come back: it gets a thread of its own."""
+        """It may block for long, or be lost and return: it gets a thread of its own."""
         return self.kind in {"camera", "url", "stdin"} and not self.recorded
 
     def __repr__(self) -> str:

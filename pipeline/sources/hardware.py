@@ -48,10 +48,9 @@ class Capability:
     """Whether a kind of hardware can decode here.
 
     Attributes:
-        kind: ``cuda`` or ``vaapi``.
-        present: there is a device file, so that one might expect it to work.
+        present: there is a device file, so it should work.
         device: for `HWAccel`; None: the driver's first.
-        problem: why it cannot serve; empty when it can.
+        problem: why it cannot decode; empty when it can.
     """
 
     kind: Hardware
@@ -76,8 +75,8 @@ class Decoding:
     Attributes:
         decoder: ``cpu``, or the hardware.
         reason: in a few words.
-        required: what the hardware does not decode is an error, not the CPU's work.
-        fallback: the CPU serves although there is hardware that should.
+        required: what the hardware does not decode is an error.
+        fallback: the CPU decodes since hardware that is present does not work.
         device: of the hardware, for `HWAccel`.
     """
 

@@ -33,7 +33,7 @@ _FILE_SUFFIXES = frozenset(
     }
 )
 _TIMED_OUT = (av.error.ExitError, av.error.TimeoutError)
-# Somebody has to change something before another attempt makes sense: the pauses are long.
+# Another attempt fails until somebody changes something: the pauses are long.
 _REFUSED = {
     av.error.HTTPUnauthorizedError: "user or password refused",
     av.error.HTTPForbiddenError: "access forbidden (403)",
@@ -106,10 +106,10 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
 
 
 def _has_length(container: InputContainer) -> bool:
-    """Whether the end of what is served is known: then it is a file.
+    """Whether the response has an end: then it is a file.
 
-    A fragmented MP4 without a response length may go on for ever; its duration is that of the
-    fragments read so far.
+    A fragmented MP4 without a response length may be endless; its duration is that of the fragments
+    read so far.
     """
     if container.format.name in _PLAYLISTS:
         return bool(container.duration)
@@ -178,7 +178,7 @@ def _why(error: av.error.FFmpegError, url: str) -> tuple[str, Retry]:
 
 
 def _resolves(url: str) -> bool:
-    """FFmpeg reports a host name that cannot be resolved like other failures."""
+    """Whether the host name is known; FFmpeg reports an unknown one like other failures."""
     try:
         host = urlsplit(url).hostname
         return host is None or bool(socket.getaddrinfo(host, None))
