@@ -233,7 +233,21 @@ class Pipeline(Closing):
             views=lambda name: view_of(self.settings, name, live=name in live),
             isolation=isolation,
         )
-        recognise = self._recognise_stage(readers.states, results, isolation)
+        encoder = self.analyzer.encoder
+        self._recognise = RecogniseStage(
+            encoder,
+            self.analyzer.matcher,
+            rules=lambda source: rules_of(self.settings.for_source(source), encoder.card),
+            on_event=lambda event: _put(results.put, event),
+            model=self.analyzer.model_id,
+            metrics=self.metrics,
+            isolation=isolation,
+        )
+        recognise = SourceEndsStage(
+            self._recognise,
+            readers.states,
+            on_ended=lambda name: _put(results.put, _SourceEnded(name)),
+        )
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
         self._statistics.start(self._states)
         readers.start(self._supervisor)
@@ -250,25 +264,6 @@ class Pipeline(Closing):
             "recognise", lambda: run([recognise], found, results, batching=batching_after)
         )
         return results
-
-    def _recognise_stage(
-        self, states: Sequence[SourceState], results: Channel[_Output], isolation: SourceIsolation
-    ) -> SourceEndsStage:
-        stage = RecogniseStage(
-            self.analyzer.encoder,
-            self.analyzer.matcher,
-            rules=lambda source: rules_of(
-                self.settings.for_source(source), self.analyzer.encoder.card
-            ),
-            on_event=lambda event: _put(results.put, event),
-            model=self.analyzer.model_id,
-            metrics=self.metrics,
-            isolation=isolation,
-        )
-        self._recognise = stage
-        return SourceEndsStage(
-            stage, states, on_ended=lambda name: _put(results.put, _SourceEnded(name))
-        )
 
     def _results(self, results: Channel[_Output]) -> Iterator[FrameResult]:
         """Hand results to the sinks and to the caller until the stream ends."""

@@ -40,14 +40,14 @@ class SourceIsolation:
     """Runs what handles one source's frames. May be used from several threads.
 
     Args:
-        metrics: counts errors and lost frames; None for none.
+        metrics: counts errors and lost frames.
         fatal: errors that end the run, by default all. A `SourceError` never does.
     """
 
     def __init__(
         self, metrics: Metrics | None = None, *, fatal: tuple[type[Exception], ...] = (Exception,)
     ) -> None:
-        self._metrics = metrics
+        self._metrics = metrics or Metrics()
         self._fatal = fatal
         self._lock = threading.Lock()
         self._states: dict[str, SourceState] = {}
@@ -150,8 +150,7 @@ class SourceIsolation:
 
     def lost(self, source: str, *, cause: Literal["corrupt", "failed"] = "failed") -> None:
         """A frame of this source that was taken is not passed on."""
-        if self._metrics is not None:
-            self._metrics.add(FRAMES_DROPPED, source=source, cause=cause)
+        self._metrics.add(FRAMES_DROPPED, source=source, cause=cause)
         state = self._states.get(source)
         if state is not None:
             with self._lock:
@@ -159,8 +158,7 @@ class SourceIsolation:
 
     def _report(self, source: str, part: Part, error: Exception) -> str:
         text = _masked(f"{type(error).__name__}: {error}")
-        if self._metrics is not None:
-            self._metrics.add(SOURCE_ERRORS, source=source, part=part)
+        self._metrics.add(SOURCE_ERRORS, source=source, part=part)
         with self._lock:
             first = (source, part) not in self._warned
             self._warned.add((source, part))

@@ -206,9 +206,8 @@ class Supervisor:
                 self._changed.notify_all()
 
     def _fail(self, name: str, error: BaseException) -> None:
-        if isinstance(error, StageFailed):
-            failure = error
-        else:
+        failure = error
+        if not isinstance(failure, StageFailed):
             failure = StageFailed(name, error)
             failure.__cause__ = error
         with self._changed:

@@ -317,6 +317,5 @@ class VideoDecoder:
 
 def _square_width(width: int, ratio: float) -> int:
     """Width with square pixels; ratios near 1 and implausible ones change nothing."""
-    if abs(ratio - 1) < 0.02 or not 0.25 <= ratio <= 4:
-        return width
-    return max(1, round(width * ratio))
+    keep = abs(ratio - 1) < 0.02 or not 0.25 <= ratio <= 4
+    return width if keep else max(1, round(width * ratio))

@@ -76,7 +76,7 @@ class RecogniseStage:
         rules: of a source, by its name; asked once for each.
         on_event: called in the worker's thread with each event, those of a source in their order.
         model: id of the encoder, for the events.
-        metrics: counts the tracks; None for none.
+        metrics: counts the tracks.
         isolation: keeps an error with its source; without it every error ends the run.
         tracker: makes the tracker of a source.
     """
@@ -102,7 +102,7 @@ class RecogniseStage:
         self._rules = rules
         self._on_event = on_event
         self._model = model
-        self._metrics = metrics
+        self._metrics = metrics or Metrics()
         self._ids = itertools.count(1)
         self._sources: dict[str, _Source] = {}
         self._refreshed = time.monotonic()

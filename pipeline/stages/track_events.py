@@ -41,7 +41,7 @@ class TrackEventEmitter:
         rules: when an event is emitted.
         on_event: gets the events.
         model: id of the encoder.
-        metrics: counts the tracks that ended; None for none.
+        metrics: counts the tracks that ended.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class TrackEventEmitter:
         *,
         on_event: Callable[[TrackEvent], None],
         model: str,
-        metrics: Metrics | None,
+        metrics: Metrics,
     ) -> None:
         self._source = source
         self._rules = rules
@@ -123,8 +123,7 @@ class TrackEventEmitter:
         after = max(0.0, frame.pts - track.start_pts)
         self._note_emitted(track, frame)
         self._send(track, Identified(**self._fields_at(track, frame), after=after))
-        if self._metrics is not None:
-            self._metrics.observe(TIME_TO_NAME, after, source=self._source)
+        self._metrics.observe(TIME_TO_NAME, after, source=self._source)
 
     def _update(
         self, track: Track, frame: Frame, change: Literal["renamed", "withdrawn", "surer"]
@@ -176,8 +175,6 @@ class TrackEventEmitter:
         return {**self._fields(track), "at": at, "box": (x1, y1, x2, y2)}
 
     def _count(self, track: Track) -> None:
-        if self._metrics is None:
-            return
         identity, source = track.identity, self._source
         outcome, reason = "known" if identity.known else "unknown", identity.reason or ""
         self._metrics.add(IDENTITIES, source=source, outcome=outcome, reason=reason)

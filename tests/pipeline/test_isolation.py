@@ -22,9 +22,9 @@ from facestream.pipeline.core.errors import Closed, FacestreamError, SourceError
 from facestream.pipeline.core.events import SourceStateEvent
 from facestream.pipeline.core.types import Frame, FrameResult, Image, LazyFrame
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.ingest import LiveReader
 from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.ingest.isolation import PARK_AFTER, SourceIsolation
+from facestream.pipeline.ingest.live_reader import LiveReader
 from facestream.pipeline.metrics.families import FRAMES_DROPPED, SOURCE_ERRORS
 from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.source_queue import SourceQueue
