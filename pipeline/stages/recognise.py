@@ -222,8 +222,11 @@ class RecogniseStage:
         empty = np.zeros((0, 0), np.float32)
         mu, logvar = self._encoder.embed(np.concatenate(crops)) if crops else (empty, empty)
         self.embedded += len(mu)
-        stops = np.cumsum([len(item.rows) for item in items])[:-1]
-        return list(zip(np.split(mu, stops), np.split(logvar, stops), strict=True))
+        stops = np.cumsum([len(item.rows) for item in items]).tolist()
+        return [
+            (mu[stop - len(item.rows) : stop], logvar[stop - len(item.rows) : stop])
+            for item, stop in zip(items, stops, strict=True)
+        ]
 
     def _identify(self, item: _Pending, mu: Floats, logvar: Floats) -> FrameResult:
         """Fuse the new embeddings, search where that may help, decide, and emit events."""
