@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from facestream.engines.closing import Closing
@@ -28,7 +29,7 @@ from .gallery.search import searching_of
 from .ingest.file_reader import SourceState
 from .ingest.isolation import SourceIsolation
 from .ingest.readers import FrameSelection, Readers, SourceList, decoding_of, list_sources
-from .metrics import Metrics
+from .metrics.store import Metrics
 from .observability.report import Progress, Report
 from .observability.run_statistics import RunStatistics
 from .observability.runtime_info import RuntimeInfo, RuntimeInfoMetrics
@@ -55,7 +56,7 @@ FATAL = (EngineError, FacestreamError, MemoryError)
 
 @dataclass(frozen=True, slots=True)
 class _SourceEnded:
-    """Travels behind the last result of a source."""
+    """Follows the last result of a source."""
 
     source: str
 
@@ -79,17 +80,17 @@ class Pipeline(Closing):
     Args:
         sources: files, folders, globs, camera numbers, URLs, names of the settings' cameras, or
             specs of ``expand_sources``; or the result of ``list_sources``.
-        gallery: who is known; None recognises nobody. A path is opened, and closed at the end.
+        gallery: who is known; None: every face is unknown. A path is opened and closed here.
         settings: see `Settings`.
-        sinks: get every result and event, in the thread that iterates: sinks, or what `open_sink`
-            takes (``kafka://host:9092/topic``). The pipeline closes each of them once: at the end
-            of the run, or with itself if it never runs.
+        sinks: get every result and event, in the thread that iterates: sinks, or arguments of
+            `open_sink` (``kafka://host:9092/topic``). Each is closed once: at the end of the run,
+            or with the pipeline if it never runs.
         frames: ``all``: every frame is a result; ``searched``: only those that are searched for
-            faces (``tracking.detect_every``), the others are decoded and skipped, which is
-            quicker. Of a live source only the newest frame is a result either way.
+            faces (``tracking.detect_every``); the others are decoded and skipped, which is faster.
+            Of a live source only the newest frame is a result either way.
 
     Raises:
-        SourceError: none of the sources exists, or what was asked to decode them cannot here.
+        SourceError: none of the sources exists, or the requested hardware cannot decode them.
         ConfigError: a camera of the settings cannot be used.
         GalleryError: the gallery cannot be used.
         EngineError: the networks cannot run here.
@@ -167,7 +168,7 @@ class Pipeline(Closing):
             self._resources.close()
 
     def warm_up(self, image: Image) -> None:
-        """Compile the networks for frames of this size (H×W×3 BGR uint8) before they come."""
+        """Compile the networks for frames of this size (H×W×3 BGR uint8) in advance."""
         self.analyzer.analyze(image)
 
     def stop(self) -> None:
@@ -175,7 +176,7 @@ class Pipeline(Closing):
         self._supervisor.stop()
 
     def abort(self) -> None:
-        """End at once: what waits is thrown away, what was written stays whole."""
+        """End at once: queued frames are discarded, files that were written are complete."""
         self._supervisor.abort()
 
     def run(self) -> Report:
@@ -198,8 +199,7 @@ class Pipeline(Closing):
             yield from self._results(results)
             finished = True
         finally:
-            # A caller that leaves the loop early does not want the rest.
-            if not finished:
+            if not finished:  # the caller left the loop
                 self._supervisor.abort()
             self._finish()
 
@@ -223,7 +223,7 @@ class Pipeline(Closing):
             settings=self.settings,
             frames=self._frames,
             options=SourceOptions(decoding=self._decoding or BY_CPU, on_decoder=self._on_decoder),
-            on_state=lambda event: _put_now(results, event),
+            on_state=lambda event: _put(results.put_now, event),
             isolation=isolation,
         )
         self._states = [*readers.states, *self._missing]
@@ -233,54 +233,37 @@ class Pipeline(Closing):
             views=lambda name: view_of(self.settings, name, live=name in live),
             isolation=isolation,
         )
-        recognise = self._recognise_stage(readers.states, results, isolation)
+        encoder = self.analyzer.encoder
+        self._recognise = RecogniseStage(
+            encoder,
+            self.analyzer.matcher,
+            rules=lambda source: rules_of(self.settings.for_source(source), encoder.card),
+            on_event=lambda event: _put(results.put, event),
+            model=self.analyzer.model_id,
+            metrics=self.metrics,
+            isolation=isolation,
+        )
+        recognise = SourceEndsStage(
+            self._recognise,
+            readers.states,
+            on_ended=lambda name: _put(results.put, _SourceEnded(name)),
+        )
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
         self._statistics.start(self._states)
         readers.start(self._supervisor)
         if self._live:
             self._supervisor.on_stop(self._trimmer.stop)
             self._supervisor.spawn("trim", self._trimmer.run)
+        run = partial(run_worker, on_batch=self.metrics.observe_batch)
+        convert = partial(frame_result, isolation=isolation)
         self._supervisor.spawn(
-            "detect",
-            lambda: run_worker(
-                [detect],
-                self._queue,
-                found,
-                batching=batching,
-                convert=lambda item: frame_result(item, isolation),
-                on_batch=self.metrics.observe_batch,
-            ),
+            "detect", lambda: run([detect], self._queue, found, batching=batching, convert=convert)
         )
+        batching_after = Batching(max_items=runtime.batch_frames)
         self._supervisor.spawn(
-            "recognise",
-            lambda: run_worker(
-                [recognise],
-                found,
-                results,
-                batching=Batching(max_items=runtime.batch_frames),
-                on_batch=self.metrics.observe_batch,
-            ),
+            "recognise", lambda: run([recognise], found, results, batching=batching_after)
         )
         return results
-
-    def _recognise_stage(
-        self, states: Sequence[SourceState], results: Channel[_Output], isolation: SourceIsolation
-    ) -> SourceEndsStage:
-        stage = RecogniseStage(
-            self.analyzer.encoder,
-            self.analyzer.matcher,
-            rules=lambda source: rules_of(
-                self.settings.for_source(source), self.analyzer.encoder.card
-            ),
-            on_event=lambda event: _put(results, event),
-            model=self.analyzer.model_id,
-            metrics=self.metrics,
-            isolation=isolation,
-        )
-        self._recognise = stage
-        return SourceEndsStage(
-            stage, states, on_ended=lambda name: _put(results, _SourceEnded(name))
-        )
 
     def _results(self, results: Channel[_Output]) -> Iterator[FrameResult]:
         """Hand results to the sinks and to the caller until the stream ends."""
@@ -324,15 +307,8 @@ class Pipeline(Closing):
         )
 
 
-def _put(results: Channel[_Output], item: _Output) -> None:
+def _put(put: Callable[[_Output], None], item: _Output) -> None:
     try:
-        results.put(item)
-    except Closed:
-        log.debug("the results are no longer read")
-
-
-def _put_now(results: Channel[_Output], event: Event) -> None:
-    try:
-        results.put_now(event)
+        put(item)
     except Closed:
         log.debug("the results are no longer read")

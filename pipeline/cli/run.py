@@ -20,7 +20,7 @@ from ..core.errors import OutputError, SourceError, UsageError
 from ..core.versions import facestream_version
 from ..gallery import Gallery
 from ..ingest.readers import list_sources
-from ..metrics import BUILD_INFO, OUTPUT_DROPPED
+from ..metrics.families import BUILD_INFO, OUTPUT_DROPPED
 from ..observability.report import Report
 from ..observability.runtime_info import RuntimeInfo
 from ..pipeline import Pipeline

@@ -13,10 +13,3 @@
 An absent camera, a refused password and a path that does not exist are tried again, the last two
 with the longest pause.
 """
-
-from __future__ import annotations
-
-from .live_reader import Backoff, LiveReader
-from .readers import FrameSelection, Readers, SourceList, list_sources
-
-__all__ = ["Backoff", "FrameSelection", "LiveReader", "Readers", "SourceList", "list_sources"]

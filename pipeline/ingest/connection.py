@@ -26,9 +26,8 @@ Outcome = Literal["complete", "broken"]
 class Session:
     """Opens a source and reads it in a thread that can be abandoned.
 
-    A native call may hang for as long as FFmpeg's time-outs allow, or longer. The thread then goes
-    on by itself: it closes its container when the call returns, and frames that it still delivers
-    are discarded.
+    A native call may hang for as long as FFmpeg's time-outs allow, or longer. An abandoned thread
+    closes its container when the call returns; the frames that it still delivers are discarded.
 
     Args:
         name: of the thread, without credentials.
@@ -46,17 +45,13 @@ class Session:
         notify: Callable[[], None],
     ) -> None:
         self.halt = threading.Event()
-        self.started = time.monotonic()
+        self.progress = SessionProgress(time.monotonic())
         self.first_frame: float | None = None
-        self.last_frame: float | None = None
-        self.busy = False
-        self.frozen = False
         self.alert = False  # it is stalled: notify at each frame
         self.outcome: Outcome = "broken"
         self.reason = "the stream ended"
         self.retry: Retry = "soon"
         self.error: Exception | None = None
-        self._first_burst = False
         self._back_at: float | None = None  # time of the first frame after a silence
         self._open_source = open_source
         self._read = read
@@ -75,29 +70,22 @@ class Session:
         return self._done.is_set()
 
     @property
-    def progress(self) -> SessionProgress:
-        """For the watchdog."""
-        return SessionProgress(
-            self.started, self.last_frame, self.busy, self.frozen, self._first_burst
-        )
-
-    @property
     def seconds(self) -> float:
         """From its first frame to its last."""
-        if self.first_frame is None or self.last_frame is None:
-            return 0.0
-        return self.last_frame - self.first_frame
+        last = self.progress.last_frame
+        return 0.0 if self.first_frame is None or last is None else last - self.first_frame
 
     def saw_frame(self, now: float, *, frozen: bool = False) -> None:
         """A frame arrived; called by ``read``."""
-        notable = self.alert or frozen != self.frozen or self.first_frame is None
-        if not self.alert or self.frozen:
+        progress = self.progress
+        notable = self.alert or frozen != progress.frozen or self.first_frame is None
+        if not self.alert or progress.frozen:
             self._back_at = None
         elif self._back_at is None:
             self._back_at = now
-        self._first_burst = self._back_at is not None and now - self._back_at < _TOGETHER
-        self.last_frame = now
-        self.frozen = frozen
+        progress.first_burst = self._back_at is not None and now - self._back_at < _TOGETHER
+        progress.last_frame = now
+        progress.frozen = frozen
         if self.first_frame is None:
             self.first_frame = now
         if notable:
@@ -125,9 +113,9 @@ class Session:
             self._notify()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionProgress:
-    """State of a connection; times in seconds of a monotonic clock.
+    """What the watchdog checks of a connection; times in seconds of a monotonic clock.
 
     Attributes:
         started: when it began to open.

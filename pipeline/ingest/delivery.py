@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import Frame, LazyFrame
-from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
+from ..metrics.families import FRAMES_IN, FRAMES_SKIPPED
+from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceBuffer, SourceQueue
 from ..sources import Picture, Source, SourceOptions
 from ..sources.clock import LiveClock
 from .connection import Outcome, Session
-from .file_reader import SourceState, expected_frames, stamped
+from .file_reader import SourceState, expected_frames
 
 # A stream that is later than this, or whose clock jumps further, sets a new pace; in seconds.
 _LATE = 1.0
 _JUMP = 10.0
 # Seconds between two comparisons of neighbouring pictures.
 _COMPARE_EVERY = 0.5
-# Steps of 255 by which coding alone moved values of a still portrait: at most 5 (x264, crf 23).
+# Coding alone moved values of a still portrait by at most 5 of 255 (x264, crf 23).
 _CODING_NOISE = 8
 # Of a still portrait with a key frame every 10 frames, half equalled the picture before.
 _MIN_EQUAL = 0.1
@@ -118,8 +119,7 @@ class Delivery:
         return "complete" if source.whole else "broken"
 
     def _put_newest(self, picture: Picture, now: float, period: float | None) -> None:
-        buffer = self._buffer(live=True)
-        name = self._state.name
+        buffer, name = self._open_buffer(live=True), self._state.name
         pts = self._clock.stamp(picture.time, now, period=period)
         index, self._index = self._index, self._index + 1
         self._state.seconds = pts
@@ -136,36 +136,29 @@ class Delivery:
         with self._lock:
             if session is not self._current:
                 return "broken"
-            buffer = self._buffer(live=False)
-        state, options = self._state, self._options
-        state.expected = expected_frames(source, options)
-        end = options.max_frames
-        if end is not None:
-            end = -(-end // options.every) * options.every  # the next frame to be delivered
-        try:
-            for frame in source:
-                if frame.index == end:
-                    break
-                session.busy = True
-                session.saw_frame(time.monotonic())
-                state.read += 1
-                state.seconds = frame.pts
-                self._metrics.add(FRAMES_IN, source=state.name)
-                buffer.put(stamped(frame, state.name))
-                state.count_skipped(source, self._metrics)
-                session.saw_frame(time.monotonic())
-                session.busy = False
-        finally:
-            state.count_skipped(source, self._metrics)
-            state.corrupt = source.corrupt
-            state.problems += source.problems
+            self._open_buffer(live=False)
+        self._state.expected = expected_frames(source, self._options)
+        self._state.deliver(source, self._file_frames(session, source), self._metrics)
         return "broken" if session.halt.is_set() else "complete"
+
+    def _file_frames(self, session: Session, source: Source) -> Iterator[Frame]:
+        every, end = self._options.every, self._options.max_frames
+        if end is not None:
+            end = -(-end // every) * every  # the next frame to be delivered
+        for frame in source:
+            if frame.index == end:
+                return
+            session.progress.busy = True
+            session.saw_frame(time.monotonic())
+            yield frame
+            session.saw_frame(time.monotonic())
+            session.progress.busy = False
 
     def _count_corrupt(self) -> None:
         if self._source is not None:
             self._state.corrupt = self._corrupt + self._source.corrupt
 
-    def _buffer(self, *, live: bool) -> SourceBuffer[Frame | LazyFrame]:
+    def _open_buffer(self, *, live: bool) -> SourceBuffer[Frame | LazyFrame]:
         if self._state.buffer is None:
             capacity = None if live else self._buffer_frames
             self._state.buffer = self._queue.open(self._state.name, live=live, capacity=capacity)
@@ -203,14 +196,12 @@ class Pacer:
 
 
 class FrozenDetector:
-    """Notices a camera that sends the same picture for ever.
+    """Detects a camera that sends the same picture all the time.
 
-    The sensor of a working camera is never silent. A camera that hangs sends the very same picture,
-    coded again and again: the coding moves values by a few steps at each key frame, and between
-    these the pictures are equal to the last bit. A quiet room at night is as still, but there
-    hardly two pictures are equal.
-
-    Samples of brightness are compared, of two neighbouring frames at most twice a second.
+    The sensor of a working camera is noisy: hardly two pictures of a quiet room are equal. A camera
+    that hangs codes one picture again and again: values move by a few steps at each key frame, and
+    pictures in between are equal to the bit. Samples of the brightness of two neighbouring frames
+    are compared at most twice a second.
 
     Args:
         after: seconds of the same picture from which it counts as frozen.
@@ -254,11 +245,10 @@ class FrozenDetector:
 
     def _still(self, found: NDArray[np.int16]) -> bool:
         first = self._first
-        if (
-            first is not None
-            and first.size == found.size
-            and np.abs(found - first).max(initial=0) <= _CODING_NOISE
-        ):
-            return True
-        self._first = found
-        return False
+        if first is None or first.size != found.size:
+            changed = True
+        else:
+            changed = np.abs(found - first).max(initial=0) > _CODING_NOISE
+        if changed:
+            self._first = found
+        return not changed

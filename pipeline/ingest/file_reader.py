@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from ..core.errors import Closed, SourceError
 from ..core.events import State
 from ..core.types import Frame, LazyFrame
-from ..metrics import FRAMES_IN, FRAMES_SKIPPED, Metrics
+from ..metrics.families import FRAMES_IN, FRAMES_SKIPPED
+from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceBuffer, SourceQueue
 from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
 from .isolation import SourceIsolation
@@ -24,7 +26,7 @@ class SourceState:
 
     Attributes:
         name: free of credentials; unique within a run.
-        expected: frames that it should have, skipped ones included, where its container says so.
+        expected: frames in it, skipped ones included, if its container says so.
         read: frames delivered to the queue.
         skipped: frames decoded and not delivered (``SourceOptions.every``).
         processed: frames that left the last stage.
@@ -73,8 +75,30 @@ class SourceState:
         if self.buffer is not None:
             self.buffer.close(discard=True)
 
-    def count_skipped(self, source: Source, metrics: Metrics) -> None:
-        """Count the frames that a file has skipped since the last call; they were decoded."""
+    def deliver(self, source: Source, frames: Iterable[Frame], metrics: Metrics) -> None:
+        """Put the frames of a file into the buffer, and count them.
+
+        Raises:
+            Closed: the buffer was closed.
+            SourceError: the source broke off.
+        """
+        if self.buffer is None:
+            raise RuntimeError(f"source {self.name} has no buffer")
+        try:
+            for frame in frames:
+                # A source of another package may not know the name that it has in this run.
+                known = frame.source == self.name
+                self.buffer.put(frame if known else replace(frame, source=self.name))
+                self.read += 1
+                self.seconds = frame.pts
+                metrics.add(FRAMES_IN, source=self.name)
+                self._count_skipped(source, metrics)
+        finally:
+            self._count_skipped(source, metrics)
+            self.corrupt = source.corrupt
+            self.problems += source.problems
+
+    def _count_skipped(self, source: Source, metrics: Metrics) -> None:
         more = source.skipped - self.skipped
         if more:
             self.skipped += more
@@ -90,17 +114,11 @@ def expected_frames(source: Source, options: SourceOptions) -> int | None:
     return min(frames, options.max_frames)
 
 
-def stamped(frame: Frame, name: str) -> Frame:
-    """The frame under the name that its source has in this run, whatever the source says."""
-    return frame if frame.source == name else replace(frame, source=name)
-
-
 class Reader:
     """Reads sources one after another into buffers of the queue.
 
     Files share one reader: the next file is opened while the last frames of the one before are
-    still being processed. A source that cannot be opened or read, for whatever reason, is noted in
-    its state; the others go on.
+    processed. A source that cannot be opened or read is noted in its state; the others go on.
 
     Args:
         specs: what to read.
@@ -123,8 +141,8 @@ class Reader:
         opener: SourceOpener = open_source,
         isolation: SourceIsolation | None = None,
     ) -> None:
-        self._isolation = isolation or SourceIsolation()
         self.states = [SourceState(spec.name) for spec in specs]
+        self._isolation = isolation or SourceIsolation()
         self._specs = specs
         self._queue = queue
         self._metrics = metrics
@@ -171,27 +189,11 @@ class Reader:
             return
         # A live buffer keeps only the newest frame, a file's a few.
         capacity = None if source.live else self._buffer_frames
-        buffer = self._queue.open(state.name, live=source.live, capacity=capacity)
-        state.buffer = buffer
+        state.buffer = self._queue.open(state.name, live=source.live, capacity=capacity)
         try:
-            self._deliver(source, buffer, state)
+            frames = takewhile(lambda _: not self._stopping.is_set(), source)
+            state.deliver(source, frames, self._metrics)
+        except Closed:
+            return  # the source was parked, or the run aborted
         finally:
-            buffer.close()
-            state.count_skipped(source, self._metrics)
-            state.corrupt = source.corrupt
-            state.problems += source.problems
-
-    def _deliver(
-        self, source: Source, buffer: SourceBuffer[Frame | LazyFrame], state: SourceState
-    ) -> None:
-        for frame in source:
-            try:
-                buffer.put(stamped(frame, state.name))
-            except Closed:
-                return
-            state.read += 1
-            state.seconds = frame.pts
-            self._metrics.add(FRAMES_IN, source=state.name)
-            state.count_skipped(source, self._metrics)
-            if self._stopping.is_set():
-                return
+            state.buffer.close()

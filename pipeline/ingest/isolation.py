@@ -1,8 +1,8 @@
 """An error in the frames of one source does not end the others.
 
-Stages and readers run what handles one source's frames through a `SourceIsolation`. An error there
-is counted and logged, and costs its frame; a source that fails again and again is parked. Engines,
-the gallery, sinks and the disk serve all sources: their errors end the run.
+Stages and readers handle one source's frames through a `SourceIsolation`. An error there is counted
+and logged, and costs its frame; a source that fails repeatedly is parked. Engines, the gallery,
+sinks and the disk serve all sources: their errors end the run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar, TypeVarTuple
 
 from ..core.errors import SourceError
 from ..core.redact import without_credentials
-from ..metrics import FRAMES_DROPPED, SOURCE_ERRORS, Metrics
+from ..metrics.families import FRAMES_DROPPED, SOURCE_ERRORS
+from ..metrics.store import Metrics
 
 if TYPE_CHECKING:
     from .file_reader import SourceState
@@ -29,7 +30,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 Args = TypeVarTuple("Args")
 Part = Literal["decode", "convert", "detect", "recognise"]
-"""What was done with the frame: read by its source, made a picture, searched, recognised."""
+"""The step that failed."""
 
 PARK_AFTER = 5
 """Errors in a row, in one part, after which a source is parked."""
@@ -39,14 +40,14 @@ class SourceIsolation:
     """Runs what handles one source's frames. May be used from several threads.
 
     Args:
-        metrics: counts errors and lost frames; None for none.
+        metrics: counts errors and lost frames.
         fatal: errors that end the run, by default all. A `SourceError` never does.
     """
 
     def __init__(
         self, metrics: Metrics | None = None, *, fatal: tuple[type[Exception], ...] = (Exception,)
     ) -> None:
-        self._metrics = metrics
+        self._metrics = metrics or Metrics()
         self._fatal = fatal
         self._lock = threading.Lock()
         self._states: dict[str, SourceState] = {}
@@ -84,12 +85,7 @@ class SourceIsolation:
     ) -> list[Out | None]:
         """One result for each item, all in one call; item by item where that fails.
 
-        Args:
-            part: see `Part`.
-            function: gives a result for each of its items. Called again after an error, so it
-                must not change anything before it returns.
-            items: of several sources.
-            source: of an item.
+        ``function`` is called again after an error, so it must change nothing before it returns.
 
         Raises:
             Exception: what is fatal.
@@ -162,8 +158,7 @@ class SourceIsolation:
 
     def lost(self, source: str, *, cause: Literal["corrupt", "failed"] = "failed") -> None:
         """A frame of this source that was taken is not passed on."""
-        if self._metrics is not None:
-            self._metrics.add(FRAMES_DROPPED, source=source, cause=cause)
+        self._metrics.add(FRAMES_DROPPED, source=source, cause=cause)
         state = self._states.get(source)
         if state is not None:
             with self._lock:
@@ -173,8 +168,7 @@ class SourceIsolation:
         self, source: str, part: Part, error: Exception, logger: logging.Logger = log
     ) -> str:
         text = _masked(f"{type(error).__name__}: {error}")
-        if self._metrics is not None:
-            self._metrics.add(SOURCE_ERRORS, source=source, part=part)
+        self._metrics.add(SOURCE_ERRORS, source=source, part=part)
         with self._lock:
             first = (source, part) not in self._warned
             self._warned.add((source, part))

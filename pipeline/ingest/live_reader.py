@@ -16,7 +16,7 @@ from ..core.config import LiveSettings
 from ..core.errors import Retry
 from ..core.events import SourceStateEvent
 from ..core.types import Frame, LazyFrame
-from ..metrics import Metrics
+from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceQueue
 from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
 from .connection import Session, Watchdog
@@ -38,7 +38,7 @@ _SCHEDULE_CHECK = 30.0
 
 
 class WatchTimes(Protocol):
-    """When a camera is watched; see ``facestream.pipeline.core.config.schedule.Schedule``."""
+    """When a camera is watched; see ``core.config.schedule.Schedule``."""
 
     def open_at(self, when: datetime) -> bool: ...
 
@@ -46,15 +46,10 @@ class WatchTimes(Protocol):
 
 
 class Backoff:
-    """Pauses that double from ``first`` to ``longest`` seconds, each shortened at random.
+    """Pauses that double from ``first`` to ``longest`` seconds, each shortened by up to a half.
 
-    The jitter keeps cameras that were lost together (a switch, a recorder) from coming back in
-    step; a pause is never below half of its full length.
-
-    Args:
-        first: the first pause.
-        longest: the longest.
-        jitter: draws the random part.
+    The jitter keeps cameras that were lost together (a switch, a recorder) from reconnecting in
+    step.
     """
 
     def __init__(
@@ -68,8 +63,7 @@ class Backoff:
     def pause(self, retry: Retry = "soon") -> float:
         """Seconds to wait after one more failure.
 
-        ``slowly`` takes the longest pause at once: many devices lock an account after a few wrong
-        passwords.
+        ``slowly`` is the longest pause: many devices lock an account after a few wrong passwords.
         """
         full = self._longest
         if retry == "soon":
@@ -86,9 +80,9 @@ class Backoff:
 class LiveReader:
     """Reads a live source into a buffer of the queue; ``run`` is for a thread of its own.
 
-    A source that cannot be opened or is lost is tried again after a pause, for ever; it has
-    ``failed`` only where no attempt can succeed (`SourceError.retry` is ``never``) or its frames
-    cannot be processed. It ends by itself when it proves to be a file and was read to its end.
+    A source that cannot be opened or is lost is tried again after a pause, for ever. It fails when
+    no attempt can succeed (`SourceError.retry` is ``never``) or its frames cannot be processed, and
+    ends when it proves to be a file and was read to its end.
 
     Args:
         spec: what to read.
@@ -178,12 +172,11 @@ class LiveReader:
                     return self.state.failure
                 if session.outcome == "complete":
                     return None
-                if self._delivery.file_like:
+                hopeless = session.done and session.retry == "never"
+                if hopeless or self._delivery.file_like:
                     self.state.problems.append(f"{self._spec.name}: {reason}")
-                    return reason
-                if session.done and session.retry == "never":
-                    self.state.problems.append(f"{self._spec.name}: {reason}")
-                    self._status.other("failed", reason)
+                    if not self._delivery.file_like:
+                        self._status.other("failed", reason)
                     return reason
             if reason is not None:
                 self._back_off(session, reason)
@@ -201,7 +194,7 @@ class LiveReader:
         self._status.other("paused", "outside its schedule")
         change = self._schedule.next_change(now)
         left = (change - now).total_seconds() if change is not None else _SCHEDULE_CHECK
-        self._sleep(min(max(left, 0.01), _SCHEDULE_CHECK))
+        self._stopping.wait(min(max(left, 0.01), _SCHEDULE_CHECK))
         return False
 
     def _connect(self) -> Session | None:
@@ -251,10 +244,7 @@ class LiveReader:
             self._isolation.succeeded(self._spec.name, "decode")
         pause = self._backoff.pause(session.retry if session is not None else "slowly")
         self._status.retrying(reason, pause)
-        self._sleep(pause)
-
-    def _sleep(self, seconds: float) -> None:
-        self._stopping.wait(seconds)
+        self._stopping.wait(pause)
 
     def _disconnect(self) -> None:
         """End the connection, or abandon its thread."""
@@ -272,7 +262,7 @@ class LiveReader:
 
 
 def _watchdog(spec: SourceSpec, live: LiveSettings) -> Watchdog:
-    # A pipe can be silent for as long as its writer likes, and cannot be opened again.
+    # A pipe can be silent for any time, and cannot be opened again.
     endless = spec.kind == "stdin"
     return Watchdog(
         # Opening has two steps, each with the time-out: connecting, and the first packets.

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from ..core.config import CameraSettings, RuntimeSettings, Settings
 from ..core.errors import ConfigError, SourceError
 from ..core.events import SourceStateEvent
 from ..core.types import Frame, LazyFrame
-from ..metrics import Metrics
+from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceQueue
 from ..runtime.supervisor import Supervisor
 from ..sources import (
@@ -50,9 +50,7 @@ class SourceList:
 
 
 def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings) -> SourceList:
-    """The sources to read, and those that do not exist.
-
-    A URL whose suffix is that of a video file is checked with its server: see ``served_file``.
+    """The sources to read, and those that do not exist; URLs of video files are ``recorded``.
 
     Args:
         sources: files, folders, patterns, URLs, camera numbers, names of the settings' cameras.
@@ -67,8 +65,13 @@ def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings)
     first: SourceError | None = None
     for source in sources:
         try:
-            found = [source] if isinstance(source, SourceSpec) else _expand(str(source), settings)
-            specs += map(_recorded, found)
+            if isinstance(source, SourceSpec):
+                found: list[SourceSpec | str] = [source]
+            else:
+                found = expand_cameras([str(source)], settings, os.environ)
+            for one in found:
+                expanded = expand_sources([one]) if isinstance(one, str) else [one]
+                specs += map(_recorded, expanded)
         except SourceError as error:
             first = first or error
             state = SourceState(str(source), done=True, problems=[str(error)])
@@ -77,11 +80,6 @@ def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings)
         raise first or SourceError("no sources were given; name a video, a folder or a camera")
     unique = distinct_sources(specs, reserved=settings.cameras)
     return SourceList(tuple(unique), tuple(missing.values()))
-
-
-def _expand(source: str, settings: Settings) -> list[SourceSpec]:
-    (found,) = expand_cameras([source], settings, os.environ)
-    return [found] if isinstance(found, SourceSpec) else expand_sources([found])
 
 
 def _recorded(spec: SourceSpec) -> SourceSpec:
@@ -93,16 +91,13 @@ def _recorded(spec: SourceSpec) -> SourceSpec:
 def expand_cameras(
     sources: Sequence[str], settings: Settings, environment: Mapping[str, str]
 ) -> list[SourceSpec | str]:
-    """The sources to read: names of cameras become what they stand for.
+    """The sources with names of cameras replaced by their specs; others stay as they are.
 
     Args:
-        sources: as the user gave them; none: all cameras that are enabled. A camera that is
-            named is read even when it is not.
+        sources: as the user gave them; none: all enabled cameras. A disabled camera is read when it
+            is named.
         settings: with the cameras.
-        environment: with their URLs' secrets.
-
-    Returns:
-        What is no camera's name stays as it is. The specs hold credentials in ``location`` only.
+        environment: with their URLs' secrets, which the specs hold in ``location`` only.
 
     Raises:
         ConfigError: a camera's secret is missing, or its URL cannot be used.
@@ -160,12 +155,6 @@ def decoding_of(specs: Sequence[SourceSpec], runtime: RuntimeSettings) -> Decodi
     return decide(runtime.decode, strict="strict" if runtime.strict_device else "lenient")
 
 
-class _Runs(Protocol):
-    def run(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-
 class Readers:
     """Reads all sources of a run into the queue.
 
@@ -196,8 +185,8 @@ class Readers:
             raise ValueError("two sources have the same name; see distinct_sources")
         self._queue = queue
         self._lock = threading.Lock()
-        self._readers: dict[str, _Runs] = {}
-        by_spec: dict[int, SourceState] = {}
+        self._readers: dict[str, Reader | LiveReader] = {}
+        states: dict[str, SourceState] = {}
         files = [spec for spec in specs if not spec.live]
         if files:
             reader = Reader(
@@ -209,10 +198,8 @@ class Readers:
                 isolation=isolation,
             )
             self._readers["read"] = reader
-            by_spec.update(zip(map(id, files), reader.states, strict=True))
-        for spec in specs:
-            if not spec.live:
-                continue
+            states.update((state.name, state) for state in reader.states)
+        for spec in filter(lambda spec: spec.live, specs):
             own, camera = settings.for_source(spec.name), settings.cameras.get(spec.name)
             live = LiveReader(
                 spec,
@@ -226,8 +213,8 @@ class Readers:
                 isolation=isolation,
             )
             self._readers[f"read {len(self._readers)} {spec.name}"] = live
-            by_spec[id(spec)] = live.state
-        self.states = [by_spec[id(spec)] for spec in specs]
+            states[spec.name] = live.state
+        self.states = [states[spec.name] for spec in specs]
         if isolation is not None:
             isolation.watch(self.states)
         self._running = len(self._readers)
@@ -243,7 +230,7 @@ class Readers:
         for reader in self._readers.values():
             reader.stop()
 
-    def _run(self, reader: _Runs) -> None:
+    def _run(self, reader: Reader | LiveReader) -> None:
         try:
             reader.run()
         finally:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from ..core.events import SourceStateEvent, State
-from ..metrics import SOURCE_RESTARTS, SOURCE_STATE, Metrics
+from ..metrics.families import SOURCE_RESTARTS, SOURCE_STATE
+from ..metrics.store import Metrics
 from .file_reader import SourceState
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ _MAX_REASONS = 5
 class Status:
     """The state of a live source; for the one thread that controls it.
 
-    The first loss is a warning; that it is still away is one line in ten minutes. Another reason
-    for being away (first no answer, then a refused password) is a new event.
+    The first loss is a warning; while it stays away, one line is logged in ten minutes. Another
+    reason (first no answer, then a refused password) is a new event.
 
     Args:
         state: gets ``state`` and ``restarts``.
@@ -62,11 +63,9 @@ class Status:
         away = self._now() - self._lost_at if self.current == "retrying" else None
         if not self._change("live", None):
             return
-        if away is None:
-            log.info("%s: live", self._state.name)
-        else:
-            tries = f"{self._tries} tries" if self._tries > 1 else "1 try"
-            log.info("%s: live again after %.1f s (%s)", self._state.name, away, tries)
+        tries = "1 try" if self._tries == 1 else f"{self._tries} tries"
+        again = "" if away is None else f" again after {away:.1f} s ({tries})"
+        log.info("%s: live%s", self._state.name, again)
         self._tries = 0
 
     def stalled(self, reason: str) -> None:
@@ -113,14 +112,15 @@ class Status:
         if previous is not None and previous != state:
             self._metrics.set(SOURCE_STATE, 0, source=name, state=previous)
         self._metrics.set(SOURCE_STATE, 1, source=name, state=state)
-        event = SourceStateEvent(
-            source=name,
-            utc=datetime.now(UTC),
-            state=state,
-            previous=previous,
-            reason=reason,
-            retry_in=None if retry_in is None else round(retry_in, 3),
-            restarts=self._state.restarts,
+        self._on_state(
+            SourceStateEvent(
+                source=name,
+                utc=datetime.now(UTC),
+                state=state,
+                previous=previous,
+                reason=reason,
+                retry_in=None if retry_in is None else round(retry_in, 3),
+                restarts=self._state.restarts,
+            )
         )
-        self._on_state(event)
         return True

@@ -37,142 +37,119 @@ class Family:
     buckets: tuple[float, ...] = ()
 
 
-# Frames
+def _counter(name: str, labels: str, help_text: str) -> Family:
+    return Family(name, "counter", help_text, tuple(labels.split()))
 
-FRAMES_IN = Family("facestream_frames_in_total", "counter", "Frames decoded.", ("source",))
-FRAMES_OUT = Family(
-    "facestream_frames_out_total", "counter", "Frames fully processed.", ("source",)
-)
-FRAMES_SKIPPED = Family(
+
+def _gauge(name: str, labels: str, help_text: str) -> Family:
+    return Family(name, "gauge", help_text, tuple(labels.split()))
+
+
+def _histogram(name: str, labels: str, help_text: str, buckets: tuple[float, ...]) -> Family:
+    return Family(name, "histogram", help_text, tuple(labels.split()), buckets)
+
+
+# Frames
+FRAMES_IN = _counter("facestream_frames_in_total", "source", "Frames decoded.")
+FRAMES_OUT = _counter("facestream_frames_out_total", "source", "Frames fully processed.")
+FRAMES_SKIPPED = _counter(
     "facestream_frames_skipped_total",
-    "counter",
+    "source",
     "Frames passed over by design (tracking.detect_every).",
-    ("source",),
 )
-FRAMES_DROPPED = Family(
-    "facestream_frames_dropped_total",
-    "counter",
-    "Frames lost before they were processed.",
-    ("source", "cause"),
+FRAMES_DROPPED = _counter(
+    "facestream_frames_dropped_total", "source cause", "Frames lost before they were processed."
 )
-OUTPUT_DROPPED = Family(
+OUTPUT_DROPPED = _counter(
     "facestream_output_frames_dropped_total",
-    "counter",
+    "source output cause",
     "Processed frames that an output (annotated video, live picture) left out.",
-    ("source", "output", "cause"),
 )
-FRAME_AGE = Family(
+FRAME_AGE = _histogram(
     "facestream_frame_age_seconds",
-    "histogram",
+    "source",
     "Age of a frame when its result is ready, from its arrival.",
-    ("source",),
     _AGES,
 )
 
 # Faces and people
 
-FACES = Family("facestream_faces_total", "counter", "Faces detected.", ("source",))
-SIGMA = Family(
+FACES = _counter("facestream_faces_total", "source", "Faces detected.")
+SIGMA = _histogram(
     "facestream_sigma",
-    "histogram",
+    "source",
     "Uncertainty of a sighting's fused embedding when it ended.",
-    ("source",),
     _SIGMAS,
 )
-IDENTITIES = Family(
+IDENTITIES = _counter(
     "facestream_identities_total",
-    "counter",
+    "source outcome reason",
     "Sightings that ended, by outcome (known, unknown) and the reason when unknown.",
-    ("source", "outcome", "reason"),
 )
-TIME_TO_NAME = Family(
+TIME_TO_NAME = _histogram(
     "facestream_time_to_name_seconds",
-    "histogram",
+    "source",
     "From the first frame of a face to its name.",
-    ("source",),
     _NAMING,
 )
 
 # Sources
 
-SOURCE_STATE = Family(
+SOURCE_STATE = _gauge(
     "facestream_source_state",
-    "gauge",
+    "source state",
     "1 for the state a source is in, 0 for the states it was in before.",
-    ("source", "state"),
 )
-SOURCE_RESTARTS = Family(
-    "facestream_source_restarts_total", "counter", "Times a source was opened again.", ("source",)
+SOURCE_RESTARTS = _counter(
+    "facestream_source_restarts_total", "source", "Times a source was opened again."
 )
-
-SOURCE_ERRORS = Family(
+SOURCE_ERRORS = _counter(
     "facestream_source_errors_total",
-    "counter",
+    "source part",
     "Errors in a source's frames, by the part that raised (decode, convert, detect, recognise).",
-    ("source", "part"),
 )
 
 # What runs where
 
-ENGINE_INFO = Family(
+ENGINE_INFO = _gauge(
     "facestream_engine_info",
-    "gauge",
+    "network backend device precision",
     "1 for what runs a network now, 0 for what ran it before.",
-    ("network", "backend", "device", "precision"),
 )
-INDEX_INFO = Family(
+INDEX_INFO = _gauge(
     "facestream_index_info",
-    "gauge",
+    "kind device",
     "1 for what searches the gallery now, 0 for what searched it before.",
-    ("kind", "device"),
 )
-DECODER_INFO = Family(
+DECODER_INFO = _gauge(
     "facestream_decoder_info",
-    "gauge",
+    "source decoder",
     "1 for what decodes a source now, 0 for what decoded it before.",
-    ("source", "decoder"),
 )
-FALLBACKS = Family(
+FALLBACKS = _counter(
     "facestream_fallbacks_total",
-    "counter",
-    "Times a part (networks, index, decode) ran elsewhere than it might have, by the class of "
-    "the reason.",
-    ("part", "reason"),
+    "part reason",
+    "Times a part (networks, index, decode) did not run where it could, by class of reason.",
 )
 
 # Stages and queues
 
-STAGE_SECONDS = Family(
-    "facestream_stage_seconds", "histogram", "Time of one batch in a stage.", ("stage",), _SECONDS
+STAGE_SECONDS = _histogram(
+    "facestream_stage_seconds", "stage", "Time of one batch in a stage.", _SECONDS
 )
-BATCH_FRAMES = Family(
-    "facestream_batch_frames", "histogram", "Frames in a stage's batch.", ("stage",), _COUNTS
+BATCH_FRAMES = _histogram("facestream_batch_frames", "stage", "Frames in a stage's batch.", _COUNTS)
+QUEUE_DEPTH = _gauge("facestream_queue_depth", "queue", "Items that wait.")
+QUEUE_HIGH_WATER = _gauge("facestream_queue_high_water", "queue", "Most items that ever waited.")
+QUEUE_BLOCKED = _counter(
+    "facestream_queue_blocked_seconds_total", "queue", "Time producers waited for room."
 )
-QUEUE_DEPTH = Family("facestream_queue_depth", "gauge", "Items that wait.", ("queue",))
-QUEUE_HIGH_WATER = Family(
-    "facestream_queue_high_water", "gauge", "Most items that ever waited.", ("queue",)
-)
-QUEUE_BLOCKED = Family(
-    "facestream_queue_blocked_seconds_total",
-    "counter",
-    "Time producers waited for room.",
-    ("queue",),
-)
-QUEUE_WAITED = Family(
-    "facestream_queue_waited_seconds_total",
-    "counter",
-    "Time consumers waited for an item.",
-    ("queue",),
+QUEUE_WAITED = _counter(
+    "facestream_queue_waited_seconds_total", "queue", "Time consumers waited for an item."
 )
 
 # The program
 
-PROCESS_MEMORY = Family(
-    "facestream_memory_bytes", "gauge", "Resident memory of this process.", ("kind",)
-)
-BUILD_INFO = Family(
-    "facestream_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "model")
-)
+PROCESS_MEMORY = _gauge("facestream_memory_bytes", "kind", "Resident memory of this process.")
+BUILD_INFO = _gauge("facestream_build_info", "version model", "Always 1; the labels say what runs.")
 
 FAMILIES: tuple[Family, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Family))
-"""All of them."""

@@ -41,15 +41,10 @@ Rows = list[tuple[tuple[str, ...], float]]
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The observations of a histogram.
+    """The observations of a histogram: their number, sum, extremes, and counts by bucket.
 
-    Attributes:
-        count: number of observations.
-        total: their sum.
-        smallest: the least of them.
-        largest: the greatest of them.
-        bounds: upper bounds of the buckets; one unbounded bucket follows.
-        buckets: observations in each bucket (not cumulative), one more than ``bounds``.
+    ``bounds`` are upper bounds of the buckets; one unbounded bucket follows. ``buckets`` are not
+    cumulative.
     """
 
     count: int
@@ -104,8 +99,9 @@ class _Histogram(prometheus.Histogram):
 class Metrics(Collector):
     """The values of one run; any thread may update and read them.
 
-    Updates and reads of one set of labels do not depend on how many sets there are, nor do
-    totals of counters.
+    The cost of an update, of reading one value and of a counter's total does not depend on the
+    number of label sets. All methods raise ValueError for labels, or a kind, that are not the
+    family's.
 
     Attributes:
         registry: for an exporter.
@@ -123,29 +119,17 @@ class Metrics(Collector):
         self.registry.register(self)
 
     def add(self, family: Family, amount: float = 1, /, **labels: str) -> None:
-        """Raise a counter.
-
-        Raises:
-            ValueError: the family is no counter or has other labels.
-        """
+        """Raise a counter."""
         self._child(family, "counter", labels).inc(amount)
         with self._lock:
             self._totals[family] += amount
 
     def set(self, family: Family, value: float, /, **labels: str) -> None:
-        """Set a gauge.
-
-        Raises:
-            ValueError: the family is no gauge or has other labels.
-        """
+        """Set a gauge."""
         self._child(family, "gauge", labels).set(value)
 
     def observe(self, family: Family, value: float, /, **labels: str) -> None:
-        """Add an observation to a histogram.
-
-        Raises:
-            ValueError: the family is no histogram or has other labels.
-        """
+        """Add an observation to a histogram."""
         self._child(family, "histogram", labels).observe(value)
 
     def observe_batch(self, stage: str, seconds: float, frames: int) -> None:
@@ -170,11 +154,7 @@ class Metrics(Collector):
         return [stats() for stats in self._queues]
 
     def value(self, family: Family, /, **labels: str) -> float:
-        """A counter or gauge with these labels, 0 when never set; without labels a counter's total.
-
-        Raises:
-            ValueError: the family has other labels.
-        """
+        """A counter or gauge, 0 when never set; without labels a counter's total."""
         if not labels and family.labels:
             return self._totals.get(family, 0.0)
         child = self._children.get((family, _values(family, labels)))
@@ -185,11 +165,7 @@ class Metrics(Collector):
         return {labels: _value(child) for labels, child in self._of(family)}
 
     def distribution(self, family: Family, /, **labels: str) -> Distribution | None:
-        """A histogram with these labels; None when nothing was observed.
-
-        Raises:
-            ValueError: the family has other labels.
-        """
+        """A histogram with these labels; None when nothing was observed."""
         child = self._children.get((family, _values(family, labels)))
         return None if child is None else child.distribution(family.buckets)
 
@@ -202,9 +178,10 @@ class Metrics(Collector):
         counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
         for (source, cause), count in self.values(FRAMES_DROPPED).items():
             counts[source][cause] += round(count)
-        for stats in (stats for sources in self._sources for stats in sources()):
-            for cause, count in stats.dropped.items():
-                counts[stats.name][cause] += count
+        for sources in self._sources:
+            for stats in sources():
+                for cause, count in stats.dropped.items():
+                    counts[stats.name][cause] += count
         return {source: dict(causes) for source, causes in counts.items()}
 
     def collect(self) -> Iterator[Metric]:
@@ -214,14 +191,18 @@ class Metrics(Collector):
         read = self._read()
         for family, metric in self._families.items():
             if family in read:
-                yield _exposed(family, read[family])
+                kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+                exposed = kind(family.name, family.help, labels=family.labels)
+                for labels, value in read[family]:
+                    exposed.add_metric(list(labels), value)
+                yield exposed
                 continue
             (found,) = metric.collect()
             found.samples = [s for s in found.samples if not s.name.endswith("_created")]
             yield found
 
     def _read(self) -> dict[Family, Rows]:
-        """The families that are not counted but read."""
+        """The families whose values are read elsewhere at each scrape."""
         queues = self.queues()
         return {
             FRAMES_DROPPED: [
@@ -253,12 +234,12 @@ class Metrics(Collector):
 
 
 def memory_bytes() -> dict[str, int]:
-    """Memory of this process: ``resident`` now, where the system says so, and ``peak`` so far."""
+    """Memory of this process: ``resident`` now (on Linux only) and ``peak`` so far."""
     sizes = {"peak": peak_memory_bytes()}
     try:
         pages = int(_STATM.read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
-        return sizes  # no Linux
+        return sizes
     return {"resident": pages * os.sysconf("SC_PAGE_SIZE"), **sizes}
 
 
@@ -288,11 +269,3 @@ def _created(family: Family) -> Any:
         return _Histogram(*described, buckets=family.buckets, registry=None)
     kind = prometheus.Counter if family.kind == "counter" else prometheus.Gauge
     return kind(*described, registry=None)
-
-
-def _exposed(family: Family, rows: Rows) -> Metric:
-    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-    metric = kind(family.name, family.help, labels=family.labels)
-    for labels, value in rows:
-        metric.add_metric(list(labels), value)
-    return metric

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from ..core.events import Event, Left
 from ..core.types import FrameResult
 from ..ingest.file_reader import SourceState
-from ..metrics import (
+from ..metrics.families import (
     BATCH_FRAMES,
     FACES,
     FRAME_AGE,
@@ -21,9 +21,8 @@ from ..metrics import (
     FRAMES_OUT,
     FRAMES_SKIPPED,
     STAGE_SECONDS,
-    Metrics,
-    peak_memory_bytes,
 )
+from ..metrics.store import Metrics, peak_memory_bytes
 from .report import (
     AgeReport,
     Progress,

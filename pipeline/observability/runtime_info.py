@@ -17,8 +17,8 @@ from facestream.engines.index import DEFAULT_OPTIONS, IndexInfo, IndexOptions
 from facestream.engines.options import Serving
 
 from ..core.errors import FacestreamError
-from ..metrics import DECODER_INFO, ENGINE_INFO, FALLBACKS, INDEX_INFO, Metrics
-from ..metrics.families import Family
+from ..metrics.families import DECODER_INFO, ENGINE_INFO, FALLBACKS, INDEX_INFO, Family
+from ..metrics.store import Metrics
 from ..sources import DecodedBy, Decoding, FallbackReason
 
 log = logging.getLogger(__name__)

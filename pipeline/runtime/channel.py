@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,8 +49,14 @@ class QueueStats:
     producers: int = 1
 
 
-class Inlet(Protocol[Out]):
-    """Where a worker takes its batches from: a `Channel` or an ``SourceQueue``."""
+class Closable(Protocol):
+    """A link between threads."""
+
+    def close(self, discard: bool = False) -> None: ...
+
+
+class Inlet(Closable, Protocol[Out]):
+    """Where a worker takes its batches from: a `Channel` or a ``SourceQueue``."""
 
     @property
     def aborted(self) -> bool: ...
@@ -58,28 +65,97 @@ class Inlet(Protocol[Out]):
         self, max_items: int, max_wait: float, timeout: float | None = None
     ) -> Sequence[Out]: ...
 
-    def close(self, discard: bool = False) -> None: ...
 
-
-class Outlet(Protocol[In]):
+class Outlet(Closable, Protocol[In]):
     """Where a worker puts its results: a `Channel` of these, or of these and other things."""
 
     def put_all(self, items: Sequence[In]) -> None: ...
 
     def wait_for_room(self, items: int) -> None: ...
 
-    def close(self, discard: bool = False) -> None: ...
+
+class BatchQueue(ABC, Generic[T]):
+    """What a `Channel` and a ``SourceQueue`` share: items are taken in batches.
+
+    Args:
+        name: in errors and reports.
+        lock: guards all state.
+    """
+
+    def __init__(self, name: str, lock: threading.Lock | threading.RLock) -> None:
+        self.name = name
+        self._lock = lock
+        self._not_empty = threading.Condition(lock)
+        self._discarded = 0
+        self._waited = 0.0
+
+    @property
+    @abstractmethod
+    def depth(self) -> int:
+        """Items that wait now."""
+
+    @property
+    @abstractmethod
+    def aborted(self) -> bool:
+        """True once it was closed with ``discard``."""
+
+    @abstractmethod
+    def _ended(self) -> bool:
+        """No further items will be put."""
+
+    @abstractmethod
+    def _take_some(self, max_items: int) -> list[T]:
+        """Take at most so many of the items that wait."""
+
+    def get_batch(self, max_items: int, max_wait: float, timeout: float | None = None) -> list[T]:
+        """Take 1 to ``max_items`` items: block for the first, then linger for more.
+
+        Lingering ends when the batch is full, after ``max_wait`` seconds, or at the end of the
+        queue. 0 takes what is there.
+
+        Returns:
+            Empty when nothing arrived within ``timeout`` seconds.
+
+        Raises:
+            Closed: the queue has ended, or was aborted.
+            ValueError: ``max_items`` is below 1.
+        """
+        if max_items < 1:
+            raise ValueError(f"max_items must be at least 1, not {max_items}")
+        with self._lock:
+            if not self._wait_for_item(timeout):
+                return []
+            batch = self._take_some(max_items)
+            deadline = time.monotonic() + max_wait
+            while len(batch) < max_items and not self._ended():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._not_empty.wait(left)
+                batch += self._take_some(max_items - len(batch))
+            if self.aborted:
+                self._discarded += len(batch)
+                raise Closed(f"queue '{self.name}' was aborted")
+            return batch
+
+    def _wait_for_item(self, timeout: float | None) -> bool:
+        """False after the timeout; raises `Closed` at the end."""
+        if not self.depth:
+            start = time.monotonic()
+            arrived = self._not_empty.wait_for(lambda: self.depth > 0 or self._ended(), timeout)
+            self._waited += time.monotonic() - start
+            if not arrived:
+                return False
+            if not self.depth:
+                raise Closed(f"queue '{self.name}' has ended")
+        return True
 
 
-class Channel(Generic[T]):
+class Channel(BatchQueue[T]):
     """A bounded first-in first-out queue for any number of producers and consumers.
 
     ``close()`` refuses further items and lets readers take the rest (drain);
     ``close(discard=True)`` throws that away too (abort). Both wake all waiting threads.
-
-    Args:
-        capacity: most items that wait in it, at least 1.
-        name: in errors and reports.
 
     Raises:
         ValueError: the capacity is below 1.
@@ -88,18 +164,14 @@ class Channel(Generic[T]):
     def __init__(self, capacity: int, name: str) -> None:
         if capacity < 1:
             raise ValueError(f"capacity of channel '{name}' must be at least 1, not {capacity}")
-        self.name = name
+        super().__init__(name, threading.Lock())
         self.capacity = capacity
         self._items: deque[T] = deque()
-        self._lock = threading.Lock()
-        self._not_empty = threading.Condition(self._lock)
         self._not_full = threading.Condition(self._lock)
         self._state: State = "open"
         self._high_water = 0
         self._passed = 0
-        self._discarded = 0
         self._blocked = 0.0
-        self._waited = 0.0
 
     def put(self, item: T, timeout: float | None = None) -> None:
         """Add an item; waits while the channel is full.
@@ -151,43 +223,9 @@ class Channel(Generic[T]):
             TimeoutError: nothing arrived within ``timeout`` seconds.
         """
         with self._lock:
-            self._wait_for_item(timeout)
-            return self._take()
-
-    def get_batch(self, max_items: int, max_wait: float, timeout: float | None = None) -> list[T]:
-        """Take 1 to ``max_items`` items: block for the first, then linger for more.
-
-        Lingering ends when the batch is full, after ``max_wait`` seconds, or when the channel
-        is closed. 0 takes what is there.
-
-        Returns:
-            Empty when nothing arrived within ``timeout`` seconds.
-
-        Raises:
-            Closed: the channel is closed and empty, or was aborted.
-            ValueError: ``max_items`` is below 1.
-        """
-        if max_items < 1:
-            raise ValueError(f"max_items must be at least 1, not {max_items}")
-        with self._lock:
-            try:
-                self._wait_for_item(timeout)
-            except TimeoutError:
-                return []
-            batch = [self._take()]
-            deadline = time.monotonic() + max_wait
-            while len(batch) < max_items:
-                if self._items:
-                    batch.append(self._take())
-                    continue
-                left = deadline - time.monotonic()
-                if left <= 0 or self._state != "open":
-                    break
-                self._not_empty.wait(left)
-            if self._state == "aborted":
-                self._discarded += len(batch)
-                raise Closed(f"channel '{self.name}' was aborted")
-            return batch
+            if not self._wait_for_item(timeout):
+                raise TimeoutError(f"channel '{self.name}' stayed empty for {timeout:g} s")
+            return self._take_some(1)[0]
 
     def close(self, discard: bool = False) -> None:
         """Refuse further items; with ``discard`` throw away those that wait. May be repeated."""
@@ -208,23 +246,11 @@ class Channel(Generic[T]):
 
     @property
     def aborted(self) -> bool:
-        """True once it was closed with ``discard``."""
         return self._state == "aborted"
 
     @property
     def depth(self) -> int:
-        """Items that wait now."""
         return len(self._items)
-
-    @property
-    def high_water(self) -> int:
-        """Most items that ever waited."""
-        return self._high_water
-
-    @property
-    def blocked_seconds(self) -> float:
-        """Time that producers waited for room, in total."""
-        return self._blocked
 
     def stats(self) -> QueueStats:
         """All counters, from one moment."""
@@ -259,28 +285,17 @@ class Channel(Generic[T]):
         if not free:
             raise TimeoutError(f"channel '{self.name}' stayed full for {timeout:g} s")
 
-    def _wait_for_item(self, timeout: float | None) -> None:
-        if not self._items:
-            start = time.monotonic()
-            try:
-                arrived = self._not_empty.wait_for(
-                    lambda: bool(self._items) or self._state != "open", timeout
-                )
-            finally:
-                self._waited += time.monotonic() - start
-            if not arrived:
-                raise TimeoutError(f"channel '{self.name}' stayed empty for {timeout:g} s")
-        if not self._items:
-            raise Closed(f"channel '{self.name}' is closed")
-
     def _append(self, item: T) -> None:
         self._items.append(item)
         self._high_water = max(self._high_water, len(self._items))
         self._not_empty.notify()
 
-    def _take(self) -> T:
-        item = self._items.popleft()
-        self._passed += 1
+    def _ended(self) -> bool:
+        return self.closed
+
+    def _take_some(self, max_items: int) -> list[T]:
+        taken = [self._items.popleft() for _ in range(min(max_items, len(self._items)))]
+        self._passed += len(taken)
         # All: the waiting writers need room for different numbers of items.
         self._not_full.notify_all()
-        return item
+        return taken

@@ -1,17 +1,12 @@
 """Keeps the memory of a live run flat.
 
-Python counts objects, not bytes: a lost connection that waits in a reference cycle for the next
-collection is a few objects, and a decoder with all its pictures. A run that has been going for a
-while collects so seldom that this adds up. Sources and decoders hold each other no more (four RTSP
-cameras cut off again and again: 431 to 472 MB before, 383 to 389 MB since); collecting now and then
-is for other cycles.
+Python counts objects, not bytes: a decoder in a reference cycle is a few objects and many pictures,
+and a long run collects so seldom that such cycles add up.
 
-glibc gives each new thread another heap, up to eight a core, and each stays fragmented by what
-pictures and decoders left there. In a run of months, with threads that come and go with their
-cameras, that adds up: measured with four cameras of MPEG-TS that were cut off every three seconds,
-35 MB after 80 reconnections; with one heap that is trimmed, nothing. One heap for all threads
-costs 3 % of the CPU of a file run. The other remedy, to map every picture on its own
-(M_MMAP_THRESHOLD), costs half as much again in page faults.
+glibc gives each new thread another heap, up to eight a core, which pictures and decoders fragment.
+Measured with four MPEG-TS cameras that were cut off every three seconds: 35 MB after 80
+reconnections, and nothing with one heap that is trimmed. One heap for all threads costs 3 % of the
+CPU of a file run; mapping every picture (M_MMAP_THRESHOLD) costs half as much again in page faults.
 """
 
 from __future__ import annotations
@@ -49,8 +44,8 @@ class Trimmer:
 
 
 def share_one_heap() -> bool:
-    """Let threads that are started from now on share the heaps there are; False where the C
-    library has no such setting. It holds for the whole process."""
+    """Let threads started from now on share the existing heaps, in the whole process; False where
+    the C library has no such setting."""
     setting = getattr(ctypes.CDLL(None), "mallopt", None)
     return setting is not None and bool(setting(_M_ARENA_MAX, 1))
 

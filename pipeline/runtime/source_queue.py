@@ -1,8 +1,7 @@
 """Where decoded frames wait for compute: a buffer per source, served round robin.
 
-This is the one place that drops frames, before compute is spent on them. With a single queue
-that drops its oldest entry, two cameras at 200 fps starve four at 10 fps (measured: the slow ones
-got 0 to 9 of their 20 frames); with a buffer each, every source gets its turn.
+This is the one place that drops frames, before compute is spent on them. In a single queue that
+drops its oldest entry, two cameras at 200 fps starve four at 10 fps (0 to 9 of their 20 frames).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..core.errors import Closed
-from .channel import QueueStats, State
+from .channel import BatchQueue, QueueStats, State
 
 T = TypeVar("T")
 
@@ -139,21 +138,22 @@ class SourceBuffer(Generic[T]):
 class _Totals:
     """Counters of all sources together: a report of thousands of sources must not add them up."""
 
-    __slots__ = ("blocked", "capacity", "depth", "dropped", "high_water", "taken", "waited")
+    __slots__ = ("blocked", "capacity", "depth", "dropped", "high_water", "taken")
 
     def __init__(self) -> None:
         self.capacity = self.depth = self.high_water = self.taken = 0
         self.dropped: Counter[str] = Counter()
-        self.blocked = self.waited = 0.0
+        self.blocked = 0.0
 
 
-class SourceQueue(Generic[T]):
-    """The buffers of all sources. Ends when it is sealed and every buffer is closed and empty."""
+class SourceQueue(BatchQueue[T]):
+    """The buffers of all sources. Ends when it is sealed and every buffer is closed and empty.
+
+    A batch has one frame of each source in turn; the frames of a source keep their order.
+    """
 
     def __init__(self, name: str = "inbox") -> None:
-        self.name = name
-        self._lock = threading.RLock()  # a buffer's close() runs inside close()
-        self._not_empty = threading.Condition(self._lock)
+        super().__init__(name, threading.RLock())  # a buffer's close() runs inside close()
         self._buffers: list[SourceBuffer[T]] = []
         self._turn: deque[SourceBuffer[T]] = deque()  # not ended; the next to serve is leftmost
         self._sealed = False
@@ -189,41 +189,6 @@ class SourceQueue(Generic[T]):
             self._sealed = True
             self._not_empty.notify_all()
 
-    def get_batch(self, max_items: int, max_wait: float, timeout: float | None = None) -> list[T]:
-        """Take 1 to ``max_items`` frames, one of each source in turn; a source keeps its order.
-
-        Blocks for the first, then lingers up to ``max_wait`` seconds for more.
-
-        Returns:
-            Empty when nothing arrived within ``timeout`` seconds.
-
-        Raises:
-            Closed: it is sealed and all sources have ended, or it was aborted.
-            ValueError: ``max_items`` is below 1.
-        """
-        if max_items < 1:
-            raise ValueError(f"max_items must be at least 1, not {max_items}")
-        with self._lock:
-            if not self.depth:
-                start = time.monotonic()
-                arrived = self._not_empty.wait_for(lambda: self.depth > 0 or self._ended(), timeout)
-                self._totals.waited += time.monotonic() - start
-                if not arrived:
-                    return []
-            if not self.depth:
-                raise Closed(f"queue '{self.name}' has ended")
-            batch = self._serve(max_items)
-            deadline = time.monotonic() + max_wait
-            while len(batch) < max_items and not self._ended():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                self._not_empty.wait(left)
-                batch += self._serve(max_items - len(batch))
-            if self._aborted:
-                raise Closed(f"queue '{self.name}' was aborted")
-            return batch
-
     def close(self, discard: bool = False) -> None:
         """Seal it and close every source; with ``discard`` throw away what waits."""
         with self._lock:
@@ -235,12 +200,10 @@ class SourceQueue(Generic[T]):
 
     @property
     def aborted(self) -> bool:
-        """True once it was closed with ``discard``."""
         return self._aborted
 
     @property
     def depth(self) -> int:
-        """Frames that wait now, of all sources."""
         return self._totals.depth
 
     @property
@@ -266,7 +229,7 @@ class SourceQueue(Generic[T]):
                 totals.taken,
                 totals.dropped[DISCARDED],
                 totals.blocked,
-                totals.waited,
+                self._waited,
                 max(1, len(self._buffers)),
             )
 
@@ -279,7 +242,7 @@ class SourceQueue(Generic[T]):
     def _ended(self) -> bool:
         return self._aborted or (self._sealed and all(buffer.ended for buffer in self._turn))
 
-    def _serve(self, max_items: int) -> list[T]:
+    def _take_some(self, max_items: int) -> list[T]:
         batch: list[T] = []
         while self.depth and len(batch) < max_items:
             buffer = self._turn[0]

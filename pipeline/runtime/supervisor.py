@@ -1,6 +1,6 @@
-"""Starts the threads of a run, notices the first failure, stops everything, and says so.
+"""Starts the threads of a run and stops all of them at the first failure.
 
-No thread dies silently: whatever a target raises is kept and comes out of `Supervisor.join`.
+`Supervisor.join` raises what a thread raised: no thread dies silently.
 """
 
 from __future__ import annotations
@@ -9,19 +9,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from ..core.errors import Closed, StageFailed, StuckThread
-from .channel import Channel
+from .channel import Channel, Closable
 
 log = logging.getLogger(__name__)
-
-
-class Closable(Protocol):
-    """A link between threads: a `Channel` or an ``SourceQueue``."""
-
-    def close(self, discard: bool = False) -> None: ...
 
 
 LinkT = TypeVar("LinkT", bound=Closable)
@@ -86,8 +81,8 @@ class Supervisor:
     def spawn(self, name: str, target: Callable[[], object]) -> None:
         """Run ``target`` in a thread; `Closed` ends it quietly, any other error fails the run.
 
-        After an abort it is started all the same (a thread may fail while the next ones are being
-        started): it finds its links closed and frees what it holds.
+        It is started also after an abort (a thread may fail before the next one is started): it
+        finds its links closed and frees what it holds.
 
         Raises:
             ValueError: there is a thread of that name.
@@ -140,11 +135,10 @@ class Supervisor:
         began = time.monotonic()
         with self._changed:
             while self._running:
-                limit = self._limit(began, timeout)
-                left = None if limit is None else limit - time.monotonic()
-                if left is not None and left <= 0:
+                left = self._limit(began, timeout) - time.monotonic()
+                if left <= 0:
                     break
-                self._changed.wait(left)
+                self._changed.wait(None if left == inf else left)
             stuck = [name for name in self._threads if name in self._running]
             error = self._error
         for name, thread in self._threads.items():
@@ -192,12 +186,12 @@ class Supervisor:
             if other is not error:
                 error.add_note(f"while stopping: {other}")
 
-    def _limit(self, began: float, timeout: float | None) -> float | None:
+    def _limit(self, began: float, timeout: float | None) -> float:
         """Until when a join that began then may wait: its time-out, or the grace after an abort."""
-        limits = [] if timeout is None else [began + timeout]
-        if self._aborted_at is not None:
-            limits.append(max(began, self._aborted_at) + self._grace)
-        return min(limits, default=None)
+        limit = inf if timeout is None else began + timeout
+        if self._aborted_at is None:
+            return limit
+        return min(limit, max(began, self._aborted_at) + self._grace)
 
     def _run(self, name: str, target: Callable[[], object]) -> None:
         try:
@@ -212,9 +206,8 @@ class Supervisor:
                 self._changed.notify_all()
 
     def _fail(self, name: str, error: BaseException) -> None:
-        if isinstance(error, StageFailed):
-            failure = error
-        else:
+        failure = error
+        if not isinstance(failure, StageFailed):
             failure = StageFailed(name, error)
             failure.__cause__ = error
         with self._changed:

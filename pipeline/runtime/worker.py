@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -65,8 +65,8 @@ class Batching:
 
     Attributes:
         max_items: most items in a batch.
-        max_wait: seconds to linger for more items after the first. Lingering pays once, at the
-            first worker: those behind get whole batches and keep the default.
+        max_wait: seconds to linger for more items after the first. It pays at the first worker
+            only: those behind get whole batches.
     """
 
     max_items: int = 4
@@ -87,15 +87,14 @@ def run_worker(
     A worker takes its next batch only when the outlet has room for it: a live frame waits where a
     newer one can still replace it. At the end of the stream each stage is flushed, the outlet
     closed and every stage closed. When the outlet closes first (its reader is gone) the inlet is
-    aborted, so that the producers stop too. Returns when ended.
+    aborted, so that the producers stop too.
 
     Args:
         stages: run one after another in this thread.
         inlet: where items come from.
-        outlet: where results go; None where they are not needed any more.
+        outlet: where results go; None discards them.
         batching: size of batches and how long to wait for them.
-        convert: makes the stages' item of what the inlet gives, None to leave it out; called
-            when the item is taken.
+        convert: converts an item when it is taken; None leaves it out.
         on_batch: observes each batch of each stage.
 
     Raises:
@@ -104,7 +103,7 @@ def run_worker(
     worker = _Worker(stages, outlet, on_batch)
     with ExitStack() as stack:
         for stage in stages:
-            stack.callback(_close_stage, stage)
+            stack.callback(_named, stage, stage.close)
         # Runs before the stages close: neighbours need not wait for that.
         stack.callback(_close_links, inlet, outlet, worker)
         try:
@@ -166,15 +165,10 @@ class _Worker(Generic[Item]):
 
     def flush(self) -> None:
         """Pass on what the stages held back, each through those behind it."""
-        for number, stage in enumerate(self._stages):
-            if not isinstance(stage, Flushing):
-                continue
-            rest = _named(stage, stage.flush)
-            if rest:
-                try:
-                    self.push(list(rest), first=number + 1)
-                except Closed:
-                    return
+        with suppress(Closed):
+            for number, stage in enumerate(self._stages, start=1):
+                if isinstance(stage, Flushing):
+                    self.push(list(_named(stage, stage.flush) or ()), first=number)
 
     def _run(self, stage: Stage[Item], batch: list[Item]) -> list[Item]:
         start = perf_counter()
@@ -191,10 +185,6 @@ def _named(stage: Any, call: Callable[[], T]) -> T:
     except Exception as error:
         # A stage that meets Closed inside has failed too: only links end a stream.
         raise StageFailed(stage.name, error) from error
-
-
-def _close_stage(stage: Stage[Any]) -> None:
-    _named(stage, stage.close)
 
 
 def _close_links(inlet: Inlet[Any], outlet: Outlet[Any] | None, worker: _Worker[Any]) -> None:

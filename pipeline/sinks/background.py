@@ -9,7 +9,8 @@ from typing import Literal
 
 from ..core.events import Event
 from ..core.types import FrameResult
-from ..metrics import OUTPUT_DROPPED, Metrics
+from ..metrics.families import OUTPUT_DROPPED
+from ..metrics.store import Metrics
 from .base import Sink
 
 FRAMES = 16

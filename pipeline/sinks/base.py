@@ -9,7 +9,7 @@ from facestream.engines.closing import Closing
 
 from ..core.events import Event
 from ..core.types import FrameResult
-from ..metrics import Metrics
+from ..metrics.store import Metrics
 
 Needs = Literal["all", "searched"]
 

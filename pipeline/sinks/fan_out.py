@@ -9,7 +9,7 @@ from typing import Literal
 from ..core.errors import StageFailed
 from ..core.events import Event, Left
 from ..core.types import FrameResult
-from ..metrics import Metrics
+from ..metrics.store import Metrics
 from .base import Sink, needs_of
 from .registry import open_sink
 

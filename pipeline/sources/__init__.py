@@ -9,7 +9,6 @@ from ..core.errors import SourceError
 from .base import (
     DEFAULTS,
     BaseSource,
-    Clock,
     Kind,
     Picture,
     Source,
@@ -19,9 +18,9 @@ from .base import (
     SourceSpec,
 )
 from .camera import CameraSource
-from .expand import IMAGE_SUFFIXES, VIDEO_SUFFIXES, distinct_sources, expand_sources
+from .expand import distinct_sources, expand_sources
 from .file import FileSource
-from .hardware import BY_CPU, Decode, DecodedBy, Decoding, FallbackReason, capability, decide
+from .hardware import BY_CPU, DecodedBy, Decoding, FallbackReason, capability, decide
 from .images import ImagesSource
 from .registry import find_opener
 from .stdin import StdinSource
@@ -30,18 +29,12 @@ from .url import UrlSource, served_file
 __all__ = [
     "BY_CPU",
     "DEFAULTS",
-    "IMAGE_SUFFIXES",
-    "VIDEO_SUFFIXES",
     "BaseSource",
-    "CameraSource",
-    "Clock",
-    "Decode",
     "DecodedBy",
     "Decoding",
     "FallbackReason",
     "FileSource",
     "ImagesSource",
-    "Kind",
     "Picture",
     "Source",
     "SourceInfo",
@@ -49,7 +42,6 @@ __all__ = [
     "SourceOptions",
     "SourceSpec",
     "StdinSource",
-    "UrlSource",
     "capability",
     "decide",
     "distinct_sources",

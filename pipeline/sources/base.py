@@ -1,4 +1,4 @@
-"""What a source is: frames in order, from a file, pictures, a camera or a URL."""
+"""The interface of sources, how they are specified and read, and a base class for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SourceSpec:
         name: display name, free of credentials. It is also the identity of the source within a
             run: see ``distinct_sources``.
         files: the pictures of an ``images`` source, in order.
-        recorded: a URL behind which there is a file: it is read like a file.
+        recorded: the URL of a file: it is read like a file.
     """
 
     kind: Kind
@@ -41,7 +41,7 @@ class SourceSpec:
 
     @property
     def live(self) -> bool:
-        """It may block for long, or be lost and come back: it gets a thread of its own."""
+        """It may block for long, or be lost and return: it gets a thread of its own."""
         return self.kind in {"camera", "url", "stdin"} and not self.recorded
 
     def __repr__(self) -> str:
@@ -57,13 +57,12 @@ class SourceOptions:
         open_timeout: seconds until opening a URL or camera fails.
         read_timeout: seconds without data until reading a URL or camera fails.
         rtsp_transport: how RTSP streams travel.
-        decode_threads: threads that decode a file. Two keep 1080p ahead of the detector on two
-            cores; 0 takes every core.
-        every: of a video's frames only those whose index is a multiple of this are delivered.
-            All are decoded; the others are never converted.
+        decode_threads: threads that decode a file, 0 for all cores. Two decode 1080p faster than
+            the detector takes it on two cores.
+        every: only frames whose index is a multiple of this are delivered. The others are decoded
+            but not converted.
         decoding: what decodes video; see ``decide``.
-        on_decoder: gets the source's name, what decodes it, and why the CPU took over if it did;
-            when it is opened and at each change, in the reading thread.
+        on_decoder: called in the reading thread at the first frame and at each change.
         halt: when it is set, opening (where possible) and reading end soon.
     """
 
@@ -92,13 +91,13 @@ class SourceInfo:
     """What is known of a source when it is opened.
 
     Attributes:
-        width: pixels of its frames as they are delivered (rotated, square pixels), where known.
+        width: pixels of its frames as delivered (rotated, square pixels), where known.
         height: likewise.
         fps: average frames a second, None for pictures or where unknown.
         frames: how many it should have, where its container says so.
         duration: seconds, where its container says so.
-        clock: where ``Frame.utc`` comes from: the container's creation time, or the moment the
-            source was opened, ``pts`` added to either; of a live source the moment of arrival.
+        clock: what ``Frame.utc`` is: ``pts`` after the container's creation time or after the
+            moment of opening; of a live source the moment of arrival.
         codec: short name, e.g. ``h264``.
     """
 
@@ -138,50 +137,31 @@ class Source(Protocol):
 
     One thread iterates; ``stop`` may be called from any thread and from a signal handler. A live
     source is read through ``pictures``, any other is iterated.
+
+    Attributes:
+        name: free of credentials.
+        live: frames arrive at their own pace: those that come too fast are dropped.
+        decoded: good frames so far, skipped ones included.
+        skipped: frames skipped so far, because of ``SourceOptions.every``.
+        bursts: live, but many frames arrive at once (HLS).
+        whole: it announced its length, and was read to it; cameras announce none.
+        corrupt: damaged packets, frames or pictures so far, which were skipped.
+        problems: what was wrong so far, a line each; complete once the iteration has ended.
     """
 
-    @property
-    def name(self) -> str:
-        """Free of credentials."""
-        ...
+    name: str
+    live: bool
+    info: SourceInfo
+    decoded: int
+    skipped: int
+    bursts: bool
+    whole: bool
 
     @property
-    def live(self) -> bool:
-        """Frames arrive at their own pace: those that come too fast are dropped."""
-        ...
+    def corrupt(self) -> int: ...
 
     @property
-    def info(self) -> SourceInfo: ...
-
-    @property
-    def decoded(self) -> int:
-        """Good frames so far, skipped ones included."""
-        ...
-
-    @property
-    def skipped(self) -> int:
-        """Frames skipped so far, because of ``SourceOptions.every``."""
-        ...
-
-    @property
-    def bursts(self) -> bool:
-        """Live, but its frames come many at once (HLS)."""
-        ...
-
-    @property
-    def whole(self) -> bool:
-        """It announced its length, and was read to it. Cameras announce none."""
-        ...
-
-    @property
-    def corrupt(self) -> int:
-        """Damaged packets, frames or pictures so far; what could not be decoded was skipped."""
-        ...
-
-    @property
-    def problems(self) -> list[str]:
-        """What was wrong with it so far, a line each; complete once the iteration has ended."""
-        ...
+    def problems(self) -> list[str]: ...
 
     def pictures(self) -> Iterator[Picture]:
         """Every decoded frame, not converted yet and without our clock: for live sources.
@@ -237,18 +217,13 @@ class ImagePicture:
 
 
 class BaseSource(Closing):
-    """A `Source` for subclasses that give their images in `images`; the rest is done here.
-
-    Args:
-        spec: what is read.
-        options: how.
-        info: what is known of it.
+    """A `Source` for subclasses that give their images in `images`.
 
     Attributes:
         live: see `Source`; set it in the subclass.
         still: its frames are photos, each on its own.
-        corrupt: count what cannot be read here.
-        problems: add a line for what is wrong.
+        corrupt: the subclass counts here what it cannot read.
+        problems: the subclass adds a line for what is wrong.
     """
 
     live = False
@@ -297,7 +272,8 @@ class BaseSource(Closing):
     @property
     def stopped(self) -> bool:
         """No more frames are wanted."""
-        return self._stopped or (self.options.halt is not None and self.options.halt.is_set())
+        halt = self.options.halt
+        return self._stopped or (halt is not None and halt.is_set())
 
     def stop(self) -> None:
         """End the iteration after the frame that is being read."""

@@ -45,8 +45,8 @@ def _open(spec: SourceSpec, options: SourceOptions) -> InputContainer:
             timeout=(options.open_timeout, options.read_timeout),
         )
     except (av.error.FFmpegError, ValueError) as error:
-        why = reason(error) if isinstance(error, av.error.FFmpegError) else str(error)
         hopeless = getattr(error, "errno", None) in _NO_CAMERA
         raise SourceError(
-            f"cannot open {spec.name} ({device}): {why}", retry="never" if hopeless else "soon"
+            f"cannot open {spec.name} ({device}): {reason(error)}",
+            retry="never" if hopeless else "soon",
         ) from error

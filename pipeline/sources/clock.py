@@ -1,4 +1,4 @@
-"""The presentation times of a source's frames: they never go backwards, whatever it says."""
+"""The presentation times of a source's frames: they never go backwards."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ class FileClock:
 class LiveClock:
     """Times of a live stream, over all its connections: 0 is its first frame.
 
-    Within a connection the stream's own clock is followed: it knows when the picture was taken.
-    Where that goes backwards or jumps (33-bit wrap of MPEG-TS, 32-bit wrap of RTP, a camera that
-    sets its clock, a new connection) the time that passed here counts instead. The clock of the
-    machine can be set at any time: only its monotonic clock is used.
+    Within a connection they follow the stream's own clock. Where that goes backwards or jumps
+    (33-bit wrap of MPEG-TS, 32-bit wrap of RTP, a camera that sets its clock, a new connection) the
+    time that passed on our monotonic clock counts instead.
     """
 
     def __init__(self) -> None:

@@ -1,18 +1,16 @@
 """Decoding with PyAV: packets to pictures, counting what is damaged.
 
-Measured on two Zen 4 cores, h264 1080p (``street_crowd_1080p.mp4``): decoding alone takes 6.1 ms
-of CPU a frame; turning YUV into BGR with one `VideoReformatter` that is kept and one thread adds
-0.4 ms, `VideoFrame.to_ndarray(format="bgr24")` 1.0 ms and `cv2.cvtColor` 1.7 ms. Two frame
-threads give 255 frames a second to BGR, one gives 153.
+Measured on two Zen 4 cores, h264 1080p (``street_crowd_1080p.mp4``): decoding takes 6.1 ms of CPU a
+frame, and YUV to BGR another 0.4 ms with one kept `VideoReformatter` and one thread
+(`VideoFrame.to_ndarray` 1.0 ms, `cv2.cvtColor` 1.7 ms). Two frame threads give 255 frames a second
+in BGR, one gives 153.
 
-Where only every N-th frame is delivered, the others are decoded all the same. Leaving out those
-that no other refers to would save 2.4 of these 6 ms (measured, two of five frames; 6 % of a whole
-run with every fifth frame searched); but the N-th frame is counted among the good ones in
-presentation order, and packets are in another order, some of them damaged.
+Where only every N-th frame is delivered, the others are decoded too. Leaving out unreferenced ones
+would save 6 % of a run with every fifth frame searched; but the N-th frame is counted among the
+good ones in presentation order, and packets are in another order, some of them damaged.
 
-Hardware gives NV12 (P010 for 10 bits). It is first split into the planes that the CPU would have
-decoded, which loses nothing: the picture is then the CPU's to the bit, where the planes are. It is
-also quicker: 0.86 ms of CPU a 1080p frame (0.62 without the split), and 2.9 ms straight to BGR.
+Hardware gives NV12 (P010 for 10 bits), which is first split into the planes that the CPU would have
+decoded: the picture is then equal to the CPU's, and made in 0.86 ms instead of 2.9 ms.
 """
 
 from __future__ import annotations
@@ -50,13 +48,7 @@ _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTA
 
 
 class DecodedPicture:
-    """A decoded frame, turned into BGR only on demand; a `Picture`.
-
-    Args:
-        frame: as the decoder gave it.
-        time: seconds on the stream's own clock, None where it has none.
-        converter: of the decoder; it is kept as long as its pictures.
-    """
+    """A decoded frame, turned into BGR only on demand; a `Picture`."""
 
     __slots__ = ("_converter", "_frame", "time")
 
@@ -66,11 +58,11 @@ class DecodedPicture:
         self._converter = converter
 
     def image(self) -> Image | None:
-        """H×W×3 BGR uint8 with square pixels, upright; None where it cannot be made."""
+        """See `Converter.convert`."""
         return self._converter.convert(self._frame)
 
     def sample(self) -> bytes:
-        """Every eighth pixel of every eighth line in grey, 8 bits each; empty where impossible."""
+        """See `Converter.sample`."""
         return self._converter.sample(self._frame)
 
 
@@ -89,7 +81,7 @@ class Converter:
         self._lock = threading.Lock()
 
     def convert(self, frame: VideoFrame) -> Image | None:
-        """H×W×3 BGR uint8; None where the frame cannot be converted."""
+        """H×W×3 BGR uint8 with square pixels, upright; None where it cannot be converted."""
         width, rotation = _square_width(frame.width, self._ratio), frame.rotation
         try:
             with self._lock:
@@ -105,9 +97,8 @@ class Converter:
         return image if turn is None else np.asarray(cv2.rotate(image, turn), dtype=np.uint8)
 
     def sample(self, frame: VideoFrame) -> bytes:
-        """See `DecodedPicture.sample`."""
-        # FFmpeg knows each pixel format: with 10 bits every second byte of a plane is noise, and in
-        # packed formats it is colour.
+        """Every eighth pixel of every eighth line in grey, 8 bits each; empty where impossible."""
+        # By FFmpeg: with 10 bits every second byte of a plane is noise, in packed formats colour.
         width, height = max(1, frame.width // 8), max(1, frame.height // 8)
         try:
             with self._lock:
@@ -144,8 +135,10 @@ def open_container(location: Any, decoding: Decoding, name: str, **options: Any)
     return container
 
 
-def reason(error: av.error.FFmpegError) -> str:
-    """What FFmpeg says, without the location: that may hold credentials."""
+def reason(error: av.error.FFmpegError | ValueError) -> str:
+    """The message without the location, which may hold credentials."""
+    if not isinstance(error, av.error.FFmpegError):
+        return str(error)
     text = str(error.strerror or type(error).__name__)
     return text[:1].lower() + text[1:]
 
@@ -182,17 +175,17 @@ class VideoDecoder:
         stream: one of its video streams.
         threads: decoding threads, 0 for as many as there are cores.
         latency: ``low`` decodes slices in parallel instead of whole frames: no frame of delay.
-        timeless: its times mean nothing; the pictures have none.
+        timeless: ignore its times; the pictures have none.
         stopped: true when reading ends; called at every packet.
         decoding: what decodes.
         name: of the source.
         on_decoder: see `SourceOptions`.
 
     Attributes:
-        corrupt: damaged packets and frames; what could not be decoded is skipped.
-        stuck: the decoder refused so many packets in a row that reading was ended (a live source,
-            or hardware).
-        end: where the packets of any stream ended so far, in seconds on the container's clock.
+        corrupt: damaged packets and frames.
+        stuck: reading ended since the decoder refused too many packets in a row (a live source, or
+            hardware).
+        end: end of the packets of any stream so far, in seconds on the container's clock.
         decoded_by: what decodes now; None before the first frame.
     """
 
@@ -324,6 +317,5 @@ class VideoDecoder:
 
 def _square_width(width: int, ratio: float) -> int:
     """Width with square pixels; ratios near 1 and implausible ones change nothing."""
-    if abs(ratio - 1) < 0.02 or not 0.25 <= ratio <= 4:
-        return width
-    return max(1, round(width * ratio))
+    keep = abs(ratio - 1) < 0.02 or not 0.25 <= ratio <= 4
+    return width if keep else max(1, round(width * ratio))

@@ -1,4 +1,4 @@
-"""From what the user types to the sources it stands for, each once and under its own name."""
+"""Expands the user's arguments into sources, each once and under its own name."""
 
 from __future__ import annotations
 
@@ -66,16 +66,12 @@ def distinct_sources(
 ) -> list[SourceSpec]:
     """Each source once, each under a name of its own.
 
-    Within a run the name is the identity of a source: queues, trackers, metrics, events and files
-    are keyed by it. An id beside the name would keep the parts of this process apart, but events,
-    metrics and files show the name alone, and their readers could not tell two sources of one name
-    apart. So names are made unique here, in the one place that all sources pass: a second source
-    of the same name (two URLs that differ in a secret) is called ``NAME (2)``.
+    The name identifies a source within a run, also to readers of events, metrics and files. A
+    second source of the same name (two URLs that differ in a secret) is called ``NAME (2)``.
 
     Two paths are the same source when they lead to the same file, two URLs when they differ in
-    nothing but notation. Of overlapping sets of pictures the later lacks what the earlier has. A
-    source that was given a name of its own (a camera of the settings) is another one than a source
-    of that location under another such name, but a bare location beside it is a repetition.
+    notation only. Of overlapping sets of pictures the later lacks what the earlier has. Cameras of
+    the settings at one location are different sources; a bare location beside one is a repetition.
 
     Args:
         specs: of ``expand_sources`` or of the caller's own, in order.
@@ -89,13 +85,12 @@ def distinct_sources(
     found = []
     for spec in specs:
         if spec.files:
-            files = []
+            files: dict[tuple[str, str], Path] = {}
             for path in spec.files:
-                key = ("", _real_path(path))
-                if key not in seen:
-                    files.append(path)
-                seen.add(key)
-            rest, repeated = replace(spec, files=tuple(files)), len(files) < len(spec.files)
+                files.setdefault(("", _real_path(path)), path)
+            new = tuple(path for key, path in files.items() if key not in seen)
+            seen.update(files)
+            rest, repeated = replace(spec, files=new), len(new) < len(spec.files)
         else:
             rest, identity = spec, _identity(spec)
             key = (spec.name if _is_named(spec) else "", identity)
@@ -153,8 +148,7 @@ def _real_folder(folder: Path) -> str:
 
 def natural_key(path: Path) -> tuple[tuple[int, str], ...]:
     """Sort key that puts ``frame2`` before ``frame10``."""
-    parts = _DIGITS.split(str(path).casefold())
-    # Every second part is a number, so that keys compare like with like.
+    parts = _DIGITS.split(str(path).casefold())  # every second part is a number
     return tuple((int(p), "") if n % 2 else (0, p) for n, p in enumerate(parts))
 
 
@@ -216,14 +210,14 @@ def _grouped(
 ) -> list[SourceSpec]:
     """A source for each video, and one for all pictures together, after the videos."""
     ordered = sorted(files, key=natural_key)
-    pictures = tuple(path for path in ordered if path.suffix.lower() in IMAGE_SUFFIXES)
-    videos = [
-        path
-        for path in ordered
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        or (not suffix_decides and path.suffix.lower() not in IMAGE_SUFFIXES)
-    ]
-    specs = [SourceSpec("video", str(path), str(path)) for path in videos]
+    specs: list[SourceSpec] = []
+    pictures: list[Path] = []
+    for path in ordered:
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            pictures.append(path)
+        elif suffix in VIDEO_SUFFIXES or not suffix_decides:
+            specs.append(SourceSpec("video", str(path), str(path)))
     if pictures:
-        specs.append(SourceSpec("images", name, name, pictures))
+        specs.append(SourceSpec("images", name, name, tuple(pictures)))
     return specs

@@ -54,20 +54,19 @@ class FileSource(StreamSource):
 
     def _check_end(self) -> None:
         super()._check_end()
-        expected = self.info.frames
-        if not self._cut_short():
+        expected, duration, reached = self.info.frames, self.info.duration, self._reached()
+        slack = max(0.25, 2.5 / self._fps if self._fps else 0.0)
+        short = duration is not None and duration - reached > slack
+        if not short and not self._lacks_frames():
             return
+        what = f"{self.decoded} frames could be read"
         if expected is not None and self.decoded < expected:
-            self._problems.append(f"truncated: {self.decoded} of {expected} frames")
-        elif self.info.duration is not None and self._missing() > self._slack():
-            reached = max(0.0, self.info.duration - self._missing())
-            self._problems.append(f"truncated: {reached:.1f} of {self.info.duration:.1f} s")
-        else:
-            self._problems.append(f"truncated: {self.decoded} frames could be read")
+            what = f"{self.decoded} of {expected} frames"
+        elif short:
+            what = f"{max(0.0, reached):.1f} of {duration:.1f} s"
+        self._problems.append(f"truncated: {what}")
 
-    def _cut_short(self) -> bool:
-        if self._missing() > self._slack():
-            return True
+    def _lacks_frames(self) -> bool:
         if "mp4" in self._container.format.name:
             # Here a frame count alone proves nothing: an edit list may leave stored frames out.
             try:
@@ -78,17 +77,6 @@ class FileSource(StreamSource):
                 return False
         lost = (self.info.frames or 0) - self.decoded - self.corrupt
         return lost > max(2, 0.02 * self.decoded)
-
-    def _missing(self) -> float:
-        """Seconds between the end of what was read and the end that the container claims."""
-        if self.info.duration is None:
-            return 0.0
-        # The end of any stream counts: sound may go on after the last picture.
-        start = (self._container.start_time or 0) / av.time_base
-        return self.info.duration - (self._decoder.end - start)
-
-    def _slack(self) -> float:
-        return max(0.25, 2.5 / self._fps if self._fps else 0.0)
 
 
 def _open(path: Path, name: str, options: SourceOptions) -> InputContainer:

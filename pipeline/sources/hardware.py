@@ -1,11 +1,9 @@
 """Which hardware decodes video: NVDEC (``cuda``) and VA-API, driven by PyAV.
 
 PyAV opens the device with the container and copies each frame to system memory. Where the device
-does not take a stream (its codec, pixel format, profile or a new size midway), FFmpeg asks for
-another format before it decodes the frame, PyAV answers with the software one, and the same decoder
-goes on with the same packet: no frame is lost or doubled. That covers the start of a stream and
-each change of its parameters. It does not cover a device that is lost while it decodes: that is an
-error of the source (see `decode.VideoDecoder`), after which a camera is opened again.
+does not support a stream (its codec, pixel format, profile or a new size midway), the same decoder
+goes on in software with the same packet: no frame is lost or doubled. A device that is lost while
+it decodes is an error of the source (see `decode.VideoDecoder`).
 
 PyAV's wheels (17.0 and 18.1 were examined) hold ``cuda`` but not ``vaapi``; that needs a PyAV built
 against the system's FFmpeg. Without a device file nothing is loaded: ``auto`` costs microseconds.
@@ -50,10 +48,9 @@ class Capability:
     """Whether a kind of hardware can decode here.
 
     Attributes:
-        kind: ``cuda`` or ``vaapi``.
-        present: there is a device file, so that one might expect it to work.
+        present: there is a device file, so it should work.
         device: for `HWAccel`; None: the driver's first.
-        problem: why it cannot serve; empty when it can.
+        problem: why it cannot decode; empty when it can.
     """
 
     kind: Hardware
@@ -78,8 +75,8 @@ class Decoding:
     Attributes:
         decoder: ``cpu``, or the hardware.
         reason: in a few words.
-        required: what the hardware does not decode is an error, not the CPU's work.
-        fallback: the CPU serves although there is hardware that should.
+        required: what the hardware does not decode is an error.
+        fallback: the CPU decodes since hardware that is present does not work.
         device: of the hardware, for `HWAccel`.
     """
 
@@ -169,12 +166,8 @@ def _problem_of(kind: Hardware, device: str | None) -> str:
         try:
             ctypes.CDLL(library)
         except OSError:
-            hint = (
-                " (in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video)"
-                if library == "libnvcuvid.so.1"
-                else ""
-            )
-            return f"{library} cannot be loaded{hint}"
+            hint = " (in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video)"
+            return f"{library} cannot be loaded{hint if library == 'libnvcuvid.so.1' else ''}"
     try:
         HWAccel(kind, device=device).create(Codec("h264", "r"))
     except (av.error.FFmpegError, NotImplementedError) as error:

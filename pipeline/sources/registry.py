@@ -35,5 +35,4 @@ def find_opener(url: str) -> SourceOpener | None:
         SourceError: the entry point cannot be loaded.
     """
     scheme = url.partition("://")[0].lower()
-    served = scheme not in _FFMPEG_SCHEMES and scheme in SOURCES
-    return SOURCES.load(scheme) if served else None
+    return SOURCES.load(scheme) if scheme not in _FFMPEG_SCHEMES and scheme in SOURCES else None

@@ -22,16 +22,11 @@ class StdinSource(StreamSource):
     """A stream that another program pipes in; read like a file, so that nothing is dropped.
 
     A program that writes into a pipe waits for the reader, so no frame is lost. The pipe can be
-    silent for any time, also while it is opened; ``options.halt`` ends that at once.
-
-    Args:
-        spec: of kind ``stdin``.
-        options: how to read it.
-        descriptor: of the file to read; it is not closed.
+    silent for any time, also while it is opened; ``options.halt`` ends that at once. The file
+    ``descriptor`` is not closed.
 
     Raises:
-        SourceError: it is a terminal, is empty, or holds no video. It is not retried: what was
-            read is gone.
+        SourceError: it is a terminal, is empty, or holds no video; never retried.
     """
 
     def __init__(
@@ -86,7 +81,6 @@ def _open(name: str, options: SourceOptions, descriptor: int) -> InputContainer:
             options={"fpsprobesize": "0", "analyzeduration": "1000000"},
         )
     except (av.error.FFmpegError, ValueError) as error:
-        why = reason(error) if isinstance(error, av.error.FFmpegError) else str(error)
-        why = why if pipe.bytes else "it is empty"
+        why = reason(error) if pipe.bytes else "it is empty"
         why += "; pipe a video into it (MPEG-TS or Matroska)"
         raise SourceError(f"cannot read {name}: {why}", retry="never", reason=why) from None

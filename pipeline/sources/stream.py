@@ -22,10 +22,10 @@ _NO_TIMESTAMPS = 0x80
 
 
 class _Stop:
-    """True when reading ends.
+    """True when reading ends; called by the decoder at every packet.
 
-    An object of its own, since the decoder calls it at every packet: a reference to the source
-    would be a cycle, and all pictures of the decoder would stay until the garbage collector runs.
+    An object of its own: a decoder that refers to its source would be a cycle, and keep its
+    pictures until the garbage collector runs.
     """
 
     def __init__(self, halt: threading.Event | None) -> None:
@@ -37,7 +37,7 @@ class _Stop:
 
 
 class StreamSource(Closing):
-    """Frames of a container's video stream.
+    """Frames of a container's video stream; see `Source`.
 
     The first frame is decoded when it is opened: what opens can be decoded, and its real size,
     rotation included, is known.
@@ -45,7 +45,7 @@ class StreamSource(Closing):
     Args:
         spec: what is read.
         options: how.
-        container: opened; belongs to the source from now on, also when this raises.
+        container: opened; the source closes it, also when this raises.
         latency: see `VideoDecoder`.
 
     Raises:
@@ -103,15 +103,14 @@ class StreamSource(Closing):
 
     @property
     def corrupt(self) -> int:
-        """Damaged packets and frames so far."""
+        """See `Source`."""
         return self._decoder.corrupt + self._damaged
 
     @property
     def problems(self) -> list[str]:
-        """What was wrong so far, a line each."""
-        damaged = self.corrupt
-        noted = [f"damaged packets or frames: {damaged}"] if damaged else []
-        return [*self._problems, *noted]
+        """See `Source`."""
+        damaged = [f"damaged packets or frames: {self.corrupt}"] if self.corrupt else []
+        return self._problems + damaged
 
     def __iter__(self) -> Iterator[Frame]:
         """See `Source`."""
@@ -125,11 +124,11 @@ class StreamSource(Closing):
         return self._all_pictures()
 
     def stop(self) -> None:
-        """End the iteration after the frame that is being decoded."""
+        """See `Source`."""
         self._ends.requested = True
 
     def close(self) -> None:
-        """Free the container and the decoder."""
+        """See `Source`."""
         if not self._closed:
             self._closed = True
             self._ends.requested = True
@@ -170,14 +169,10 @@ class StreamSource(Closing):
 
     def _all_pictures(self) -> Iterator[Picture]:
         try:
-            first, self._first = self._first, None
-            if first is not None and not self._ends():
-                yield first
-            while not self._ends():
-                picture = next(self._pictures, None)
-                if picture is None:
-                    break
+            picture, self._first = self._first, None
+            while picture is not None and not self._ends():
                 yield picture
+                picture = None if self._ends() else next(self._pictures, None)
             if self._decoder.stuck:
                 why = "its packets cannot be decoded any more; has the codec changed?"
                 if self._decoder.decoded_by != "cpu":
@@ -241,5 +236,9 @@ class StreamSource(Closing):
     def _check_end(self) -> None:
         """The stream ended by itself: was it all there?"""
         length = (self._container.duration or 0) / av.time_base
-        start = (self._container.start_time or 0) / av.time_base
-        self.whole = 0 < 0.95 * length <= self._decoder.end - start
+        self.whole = 0 < 0.95 * length <= self._reached()
+
+    def _reached(self) -> float:
+        """Seconds from the start to the end of what was read, of any stream: sound may go on after
+        the last picture."""
+        return self._decoder.end - (self._container.start_time or 0) / av.time_base

@@ -33,7 +33,7 @@ _FILE_SUFFIXES = frozenset(
     }
 )
 _TIMED_OUT = (av.error.ExitError, av.error.TimeoutError)
-# Somebody has to change something before another attempt makes sense: the pauses are long.
+# Another attempt fails until somebody changes something: the pauses are long.
 _REFUSED = {
     av.error.HTTPUnauthorizedError: "user or password refused",
     av.error.HTTPForbiddenError: "access forbidden (403)",
@@ -43,10 +43,9 @@ _REFUSED = {
 
 
 class UrlSource(StreamSource):
-    """A stream at a URL; opening and reading fail after the time-outs of ``options``.
+    """A stream at a URL; live unless it is a file on a server.
 
-    It is live unless it is a file on a server (see ``served_file``). When the connection is lost
-    the iteration raises; when the other side ends the stream it ends.
+    When the connection is lost the iteration raises; when the server ends the stream it ends.
 
     Raises:
         SourceError: it cannot be reached or is no video. The message holds no credentials.
@@ -107,10 +106,10 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
 
 
 def _has_length(container: InputContainer) -> bool:
-    """Whether the end of what is served is known: then it is a file.
+    """Whether the response has an end: then it is a file.
 
-    A fragmented MP4 without a response length may go on for ever; its duration is that of the
-    fragments read so far.
+    A fragmented MP4 without a response length may be endless; its duration is that of the fragments
+    read so far.
     """
     if container.format.name in _PLAYLISTS:
         return bool(container.duration)
@@ -123,11 +122,10 @@ def _has_length(container: InputContainer) -> bool:
 
 
 def served_file(url: str, *, timeout: float = 3.0) -> bool:
-    """Whether a URL names a video file on an HTTP server: by its suffix, and the server agrees.
+    """Whether a URL names a video file on an HTTP server, by its suffix and the server's answer.
 
-    The server is only connected to when the suffix is that of a file with an end. What cannot be
-    answered (no server, a login of another kind than Basic) counts as a live stream, which is
-    retried; once open, it may still turn out to be a file.
+    The server is asked only about suffixes of files with an end. Without an answer (no server, a
+    login other than Basic) it counts as a live stream, which may prove to be a file once open.
     """
     try:
         parts = urlsplit(with_quoted_credentials(url))
@@ -180,7 +178,7 @@ def _why(error: av.error.FFmpegError, url: str) -> tuple[str, Retry]:
 
 
 def _resolves(url: str) -> bool:
-    """FFmpeg reports a host name that cannot be resolved like other failures."""
+    """Whether the host name is known; FFmpeg reports an unknown one like other failures."""
     try:
         host = urlsplit(url).hostname
         return host is None or bool(socket.getaddrinfo(host, None))

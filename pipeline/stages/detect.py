@@ -36,11 +36,11 @@ class _Due:
 class DetectStage:
     """Finds the faces of the frames that are due, those of all sources in one call.
 
-    A frame in which that raises is left out.
+    A frame with an error is left out.
 
     Args:
         detector: belongs to the stage, which closes it.
-        views: how the frames of a source are searched; asked once for each source.
+        views: how the frames of a source are searched; called once for each source.
         isolation: keeps an error with its source; without it every error ends the run.
     """
 
@@ -138,12 +138,9 @@ class DetectStage:
         parts = [(one.region.min_face, part) for one in due for part in one.plan.cut(one.image)]
         if not parts:
             return [[] for _ in due]
-        images = [image for _, image in parts]
         sizes = [size for size, _ in parts]
-        if all(size is None for size in sizes):
-            found = iter(self._detector.detect_batch(images))
-        else:
-            found = iter(self._detector.detect_batch(images, min_face=sizes))
+        options = {} if all(size is None for size in sizes) else {"min_face": sizes}
+        found = iter(self._detector.detect_batch([image for _, image in parts], **options))
         return [[next(found) for _ in one.plan.windows] for one in due]
 
 

@@ -14,11 +14,11 @@ from ..core.events import TrackEvent
 from ..core.types import Floats, Frame, FrameResult, Image
 from ..identity.search import Matcher
 from ..ingest.isolation import SourceIsolation
-from ..metrics import Metrics
+from ..metrics.store import Metrics
 from ..recognition.align import align_faces
 from ..recognition.quality import quality
 from ..tracking.embedding_schedule import EmbeddingPolicy, pose_of
-from ..tracking.tracker import SourceTracker, Tracklet
+from ..tracking.tracker import SourceTracker, Tracker, TrackerFactory, Tracklet
 from .rules import TrackingRules
 from .source_tracks import Observation, SourceTracks
 from .track_events import TrackEventEmitter
@@ -40,7 +40,7 @@ class _Source:
     """What the stage keeps of a source."""
 
     rules: TrackingRules
-    tracker: SourceTracker
+    tracker: Tracker
     tracks: SourceTracks
     heard: float = 0.0  # by the stage's clock
 
@@ -51,12 +51,8 @@ class _Source:
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """A frame between tracking and identification.
-
-    Tracking runs ahead of identification by up to a batch, so the state of this frame is kept here:
-    the tracklets of its faces, the rows to embed and which are ambiguous, and the tracklets that
-    ended before it.
-    """
+    """A frame between tracking and identification, which lags behind by up to a batch: its
+    tracklets, those that ended before it, the rows to embed and which of them are ambiguous."""
 
     result: FrameResult
     source: _Source
@@ -71,8 +67,8 @@ class _Pending:
 class RecogniseStage:
     """Tracks faces, embeds those worth it and identifies the tracks.
 
-    One worker owns the stage; it gets the frames of a source in their order. A frame in which
-    handling the source raises is left out, and the source's tracks end.
+    One worker owns the stage; it gets the frames of a source in their order. A frame with an error
+    is left out, and the source's tracks end.
 
     Args:
         encoder: embeds aligned faces.
@@ -80,8 +76,9 @@ class RecogniseStage:
         rules: of a source, by its name; asked once for each.
         on_event: called in the worker's thread with each event, those of a source in their order.
         model: id of the encoder, for the events.
-        metrics: counts the tracks; None for none.
+        metrics: counts the tracks.
         isolation: keeps an error with its source; without it every error ends the run.
+        tracker: makes the tracker of a source.
     """
 
     name = "recognise"
@@ -96,14 +93,16 @@ class RecogniseStage:
         model: str,
         metrics: Metrics | None = None,
         isolation: SourceIsolation | None = None,
+        tracker: TrackerFactory = SourceTracker,
     ) -> None:
         self._isolation = isolation or SourceIsolation()
+        self._tracker = tracker
         self._encoder = encoder
         self._matcher = matcher
         self._rules = rules
         self._on_event = on_event
         self._model = model
-        self._metrics = metrics
+        self._metrics = metrics or Metrics()
         self._ids = itertools.count(1)
         self._sources: dict[str, _Source] = {}
         self._refreshed = time.monotonic()
@@ -160,12 +159,12 @@ class RecogniseStage:
             self.end_source(source)
 
     def _lose(self, source: str) -> None:
-        """A frame is left out after an error: the source begins anew."""
+        """A frame is left out after an error: the source starts again without tracks."""
         self.end_source(source)
         self._isolation.lost(source)
 
     def _refresh(self) -> None:
-        """Take in changes of the gallery from time to time; all live tracks are searched."""
+        """Search all live tracks again after a change of the gallery."""
         now = time.monotonic()
         if now - self._refreshed < REFRESH_SECONDS:
             return
@@ -187,7 +186,7 @@ class RecogniseStage:
             )
             source = self._sources[frame.source] = _Source(
                 rules,
-                SourceTracker(min_iou=rules.min_iou, absence_seconds=rules.absence_seconds),
+                self._tracker(min_iou=rules.min_iou, absence_seconds=rules.absence_seconds),
                 SourceTracks(self._ids, self._matcher, rules.hysteresis, emitter),
             )
         source.heard = time.monotonic()

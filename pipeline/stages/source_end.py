@@ -11,7 +11,7 @@ from .recognise import RecogniseStage
 
 
 class Ending(Protocol):
-    """A source that ends at some time; files are read one after another."""
+    """The state of a source, as far as this stage uses it."""
 
     name: str
     live: bool
@@ -20,7 +20,6 @@ class Ending(Protocol):
     @property
     def finished(self) -> bool:
         """Read to its end, and all that was read is processed."""
-        ...
 
 
 class SourceEndsStage:
@@ -47,7 +46,7 @@ class SourceEndsStage:
 
     def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
         """See ``RecogniseStage``."""
-        # First: the results of an earlier call are on their way by now.
+        # First: the results of the call before have left the stage by now.
         self._end_finished()
         done = self._stage(batch)
         for result in done:
@@ -71,8 +70,7 @@ class SourceEndsStage:
 
     def _end_finished(self) -> None:
         ended = [source for source in self._live if source.finished]
-        for source in ended:
-            self._live.remove(source)
+        self._live = [source for source in self._live if source not in ended]
         while self._files and self._files[0].finished:
             ended.append(self._files.popleft())
         for source in ended:

@@ -29,8 +29,8 @@ class SourceTracks:
     """Begins, continues, names and ends the tracks of a source. Owned by one thread.
 
     Attributes:
-        stale: the gallery changed; all are searched again with the next frame.
-        live: those not ended, the oldest first.
+        stale: the gallery changed; all tracks are searched again with the next frame.
+        live: the tracks that have not ended, the oldest first.
     """
 
     def __init__(
@@ -142,10 +142,9 @@ class SourceTracks:
                 self._end(own)
 
     def _hand_over(self, track: Track, tracklet: Tracklet, *, instead: Track | None) -> None:
-        """This tracklet's face is the track's; the one whose it was goes to the old place."""
+        """Give the track to this tracklet, and the track that it had to the other tracklet."""
         old = self._followed[track.track_id]
         if old.track is track:
-            # A lost one. Should its tracklet find a face again, it is the other's or a new one.
             old.track, old.plan, old.released = None, EmbeddingPlan(), True
             if instead is not None and instead.template.count:
                 self._follow(instead, old)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..core.events import Appeared, FusedTemplate, Identified, Left, Moment, TrackEvent, Updated
 from ..core.types import Frame
-from ..metrics import IDENTITIES, SIGMA, TIME_TO_NAME, Metrics
+from ..metrics.families import IDENTITIES, SIGMA, TIME_TO_NAME
+from ..metrics.store import Metrics
 from ..tracking.track import Track
 
 # ``surer`` is emitted when sigma fell to this part of the last one emitted, and not more often than
@@ -37,7 +38,7 @@ class TrackEventEmitter:
 
     Args:
         source: its name.
-        rules: see the class.
+        rules: when an event is emitted.
         on_event: gets the events.
         model: id of the encoder.
         metrics: counts the tracks that ended.
@@ -50,7 +51,7 @@ class TrackEventEmitter:
         *,
         on_event: Callable[[TrackEvent], None],
         model: str,
-        metrics: Metrics | None,
+        metrics: Metrics,
     ) -> None:
         self._source = source
         self._rules = rules
@@ -64,8 +65,9 @@ class TrackEventEmitter:
         """Emit what changed; withdrawals first, so that no two tracks have one name."""
         for track in tracks:
             emitted = track.emitted
-            if emitted.identity is not None and track.person != emitted.identity.person_id:
-                self._withdraw(track, frame)
+            known = track.identity.known  # another name is emitted below, as ``renamed``
+            if emitted.identity is not None and not known:
+                self._update(track, frame, "withdrawn")
         for track in tracks:
             if self._confirmed(track):
                 self._emit_for(track, frame)
@@ -116,20 +118,12 @@ class TrackEventEmitter:
     def _identify(self, track: Track, frame: Frame) -> None:
         passed = frame.pts - self._last_seen.get(track.person or 0, -np.inf)
         if 0 <= passed < self._rules.cooldown:
-            # Still to be seen: the time begins anew.
             self._note_seen(track)
             return
         after = max(0.0, frame.pts - track.start_pts)
         self._note_emitted(track, frame)
         self._send(track, Identified(**self._fields_at(track, frame), after=after))
-        if self._metrics is not None:
-            self._metrics.observe(TIME_TO_NAME, after, source=self._source)
-
-    def _withdraw(self, track: Track, frame: Frame) -> None:
-        """The name is gone; another one is emitted afterwards, as ``renamed``."""
-        if track.identity.known:
-            return
-        self._update(track, frame, "withdrawn")
+        self._metrics.observe(TIME_TO_NAME, after, source=self._source)
 
     def _update(
         self, track: Track, frame: Frame, change: Literal["renamed", "withdrawn", "surer"]
@@ -181,14 +175,8 @@ class TrackEventEmitter:
         return {**self._fields(track), "at": at, "box": (x1, y1, x2, y2)}
 
     def _count(self, track: Track) -> None:
-        if self._metrics is None:
-            return
-        identity = track.identity
-        self._metrics.add(
-            IDENTITIES,
-            source=self._source,
-            outcome="known" if identity.known else "unknown",
-            reason=identity.reason or "",
-        )
+        identity, source = track.identity, self._source
+        outcome, reason = "known" if identity.known else "unknown", identity.reason or ""
+        self._metrics.add(IDENTITIES, source=source, outcome=outcome, reason=reason)
         if track.template.count:
             self._metrics.observe(SIGMA, track.sigma, source=self._source)

@@ -1,17 +1,18 @@
 """The faces of one source, followed by where they are: begun, continued, lost.
 
-This is the seam for a tracker: boxes and times go in, tracklets come out. Who a tracklet is (its
-track) is decided later, from its embeddings.
+Boxes and times go in, tracklets come out. Who a tracklet is (its track) is decided later, from its
+embeddings.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-from ..core.types import Floats
+from ..core.types import Floats, Image
 from .association import associate
 from .cuts import CutDetector
 from .embedding_schedule import EmbeddingPlan
@@ -44,13 +45,54 @@ class Tracklet:
     released: bool = False
 
 
-class SourceTracker:
+class Tracker(Protocol):
     """Follows the faces of one source. Not thread-safe: one worker owns it.
 
+    Boxes are N×4 float32 in pixels, times are presentation times in seconds. A tracklet that was
+    ``released`` and has no track ends with the next `expire`.
+    """
+
+    @property
+    def searched_at(self) -> float:
+        """Time of the last call of `associate`, −inf before the first."""
+        ...
+
+    def cut(self, image: Image) -> bool:
+        """True when the picture (H×W×3 uint8) begins another scene; called with each frame."""
+        ...
+
+    def associate(self, boxes: Floats, *, at: float) -> list[Tracklet]:
+        """The tracklet of each detection, in their order."""
+        ...
+
+    def expected(self, at: float) -> tuple[list[Tracklet], Floats]:
+        """The tracklets found in the last searched frame, and their boxes at this time."""
+        ...
+
+    def expire(self, at: float) -> list[Tracklet]:
+        """End the tracklets that were not seen for too long, or were seen later than ``at``."""
+        ...
+
+    def finish(self) -> list[Tracklet]:
+        """End all tracklets."""
+        ...
+
+
+class TrackerFactory(Protocol):
+    """Makes the tracker of a source.
+
+    ``min_iou`` is the overlap from which two boxes are the same face, ``absence_seconds`` the time
+    after which a face that is not seen is lost.
+    """
+
+    def __call__(self, *, min_iou: float, absence_seconds: float) -> Tracker: ...
+
+
+class SourceTracker:
+    """A `Tracker` by a Kalman filter and one assignment per frame.
+
     Attributes:
-        searched_at: presentation time of the last frame that was searched for faces.
         tracklets: the live ones, a row of the motion each.
-        cut: detects where the source cuts to another picture.
     """
 
     def __init__(self, *, min_iou: float, absence_seconds: float) -> None:
@@ -63,7 +105,7 @@ class SourceTracker:
         self.tracklets: list[Tracklet] = []
 
     def associate(self, boxes: Floats, *, at: float) -> list[Tracklet]:
-        """The tracklet of each detection N×4 (float32), in their order."""
+        """See `Tracker`."""
         self.searched_at = at
         pairs, ambiguous = associate(self._motion, boxes, at=at, min_iou=self._min_iou)
         found: list[Tracklet | None] = [None] * len(boxes)
@@ -87,14 +129,14 @@ class SourceTracker:
         return [tracklet for tracklet in found if tracklet is not None]
 
     def expected(self, at: float) -> tuple[list[Tracklet], Floats]:
-        """The tracklets found in the last searched frame, and their boxes N×4 at this time."""
+        """See `Tracker`."""
         rows = [r for r, f in enumerate(self.tracklets) if f.seen_at == self.searched_at]
         if not rows:
             return [], np.zeros((0, 4), np.float32)
         return [self.tracklets[row] for row in rows], self._motion.expected(at)[rows]
 
     def expire(self, at: float) -> list[Tracklet]:
-        """End the tracklets not seen for the absence, or seen later than ``at``."""
+        """See `Tracker`."""
         if not self.tracklets:
             return []
         passed = at - self._motion.at
@@ -109,7 +151,7 @@ class SourceTracker:
         return gone
 
     def finish(self) -> list[Tracklet]:
-        """End all."""
+        """See `Tracker`."""
         gone = self.tracklets
         self._keep([])
         return gone

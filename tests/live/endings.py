@@ -24,7 +24,7 @@ from facestream.pipeline.core.config import to_toml
 from facestream.pipeline.core.errors import OutputError, StageFailed
 from facestream.pipeline.core.events import parse_event
 from facestream.pipeline.core.types import FrameResult
-from facestream.pipeline.metrics import OUTPUT_DROPPED
+from facestream.pipeline.metrics.families import OUTPUT_DROPPED
 from facestream.pipeline.sinks.background import BackgroundSink
 from facestream.pipeline.sinks.jsonl import JsonlSink
 from facestream.pipeline.sinks.video.segments import SegmentsSink

@@ -12,7 +12,7 @@ import cv2
 import pytest
 from facestream.pipeline import Settings
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.metrics import STAGE_SECONDS
+from facestream.pipeline.metrics.families import STAGE_SECONDS
 
 from tests.faces import walking_face
 from tests.servers.web import WebServer

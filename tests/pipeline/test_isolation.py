@@ -22,10 +22,11 @@ from facestream.pipeline.core.errors import Closed, FacestreamError, SourceError
 from facestream.pipeline.core.events import SourceStateEvent
 from facestream.pipeline.core.types import Frame, FrameResult, Image, LazyFrame
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.ingest import LiveReader
 from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.ingest.isolation import PARK_AFTER, SourceIsolation
-from facestream.pipeline.metrics import FRAMES_DROPPED, SOURCE_ERRORS, Metrics
+from facestream.pipeline.ingest.live_reader import LiveReader
+from facestream.pipeline.metrics.families import FRAMES_DROPPED, SOURCE_ERRORS
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import SourceInfo, SourceOptions, SourceSpec
 from facestream.pipeline.sources.decode import Converter, DecodedPicture

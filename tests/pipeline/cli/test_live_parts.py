@@ -14,7 +14,7 @@ from facestream.pipeline.cli.tables import live_table
 from facestream.pipeline.core.errors import UsageError
 from facestream.pipeline.core.events import Appeared, Identified, Moment, Updated
 from facestream.pipeline.ingest.file_reader import SourceState
-from facestream.pipeline.metrics import Metrics
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.observability.report import AgeReport, Progress
 from facestream.pipeline.observability.run_statistics import RunStatistics
 from facestream.pipeline.runtime.source_queue import SourceQueue

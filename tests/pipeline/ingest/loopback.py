@@ -15,10 +15,9 @@ from facestream.pipeline.core.config import LiveSettings
 from facestream.pipeline.core.errors import Closed
 from facestream.pipeline.core.events import SourceStateEvent
 from facestream.pipeline.core.types import Frame, LazyFrame
-from facestream.pipeline.ingest import LiveReader
 from facestream.pipeline.ingest.isolation import SourceIsolation
-from facestream.pipeline.ingest.live_reader import WatchTimes
-from facestream.pipeline.metrics import Metrics
+from facestream.pipeline.ingest.live_reader import LiveReader, WatchTimes
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import (
     SourceOpener,

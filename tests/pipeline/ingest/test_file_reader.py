@@ -9,7 +9,8 @@ import pytest
 from facestream.pipeline.core.types import Frame, LazyFrame
 from facestream.pipeline.ingest.file_reader import Reader, SourceState
 from facestream.pipeline.ingest.isolation import SourceIsolation
-from facestream.pipeline.metrics import FRAMES_IN, FRAMES_SKIPPED, SOURCE_ERRORS, Metrics
+from facestream.pipeline.metrics.families import FRAMES_IN, FRAMES_SKIPPED, SOURCE_ERRORS
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import (
     Source,

@@ -15,7 +15,8 @@ from facestream.pipeline.ingest.delivery import FrozenDetector
 from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.ingest.live_reader import Backoff
 from facestream.pipeline.ingest.status import Status
-from facestream.pipeline.metrics import SOURCE_RESTARTS, SOURCE_STATE, Metrics
+from facestream.pipeline.metrics.families import SOURCE_RESTARTS, SOURCE_STATE
+from facestream.pipeline.metrics.store import Metrics
 from hypothesis import given
 from hypothesis import strategies as st
 

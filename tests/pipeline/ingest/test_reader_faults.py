@@ -15,7 +15,12 @@ import pytest
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from facestream.pipeline.core.config import LiveSettings
-from facestream.pipeline.metrics import FRAMES_IN, FRAMES_SKIPPED, SOURCE_RESTARTS, SOURCE_STATE
+from facestream.pipeline.metrics.families import (
+    FRAMES_IN,
+    FRAMES_SKIPPED,
+    SOURCE_RESTARTS,
+    SOURCE_STATE,
+)
 from facestream.pipeline.sources import SourceOptions
 
 from tests.media import join_clips, make_clip, picture

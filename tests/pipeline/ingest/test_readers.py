@@ -15,7 +15,8 @@ from facestream.pipeline.core.types import Frame, Image, LazyFrame
 from facestream.pipeline.ingest.file_reader import Reader
 from facestream.pipeline.ingest.isolation import SourceIsolation
 from facestream.pipeline.ingest.readers import Readers, list_sources
-from facestream.pipeline.metrics import FRAMES_IN, Metrics
+from facestream.pipeline.metrics.families import FRAMES_IN
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import BaseSource, SourceOptions, SourceSpec, expand_sources
 

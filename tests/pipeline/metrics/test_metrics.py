@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from facestream.pipeline.metrics import (
+from facestream.pipeline.metrics.families import (
     BATCH_FRAMES,
     FRAME_AGE,
     FRAMES_DROPPED,
@@ -17,9 +17,8 @@ from facestream.pipeline.metrics import (
     QUEUE_HIGH_WATER,
     SOURCE_STATE,
     STAGE_SECONDS,
-    Distribution,
-    Metrics,
 )
+from facestream.pipeline.metrics.store import Distribution, Metrics
 from facestream.pipeline.observability.report import limiting_queue
 from facestream.pipeline.runtime.channel import Channel, QueueStats
 from hypothesis import given

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from facestream.pipeline.core.addresses import Address
 from facestream.pipeline.core.errors import OutputError, UsageError
-from facestream.pipeline.metrics import (
+from facestream.pipeline.metrics.families import (
     FAMILIES,
     FRAME_AGE,
     FRAMES_DROPPED,
     FRAMES_IN,
     SOURCE_STATE,
-    Metrics,
 )
 from facestream.pipeline.metrics.prometheus import MetricsServer
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.channel import Channel
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from prometheus_client.core import Metric

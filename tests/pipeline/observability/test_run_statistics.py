@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.events import Moment, SourceStateEvent
 from facestream.pipeline.ingest.file_reader import SourceState
-from facestream.pipeline.metrics import FRAME_AGE, FRAMES_DROPPED, FRAMES_SKIPPED, Metrics
+from facestream.pipeline.metrics.families import FRAME_AGE, FRAMES_DROPPED, FRAMES_SKIPPED
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.observability.run_statistics import RunStatistics
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from hypothesis import given

@@ -15,8 +15,14 @@ from facestream.engines.options import Serving
 from facestream.pipeline.core.config import load_settings
 from facestream.pipeline.core.errors import GalleryError, SourceError
 from facestream.pipeline.ingest import readers as readers_module
-from facestream.pipeline.metrics import DECODER_INFO, ENGINE_INFO, FALLBACKS, INDEX_INFO, Metrics
-from facestream.pipeline.metrics.families import Family
+from facestream.pipeline.metrics.families import (
+    DECODER_INFO,
+    ENGINE_INFO,
+    FALLBACKS,
+    INDEX_INFO,
+    Family,
+)
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.observability import runtime_info as running_module
 from facestream.pipeline.observability.runtime_info import RuntimeInfo, RuntimeInfoMetrics
 from facestream.pipeline.pipeline import Pipeline

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from facestream.pipeline.core.errors import Closed
-from facestream.pipeline.metrics import Metrics
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.channel import Channel
 from facestream.pipeline.runtime.source_queue import SourceBuffer, SourceQueue
 from facestream.pipeline.runtime.supervisor import Supervisor

@@ -51,7 +51,7 @@ def test_put_and_get_time_out() -> None:
     with pytest.raises(TimeoutError, match="'c' stayed full"):
         channel.put(2, timeout=0.01)
     assert channel.get() == 1
-    assert channel.blocked_seconds > 0
+    assert channel.stats().blocked_seconds > 0
     assert channel.stats().waited_seconds > 0
 
 
@@ -65,7 +65,7 @@ def test_close_drains() -> None:
     assert not channel.aborted
     assert channel.get_batch(2, 10.0) == [1, 2]
     assert channel.get_batch(2, 10.0) == [3]
-    with pytest.raises(Closed, match="'c' is closed"):
+    with pytest.raises(Closed, match="'c' has ended"):
         channel.get()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import facestream.pipeline.runtime.memory as memory
 import pytest
-from facestream.pipeline.metrics import memory_bytes
+from facestream.pipeline.metrics.store import memory_bytes
 from facestream.pipeline.runtime.memory import Trimmer, trim
 
 from tests.waiting import wait_until

@@ -27,7 +27,7 @@ def test_clean_run_loses_nothing_and_keeps_order() -> None:
         for number, count in enumerate(items):
             assert [i for source, i in got if source == f"s{number}"] == list(range(count))
         assert [probe.closed for probe in rig.probes] == [1, 1, 1, 1]
-        assert all(link.high_water <= link.capacity for link in rig.links)
+        assert all(link.stats().high_water <= link.capacity for link in rig.links)
     assert facestream_threads() == []
 
 

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 from facestream.pipeline.core.errors import Closed, StageFailed
-from facestream.pipeline.metrics import BATCH_FRAMES, STAGE_SECONDS, Metrics
+from facestream.pipeline.metrics.families import BATCH_FRAMES, STAGE_SECONDS
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.channel import Channel
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.runtime.worker import Batching, run_worker

@@ -11,7 +11,8 @@ import pytest
 from facestream.pipeline.core.errors import OutputError
 from facestream.pipeline.core.events import Event, Moment, SourceStateEvent, State
 from facestream.pipeline.core.types import FrameResult, Image
-from facestream.pipeline.metrics import OUTPUT_DROPPED, Metrics
+from facestream.pipeline.metrics.families import OUTPUT_DROPPED
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.sinks.background import BackgroundSink
 from facestream.pipeline.sinks.base import Sink
 from facestream.pipeline.sinks.video.segments import SegmentsSink

@@ -14,7 +14,7 @@ from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.detection.region import View
 from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.ingest.isolation import SourceIsolation
-from facestream.pipeline.metrics import Metrics
+from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.stages.detect import DetectStage, frame_result
 

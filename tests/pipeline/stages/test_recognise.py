@@ -17,6 +17,7 @@ from facestream.pipeline.stages.recognise import RecogniseStage
 from facestream.pipeline.stages.rules import TrackingRules
 from facestream.pipeline.stages.track_events import EmissionRules
 from facestream.pipeline.tracking.embedding_schedule import EmbeddingPolicy
+from facestream.pipeline.tracking.tracker import Tracklet
 
 DIM = 4
 ADA, BOB = 1, 2
@@ -272,3 +273,48 @@ def test_many_doubtful_looks_do_not_make_a_sure_one(events: list[TrackEvent]) ->
     done = recognise([result(12 * i, (20, 50)) for i in range(12)])
     assert done[-1].tracks[0].sigma < 0.3
     assert [r.tracks[0].identity.reason for r in done] == ["uncertain"] * 12
+
+
+class ByOrder:
+    """A tracker for which the n-th faces of all frames are one face, wherever they are."""
+
+    def __init__(self, *, min_iou: float, absence_seconds: float) -> None:
+        assert (min_iou, absence_seconds) == (0.2, 3.0)
+        self.searched_at = -np.inf
+        self.live: list[Tracklet] = []
+
+    def cut(self, image: Image) -> bool:
+        return False
+
+    def associate(self, boxes: Floats, *, at: float) -> list[Tracklet]:
+        self.searched_at = at
+        self.live += [Tracklet(n, at, faces=0) for n in range(len(self.live), len(boxes))]
+        for tracklet in self.live[: len(boxes)]:
+            tracklet.seen_at = at
+            tracklet.faces += 1
+        return self.live[: len(boxes)]
+
+    def expected(self, at: float) -> tuple[list[Tracklet], Floats]:
+        return [], np.zeros((0, 4), np.float32)
+
+    def expire(self, at: float) -> list[Tracklet]:
+        return []
+
+    def finish(self) -> list[Tracklet]:
+        gone, self.live = self.live, []
+        return gone
+
+
+def test_another_tracker_decides_which_face_is_which() -> None:
+    events: list[TrackEvent] = []
+    stage = RecogniseStage(
+        *(ColourEncoder(), Matcher(TwoPeople(), Thresholds(similarity=0.5))),
+        rules=lambda _: TrackingRules(min_iou=0.2, absence_seconds=3.0),
+        on_event=events.append,
+        model="m",
+        tracker=ByOrder,
+    )
+    far = [result(index, (200.0 * (index % 2), 20)) for index in range(4)]
+    assert [[track.track_id for track in done.tracks] for done in stage(far)] == [[1]] * 4
+    stage.flush()
+    assert [event.faces for event in events if isinstance(event, Left)] == [4]
