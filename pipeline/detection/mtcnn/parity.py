@@ -17,10 +17,8 @@ from facestream.engines.registry import load_engine
 from ...core.boxes import iou_matrix
 from ...core.types import Faces, Floats, Image
 from ..scenes import MIN_FACE, digest, scenes
-from .cascade import Search, find_faces
+from .cascade import Search, WorkerPool, find_faces
 from .networks import Network, Networks
-from .sampling import AreaSampler
-from .worker_pool import SingleWorker
 
 NETWORKS: Final[tuple[Network, ...]] = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet")
 Detect = Callable[[Image], Faces]
@@ -116,9 +114,6 @@ def _exact(name: str) -> Engine:
 
 
 def _cascade(engines: dict[str, Engine]) -> Detect:
-    networks = Networks.of(*(engines[name] for name in NETWORKS))
-
-    def detect(image: Image) -> Faces:
-        return find_faces(AreaSampler(image), _SEARCH, SingleWorker(networks))
-
-    return detect
+    pnet, rnet, onet = (engines[name] for name in NETWORKS)
+    pool = WorkerPool(Networks(pnet, rnet, onet))
+    return lambda image: find_faces(image, _SEARCH, pool)
