@@ -27,7 +27,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..core.config import Settings, load_settings
 from ..core.errors import UsageError
-from ..recognition.planned import planned
+from ..recognition.verify import planned
 from .console import plural, stderr, stdout
 from .plan_tables import facts_of, overview, portrait
 

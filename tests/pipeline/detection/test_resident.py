@@ -21,8 +21,7 @@ from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.mtcnn import cascade as cpu_cascade
 from facestream.pipeline.detection.mtcnn import detector as mtcnn
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.detection.mtcnn.parity import judge_detector
-from facestream.pipeline.detection.scenes import MIN_FACE
+from facestream.pipeline.detection.mtcnn.parity import MIN_FACE, judge_detector
 
 from .agreement import real_pictures
 

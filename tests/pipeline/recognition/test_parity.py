@@ -26,9 +26,9 @@ from facestream.pipeline.recognition.parity import (
     DecoderGate,
     EncoderGate,
     EncoderOutputs,
+    gate_faces,
     rank_correlation,
 )
-from facestream.pipeline.recognition.parity_faces import gate_faces
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
