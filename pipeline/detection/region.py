@@ -43,10 +43,7 @@ class View:
     mask: tuple[Polygon, ...] = ()
 
     def turn(self, frame: Frame) -> int:
-        """Number of the group of ``every`` frames it belongs to; the first that arrives is searched.
-
-        That is every ``every``-th frame where none is dropped.
-        """
+        """Number of its group of ``every`` frames; the first of a group to arrive is searched."""
         return frame.index // self.every
 
     def region(self, height: int, width: int) -> Region:

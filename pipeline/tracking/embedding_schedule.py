@@ -43,11 +43,11 @@ class EmbeddingPlan:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingPolicy:
-    """When a followed face is embedded again.
+    """When a tracked face is embedded again.
 
     Neighbouring frames carry nearly the same evidence, so ``budget`` embeds a new face at once and
-    once again soon, then for a better picture, another pose, or time passed, with pauses that double
-    while time is the only reason. A face that is named and sure gets long pauses at once. ``every``
+    once again soon, then for a better picture, another pose, or time passed, with pauses that
+    double while time is the only reason. A face that is named and sure gets long pauses at once. ``every``
     embeds every detection.
 
     Attributes:
