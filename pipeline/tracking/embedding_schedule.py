@@ -47,8 +47,8 @@ class EmbeddingPolicy:
 
     Neighbouring frames carry nearly the same evidence, so ``budget`` embeds a new face at once and
     once again soon, then for a better picture, another pose, or time passed, with pauses that
-    double while time is the only reason. A face that is named and sure gets long pauses at once. ``every``
-    embeds every detection.
+    double while time is the only reason. A face that is named and sure gets long pauses at once.
+    ``every`` embeds every detection.
 
     Attributes:
         policy: ``every`` or ``budget``.
