@@ -36,8 +36,8 @@ def planned(*, max_batch: int = 32, precision: Precision = "auto") -> tuple[Plan
     Raises:
         ModelError: a network is missing or damaged.
     """
-    options = {
-        **{name: EngineOptions(precision="float32", shapes=SHAPES[name]) for name in SHAPES},
+    options: dict[str, EngineOptions] = {
+        **{name: EngineOptions(precision="float32", shapes=one) for name, one in SHAPES.items()},
         DEFAULT_MODEL: replace(encoder_options(SIZE, max_batch), precision=precision),
         "vae_decoder": EngineOptions(precision=precision),
     }
@@ -68,7 +68,7 @@ def verify_all(serving: Serving) -> list[Row]:
 
 def gate_of(network: PlanRequest) -> Gate:
     """The gate of one of the five networks."""
-    for name in NETWORKS:  # not `in`: the name's type is narrower
+    for name in NETWORKS:
         if name == network.name:
             return NetworkGate(name)
     return DecoderGate(network.path) if "decoder" in network.name else EncoderGate(network.path)

@@ -18,8 +18,7 @@ from facestream.engines.options import EngineOptions, Serving
 from facestream.engines.registry import load_engine
 from facestream.engines.serving import serve
 from facestream.pipeline.core.types import Faces, Floats, Image
-from facestream.pipeline.detection.mtcnn.parity import NETWORKS, NetworkGate, compare
-from facestream.pipeline.detection.scenes import scenes
+from facestream.pipeline.detection.mtcnn.parity import NETWORKS, NetworkGate, compare, scenes
 from facestream.pipeline.recognition import parity as reference
 from facestream.pipeline.recognition.encoder import encoder_options
 from facestream.pipeline.recognition.parity import (
