@@ -27,18 +27,13 @@ from facestream.engines.cards import MODELS
 from facestream.engines.options import Serving
 from facestream.pipeline.core.types import Floats, Image
 from facestream.pipeline.recognition.encoder import Encoder
-from facestream.pipeline.recognition.uncertainty import (
-    direction,
-    fuse,
-    mutual_likelihood_matrix,
-    normalise,
-    sigma,
-)
+from facestream.pipeline.recognition.uncertainty import direction, normalise, sigma
 from facestream.pipeline.tracking.fusion import Template
 from facestream.training.data.teacher import teacher_net
 from facestream.training.evaluation.clips import ClipRules
 from facestream.training.evaluation.embeddings import embed_all
 from facestream.training.evaluation.lfw import open_zip, read_crops
+from facestream.training.evaluation.probabilistic import fuse, mutual_likelihood_matrix
 from facestream.training.evaluation.tpir import Outcomes, bootstrap, curve, outcomes, rank_one, tpir
 from facestream.training.evaluation.videos import (
     ClipFaces,

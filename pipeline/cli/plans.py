@@ -16,8 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..core.config import load_settings
 from ..core.errors import UsageError
-from ..recognition.planned import planned
-from ..recognition.verify import gate_of, verify_all
+from ..recognition.verify import gate_of, planned, verify_all
 from .console import stderr
 
 

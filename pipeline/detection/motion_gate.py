@@ -1,4 +1,4 @@
-"""Where a camera's picture changed since it was searched, so that the rest need not be again."""
+"""Where a camera's picture changed since it was searched: only there it is searched again."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _CELL = 0.25
 _LEVELS = 3.0
 _NOISES = 4.0
 
-# Where the cells differ by more than this at the median the camera moves, or the light changed.
+# Where the cells differ by more than this at the median, the camera moves or the light changed.
 _MOVES = 3.0
 
 # Searched around a change or a face: this share of its longer side, a smallest face at least.
 _AROUND = 0.35
 
 # Windows have sides of these shares of the picture's: an engine prepares itself for each size of
-# picture that comes, which takes time and memory.
+# picture, which takes time and memory.
 _SIDES = (0.25, 0.4, 0.6, 1.0)
 
 # Together they must leave this share of the picture out, or it is searched whole.
@@ -41,7 +41,7 @@ _MOST_WINDOWS = 3
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """What of a picture is to be searched.
+    """The parts of a picture to search.
 
     Attributes:
         windows: parts of the picture.
@@ -62,7 +62,7 @@ class SearchPlan:
 
 
 class Changes:
-    """What changed in the pictures of one source, of one size.
+    """Detects what changed in the pictures of one source, of one size.
 
     Slow changes add up until they count: a cell is compared with what it was when it was last
     searched. After ``refresh`` seconds the whole picture is searched in any case.

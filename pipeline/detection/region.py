@@ -1,4 +1,4 @@
-"""What of a source's frames the detector is given, and how its boxes come back."""
+"""The part and scale of a source's frames that the detector sees, and its boxes mapped back."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..core.config import Polygon, Settings
 from ..core.types import Faces, Floats, Frame, Image
 
-# A face whose centre lies at the edge of what is watched must be seen whole: so much more is
-# searched on each side, of the picture's longer side.
+# A face whose centre lies at the edge of a watched area must be seen whole: the search reaches so
+# much further on each side, of the picture's longer side.
 _AROUND = 0.05
 
 # The detector's smallest window.
@@ -43,15 +43,11 @@ class View:
     mask: tuple[Polygon, ...] = ()
 
     def turn(self, frame: Frame) -> int:
-        """Number of the ``every`` frames it belongs to: the first of them that comes is searched.
-
-        Where none is dropped that is every ``every``-th; where a camera's frames are, it may be
-        one of the others.
-        """
+        """Number of its group of ``every`` frames; the first of a group to arrive is searched."""
         return frame.index // self.every
 
     def region(self, height: int, width: int) -> Region:
-        """What is searched of a picture of this size in pixels."""
+        """The region of a picture of this size in pixels."""
         return _region(self, height, width)
 
 
@@ -60,7 +56,7 @@ class Region:
     """The part of a picture that is searched, and its scale.
 
     Attributes:
-        view: what was asked for.
+        view: its settings.
         height: of the picture in pixels.
         width: of the picture in pixels.
         box: x1, y1 and one past x2, y2 in pixels of the picture.
@@ -76,7 +72,7 @@ class Region:
     min_face: int | None
 
     def cut(self, image: Image) -> Image:
-        """What the detector is given of a picture: a part of it, not copied unless shrunk."""
+        """The detector's input: a part of the picture, not copied unless shrunk."""
         left, top, right, bottom = self.box
         part = image[top:bottom, left:right]
         if part.shape[:2] == self.size:

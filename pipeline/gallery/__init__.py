@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core.types import Matches
-from ..identity.decision import Thresholds, decide, decide_frame
+from ..identity.decision import Thresholds, decide_frame
 from .enrol import ImportPlan, ImportReport, plan_import
 from .gallery import Gallery
 from .records import FaceReader, Person, Photo, PhotoReason, PhotoResult
@@ -19,7 +19,6 @@ __all__ = [
     "PhotoReason",
     "PhotoResult",
     "Thresholds",
-    "decide",
     "decide_frame",
     "plan_import",
 ]

@@ -55,16 +55,16 @@ class Thresholds:
     false_matches: FalseMatches | None = None
 
     def __post_init__(self) -> None:
-        if not -1.0 <= self.similarity <= 1.0:
-            raise ConfigError(f"a similarity threshold is -1 to 1, not {self.similarity:g}")
-        if not 0.0 <= self.margin <= 2.0:
-            raise ConfigError(f"a margin is 0 to 2, not {self.margin:g}")
-        if not self.max_sigma > 0:
-            raise ConfigError(f"the limit of sigma must be above 0, not {self.max_sigma:g}")
-        if not self.min_size >= 0:
-            raise ConfigError(f"a least size is 0 pixels or more, not {self.min_size:g}")
-        if not self.slope > 0:
-            raise ConfigError(f"the calibration's slope must be above 0, not {self.slope:g}")
+        checks = (
+            (-1 <= self.similarity <= 1, "a similarity threshold is -1 to 1", self.similarity),
+            (0 <= self.margin <= 2, "a margin is 0 to 2", self.margin),
+            (self.max_sigma > 0, "the limit of sigma must be above 0", self.max_sigma),
+            (self.min_size >= 0, "a least size is 0 pixels or more", self.min_size),
+            (self.slope > 0, "the calibration's slope must be above 0", self.slope),
+        )
+        for valid, rule, value in checks:
+            if not valid:
+                raise ConfigError(f"{rule}, not {value:g}")
         if self.false_alarms is not None and not 0 < self.false_alarms < 1:
             raise ConfigError(
                 f"a rate of false alarms lies between 0 and 1, not {self.false_alarms:g}"
@@ -87,11 +87,10 @@ class Thresholds:
         Args:
             card: the encoder's card; its ``metrics`` may hold ``max_sigma``.
             calibrated: of a cohort's card, where similarities are normalised; else the card's.
-            similarity: instead of the card's, for galleries of every size.
-            margin: see the class.
+            similarity: instead of the card's, for galleries of every size; ``false_alarms`` then
+                has no effect.
+            margin: see the class, as for the others.
             max_sigma: instead of the card's.
-            min_size: see the class.
-            false_alarms: see the class; of no meaning with ``similarity``.
 
         Raises:
             ConfigError: the card has no thresholds and ``similarity`` is not given.
@@ -155,35 +154,6 @@ class Holders(NamedTuple):
     release: float
 
 
-def decide(
-    similarities: Sequence[float] | Floats,
-    person_ids: Sequence[int] | NDArray[np.int64],
-    names: Sequence[str | None],
-    thresholds: Thresholds,
-    *,
-    sigma: float | None = None,
-    size: float | None = None,
-) -> Identity:
-    """Who a face is, looked at alone.
-
-    Args:
-        similarities: k cosines to different people, in any order.
-        person_ids: k ids, −1 for none.
-        names: k names.
-        thresholds: see ``Thresholds``.
-        sigma: the face's uncertainty; None skips that test.
-        size: the shorter side of its box in pixels; None skips that test.
-    """
-    row = np.asarray(similarities, np.float32).reshape(1, -1)
-    ids = np.asarray(person_ids, np.int64).reshape(1, -1)
-    return decide_frame(
-        Matches(row, ids, (tuple(names),)),
-        thresholds,
-        sigmas=None if sigma is None else [sigma],
-        sizes=None if size is None else [size],
-    )[0]
-
-
 def decide_frame(
     matches: Matches,
     thresholds: Thresholds,
@@ -195,7 +165,7 @@ def decide_frame(
     """Who the M faces of one frame are, each person at most once.
 
     A face can only be someone it is similar enough to, and who is within the margin of its best
-    match: the assignment settles what is close, it never overrides a clear preference. People are
+    match: the assignment decides what is close, it never overrides a clear preference. People are
     given to faces so that the sum of the similarities above the threshold is greatest. Then, for
     each face with someone:
 
@@ -219,7 +189,7 @@ def decide_frame(
         M identities; an unknown one has the similarity to its best match.
     """
     count = len(matches.person_ids)
-    reasons: list[Reason | None] = [
+    reasons = [
         _gate(
             matches.person_ids[i],
             thresholds,
@@ -235,7 +205,7 @@ def decide_frame(
         for i in range(count)
     ]
     given = _assign(claims, thresholds.similarity)
-    given, lost = _settle(given, claims, held, thresholds.margin)
+    given, lost = _withdraw_unclear(given, claims, held, thresholds.margin)
     identities = []
     for i in range(count):
         reason = reasons[i]
@@ -293,15 +263,15 @@ def _assign(claims: list[dict[int, float]], threshold: float) -> dict[int, int]:
     for row, face in enumerate(faces):
         for person, similarity in claims[face].items():
             if similarity >= threshold:
-                # Above zero also at the threshold itself: a person beats nobody.
+                # Above zero also at the threshold itself: a person is better than none.
                 gains[row, people.index(person)] = similarity - threshold + 1e-6
     return {faces[row]: people[column] for row, column in assign(gains)}
 
 
-def _settle(
+def _withdraw_unclear(
     given: dict[int, int], claims: list[dict[int, float]], held: Sequence[int | None], margin: float
 ) -> tuple[dict[int, int], dict[int, Reason]]:
-    """Takes back the names that are not clear, until all that stay are."""
+    """Withdraw the names that are not clear, until all that stay are."""
     given = dict(given)
     lost: dict[int, Reason] = {}
     while True:

@@ -1,8 +1,8 @@
 """Names that stay: the decision of a source's live tracks, with confirmation and hysteresis.
 
-A name is given when ``confirm`` searches in a row agreed on it. It is withdrawn when the search
-of that track finds nobody although having the name counts ``release``, and when another
-track was given it. Between the two lies a gap, so that a similarity around the threshold
+A name is given when ``confirm`` searches in a row agree on it. It is withdrawn when the search of
+that track finds no match even with ``release`` added to the similarity of the name it has, and when
+another track gets the name. Between the two lies a gap, so that a similarity around the threshold
 changes nothing.
 """
 
@@ -16,7 +16,7 @@ from ..tracking.track import Track
 from .decision import Holders, Thresholds
 from .search import Matcher, MatchQuery
 
-# Who was not seen for so long does not defend a name: they may be the one who has it again.
+# A track not seen for so long does not defend its name: the same person may have a new track.
 PRESENT_SECONDS = 0.8
 
 
@@ -27,7 +27,7 @@ class HysteresisRules:
     Attributes:
         thresholds: see the class; None: the matcher's own.
         confirm: searches that must agree; a photo needs one.
-        release: what having a name counts, in similarity.
+        release: added to the similarity of the name that a track has.
     """
 
     thresholds: Thresholds | None = None
@@ -53,7 +53,7 @@ def update_identities(
         pts: presentation time in seconds.
 
     Returns:
-        The tracks whose name was given to another while they were not to be seen: they ended.
+        The tracks whose name was given to another while they were not seen: they ended.
     """
     here = [s for s in live if s.matches is not None and pts - s.end_pts <= PRESENT_SECONDS]
     verdicts = matcher.decide(
@@ -69,8 +69,11 @@ def update_identities(
         if _granted(track, verdict, rules):
             track.set_identity(verdict, threshold=threshold)
             granted[verdict.person_id or 0] = track
-        elif track.person is None or _lost(verdict, seen=track in searched):
-            track.set_identity(_without(verdict), threshold=threshold)
+        elif track.person is None or (
+            # The track itself was searched, and there was no match.
+            track in searched and not verdict.known and verdict.reason != "taken"
+        ):
+            track.set_identity(_pending(verdict), threshold=threshold)
     return _take_from_holders(live, granted, threshold=threshold)
 
 
@@ -92,13 +95,8 @@ def _granted(track: Track, verdict: Identity, rules: HysteresisRules) -> bool:
     return track.candidate == verdict.person_id and track.agreed >= needed
 
 
-def _lost(verdict: Identity, *, seen: bool) -> bool:
-    """True when a name is withdrawn: the track itself was searched, and nobody was found."""
-    return seen and not verdict.known and verdict.reason != "taken"
-
-
-def _without(verdict: Identity) -> Identity:
-    """What is said while a name is not given (yet)."""
+def _pending(verdict: Identity) -> Identity:
+    """The identity while a name is not given (yet)."""
     if not verdict.known:
         return verdict
     return Identity.unknown(

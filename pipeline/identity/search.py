@@ -22,7 +22,9 @@ NEIGHBOURS = 5
 class Searcher(Protocol):
     """Finds the nearest people; ``gallery.search.GallerySearch`` is one."""
 
-    def search(self, mu: Floats, k: int) -> Matches: ...
+    def search(self, mu: Floats, k: int) -> Matches:
+        """The ``k`` nearest people of each embedding M×D."""
+        ...
 
     def templates(self) -> int:
         """How many photos a face is compared with."""

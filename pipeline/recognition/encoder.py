@@ -17,7 +17,7 @@ from .parity import EncoderGate
 
 DEFAULT_MODEL = "vae_encoder"
 
-# Batches are of these sizes: each new shape costs 10 to 80 ms when it comes first.
+# Batches are of these sizes: the first of each shape costs 10 to 80 ms.
 _BATCHES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 
@@ -115,7 +115,7 @@ class Encoder(Closing):
 
 
 def encoder_options(size: int, max_batch: int) -> EngineOptions:
-    """How an encoder is loaded that is fed up to ``max_batch`` crops of ``size``×``size``."""
+    """Options of an encoder for up to ``max_batch`` crops of ``size``×``size`` at once."""
     shape = (3, size, size)
     return EngineOptions(
         image_input=ImageInput(channels="BGR", network_channels="RGB"),

@@ -1,4 +1,4 @@
-"""How much a detection promises before the encoder has looked: size, pose, certainty."""
+"""How much a detection promises before it is embedded: size, pose, certainty."""
 
 from __future__ import annotations
 

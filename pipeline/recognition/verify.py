@@ -1,4 +1,4 @@
-"""All networks through their gates, on all that can run them here."""
+"""The networks that plans are built for, and all of them through their gates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from facestream.engines.base import Precision
+from facestream.engines.cards import model_path
 from facestream.engines.errors import EngineError, ParityRefused
 from facestream.engines.options import EngineOptions, Serving
 from facestream.engines.parity import Gate, Verdict
@@ -14,20 +15,39 @@ from facestream.engines.registry import BackendStatus, candidates, load_engine, 
 from facestream.engines.tensorrt.inventory import PlanRequest
 
 from ..detection.mtcnn.detector import Mtcnn
-from ..detection.mtcnn.parity import NETWORKS, NetworkGate, judge_detector
-from ..detection.scenes import MIN_FACE
-from .parity import DecoderGate, EncoderGate
-from .planned import planned
+from ..detection.mtcnn.networks import SHAPES
+from ..detection.mtcnn.parity import MIN_FACE, NETWORKS, NetworkGate, judge_detector
+from .encoder import DEFAULT_MODEL, encoder_options
+from .parity import SIZE, DecoderGate, EncoderGate
 
 log = logging.getLogger(__name__)
 
 Row = tuple[str, str, Verdict]
 
 
+def planned(*, max_batch: int = 32, precision: Precision = "auto") -> tuple[PlanRequest, ...]:
+    """The detector's three networks, the encoder and the decoder.
+
+    Args:
+        max_batch: most faces the encoder is fed at once.
+        precision: of the encoder and the decoder; the detector's networks are float32, as which
+            of several nearly equal boxes it returns hangs on the last digits of their scores.
+
+    Raises:
+        ModelError: a network is missing or damaged.
+    """
+    options: dict[str, EngineOptions] = {
+        **{name: EngineOptions(precision="float32", shapes=one) for name, one in SHAPES.items()},
+        DEFAULT_MODEL: replace(encoder_options(SIZE, max_batch), precision=precision),
+        "vae_decoder": EngineOptions(precision=precision),
+    }
+    return tuple(PlanRequest(name, model_path(name), one) for name, one in options.items())
+
+
 def verify_all(serving: Serving) -> list[Row]:
     """Judge every network on every backend, device and precision that can execute here.
 
-    Nothing that is kept is believed: each is run anew.
+    Kept verdicts are ignored: each is run anew.
 
     Args:
         serving: its backend, device and precision narrow down what is judged; plans are taken
@@ -80,7 +100,7 @@ def _precisions(
 
 
 def _whole(serving: Serving) -> Iterator[Row]:
-    """The detector as it is served: with its first look, or resident on the device."""
+    """The detector as it is served: with its screen, or resident on the device."""
     for mode in ("fast", "exact"):
         try:
             with Mtcnn(mode=mode, min_face=MIN_FACE, serving=serving) as detector:

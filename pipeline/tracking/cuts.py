@@ -1,4 +1,4 @@
-"""Where a film cuts to another picture: there no face goes on."""
+"""Where a film cuts to another picture: no track continues there."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class EmbeddingPlan:
         at: presentation time of the last one.
         quality: of the best one.
         poses: those embedded.
-        idle: embeddings in a row that were due to age alone.
+        idle: embeddings in a row that were due to time alone.
     """
 
     count: int = 0
@@ -43,12 +43,12 @@ class EmbeddingPlan:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingPolicy:
-    """When a followed face is embedded again.
+    """When a tracked face is embedded again.
 
-    Neighbouring frames say nearly the same about identity, so ``budget`` embeds a new face at
-    once and once again soon, then when there is something new: a better picture, another pose, or
-    time passed, with pauses that double while nothing else gives a reason. A face that is named
-    and sure gets long pauses at once. ``every`` embeds all of them.
+    Neighbouring frames carry nearly the same evidence, so ``budget`` embeds a new face at once and
+    once again soon, then for a better picture, another pose, or time passed, with pauses that
+    double while time is the only reason. A face that is named and sure gets long pauses at once.
+    ``every`` embeds every detection.
 
     Attributes:
         policy: ``every`` or ``budget``.
@@ -124,8 +124,8 @@ class EmbeddingPolicy:
 def pose_of(landmarks: Floats) -> Pose:
     """How a head is turned, by its landmarks 5×2.
 
-    (0, 1) embeddings into the camera; the first number is negative to the left of the picture and
-    positive to the right, the second 0 upwards and 2 downwards.
+    (0, 1) faces the camera; the first number is negative to the left of the picture and positive to
+    the right, the second 0 upwards and 2 downwards.
     """
     # Plain numbers: for a handful of faces that is faster than arrays.
     (lx, ly), (rx, ry), (nx, ny), (ax, ay), (bx, by) = landmarks.tolist()

@@ -22,8 +22,7 @@ POWER = 10.0
 class Template:
     """Σ w·mu / Σ w over the embeddings at one face, with one w = (1/σ²)^POWER per embedding.
 
-    That is ``uncertainty.fuse`` per face, one embedding at a time (PFE, Shi & Jain 2019, eq. 5,
-    with a power).
+    One embedding at a time (PFE, Shi & Jain 2019, eq. 5, with a power).
 
     The weights do not depend on time: the surest embeddings decide, in whatever order and rate they
     come. The certainty does: it is that of the surest embedding, and one soon after another adds

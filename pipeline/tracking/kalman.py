@@ -1,4 +1,4 @@
-"""Where followed faces are expected next: a Kalman filter of constant velocity, all faces at once.
+"""Where tracked faces are expected next: a Kalman filter of constant velocity, all faces at once.
 
 Each face has four independent coordinates: the centre's x and y in pixels, the logarithm of the
 box's side (√ of its area) and of its aspect ratio. Each coordinate is a filter of two states,
@@ -23,7 +23,7 @@ Numbers = NDArray[np.float64]
 MEASUREMENT = np.array([0.1, 0.1, 0.1, 0.08])
 FIRST_SPEED = np.array([3.0, 2.0, 0.4, 0.1])  # a second
 ACCELERATION = np.array([10.0, 10.0, 1.0, 0.15])  # a second²
-# Nobody walks on for ever unseen: the motion of a face that is not found fades in this time.
+# The motion of a face that is not found fades in this time.
 FADE_SECONDS = 1.0
 
 
@@ -49,7 +49,7 @@ class Motion:
         self._vv: Numbers = np.zeros((0, 4))
         self._vs: Numbers = np.zeros((0, 4))
         self._ss: Numbers = np.zeros((0, 4))
-        # What was computed last: pairing and updating ask for the same time.
+        # The last prediction: pairing and updating need it for the same time.
         self._ahead: _Ahead | None = None
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Re-identification by embedding: faces that were exchanged, replaced or lost are put right."""
+"""Re-identification by embedding: corrects tracks whose faces were exchanged, replaced or lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .track import Track
 # crossing): same-person pairs of LFW lie above 0.2, neighbouring frames of one face above 0.6.
 SPLIT_SIMILARITY = 0.1
 # An embedding that resembles a track at least so much may be its face again: about the threshold
-# that lets one in a thousand strangers pass.
+# at FMR 0.1 %.
 REIDENTIFY_SIMILARITY = 0.4
 # How much likelier it is that a face stays who it was than that two were exchanged.
 STAY_LEAD = 0.15
@@ -69,7 +69,7 @@ def _in_question(candidates: Sequence[Candidate], lost: Sequence[Track]) -> bool
 
 
 def _gain(candidate: Candidate, track: Track) -> float:
-    """What speaks for this track, against a new one; 0: it cannot be this one."""
+    """The evidence for this track against a new one; 0: it cannot be this one."""
     own = track is candidate.own
     if not track.template.count:
         return STAY_LEAD if own else 0.0

@@ -57,12 +57,12 @@ class Track:
 
     Attributes:
         sigma: uncertainty of the fused embedding.
-        clearest: sigma of the surest embedding. Looks that say nothing do not say more together:
-            their errors are alike, and only the formula makes the fused sigma small.
+        clearest: sigma of the surest embedding. Poor embeddings are no better
+            together: their errors are alike, and only the formula makes the fused sigma small.
         largest: the shorter side of the face's largest box in pixels.
         matches: the people most similar, of the last search.
         identity: the name given, or why there is none.
-        candidate: who the last searches found.
+        candidate: the person that the last searches found.
         agreed: how many of them in a row.
         plan: of the embeddings at it.
         certainty: whether more embeddings may change what is known.
@@ -151,5 +151,5 @@ class Track:
         """Give it a name, or the reason for none."""
         self.identity = identity
         clear = identity.known and identity.similarity >= threshold + SURE_LEAD
-        vain = identity.reason in ("no_gallery", "too_small")
-        self.certainty = "sure" if clear or vain else "open"
+        futile = identity.reason in ("no_gallery", "too_small")
+        self.certainty = "sure" if clear or futile else "open"

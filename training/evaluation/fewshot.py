@@ -17,7 +17,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 from facestream.pipeline.core.types import Floats
 from facestream.pipeline.recognition.encoder import Encoder
-from facestream.pipeline.recognition.uncertainty import direction, fuse, mutual_likelihood_matrix
+from facestream.pipeline.recognition.uncertainty import direction
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from sklearn.svm import LinearSVC  # type: ignore[import-untyped]
@@ -29,6 +29,7 @@ from ..progress import ReportProgress, counted, silent
 from .embeddings import embed_all
 from .lfw import Half, half_of, person_of, read_crops, read_pairs
 from .plots import new_figure, save_figure
+from .probabilistic import fuse, mutual_likelihood_matrix
 from .protocol import Interval, mean_interval
 
 Condition = Literal["clean", "degraded probes", "all degraded"]

@@ -1,21 +1,21 @@
-"""What score normalisation against a cohort is worth, and the thresholds of normalised scores."""
+"""What score normalisation against a cohort is worth, and the thresholds of normalised scores.
+
+Z-norm and T-norm come from speaker verification (Auckenthaler et al., "Score normalization for
+text-independent speaker verification systems", 2000), S-norm from Kenny, 2010; for ``centred``,
+which the pipeline uses, see ``recognition.cohort``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
+import numpy as np
 from facestream.engines.cards import CalibratedThresholds, Calibration
-from facestream.pipeline.recognition.cohort import Cohort
-from facestream.pipeline.recognition.scorenorm import (
-    METHODS,
-    Method,
-    Statistics,
-    cohort_statistics,
-    normalised,
-)
+from facestream.pipeline.recognition.cohort import Cohort, Statistics, cohort_statistics
 from facestream.pipeline.recognition.uncertainty import normalise
+from numpy.typing import NDArray
 
 from .embeddings import Floats
 from .false_matches import all_impostors
@@ -25,6 +25,8 @@ from .rejection import SigmaLimit, measure_limit
 from .tpir import OpenSet, Outcomes, bootstrap, outcomes, rank_one, split_open_set, tpir
 
 Condition = Literal["clean", "degraded"]
+Method = Literal["z", "t", "s", "centred"]
+METHODS: Final[tuple[Method, ...]] = get_args(Method)
 Scoring = Literal["cosine"] | Method
 FMR: Final = 1e-3
 FPIR: Final = 0.01
@@ -128,10 +130,12 @@ def compare(
         search = unit[split.probes] @ clean[split.gallery].T
         found, tars = [], []
         for scoring in ways:
-            scores = _scored(scoring, cosine, probe.take(pairs.right), template.take(pairs.left))
+            scores = _scored(
+                scoring, cosine, _take(probe, pairs.right), _take(template, pairs.left)
+            )
             far = finest_rate(FMR, int((~pairs.genuine).sum()))
             tars.append(tar_at_far(scores[pairs.genuine], scores[~pairs.genuine], far))
-            sides = probe.take(split.probes).column(), template.take(split.gallery)
+            sides = _column(_take(probe, split.probes)), _take(template, split.gallery)
             found.append(outcomes(_scored(scoring, search, *sides), split.truth))
         rows += _rows(condition, ways, tars, found, split)
     return rows
@@ -167,6 +171,35 @@ def _scored(scoring: Scoring, cosine: Floats, probe: Statistics, template: Stati
     if scoring == "cosine":
         return cosine
     return normalised(scoring, cosine, probe, template)
+
+
+def _take(statistics: Statistics, rows: NDArray[np.int64]) -> Statistics:
+    return Statistics(statistics.mean[rows], statistics.deviation[rows])
+
+
+def _column(statistics: Statistics) -> Statistics:
+    """N×1, for the rows of a matrix of scores."""
+    return Statistics(statistics.mean[:, None], statistics.deviation[:, None])
+
+
+def normalised(
+    method: Method, scores: NDArray[Any], probe: Statistics, template: Statistics
+) -> Floats:
+    """The scores by one of ``METHODS``; ``probe`` and ``template`` broadcast against them.
+
+    ``z`` is (score − mean) ÷ deviation of the template's similarities to the cohort, ``t`` that of
+    the probe's, ``s`` the mean of both, and ``centred`` the score less the mean of both means.
+
+    Raises:
+        ValueError: no such method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"no score normalisation is called {method!r}; choose from {METHODS}")
+    if method == "centred":
+        return np.asarray(scores - (probe.mean + template.mean) / 2, np.float32)
+    z = np.asarray((scores - template.mean) / template.deviation, np.float32)
+    t = np.asarray((scores - probe.mean) / probe.deviation, np.float32)
+    return {"z": z, "t": t, "s": np.asarray((z + t) / 2, np.float32)}[method]
 
 
 def as_metrics(rows: Sequence[ScoringRow]) -> dict[str, Any]:

@@ -18,8 +18,7 @@ from typing import Any, Final
 import numpy as np
 from facestream.engines.cards import quantised_file
 from facestream.engines.openvino import describe
-from facestream.pipeline.recognition.parity import cosines, rank_correlation
-from facestream.pipeline.recognition.parity_faces import gate_faces
+from facestream.pipeline.recognition.parity import cosines, gate_faces, rank_correlation
 from facestream.pipeline.recognition.uncertainty import sigma
 from numpy.typing import NDArray
 

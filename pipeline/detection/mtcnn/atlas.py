@@ -1,4 +1,4 @@
-"""The levels of a pyramid in one atlas, so that P-Net looks once instead of once a level."""
+"""The levels of a pyramid in one atlas, so that P-Net runs once instead of once a level."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class AtlasMap:
     Attributes:
         columns: cells in a row of the map.
         level: its level; -1 where a window crosses a seam.
-        edge_mask: 1 where the level's last row of pixels is lacking in the window (its height is
-            odd), 2 where the last column is, 3 for both.
+        edge_mask: 1 where the window lacks the level's last row of pixels (its height is odd), 2
+            where it lacks the last column, 3 for both.
         tops: row of each level's first cell.
         lefts: column of each level's first cell.
     """
@@ -57,11 +57,9 @@ class AtlasMap:
 
 
 def atlas_of(levels: Sequence[Level], *, least: int) -> Atlas:
-    """A atlas with little empty space for these levels, finest first.
+    """An atlas with little empty space for these levels (one or more), finest first.
 
-    Args:
-        levels: at least one.
-        least: smallest height and width of the atlas, even.
+    Its height and width are at least ``least``, which is even.
     """
     return _atlas(tuple((level.height, level.width) for level in levels), least)
 

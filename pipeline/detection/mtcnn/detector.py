@@ -1,7 +1,7 @@
 """MTCNN: finds faces and their five landmarks (Zhang et al., 2016).
 
 One cascade with facenet-pytorch's published weights and resampling, and one result: its
-detections. ``exact`` computes everything in float32. ``fast`` leaves out, after a quick look in
+detections. ``exact`` computes everything in float32. ``fast`` leaves out, after a screen in
 bfloat16 where the CPU has it, what float32 would drop (see ``networks``). On a CUDA device the
 whole search runs there through torch, exact in either mode (see ``resident``).
 """
@@ -13,22 +13,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from facestream.engines.base import Engine
 from facestream.engines.closing import Closing
-from facestream.engines.devices import cuda_devices
+from facestream.engines.devices import cuda_devices, usable_cpus
 from facestream.engines.errors import BackendUnavailable, EngineError
 from facestream.engines.options import Serving
-from facestream.engines.registry import BackendChoice, choose_backend
+from facestream.engines.registry import choose_backend
 from facestream.engines.serving import check_strict
 
 from ...core.config import DetectorSettings
 from ...core.types import Faces, Image
-from .cascade import Search, find_faces
-from .networks import Networks
+from .cascade import Search, WorkerPool
+from .networks import open_networks
 from .parity import NetworkGate
-from .requests import MinFaces, check_image, make_search, searches
-from .sampling import AreaSampler
-from .worker_pool import SingleWorker, WorkerPool
 
 if TYPE_CHECKING:
     from ..resident.detector import ResidentDetector
@@ -63,20 +61,16 @@ class Mtcnn(Closing):
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         serving: Serving = Serving(),
     ) -> None:
-        self._search = make_search(min_face, factor, thresholds)
+        self._search = Search(min_face, factor, thresholds)
         if mode not in ("fast", "exact"):
             raise ValueError(f"mode must be 'fast' or 'exact', not {mode!r}")
         self.mode: Mode = mode
-        self._pool: WorkerPool | None = None
-        self._resident = _on_device(self._search, serving)
-        if self._resident is not None:
-            self.backend = self._resident.backend
-            return
-        choice = _choose(serving)
-        self.backend = choice.name
-        check_strict(serving, choice.device, choice.reason)
-        serving = replace(serving, backend=choice.name, device=choice.device)
-        self._pool = WorkerPool(serving, screen=mode == "fast", gate=NetworkGate)
+        self._searcher: WorkerPool | ResidentDetector
+        resident = _on_device(self._search, serving)
+        if resident is None:
+            self._searcher, self.backend = _on_engines(serving, mode)
+        else:
+            self._searcher, self.backend = resident, "torch"
 
     @property
     def min_face(self) -> int:
@@ -86,26 +80,16 @@ class Mtcnn(Closing):
     @property
     def engines(self) -> dict[str, Engine]:
         """What runs its networks, by the network's name; what it says may change while it runs."""
-        if self._resident is not None:
-            return self._resident.engines
-        return self._own_pool.engines
+        return self._searcher.engines
 
     def detect(self, image: Image) -> Faces:
-        """The faces of a picture, by descending score.
-
-        Args:
-            image: H×W×3 BGR uint8 of any size.
-
-        Returns:
-            Boxes may reach beyond the picture.
-
-        Raises:
-            ValueError: the image is not H×W×3 uint8.
-        """
+        """The faces of a picture; see ``detect_batch``."""
         return self.detect_batch([image])[0]
 
-    def detect_batch(self, images: Sequence[Image], *, min_face: MinFaces = None) -> list[Faces]:
-        """The faces of each picture, several pictures at a time; see ``detect``.
+    def detect_batch(
+        self, images: Sequence[Image], *, min_face: int | Sequence[int | None] | None = None
+    ) -> list[Faces]:
+        """The faces of each picture, by descending score; boxes may reach beyond the picture.
 
         Args:
             images: H×W×3 BGR uint8 each, of any sizes.
@@ -116,27 +100,18 @@ class Mtcnn(Closing):
             ValueError: an image is not H×W×3 uint8, a ``min_face`` is below 12, or there are
                 more or fewer of them than images.
         """
-        if self._resident is not None:
-            return self._resident.detect_batch(images, min_face=min_face)
+        sizes = [min_face] * len(images) if isinstance(min_face, int | None) else min_face
+        if len(sizes) != len(images):
+            raise ValueError(f"min_face has {len(sizes)} sizes for {len(images)} images")
         for image in images:
-            check_image(image)
-        jobs = list(zip(images, searches(self._search, min_face, len(images)), strict=True))
-        if len(jobs) == 1:
-            image, search = jobs[0]
-            return [find_faces(AreaSampler(image), search, self._own_pool)]
-        return self._own_pool.each(_detect_alone, jobs)
+            _check_image(image)
+        own = self._search
+        searches = [own if size is None else replace(own, min_face=size) for size in sizes]
+        return self._searcher.find(list(zip(images, searches, strict=True)))
 
     def close(self) -> None:
         """Free the networks."""
-        if self._resident is not None:
-            self._resident.close()
-        if self._pool is not None:
-            self._pool.close()
-
-    @property
-    def _own_pool(self) -> WorkerPool:
-        assert self._pool is not None  # there where the resident detector is not
-        return self._pool
+        self._searcher.close()
 
 
 def open_mtcnn(settings: DetectorSettings, serving: Serving) -> Mtcnn:
@@ -150,19 +125,30 @@ def open_mtcnn(settings: DetectorSettings, serving: Serving) -> Mtcnn:
     )
 
 
-def _detect_alone(networks: Networks, job: tuple[Image, Search]) -> Faces:
-    image, search = job
-    return find_faces(AreaSampler(image), search, SingleWorker(networks))
+def _check_image(image: Image) -> None:
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
+        shape = getattr(image, "shape", type(image).__name__)
+        raise ValueError(f"image must be H×W×3, not {shape}; see core.images.to_bgr")
+    if image.dtype != np.uint8:
+        raise ValueError(f"image must be uint8, not {image.dtype}; see core.images.to_bgr")
+    if image.size == 0:
+        raise ValueError(f"image has no pixels: {image.shape}")
 
 
-def _choose(serving: Serving) -> BackendChoice:
-    """What runs the search where it does not stay on the device.
+def _on_engines(serving: Serving, mode: Mode) -> tuple[WorkerPool, str]:
+    """A search on the host, with the networks on a backend, and that backend's name.
 
     ``auto`` takes the CPU: on a GPU every level and every stage would come back to the host.
     """
-    if serving.backend == "auto" and serving.device != "cuda":
-        return choose_backend(device="cpu")
-    return choose_backend(serving.backend, device=serving.device)
+    auto = serving.backend == "auto" and serving.device != "cuda"
+    choice = choose_backend(serving.backend, device="cpu" if auto else serving.device)
+    check_strict(serving, choice.device, choice.reason)
+    threads = serving.threads or usable_cpus()
+    serving = replace(serving, backend=choice.name, device=choice.device, threads=threads)
+    # Only on the CPU a network gains from several callers at a time.
+    parts = 1 if choice.name == "tensorrt" or choice.device == "cuda" else threads
+    networks = open_networks(serving, screen=mode == "fast", gate=NetworkGate, streams=parts)
+    return WorkerPool(networks, parts), choice.name
 
 
 def _on_device(search: Search, serving: Serving) -> ResidentDetector | None:
@@ -185,12 +171,7 @@ def _on_device(search: Search, serving: Serving) -> ResidentDetector | None:
                 f"the detector on a GPU needs torch, which does not load ({error}); install it "
                 "with: pip install torch onnx"
             ) from error
-        return ResidentDetector(
-            min_face=search.min_face,
-            factor=search.factor,
-            thresholds=search.thresholds,
-            serving=replace(serving, device="cuda"),
-        )
+        return ResidentDetector(search, replace(serving, device="cuda"))
     except EngineError as error:
         no_other = serving.device == "cuda" or serving.strict
         if serving.backend == "torch" or (serving.backend == "auto" and no_other):

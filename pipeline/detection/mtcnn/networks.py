@@ -1,26 +1,25 @@
-"""MTCNN's three networks on an engine, with a cheap look before the exact one.
+"""MTCNN's three networks on an engine, with a cheap screen before the exact one.
 
 Which of several nearly equal boxes MTCNN returns hangs on the last digits of their scores: with
 pictures rounded to 8 bits, or scores in bfloat16, one face in six comes out with another box.
 So all that is returned is computed in float32. Where the CPU has bfloat16, P- and R-Net first
-look at everything in that, and only what may pass is computed again: the tiles around P-Net's
+run on everything in that, and only what may pass is computed again: the tiles around P-Net's
 likely cells and a third of R-Net's crops. That pays where bfloat16 is several times quicker than
 float32 (AMX); on a Zen 4, where it is 1.6 times, it gains 5 % on pictures with few candidates and
-nothing on crowds. A first look in int8 was no quicker there than in bfloat16.
+nothing on crowds. A screen in int8 was no quicker there than in bfloat16.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal
 
 import numpy as np
-from facestream.engines.base import Engine
+from facestream.engines.base import Engine, Precision
 from facestream.engines.cards import model_path
-from facestream.engines.options import EngineOptions, Serving
+from facestream.engines.options import EngineOptions, Serving, ShapeRange
 from facestream.engines.parity import Gate
 from facestream.engines.serving import serve
 from numpy.typing import NDArray
@@ -29,9 +28,8 @@ from ...core.types import Floats
 from .atlas import AtlasMap, atlas_map, atlas_of
 from .proposals import STRIDE, WINDOW, Hits, Level
 from .sampling import AreaSampler, Ints
-from .shapes import SHAPES
 
-# How far below the threshold a score (log-odds) in bfloat16 may lie for a second look.
+# How far below the threshold a score (log-odds) in bfloat16 may lie to be computed again.
 # Measured on 10,000 cells at or above it: bfloat16 is low by 0.14 in one of 100, by 0.21 in one
 # of 1,000, by 0.36 at most.
 MARGIN = 0.3
@@ -40,10 +38,24 @@ MARGIN = 0.3
 # pixels twice: of 116 such cells two were low by more than 1.5, one by 2.4.
 EDGE_MARGIN = 2.0
 
-# Batches are of these sizes, so that engines meet few shapes.
+# Batches of R- and O-Net are of these sizes, so that engines meet few shapes.
 _BATCHES = (64, 32, 16, 8, 4, 2, 1)
 
-# What P-Net sees again are tiles of so many cells each way, and so many pixels.
+# Longest side of a level of the pyramid that a plan takes: a 4K picture searched down to 12
+# pixels, or a photo of 24 megapixels down to 18.
+LONGEST: Final = 4096
+
+Network = Literal["mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"]
+
+SHAPES: Final[dict[Network, ShapeRange]] = {
+    # One level at a time. Usual is the largest level of a 1080p frame searched down to 40 pixels.
+    "mtcnn_pnet": ShapeRange((1, 3, 12, 12), (1, 3, 324, 576), (1, 3, LONGEST, LONGEST)),
+    "mtcnn_rnet": ShapeRange((1, 3, 24, 24), (64, 3, 24, 24), (64, 3, 24, 24), _BATCHES[::-1]),
+    "mtcnn_onet": ShapeRange((1, 3, 48, 48), (16, 3, 48, 48), (64, 3, 48, 48), _BATCHES[::-1]),
+}
+"""By network, the shapes N×3×H×W it is fed in: what plans for it are built for."""
+
+# What P-Net runs on again are tiles of so many cells each way, and so many pixels.
 _TILE_CELLS = 4
 _TILE = (_TILE_CELLS - 1) * STRIDE + WINDOW
 
@@ -51,71 +63,31 @@ _TILE = (_TILE_CELLS - 1) * STRIDE + WINDOW
 _STRIP = 8
 
 
-Network = Literal["mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"]
-
-
 class Networks:
     """P-, R- and O-Net.
 
     Args:
-        serving: what is to run them.
-        screen: whether to look in bfloat16 first, where the CPU has it.
-        gate: what a network must pass that is not OpenVINO's float32.
-        streams: how many callers run them side by side.
+        pnet: computes in float32, as do the next two.
+        rnet: see ``pnet``.
+        onet: see ``pnet``.
+        screens: P- and R-Net in a cheaper precision that decide what to compute in float32.
     """
 
     def __init__(
-        self, serving: Serving, *, screen: bool, gate: Callable[[Network], Gate], streams: int = 1
+        self, pnet: Engine, rnet: Engine, onet: Engine, screens: tuple[Engine, Engine] | None = None
     ) -> None:
-        exact = EngineOptions(precision="float32", streams=streams)
-        auto = EngineOptions(streams=streams)
-        self._pnet_screen: Engine | None = None
-        self._rnet_screen: Engine | None = None
-        with ExitStack() as opened:  # closes what was loaded if the next network fails
-
-            def load(name: Network, options: EngineOptions) -> Engine:
-                # What only screens is computed again in float32: it may be rounded.
-                own_gate = gate(name) if options.precision == "float32" else None
-                return opened.enter_context(
-                    serve(
-                        model_path(name),
-                        serving=serving,
-                        options=replace(options, shapes=SHAPES[name]),
-                        gate=own_gate,
-                    )
-                )
-
-            self._pnet = load("mtcnn_pnet", exact)
-            self._rnet = load("mtcnn_rnet", exact)
-            self._onet = load("mtcnn_onet", exact)
-            # A plan takes whole levels, but no tiles of odd sizes, in batches and long strips.
-            if screen and serving.backend != "tensorrt":
-                pnet = load("mtcnn_pnet", auto)
-                if pnet.precision != "float32":
-                    self._pnet_screen = pnet
-                    self._rnet_screen = load("mtcnn_rnet", auto)
-            self._opened = opened.pop_all()
-
-    @classmethod
-    def of(cls, pnet: Engine, rnet: Engine, onet: Engine) -> Self:
-        """Networks of these engines, exact and without a first look; ``close`` closes them too."""
-        networks = cls.__new__(cls)
-        networks._pnet, networks._rnet, networks._onet = pnet, rnet, onet
-        networks._opened = ExitStack()
-        for engine in (pnet, rnet, onet):
-            networks._opened.enter_context(engine)
-        networks._pnet_screen = networks._rnet_screen = None
-        return networks
+        self._pnet, self._rnet, self._onet = pnet, rnet, onet
+        self._screens = screens
 
     def cells(self, sampler: AreaSampler, levels: Sequence[Level], threshold: float) -> list[Hits]:
         """P-Net: the cells of each level that score at least ``threshold`` (log-odds)."""
-        if self._pnet_screen is None or not levels:
+        if self._screens is None or not levels:
             pictures = (sampler.level(level.height, level.width) for level in levels)
             return [Hits.of_maps(_maps(self._pnet, picture), threshold) for picture in pictures]
         atlas = atlas_of(levels, least=_TILE)
         cells = atlas_map(atlas)
         picture = sampler.atlas(atlas)
-        scores = _maps(self._pnet_screen, picture)[0].ravel()
+        scores = _maps(self._screens[0], picture)[0].ravel()
         seen = np.flatnonzero(scores >= threshold - EDGE_MARGIN)
         close = (cells.edge_mask[seen] > 0) | (scores[seen] >= threshold - MARGIN)
         seen = seen[close & (cells.level[seen] >= 0)]
@@ -125,14 +97,13 @@ class Networks:
         return _by_level(cells, seen[stay], values[stay])
 
     def rnet(self, crops: Floats, threshold: float) -> Floats:
-        """R-Net's heads N×5; for what is below ``threshold`` (log-odds) they are rough."""
-        if self._rnet_screen is None:
+        """R-Net's heads N×5; below ``threshold`` (log-odds) they are rough."""
+        if self._screens is None:
             return _run_batched(self._rnet, crops)
-        heads = _run_filled(self._rnet_screen, crops)
+        heads = _run_filled(self._screens[1], crops)
         again = np.flatnonzero(heads[:, 0] > threshold - MARGIN)
         if len(again):
             heads[again] = _run_batched(self._rnet, crops[again])
-        # A second look may have lowered a score, never the first one alone passed it.
         return heads
 
     def onet(self, crops: Floats) -> Floats:
@@ -141,32 +112,23 @@ class Networks:
 
     def close(self) -> None:
         """Free the networks."""
-        self._opened.close()
-
-    @property
-    def backend(self) -> str:
-        """Backend that serves."""
-        return self._pnet.backend
+        for engine in self.engines.values():
+            engine.close()
 
     @property
     def engines(self) -> dict[str, Engine]:
         """The engines by name; those that only screen are named so."""
         found = {"mtcnn_pnet": self._pnet, "mtcnn_rnet": self._rnet, "mtcnn_onet": self._onet}
-        if self._pnet_screen is not None and self._rnet_screen is not None:
-            found["mtcnn_pnet_screen"] = self._pnet_screen
-            found["mtcnn_rnet_screen"] = self._rnet_screen
+        if self._screens is not None:
+            found |= zip(("mtcnn_pnet_screen", "mtcnn_rnet_screen"), self._screens, strict=True)
         return found
 
     def _values(
         self, atlas: Floats, rows: Ints, columns: Ints, edge_mask: NDArray[np.uint8]
     ) -> Floats:
-        """P-Net's values N×5 in float32 at these cells, from nothing but what they see.
+        """P-Net's values N×5 in float32 at these cells N of an atlas 3×H×W.
 
-        Args:
-            atlas: 3×H×W.
-            rows: of the cells, N.
-            columns: of the cells, N.
-            edge_mask: N; see ``AtlasMap``.
+        Computed from no more than the cells see; for ``edge_mask`` (N) see ``AtlasMap``.
         """
         values = np.empty((len(rows), 5), np.float32)
         whole = np.flatnonzero(edge_mask == 0)
@@ -183,9 +145,8 @@ class Networks:
     def _tiled(self, atlas: Floats, rows: Ints, columns: Ints) -> Floats:
         """P-Net's values N×5 at these cells, computed for tiles of cells side by side.
 
-        Hits that may be faces come in heaps, and share most of what they see. One long picture
-        takes half the time of a batch of small ones. The cells that see parts of two tiles are
-        computed for nothing.
+        Hits come in clusters and share most of what they see. One long picture takes half the
+        time of a batch of small ones. The cells that see parts of two tiles are not used.
         """
         if not len(rows):
             return np.zeros((0, 5), np.float32)
@@ -203,6 +164,42 @@ class Networks:
         columns = columns - lefts[mine] + mine * (_TILE // STRIDE)
         found: Floats = maps[:, rows - tops[mine], columns].T
         return found
+
+
+def open_networks(
+    serving: Serving, *, screen: bool, gate: Callable[[Network], Gate], streams: int = 1
+) -> Networks:
+    """Load the networks.
+
+    Args:
+        serving: what is to run them.
+        screen: whether to screen in bfloat16, where the CPU has it.
+        gate: what a network must pass that is not OpenVINO's float32.
+        streams: how many callers run them side by side.
+    """
+    with ExitStack() as opened:  # closes what was loaded if the next network fails
+
+        def load(name: Network, *, screens: bool = False) -> Engine:
+            precision: Precision = "auto" if screens else "float32"
+            options = EngineOptions(precision=precision, streams=streams, shapes=SHAPES[name])
+            # What only screens is computed again in float32: it may be rounded.
+            own_gate = None if screens else gate(name)
+            path = model_path(name)
+            return opened.enter_context(
+                serve(path, serving=serving, options=options, gate=own_gate)
+            )
+
+        exact = load("mtcnn_pnet"), load("mtcnn_rnet"), load("mtcnn_onet")
+        screens = None
+        # A plan takes whole levels, but no tiles of odd sizes, in batches and long strips.
+        if screen and serving.backend != "tensorrt":
+            pnet = load("mtcnn_pnet", screens=True)
+            if pnet.precision != "float32":
+                screens = pnet, load("mtcnn_rnet", screens=True)
+            else:
+                pnet.close()
+        opened.pop_all()
+        return Networks(*exact, screens)
 
 
 def _maps(engine: Engine, level: Floats) -> Floats:
@@ -239,17 +236,6 @@ def _filled(count: int) -> int:
     return -(-count // step) * step
 
 
-def _batches(count: int) -> list[range]:
-    """``count`` pictures in batches of the usual sizes, none filled up: 35 are 32, 2 and 1."""
-    batches = []
-    start = 0
-    while start < count:
-        size = next(size for size in _BATCHES if size <= count - start)
-        batches.append(range(start, start + size))
-        start += size
-    return batches
-
-
 def _run_filled(engine: Engine, pictures: Floats) -> Floats:
     """As ``_run_batched``, for a quick network: fewer batches, the last with empty pictures."""
     count, most = len(pictures), _BATCHES[0]
@@ -263,13 +249,14 @@ def _run_filled(engine: Engine, pictures: Floats) -> Floats:
 
 
 def _run_batched(engine: Engine, pictures: NDArray[Any]) -> Floats:
-    """The only output for pictures N×…."""
-    if "cuda" in engine.device and len(pictures):  # its engines pad batches: one run costs less
-        most = _BATCHES[0]
-        batches = [range(start, start + most) for start in range(0, len(pictures), most)]
-    else:
-        batches = _batches(len(pictures))
-    results = [_run(engine, pictures[batch.start : batch.stop]) for batch in batches]
+    """The only output for pictures N×…, N at least 1, none filled up: 35 are 32, 2 and 1."""
+    results, start = [], 0
+    while start < len(pictures):
+        size = _BATCHES[0]  # on CUDA: its engines pad batches, and one run costs less
+        if "cuda" not in engine.device:
+            size = next(size for size in _BATCHES if size <= len(pictures) - start)
+        results.append(_run(engine, pictures[start : start + size]))
+        start += size
     return results[0] if len(results) == 1 else np.concatenate(results)
 
 

@@ -1,4 +1,4 @@
-"""MTCNN's first stage without its network: the picture pyramid and the boxes of its cells."""
+"""MTCNN's first stage without its network: the picture pyramid and the boxes of P-Net's hits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ...core.boxes import Rows, move, nms, square
 from ...core.types import Floats
 
-# P-Net looks through a window of 12×12 pixels, moved by 2.
+# P-Net sees a window of 12×12 pixels, moved by 2.
 WINDOW = 12
 STRIDE = 2
 
@@ -49,7 +49,7 @@ def pyramid(height: int, width: int, *, min_face: int, factor: float) -> tuple[L
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hits:
-    """Hits of a level that may be faces: rows N, columns N, and P-Net's values there, N×5."""
+    """Cells of a level that may be faces: rows N, columns N, and P-Net's values there, N×5."""
 
     rows: Rows
     columns: Rows
@@ -57,62 +57,33 @@ class Hits:
 
     @classmethod
     def of_maps(cls, maps: Floats, threshold: float) -> Hits:
-        """Those that score at least ``threshold`` (log-odds), row by row.
-
-        Args:
-            maps: 5×h×w, P-Net's output: log-odds and four offsets.
-            threshold: log-odds.
-        """
+        """The cells of P-Net's output 5×h×w that score at least ``threshold`` (log-odds)."""
         flat = maps.reshape(len(maps), -1)
         places = np.flatnonzero(flat[0] >= threshold)
         rows, columns = np.divmod(places, maps.shape[2])
         return cls(rows, columns, np.ascontiguousarray(flat[:, places].T))
 
-    def __len__(self) -> int:
-        return len(self.rows)
+
+def candidates(hits: Hits, *, scale: float) -> Floats:
+    """The windows that the hits of a level see, in pixels of the picture.
+
+    Returns:
+        N×9: box, score (probability) and P-Net's offsets.
+    """
+    corner = np.stack([hits.columns, hits.rows], axis=1).astype(np.float32) * STRIDE
+    # Rounded down to whole pixels, as facenet-pytorch does.
+    boxes = np.floor(np.concatenate([corner + 1, corner + WINDOW], axis=1) / np.float32(scale))
+    return np.concatenate([boxes, probability(hits.values[:, :1]), hits.values[:, 1:]], axis=1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Proposals:
-    """Windows that may be faces: boxes N×4, scores N (probability), offsets N×4."""
+def suppress(found: Floats, overlap: float) -> Floats:
+    """The candidates N×9 that overlap no better one by more than ``overlap``."""
+    return found[nms(found[:, :4], found[:, 4], overlap)]
 
-    boxes: Floats
-    scores: Floats
-    offsets: Floats
 
-    @classmethod
-    def of_hits(cls, cells: Hits, *, scale: float) -> Proposals:
-        """The windows that the cells of a level see, in pixels of the picture."""
-        corner = np.stack([cells.columns, cells.rows], axis=1).astype(np.float32) * STRIDE
-        step = np.float32(scale)
-        # Rounded down to whole pixels, as facenet-pytorch does.
-        boxes = np.floor(np.concatenate([corner + 1, corner + WINDOW], axis=1) / step)
-        return cls(boxes, probability(cells.values[:, 0]), cells.values[:, 1:])
-
-    @classmethod
-    def join(cls, parts: list[Proposals]) -> Proposals:
-        """One after the other."""
-        if not parts:
-            return cls(
-                np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 4), np.float32)
-            )
-        return cls(
-            np.concatenate([part.boxes for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.offsets for part in parts]),
-        )
-
-    def suppress(self, overlap: float) -> Proposals:
-        """Without those that overlap a better one."""
-        rows = nms(self.boxes, self.scores, overlap)
-        return Proposals(self.boxes[rows], self.scores[rows], self.offsets[rows])
-
-    def refined(self) -> Floats:
-        """The boxes N×4 moved by their offsets and made square."""
-        return square(move(self.boxes, self.offsets, inclusive=0))
-
-    def __len__(self) -> int:
-        return len(self.boxes)
+def refined(found: Floats) -> Floats:
+    """The boxes N×4 of candidates N×9, moved by their offsets and made square."""
+    return square(move(found[:, :4], found[:, 5:], inclusive=0))
 
 
 def log_odds(probability: float) -> float:

@@ -21,7 +21,7 @@ from .atlas import Atlas
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-# Hits sampled at a time: what they need stays in the cache, and the heap is not asked for pages.
+# Cells sampled at a time: what they need stays in the cache.
 _BLOCK = 32768
 
 # A type of 16 bytes that numpy moves at once; its value is never looked at.
@@ -45,7 +45,7 @@ def cell_edges(size: Ints | int, cells: int) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Grid:
-    """Where cells look in the table, and how many pixels high and wide they are."""
+    """The corners of cells in the table, and how many pixels high and wide they are."""
 
     corners: tuple[NDArray[np.int32], ...]
     heights: NDArray[Any]
@@ -63,11 +63,11 @@ def _grid(rows: int, columns: int, height: int, width: int) -> _Grid:
     return _Grid(corners, (bottom - top)[:, None], (right - left)[None, :])
 
 
-# One for each size that is searched, up to 16 for a camera's (see motion_gate.py): making one
+# One for each size that is searched, up to 16 for a camera's (see ``motion_gate``): making one
 # takes 2.5 ms of a 720p frame's 15.
 @lru_cache(maxsize=48)  # 24 bytes a pixel of an atlas: 4.5 MB at 720p
 def _atlas_grid(rows: int, columns: int, atlas: Atlas) -> _Grid:
-    """The grids of an atlas's levels in one. Empty places look at nothing."""
+    """The grids of an atlas's levels in one. Empty places are empty cells."""
     shape = (atlas.height, atlas.width)
     corners = tuple(np.zeros(shape, np.int32) for _ in range(4))
     heights, widths = np.ones(shape, np.float32), np.ones(shape, np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,21 +30,10 @@ class Portrait:
     landmarks: Floats
 
 
-_LANDMARKS: Final[dict[str, Sequence[Sequence[float]]]] = {
-    "astronaut": (
-        (86.82, 91.02),
-        (125.53, 92.72),
-        (106.34, 115.74),
-        (84.65, 125.57),
-        (124.33, 127.35),
-    ),
-    "hopper": (
-        (91.39, 81.19),
-        (126.26, 79.29),
-        (109.53, 101.53),
-        (94.60, 118.29),
-        (127.12, 116.65),
-    ),
+# x and y of the five landmarks, in order.
+_LANDMARKS: Final = {
+    "astronaut": (86.82, 91.02, 125.53, 92.72, 106.34, 115.74, 84.65, 125.57, 124.33, 127.35),
+    "hopper": (91.39, 81.19, 126.26, 79.29, 109.53, 101.53, 94.60, 118.29, 127.12, 116.65),
 }
 
 
@@ -65,4 +53,5 @@ def _read(name: str) -> Portrait:
     if image is None:
         raise ModelError(f"the parity gate's picture {path} is missing or damaged; reinstall")
     image.setflags(write=False)
-    return Portrait(np.asarray(image, np.uint8), np.asarray(_LANDMARKS[name], np.float32)[None])
+    landmarks = np.array(_LANDMARKS[name], np.float32).reshape(1, 5, 2)
+    return Portrait(np.asarray(image, np.uint8), landmarks)

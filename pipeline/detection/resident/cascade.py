@@ -1,65 +1,52 @@
 """MTCNN's cascade over a batch of pictures, on a device and without waiting for it.
 
-The same search as ``vision.cascade``, box for box: its conventions decide which of several nearly
-equal boxes comes out (coordinates from 1, cut towards 0, float32 throughout, the order of equal
-scores), so every step here names the one it repeats. No shape depends on data (see ``slots``),
-so that the whole may be recorded as a CUDA graph.
+The same search as ``mtcnn.cascade``, box for box: its conventions decide which of several nearly
+equal boxes it returns (coordinates from 1, cut towards 0, float32 throughout, the order of equal
+scores), so every step here names the one it repeats. No shape depends on data (see ``lists``),
+so that the whole may be captured as a CUDA graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ...core.boxes import NmsMode
 from ..mtcnn.cascade import MOST_PROPOSALS, ONET_SIDE, OUTPUT_OVERLAP, REFINE_OVERLAP, RNET_SIDE
 from ..mtcnn.proposals import LEVEL_OVERLAP, PYRAMID_OVERLAP, log_odds
 from . import table as tables
-from .arithmetic import landmarks_of, move, probability, square
-from .capacity import Lengths
+from .boxes import (
+    Kept,
+    landmarks_of,
+    move,
+    probability,
+    rounded,
+    square,
+    suppress_near,
+    suppress_ranked,
+)
 from .geometry import Geometry
-from .slots import Slots, chosen, chosen_by, most_in_a_frame, place_in_frame, ranked
-from .suppress import rounded, suppress_near, suppress_ranked
+from .lists import Lengths, Slots, chosen, chosen_by, most_in_a_frame, place_in_frame, ranked
+from .networks import TorchNetworks
 
 # Crops seen at a time: what they need stays small, however many there are.
 _RNET_STEP = 4096
 _ONET_STEP = 1024
 
-# Columns of what is found: picture, whether it stays, score, box, landmarks.
+# Columns of `Found.faces`: picture, whether it stays, score, box, landmarks.
 FOUND_COLUMNS = 17
 
 
-class TensorNetworks(Protocol):
-    """P-, R- and O-Net on tensors; see ``networks.Networks`` for what they give."""
-
-    def pnet(self, pictures: Tensor) -> Tensor:
-        """Maps B×5×h×w of pictures B×3×H×W."""
-        ...
-
-    def rnet(self, crops: Tensor) -> Tensor:
-        """Heads N×5 of crops N×3×24×24."""
-        ...
-
-    def onet(self, crops: Tensor) -> Tensor:
-        """Heads N×15 of crops N×3×48×48."""
-        ...
+Bounds = tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The three thresholds as log-odds, as float32 compares with them."""
-
-    pnet: float
-    rnet: float
-    onet: float
-
-    @classmethod
-    def of(cls, thresholds: tuple[float, float, float]) -> Bounds:
-        """From probabilities."""
-        return cls(*(rounded(log_odds(value)) for value in thresholds))
+def bounds_of(thresholds: tuple[float, float, float]) -> Bounds:
+    """Probabilities as log-odds, rounded as float32 compares with them."""
+    first, second, third = (rounded(log_odds(value)) for value in thresholds)
+    return first, second, third
 
 
 class Grid:
@@ -76,7 +63,7 @@ class Grid:
 
 
 class Found(NamedTuple):
-    """What came out, on the device.
+    """The results, on the device.
 
     Attributes:
         faces: N×17 float32, by picture and descending score; see ``FOUND_COLUMNS``.
@@ -96,14 +83,14 @@ class _Boxes(NamedTuple):
 
 
 def search(
-    frames: Tensor, grid: Grid, networks: TensorNetworks, bounds: Bounds, lengths: Lengths
+    frames: Tensor, grid: Grid, networks: TorchNetworks, bounds: Bounds, lengths: Lengths
 ) -> Found:
-    """The faces of pictures B×H×W×3 uint8 of the grid's size."""
+    """The faces of pictures B×H×W×3 uint8 of the grid's size; ``bounds`` are ``bounds_of``."""
     table = tables.summed(frames)
     needs = _Needs(lengths, frames.device)
-    boxes = _propose(table, grid, networks, bounds, needs)
-    boxes = _refine(table, boxes, networks, bounds, needs)
-    faces = _output(table, boxes, networks, bounds, needs)
+    boxes = _propose(table, grid, networks, bounds[0], needs)
+    boxes = _refine(table, boxes, networks, bounds[1], needs)
+    faces = _output(table, boxes, networks, bounds[2], needs)
     return Found(faces, needs.tensor())
 
 
@@ -114,32 +101,33 @@ class _Needs:
         self.lengths = lengths
         zero = torch.zeros((), dtype=torch.int64, device=device)
         self._counts: list[Tensor] = []
-        self._crowd, self._rounds = zero, zero
+        self._window, self._rounds = zero, zero
 
     def count(self, slots: Slots) -> Slots:
         self._counts.append(slots.total)
         return slots
 
-    def crowd(self, boxes: _Boxes, frames: int) -> None:
+    def window(self, boxes: _Boxes, frames: int) -> None:
         most = most_in_a_frame(boxes.frames, boxes.used, frames) - 1
-        self._crowd = torch.maximum(self._crowd, most)
+        self._window = torch.maximum(self._window, most)
 
-    def rounds(self, settled: Tensor) -> None:
-        rounds = torch.where(settled, 0, self.lengths.rounds * 2)
+    def settled(self, kept: Kept) -> Tensor:
+        rounds = torch.where(kept.settled, 0, self.lengths.rounds * 2)
         self._rounds = torch.maximum(self._rounds, rounds)
+        return kept.mask
 
     def tensor(self) -> Tensor:
-        return torch.stack([*self._counts, self._crowd, self._rounds])
+        return torch.stack([*self._counts, self._window, self._rounds])
 
 
 def _propose(
-    table: Tensor, grid: Grid, networks: TensorNetworks, bounds: Bounds, needs: _Needs
+    table: Tensor, grid: Grid, networks: TorchNetworks, bound: float, needs: _Needs
 ) -> _Boxes:
     """See ``cascade.propose``."""
     maps = _maps(tables.levels(table, grid.corners, grid.heights, grid.widths), grid, networks)
     count, _, cells = maps.shape
     odds = maps[:, 0].flatten()
-    seen = odds >= bounds.pnet
+    seen = odds >= bound
     sums = seen.cumsum(0, dtype=torch.int32)
     slots = needs.count(chosen_by(sums, needs.lengths.cells))
     frames = torch.div(slots.places, cells, rounding_mode="floor")
@@ -147,7 +135,7 @@ def _propose(
     scores = probability(odds.take(slots.places))
     boxes = grid.boxes[places]
     # A neighbour's slot is known from how many cells come before it. Unused slots may look past
-    # the ends; whatever they see, they do not stay.
+    # the ends; they do not stay, whatever they see.
     around = slots.places[:, None] + grid.near[grid.levels[places]]
     around = around.clamp_(0, len(odds) - 1)
     slot = (sums.take(around) - 1).clamp_(0, len(scores) - 1).long()
@@ -158,13 +146,13 @@ def _propose(
     kept = suppress_near(
         boxes, slots.used, better, slot, limit=LEVEL_OVERLAP, rounds=needs.lengths.rounds
     )
-    needs.rounds(kept.settled)
-    stay = needs.count(chosen(kept.mask, needs.lengths.windows))
+    stay = needs.count(chosen(needs.settled(kept), needs.lengths.windows))
     order = ranked(frames[stay.places], scores[stay.places], stay.used, ties="earlier")
     index, used = stay.places[order], stay.used[order]
     result = _Boxes(boxes[index], frames[index], used)
     if grid.geometry.crossing:
-        result = _suppress(result, PYRAMID_OVERLAP, count, needs)
+        needs.window(result, count)
+        result = _suppress(result, PYRAMID_OVERLAP, needs)
     best = place_in_frame(result.frames, result.used, count) < MOST_PROPOSALS
     result = result._replace(used=result.used & best)
     # frames * (5 * cells): the offsets are the maps' channels 1 to 4.
@@ -174,7 +162,7 @@ def _propose(
     return result._replace(boxes=square(move(result.boxes, offsets, inclusive=0)))
 
 
-def _maps(pixels: Tensor, grid: Grid, networks: TensorNetworks) -> Tensor:
+def _maps(pixels: Tensor, grid: Grid, networks: TorchNetworks) -> Tensor:
     """P-Net's maps of all levels B×5×T, −∞ in the margins."""
     count = len(pixels)
     maps = pixels.new_full((count, 5, grid.geometry.cells), -torch.inf)
@@ -188,30 +176,31 @@ def _maps(pixels: Tensor, grid: Grid, networks: TensorNetworks) -> Tensor:
 
 
 def _refine(
-    table: Tensor, boxes: _Boxes, networks: TensorNetworks, bounds: Bounds, needs: _Needs
+    table: Tensor, boxes: _Boxes, networks: TorchNetworks, bound: float, needs: _Needs
 ) -> _Boxes:
     """See ``cascade.refine``."""
     boxes, windows = _inside(boxes, table)
     heads = _heads(networks.rnet, table, boxes.frames, windows, (RNET_SIDE, _RNET_STEP))
-    passed = boxes.used & (heads[:, 0] > bounds.rnet)
+    passed = boxes.used & (heads[:, 0] > bound)
     slots = needs.count(chosen(passed, needs.lengths.refined))
     scores = probability(heads[slots.places, 0])
     order = ranked(boxes.frames[slots.places], scores, slots.used, ties="earlier")
     index = slots.places[order]
     stay = _Boxes(boxes.boxes[index], boxes.frames[index], slots.used[order])
-    stay = _suppress(stay, REFINE_OVERLAP, len(table), needs)
+    needs.window(stay, len(table))
+    stay = _suppress(stay, REFINE_OVERLAP, needs)
     moved = square(move(stay.boxes, heads[index, 1:5], inclusive=1))
     slots = needs.count(chosen(stay.used, needs.lengths.outputs))
     return _Boxes(moved[slots.places], stay.frames[slots.places], slots.used)
 
 
 def _output(
-    table: Tensor, boxes: _Boxes, networks: TensorNetworks, bounds: Bounds, needs: _Needs
+    table: Tensor, boxes: _Boxes, networks: TorchNetworks, bound: float, needs: _Needs
 ) -> Tensor:
     """See ``cascade.output``; N×17, see ``Found``."""
     boxes, windows = _inside(boxes, table)
     heads = _heads(networks.onet, table, boxes.frames, windows, (ONET_SIDE, _ONET_STEP))
-    used = boxes.used & (heads[:, 0] > bounds.onet)
+    used = boxes.used & (heads[:, 0] > bound)
     scores = probability(heads[:, 0])
     # Of equal scores the later one, as facenet-pytorch does it.
     order = ranked(boxes.frames, scores, used, ties="later")
@@ -219,34 +208,16 @@ def _output(
     seen = boxes.boxes[order]
     moved = move(seen, heads[:, 1:5], inclusive=1)
     grown = torch.cat([moved[:, :2], moved[:, 2:] + 1], dim=1)
-    kept = suppress_ranked(
-        grown,
-        frames,
-        used,
-        limit=OUTPUT_OVERLAP,
-        mode="min",
-        window=needs.lengths.crowd,
-        rounds=needs.lengths.rounds,
-    )
-    needs.rounds(kept.settled)
-    columns = [frames[:, None], kept.mask[:, None], scores[:, None], moved]
+    stay = _suppress(_Boxes(grown, frames, used), OUTPUT_OVERLAP, needs, mode="min").used
+    columns = [frames[:, None], stay[:, None], scores[:, None], moved]
     return torch.cat([column.float() for column in [*columns, landmarks_of(seen, heads)]], dim=1)
 
 
-def _suppress(boxes: _Boxes, limit: float, frames: int, needs: _Needs) -> _Boxes:
+def _suppress(boxes: _Boxes, limit: float, needs: _Needs, *, mode: NmsMode = "union") -> _Boxes:
     """Without those that overlap a better one of their picture."""
-    needs.crowd(boxes, frames)
-    kept = suppress_ranked(
-        boxes.boxes,
-        boxes.frames,
-        boxes.used,
-        limit=limit,
-        mode="union",
-        window=needs.lengths.crowd,
-        rounds=needs.lengths.rounds,
-    )
-    needs.rounds(kept.settled)
-    return boxes._replace(used=kept.mask)
+    window, rounds = needs.lengths.window, needs.lengths.rounds
+    kept = suppress_ranked(*boxes, limit=limit, mode=mode, window=window, rounds=rounds)
+    return boxes._replace(used=needs.settled(kept))
 
 
 def _inside(boxes: _Boxes, table: Tensor) -> tuple[_Boxes, Tensor]:
@@ -271,7 +242,7 @@ def _heads(
     windows: Tensor,
     sizes: tuple[int, int],
 ) -> Tensor:
-    """What a network says of windows, at a side and so many at a time."""
+    """A network's heads for windows, cut out at a side and run so many at a time (``sizes``)."""
     side, step = sizes
     parts = [
         network(tables.crops(table, frames[i : i + step], windows[i : i + step], side))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,14 +19,12 @@ from facestream.engines.options import Serving
 from torch import Tensor
 
 from ...core.types import Faces, Floats, Image
-from ..mtcnn.requests import MinFaces, check_image, make_search, searches
-from .capacity import Lengths, Planner
-from .cascade import Bounds, Found, Grid, search
+from ..mtcnn.cascade import Search
+from .cascade import Found, Grid, bounds_of, search
 from .geometry import geometry
+from .lists import Lengths, Planner
 from .networks import TorchNetworks
-from .recent import Recent, one_ahead
 from .recordings import Recordings
-from .transfer import Transfer
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ _CPU_BYTES = 1 << 30
 # What a candidate takes: 24 neighbours and their boxes.
 _CELL_BYTES = 2048
 
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -49,14 +52,6 @@ class Size:
     height: int
     width: int
     min_face: int
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What a detector did: batches searched, and how many of them again with longer lists."""
-
-    batches: int = 0
-    repeated: int = 0
 
 
 @dataclass(slots=True)
@@ -78,85 +73,59 @@ class ResidentDetector(Closing):
     puts the next batch on the device before it waits for the last.
 
     Args:
-        min_face: side of the smallest faces to find, in pixels, at least 12.
-        factor: from one size of face to the next in the search, 0.1 to 0.95.
-        thresholds: probabilities that P-, R- and O-Net must give a face.
+        settings: its factor and thresholds.
         serving: its device, and its cache for the parity gate's verdicts.
-        memory: how much of the device's memory a batch may take, in bytes, roughly; a picture
-            that takes more is searched alone. None is a sixteenth of a GPU's: up to four kinds
-            of batches are recorded, and each recording keeps what it takes.
+
+    Attributes:
+        batches: how many were searched.
+        repeated: how often one was searched again with longer lists.
 
     Raises:
-        ValueError: an argument is out of its range.
         BackendUnavailable: the backend cannot serve here.
         ParityRefused: its results are not those of the reference.
         ModelError: a network's file is missing or damaged.
     """
 
-    def __init__(
-        self,
-        *,
-        min_face: int = 40,
-        factor: float = 0.709,
-        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
-        serving: Serving = Serving(backend="torch"),
-        memory: int | None = None,
-    ) -> None:
-        self._search = make_search(min_face, factor, thresholds)
-        self._bounds = Bounds.of(thresholds)
+    def __init__(self, settings: Search, serving: Serving) -> None:
+        self._bounds = bounds_of(settings.thresholds)
         self._networks = TorchNetworks(serving)
-        self._device = self._networks.device
-        self._transfer = Transfer(self._device)
-        self._memory = _share(self._device) if memory is None else memory
-        self._grids: Recent[Size, Grid | None] = Recent(_SIZES)
-        self._planners: Recent[tuple[Size, int], Planner] = Recent(8 * _SIZES)
-        self._recordings = Recordings(self._device)
+        device = self._device = self._networks.device
+        self._transfer = Transfer(device)
+        self._memory = batch_memory(device)
+        self._recordings = Recordings(device)
         self._lock = threading.RLock()
-        self.counts = Counts()
-        self._try_out()
+        self.batches = self.repeated = 0
 
-    @property
-    def backend(self) -> str:
-        """Backend that serves."""
-        return self._networks.backend
+        @lru_cache(_SIZES)
+        def grid(size: Size) -> Grid | None:
+            """The tables of a size; None where it is smaller than a face."""
+            factor = settings.factor
+            found = geometry(size.height, size.width, min_face=size.min_face, factor=factor)
+            return None if found is None else Grid(found, device)
 
-    @property
-    def device(self) -> str:
-        """Device it runs on, e.g. ``cuda:0``."""
-        return str(self._device)
+        @lru_cache(8 * _SIZES)
+        def planner(size: Size, count: int) -> Planner:
+            return Planner(count)
 
-    @property
-    def min_face(self) -> int:
-        """Side of the smallest faces to find, in pixels."""
-        return self._search.min_face
+        self._grid, self._planner = grid, planner
+        if device.type != "cpu":
+            self._try_out(settings)
 
     @property
     def engines(self) -> dict[str, Engine]:
         """What runs the networks, by the network's name."""
         return self._networks.engines
 
-    def detect(self, image: Image) -> Faces:
-        """The faces of a picture; see ``detect_batch``."""
-        return self.detect_batch([image])[0]
+    def find(self, jobs: Sequence[tuple[Image, Search]]) -> list[Faces]:
+        """The faces of each picture H×W×3 BGR uint8, by descending score.
 
-    def detect_batch(self, images: Sequence[Image], *, min_face: MinFaces = None) -> list[Faces]:
-        """The faces of each picture, by descending score.
-
-        Args:
-            images: H×W×3 BGR uint8 each, of any sizes.
-            min_face: smallest faces to find in all of them, or in each; None: as the detector
-                was made.
-
-        Raises:
-            ValueError: an image is not H×W×3 uint8, a ``min_face`` is below 12, or there are
-                more or fewer of them than images.
+        Of a search only ``min_face`` counts.
         """
-        wanted = searches(self._search, min_face, len(images))
+        images = [image for image, _ in jobs]
         groups: dict[Size, list[int]] = {}
-        for index, (image, job) in enumerate(zip(images, wanted, strict=True)):
-            check_image(image)
+        for index, (image, job) in enumerate(jobs):
             groups.setdefault(Size(image.shape[0], image.shape[1], job.min_face), []).append(index)
-        results = [Faces.empty() for _ in images]
+        results = [Faces.empty() for _ in jobs]
         with self._lock, self._transfer.working():
             parts = (
                 (members[rows.start : rows.stop], size)
@@ -165,7 +134,7 @@ class ResidentDetector(Closing):
             )
             launched = ((members, self._upload(size, members, images)) for members, size in parts)
             # One part ahead: the host fills the next one's frames while the device searches.
-            for members, batch in one_ahead(launched):
+            for members, batch in _one_ahead(launched):
                 for index, faces in zip(members, self._collect(batch), strict=True):
                     results[index] = faces
         return results
@@ -174,21 +143,21 @@ class ResidentDetector(Closing):
         """Free the networks and what is kept on the device."""
         with self._lock:
             self._recordings.close()
-            self._grids.clear()
-            self._planners.clear()
+            self._grid.cache_clear()
+            self._planner.cache_clear()
             self._networks.close()
 
-    def _try_out(self) -> None:
+    def _try_out(self, settings: Search) -> None:
         """Search a picture: a torch without kernels for this device says so only now."""
-        if self._device.type == "cpu":
-            return
-        side = 2 * self._search.min_face
+        side = 2 * settings.min_face
         try:
-            self.detect(np.zeros((side, side, 3), np.uint8))
+            self.find([(np.zeros((side, side, 3), np.uint8), settings)])
         except (RuntimeError, InferenceError) as error:
             self.close()
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise BackendUnavailable(f"torch does not search on {self.device}: {reason}") from error
+            raise BackendUnavailable(
+                f"torch does not search on {self._device}: {reason}"
+            ) from error
 
     def _upload(self, size: Size, members: list[int], images: Sequence[Image]) -> _Batch:
         """Frames to the device, and their search."""
@@ -210,15 +179,15 @@ class ResidentDetector(Closing):
     def _collect(self, batch: _Batch) -> list[Faces]:
         """Wait for a batch; search it again where its lists were too short."""
         count = len(batch.frames)
-        self.counts = replace(self.counts, batches=self.counts.batches + 1)
+        self.batches += 1
         while True:
             if batch.done is not None:
                 batch.done.synchronize()
             needed = Lengths._make(batch.needed.tolist())
             self._planner(batch.size, count).learn(needed)
             if batch.lengths.hold(needed):
-                return split_faces(batch.faces.numpy(), count)
-            self.counts = replace(self.counts, repeated=self.counts.repeated + 1)
+                return _split_faces(batch.faces.numpy(), count)
+            self.repeated += 1
             log.debug("%s: lists of %s are too short, needed %s", batch.size, batch.lengths, needed)
             if count > 1 and needed.cells * _CELL_BYTES > self._memory:
                 singles = (self._launch(batch.size, frame[None]) for frame in batch.frames)
@@ -238,22 +207,53 @@ class ResidentDetector(Closing):
             yield range(start, start + part)
             start += part
 
-    def _grid(self, size: Size) -> Grid | None:
-        """The tables of a size; None where it is smaller than a face."""
 
-        def make() -> Grid | None:
-            found = geometry(
-                size.height, size.width, min_face=size.min_face, factor=self._search.factor
-            )
-            return None if found is None else Grid(found, self._device)
+class Transfer:
+    """Copies that are under way when the call returns; on the CPU there is nothing to copy.
 
-        return self._grids.get(size, make)
+    Host memory is pinned, so that the device fetches it by itself. torch keeps the memory of a
+    copy under way from being used again.
+    """
 
-    def _planner(self, size: Size, count: int) -> Planner:
-        return self._planners.get((size, count), lambda: Planner(count))
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """What is launched in this block is on the stream, and keeps no gradients."""
+        stream = nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+        with torch.inference_mode(), stream:
+            yield
+
+    def upload(self, images: Sequence[Image]) -> Tensor:
+        """Pictures of one size, B×H×W×3."""
+        shape = (len(images), *images[0].shape)
+        host = torch.empty(shape, dtype=torch.uint8, pin_memory=self._stream is not None)
+        for place, image in zip(host, images, strict=True):
+            # Copied where torch would warn of an array that it may not write to.
+            place.copy_(torch.from_numpy(np.require(image, requirements=["C", "W"])))
+        return host.to(self.device, non_blocking=True)
+
+    def to_host(self, tensor: Tensor) -> Tensor:
+        """A copy of a device's tensor; there once ``mark`` is passed."""
+        if self._stream is None:
+            return tensor
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        return host.copy_(tensor, non_blocking=True)
+
+    def mark(self) -> torch.cuda.Event | None:
+        """The end of what is on the stream by now; ``synchronize`` waits for it."""
+        if self._stream is None:
+            return None
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record(self._stream)
+        return event
 
 
-def split_faces(found: Floats, count: int) -> list[Faces]:
+def _split_faces(found: Floats, count: int) -> list[Faces]:
     """Rows of ``Found.faces``, in the order of their pictures, as the faces of each picture."""
     found = found[found[:, 1] > 0]
     bounds = np.searchsorted(found[:, 0], np.arange(1, count))
@@ -267,8 +267,22 @@ def split_faces(found: Floats, count: int) -> list[Faces]:
     ]
 
 
-def _share(device: torch.device) -> int:
-    """What a batch may take where nobody says it."""
+def _one_ahead(values: Iterable[Value]) -> Iterator[Value]:
+    """The same values, each taken before the one before it is given."""
+    taken: list[Value] = []
+    for value in values:
+        taken.append(value)
+        if len(taken) > 1:
+            yield taken.pop(0)
+    yield from taken
+
+
+def batch_memory(device: torch.device) -> int:
+    """How much of a device's memory a batch may take, in bytes, roughly.
+
+    A picture that takes more is searched alone. Of a GPU's memory it is a sixteenth: up to four
+    kinds of batches are captured, and each capture keeps what it takes.
+    """
     if device.type == "cpu":
         return _CPU_BYTES
     return int(torch.cuda.get_device_properties(device).total_memory) // 16

@@ -1,4 +1,4 @@
-"""What is known of a picture's search from its size alone, before a pixel is seen.
+"""What a picture's size alone says of its search.
 
 All levels of a pyramid lie one after the other: their pixels in one long row, and the cells of
 P-Net's maps in another. So one look-up samples all levels and one threshold serves all maps.
@@ -49,10 +49,8 @@ class Geometry:
     """Search of pictures of one size.
 
     Attributes:
-        height: of the pictures.
-        width: of the pictures.
         blocks: the levels, finest first.
-        corners: 4×P int32: where each pixel of the levels looks in a summed-area table of
+        corners: 4×P int32: the corners of each pixel of the levels in a summed-area table of
             (height + 1)×(width + 1): bottom right, top right, bottom left, top left.
         heights: P, rows of the picture that each pixel averages.
         widths: P, columns of the picture that each pixel averages.
@@ -63,8 +61,6 @@ class Geometry:
         crossing: whether boxes of two levels may overlap enough to be merged.
     """
 
-    height: int
-    width: int
     blocks: tuple[Block, ...]
     corners: NDArray[np.int32]
     heights: Floats
@@ -106,8 +102,6 @@ def geometry(height: int, width: int, *, min_face: int, factor: float) -> Geomet
     around = [(y, x) for y in steps for x in steps if (y, x) != (0, 0)]
     corners, heights, widths = _samples(height, width, levels)
     return Geometry(
-        height=height,
-        width=width,
         blocks=blocks,
         corners=corners,
         heights=heights,
@@ -120,7 +114,7 @@ def geometry(height: int, width: int, *, min_face: int, factor: float) -> Geomet
 
 
 def map_side(side: int) -> int:
-    """Hits of P-Net's map along a side of so many pixels, at least 12.
+    """Cells of P-Net's map along a side of so many pixels, at least 12.
 
     Convolutions of 3 take 2 pixels off, its pooling rounds up.
     """
@@ -144,7 +138,7 @@ Axis = tuple[Floats, Floats]
 
 
 def _sides(level: Level) -> tuple[Axis, Axis]:
-    """Left and right, then top and bottom of a level's cells, as ``Proposals.of_hits``."""
+    """Left and right, then top and bottom of a level's cells, as in ``proposals.candidates``."""
     step = np.float32(level.scale)
 
     def axis(side: int) -> Axis:
@@ -173,15 +167,10 @@ def _crossing(sides: list[tuple[Axis, Axis]]) -> bool:
 
     At best the smaller one lies in the larger one; within a level they were merged before.
     """
-    areas = []
-    for pair in sides:
-        lengths = [last - first for first, last in pair]
-        areas.append(
-            (
-                float(np.prod([length.min() for length in lengths])),
-                float(np.prod([length.max() for length in lengths])),
-            )
-        )
+    areas = [
+        [float(np.prod([pick(last - first) for first, last in pair])) for pick in (np.min, np.max)]
+        for pair in sides
+    ]
     bound = PYRAMID_OVERLAP - _SLACK
     return any(
         small[1] > bound * large[0]

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from facestream.engines.base import Array, BaseEngine, Engine, TensorSpec
 from facestream.engines.cards import checksum, load_card, model_path
 from facestream.engines.checks import check_feeds
-from facestream.engines.closing import Closing
 from facestream.engines.cuda.streams import process_lock
 from facestream.engines.devices import driver_report
 from facestream.engines.errors import BackendUnavailable, InferenceError, ParityRefused
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..mtcnn.networks import Network
-from ..mtcnn.parity import NetworkGate
+from ..mtcnn.parity import NETWORKS, NetworkGate
 
 # Sides of the max-pooling windows after the first convolutions; their stride is 2.
 _POOLS: Final[dict[Network, tuple[int, ...]]] = {
@@ -111,8 +110,11 @@ class TorchNetwork(BaseEngine):
         self._weights = {}
 
 
-class TorchNetworks(Closing):
-    """P-, R- and O-Net; see ``cascade.TensorNetworks``.
+class TorchNetworks:
+    """P-, R- and O-Net, called with tensors.
+
+    ``pnet`` gives maps B×5×h×w of pictures B×3×H×W, ``rnet`` heads N×5 of crops N×3×24×24, ``onet``
+    heads N×15 of crops N×3×48×48.
 
     Args:
         serving: its device, and its cache for the parity gate's verdicts.
@@ -125,15 +127,10 @@ class TorchNetworks(Closing):
 
     def __init__(self, serving: Serving) -> None:
         self.device = find_device(serving.device)
-        self.backend = "torch"
-        self.pnet = TorchNetwork("mtcnn_pnet", self.device)
-        self.rnet = TorchNetwork("mtcnn_rnet", self.device)
-        self.onet = TorchNetwork("mtcnn_onet", self.device)
-        self.engines: dict[str, Engine] = {
-            "mtcnn_pnet": self.pnet,
-            "mtcnn_rnet": self.rnet,
-            "mtcnn_onet": self.onet,
-        }
+        self.pnet, self.rnet, self.onet = (TorchNetwork(name, self.device) for name in NETWORKS)
+        self.engines: dict[str, Engine] = dict(
+            zip(NETWORKS, (self.pnet, self.rnet, self.onet), strict=True)
+        )
         if self.device.type == "cuda":
             self._judge(VerdictStore(serving.cache))
 
@@ -144,8 +141,7 @@ class TorchNetworks(Closing):
 
     def _judge(self, store: VerdictStore) -> None:
         machine = f"torch {torch.__version__}, {torch.cuda.get_device_name(self.device)}"
-        names: tuple[Network, ...] = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet")
-        for name in names:
+        for name in NETWORKS:
             verdict = store.judged(
                 self.engines[name],
                 NetworkGate(name),

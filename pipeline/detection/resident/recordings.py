@@ -66,12 +66,9 @@ class Recordings:
         return len(self._kept)
 
     def run(self, key: Hashable, launch: Launch, frames: Tensor) -> Found:
-        """The result of ``launch`` for these frames, B×H×W×3 uint8.
+        """The result of ``launch`` for frames B×H×W×3 uint8.
 
-        Args:
-            key: names everything that ``launch`` depends on, but the frames.
-            launch: the search.
-            frames: its input.
+        ``key`` names everything else that ``launch`` depends on.
         """
         if self._device.type == "cpu":
             return launch(frames)

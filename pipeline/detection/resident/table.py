@@ -2,9 +2,9 @@
 
 A table is two cumulative sums in whole numbers, exact however they are added up; an average is
 four look-ups and two divisions in float32, those that torch's "area" interpolation makes. So
-levels and crops of any window come out to the bit as on the CPU, which neither matrix products
-(rounded in another order) nor ``adaptive_avg_pool2d`` (one window for a whole batch) would give
-for crops. One table serves all levels of the pyramid, all crops and the alignment.
+levels and crops of any window are the CPU's to the bit, which neither matrix products (rounded in
+another order) nor ``adaptive_avg_pool2d`` (one window for a whole batch) would give for crops. One
+table serves all levels of the pyramid and all crops.
 """
 
 from __future__ import annotations
@@ -50,36 +50,19 @@ def crops(table: Tensor, frames: Tensor, windows: Tensor, side: int) -> Tensor:
     """
     left, right = _edges(windows[:, 0], windows[:, 2], side)
     top, bottom = _edges(windows[:, 1], windows[:, 3], side)
-    sums = sums_between(
-        table, frames, (top[:, :, None], left[:, None, :]), (bottom[:, :, None], right[:, None, :])
-    )
-    heights = (bottom - top).float()[:, None, :, None]
-    widths = (right - left).float()[:, None, None, :]
-    return sums.float().div_(heights).div_(widths)
-
-
-def sums_between(
-    table: Tensor, frames: Tensor, first: tuple[Tensor, Tensor], last: tuple[Tensor, Tensor]
-) -> Tensor:
-    """Sums of pixels in rectangles, as N×3×h×w int32.
-
-    Args:
-        table: of all pictures.
-        frames: N int64, the picture of each rectangle.
-        first: rows and columns where the rectangles begin, each broadcast to N×h×w.
-        last: one past where they end.
-    """
     channels, height, width = table.shape[1:]
     planes = frames[:, None] * channels + torch.arange(channels, device=table.device)
     start = (planes * (height * width))[:, :, None, None]
     # Rows first: they are few, and the sum with the columns is the large one.
-    above, below = ((row * width)[:, None] + start for row in (first[0], last[0]))
-    left, right = first[1][:, None], last[1][:, None]
-    sums = table.take(below + right)
-    sums -= table.take(above + right)
-    sums -= table.take(below + left)
-    sums += table.take(above + left)
-    return sums
+    above, below = ((row * width)[:, None, :, None] + start for row in (top, bottom))
+    first, last = left[:, None, None, :], right[:, None, None, :]
+    sums = table.take(below + last)
+    sums -= table.take(above + last)
+    sums -= table.take(below + first)
+    sums += table.take(above + first)
+    heights = (bottom - top).float()[:, None, :, None]
+    widths = (right - left).float()[:, None, None, :]
+    return sums.float().div_(heights).div_(widths)
 
 
 def _edges(start: Tensor, stop: Tensor, cells: int) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ from facestream.engines.tensorrt.inventory import PlanRequest
 from facestream.engines.tensorrt.manifest import TensorFacts, sha256_of_bytes
 from facestream.engines.tensorrt.recipe import Recipe, recipe_for
 from facestream.engines.tensorrt.variant import Variant, find_variant, trt_logger
-from facestream.pipeline.recognition.planned import planned
+from facestream.pipeline.recognition.verify import planned
 
 ROOT = Path(__file__).resolve().parents[3]
 NETWORKS = ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet", "vae_encoder", "vae_decoder")
@@ -163,7 +163,7 @@ from pathlib import Path
 from facestream.engines.tensorrt.build import build_plan
 from facestream.engines.tensorrt.variant import find_variant
 from facestream.engines.tensorrt.recipe import recipe_for
-from facestream.pipeline.recognition.planned import planned
+from facestream.pipeline.recognition.verify import planned
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 one = next(one for one in planned() if one.name == "vae_encoder")

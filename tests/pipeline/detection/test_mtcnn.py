@@ -13,7 +13,7 @@ from facestream.engines.options import Serving
 from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.mtcnn import cascade
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.detection.mtcnn.networks import Networks
+from facestream.pipeline.detection.mtcnn.networks import open_networks
 from facestream.pipeline.detection.mtcnn.parity import NetworkGate
 from facestream.pipeline.detection.mtcnn.proposals import (
     Hits,
@@ -180,12 +180,12 @@ def test_log_odds_and_probability_are_inverse() -> None:
 
 
 @pytest.mark.parametrize("shape", [(200, 300), (201, 300), (200, 301), (201, 301)])
-def test_the_quick_look_misses_no_cell(astronaut: Image, shape: tuple[int, int]) -> None:
+def test_the_screen_misses_no_cell(astronaut: Image, shape: tuple[int, int]) -> None:
     """Hits by bfloat16 first and one by one after, against the whole level in float32."""
     sampler, levels = AreaSampler(astronaut), [Level(0, *shape)]
     odds = log_odds(0.6)
-    quick = Networks(Serving(backend="openvino", threads=1), screen=True, gate=NetworkGate)
-    whole = Networks(Serving(backend="openvino", threads=1), screen=False, gate=NetworkGate)
+    quick = open_networks(Serving(backend="openvino", threads=1), screen=True, gate=NetworkGate)
+    whole = open_networks(Serving(backend="openvino", threads=1), screen=False, gate=NetworkGate)
     (a,), (b,) = quick.cells(sampler, levels, odds), whole.cells(sampler, levels, odds)
     quick.close()
     whole.close()
@@ -210,7 +210,7 @@ def test_each_picture_can_have_its_own_smallest_face(astronaut: Image) -> None:
             forty.detect_batch([astronaut], min_face=3)
 
 
-def test_of_too_many_proposals_the_best_are_looked_at(
+def test_of_too_many_proposals_the_best_are_searched(
     detector: Mtcnn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("skimage")
@@ -219,5 +219,5 @@ def test_of_too_many_proposals_the_best_are_looked_at(
     assert len(whole) == 1
     monkeypatch.setattr(cascade, "MOST_PROPOSALS", 3)
     few = detector.detect(image)
-    assert "the best 3 are looked at" in caplog.text
+    assert "the best 3 are searched" in caplog.text
     np.testing.assert_allclose(few.boxes, whole.boxes, atol=4)

@@ -10,7 +10,8 @@ from facestream.engines import serving
 from facestream.engines.base import Engine
 from facestream.engines.errors import BackendUnavailable
 from facestream.engines.options import Serving
-from facestream.pipeline.detection.mtcnn import networks, worker_pool
+from facestream.pipeline.detection.mtcnn import detector as mtcnn
+from facestream.pipeline.detection.mtcnn import networks
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 
 
@@ -47,6 +48,6 @@ def test_many_cpus_load_each_network_once(monkeypatch: pytest.MonkeyPatch) -> No
         return opened[-1]
 
     monkeypatch.setattr(networks, "serve", counted)
-    monkeypatch.setattr(worker_pool, "usable_cpus", lambda: 64)
+    monkeypatch.setattr(mtcnn, "usable_cpus", lambda: 64)
     with Mtcnn(mode="exact", serving=Serving(backend="openvino")) as detector:
         assert len(opened) == len(detector.engines) == 3

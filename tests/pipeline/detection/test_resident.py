@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.mtcnn import cascade as cpu_cascade
 from facestream.pipeline.detection.mtcnn import detector as mtcnn
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.detection.mtcnn.parity import judge_detector
-from facestream.pipeline.detection.scenes import MIN_FACE
+from facestream.pipeline.detection.mtcnn.parity import MIN_FACE, judge_detector
 
 from .agreement import real_pictures
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import ResidentDetector, capacity, cascade, detector
+from facestream.pipeline.detection.mtcnn.cascade import Search
+from facestream.pipeline.detection.resident import cascade, detector, lists
+from facestream.pipeline.detection.resident.detector import ResidentDetector
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -39,8 +41,8 @@ SCORE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def resident(device: str) -> Iterator[ResidentDetector]:
-    with ResidentDetector(min_face=40, serving=serving(device)) as found:
+def resident(device: str) -> Iterator[Resident]:
+    with Resident(device) as found:
         yield found
 
 
@@ -55,6 +57,28 @@ def exact() -> Iterator[Mtcnn]:
 def astronaut() -> Image:
     data = pytest.importorskip("skimage.data")
     return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+
+
+class Resident(ResidentDetector):
+    """Searches pictures as ``Mtcnn`` has it do."""
+
+    def __init__(
+        self,
+        device: str,
+        *,
+        min_face: int = 40,
+        factor: float = 0.709,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+    ) -> None:
+        self.settings = Search(min_face, factor, thresholds)
+        super().__init__(self.settings, serving(device))
+
+    def detect(self, image: Image) -> Faces:
+        return self.detect_batch([image])[0]
+
+    def detect_batch(self, images: list[Image], *, min_face: int | None = None) -> list[Faces]:
+        chosen = replace(self.settings, min_face=min_face or self.settings.min_face)
+        return self.find([(image, chosen) for image in images])
 
 
 def serving(device: str) -> Serving:
@@ -73,7 +97,7 @@ def same(wanted: Faces, found: Faces) -> bool:
 @pytest.mark.shared_data
 @pytest.mark.parametrize("min_face", [20, 40])
 def test_finds_what_the_cpu_finds(
-    shared_data: Path, resident: ResidentDetector, exact: Mtcnn, device: str, min_face: int
+    shared_data: Path, resident: Resident, exact: Mtcnn, device: str, min_face: int
 ) -> None:
     """Photos, portraits, films and a street crowd; on the CPU some of them, for their time."""
     step = 1 if device == "cuda" else 200 // min_face
@@ -92,7 +116,7 @@ def test_finds_what_the_cpu_finds(
 
 
 def test_finds_the_face_of_a_public_picture(
-    resident: ResidentDetector, exact: Mtcnn, astronaut: Image
+    resident: Resident, exact: Mtcnn, astronaut: Image
 ) -> None:
     for min_face in (20, 40, 80):
         (wanted,) = exact.detect_batch([astronaut], min_face=min_face)
@@ -102,7 +126,7 @@ def test_finds_the_face_of_a_public_picture(
 
 
 def test_the_parity_gate_passes_it(device: str) -> None:
-    with ResidentDetector(min_face=MIN_FACE, serving=serving(device)) as resident:
+    with Resident(device, min_face=MIN_FACE) as resident:
         verdict = judge_detector(resident.detect)
     assert verdict.refused == ()
     assert verdict.figures["iou_min"] > 0.999
@@ -116,13 +140,13 @@ def test_other_steps_of_sizes(device: str, astronaut: Image, factor: float) -> N
     options: dict[str, Any] = {"min_face": 40, "factor": factor, "thresholds": (0.5, 0.6, 0.8)}
     with (
         Mtcnn(mode="exact", serving=on_cpu, **options) as exact,
-        ResidentDetector(serving=serving(device), **options) as resident,
+        Resident(device, **options) as resident,
     ):
         assert same(exact.detect(image), resident.detect(image))
 
 
 def test_a_batch_gives_what_single_pictures_give(
-    resident: ResidentDetector, exact: Mtcnn, astronaut: Image
+    resident: Resident, exact: Mtcnn, astronaut: Image
 ) -> None:
     """Seven of one size among others, some seen from behind and some read-only."""
     frozen = astronaut.copy()
@@ -147,17 +171,16 @@ def test_a_batch_gives_what_single_pictures_give(
     assert resident.detect_batch([]) == []
 
 
-def test_each_picture_has_its_own_smallest_face(
-    resident: ResidentDetector, astronaut: Image
-) -> None:
-    few, many = resident.detect_batch([astronaut, astronaut], min_face=[400, None])
+def test_each_picture_has_its_own_smallest_face(resident: Resident, astronaut: Image) -> None:
+    searches = [replace(resident.settings, min_face=size) for size in (400, 40)]
+    few, many = resident.find([(astronaut, one) for one in searches])
     assert (len(few), len(many)) == (0, 1)
 
 
 @pytest.mark.parametrize(
     ("height", "width"), [(1, 1), (1, 500), (39, 39), (40, 40), (41, 40), (40, 400)]
 )
-def test_tiny_pictures(resident: ResidentDetector, height: int, width: int) -> None:
+def test_tiny_pictures(resident: Resident, height: int, width: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     found = resident.detect_batch([noise, np.zeros_like(noise)])
     assert [len(faces) for faces in found] == [0, 0]
@@ -169,18 +192,19 @@ def test_lists_that_are_too_short_are_noticed(
     device: str, exact: Mtcnn, astronaut: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two batches of one kind are under way when the first is seen not to have fitted."""
-    monkeypatch.setattr(capacity, "_FIRST", (4, 4, 1, 1))
-    monkeypatch.setattr(capacity, "_FIRST_WINDOW", 1)
-    monkeypatch.setattr(capacity, "_FIRST_ROUNDS", 2)
+    monkeypatch.setattr(lists, "_FIRST", (4, 4, 1, 1))
+    monkeypatch.setattr(lists, "_FIRST_WINDOW", 1)
+    monkeypatch.setattr(lists, "_FIRST_ROUNDS", 2)
     images = [np.roll(astronaut, 16 * i, axis=1) for i in range(4)]
-    small = 4 * 512 * 512 * 16  # memory for one picture at a time
-    with ResidentDetector(min_face=20, serving=serving(device), memory=small) as resident:
+    # Memory for one picture at a time.
+    monkeypatch.setattr(detector, "batch_memory", lambda device: 4 * 512 * 512 * 16)
+    with Resident(device, min_face=20) as resident:
         found = resident.detect_batch(images)
-        assert resident.counts.batches == 4
-        assert resident.counts.repeated >= 4
-        before = resident.counts.repeated
+        assert resident.batches == 4
+        assert resident.repeated >= 4
+        before = resident.repeated
         again = resident.detect_batch(images)
-        assert resident.counts.repeated == before
+        assert resident.repeated == before
     wanted = exact.detect_batch(images, min_face=20)
     for a, b, c in zip(wanted, found, again, strict=True):
         assert same(a, b)
@@ -190,18 +214,18 @@ def test_lists_that_are_too_short_are_noticed(
 def test_a_batch_that_needs_too_much_is_searched_one_by_one(
     device: str, exact: Mtcnn, astronaut: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capacity, "_FIRST", (4, 4, 1, 1))
+    monkeypatch.setattr(lists, "_FIRST", (4, 4, 1, 1))
     monkeypatch.setattr(detector, "_CELL_BYTES", 1 << 30)
     images = [np.roll(astronaut, 16 * i, axis=1) for i in range(2)]
-    with ResidentDetector(min_face=40, serving=serving(device)) as resident:
+    with Resident(device) as resident:
         found = resident.detect_batch(images)
-        assert resident.counts.batches == 3
+        assert resident.batches == 3
     wanted = exact.detect_batch(images)
     assert all(same(a, b) for a, b in zip(wanted, found, strict=True))
 
 
-def test_of_too_many_proposals_the_best_are_looked_at(
-    resident: ResidentDetector, exact: Mtcnn, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+def test_of_too_many_proposals_the_best_are_searched(
+    resident: Resident, exact: Mtcnn, astronaut: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = resident.detect(astronaut)
     for most in (1, 6):
@@ -214,7 +238,7 @@ def test_of_too_many_proposals_the_best_are_looked_at(
         assert not same(everything, found[0])
 
 
-def test_threads_do_not_disturb_each_other(resident: ResidentDetector, astronaut: Image) -> None:
+def test_threads_do_not_disturb_each_other(resident: Resident, astronaut: Image) -> None:
     alone = resident.detect(astronaut)
     found: list[Faces] = []
     threads = [
@@ -236,7 +260,7 @@ def test_mtcnn_falls_back_in_auto_alone(
 ) -> None:
     """A torch that sees a GPU and has no kernels for it."""
 
-    def fails(self: ResidentDetector, **_: Any) -> None:
+    def fails(self: ResidentDetector, *_: Any) -> None:
         raise BackendUnavailable("torch does not search on cuda:0: no kernel image is available")
 
     monkeypatch.setattr(mtcnn, "cuda_devices", lambda: [CARD])
@@ -250,28 +274,6 @@ def test_mtcnn_falls_back_in_auto_alone(
             Mtcnn(serving=asked)
 
 
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (np.zeros((10, 10), np.uint8), "H×W×3"),
-        (np.zeros((10, 10, 3), np.float32), "uint8, not float32"),
-        (np.zeros((0, 10, 3), np.uint8), "no pixels"),
-    ],
-)
-def test_what_is_no_picture_is_refused(
-    resident: ResidentDetector, image: Any, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        resident.detect_batch([image, image])
-
-
-def test_bad_sizes_are_refused(resident: ResidentDetector, astronaut: Image) -> None:
-    with pytest.raises(ValueError, match="at least 12"):
-        resident.detect_batch([astronaut], min_face=5)
-    with pytest.raises(ValueError, match="2 sizes for 1 images"):
-        resident.detect_batch([astronaut], min_face=[20, 20])
-
-
 def test_mtcnn_takes_it_where_torch_serves_on_a_gpu(
     astronaut: Image, exact: Mtcnn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,9 +281,9 @@ def test_mtcnn_takes_it_where_torch_serves_on_a_gpu(
     monkeypatch.setattr(mtcnn, "cuda_devices", lambda: [CARD])
     made = ResidentDetector.__init__
 
-    def on_cpu(self: ResidentDetector, **options: Any) -> None:
-        assert options["serving"].device == "cuda"
-        made(self, **{**options, "serving": serving("cpu")})
+    def on_cpu(self: ResidentDetector, settings: Search, wanted: Serving) -> None:
+        assert wanted.device == "cuda"
+        made(self, settings, serving("cpu"))
 
     monkeypatch.setattr(ResidentDetector, "__init__", on_cpu)
     with Mtcnn(min_face=40, serving=Serving(backend="torch")) as chosen:

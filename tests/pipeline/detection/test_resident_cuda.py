@@ -10,15 +10,20 @@ import pytest
 from facestream.engines.options import Serving
 from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.mtcnn.cascade import Search
-from facestream.pipeline.detection.resident.detector import Size
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import ResidentDetector
+from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.detection.resident.detector import ResidentDetector, Size
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("torch_cuda")]
 
 SERVING = Serving(backend="torch", device="cuda")
+SETTINGS = Search(40, 0.709, (0.6, 0.7, 0.7))
+
+
+def detect_batch(resident: ResidentDetector, images: list[Image]) -> list[Faces]:
+    return resident.find([(image, SETTINGS) for image in images])
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def images() -> list[Image]:
 
 @pytest.fixture
 def resident() -> Iterator[ResidentDetector]:
-    with ResidentDetector(min_face=40, serving=SERVING) as found:
+    with ResidentDetector(SETTINGS, SERVING) as found:
         yield found
 
 
@@ -49,7 +54,7 @@ def test_a_search_is_launched_without_waiting(
     resident: ResidentDetector, images: list[Image], no_waiting: Any
 ) -> None:
     """From the upload to the copies that are under way to the host."""
-    wanted = resident.detect_batch(images)  # kernels chosen, tables uploaded, memory taken
+    wanted = detect_batch(resident, images)  # kernels chosen, tables uploaded, memory taken
     size = Size(images[0].shape[0], images[0].shape[1], 40)
     with resident._transfer.working():
         no_waiting()
@@ -61,12 +66,12 @@ def test_a_search_is_launched_without_waiting(
 
 def test_what_comes_often_is_recorded(resident: ResidentDetector, images: list[Image]) -> None:
     """A batch that came often enough is replayed, and finds the same."""
-    first = resident.detect_batch(images)
+    first = detect_batch(resident, images)
     for _ in range(70):
-        again = resident.detect_batch(images)
+        again = detect_batch(resident, images)
         assert all(alike(a, b) for a, b in zip(first, again, strict=True))
     assert resident._recordings.captured >= 1
-    other = resident.detect_batch(images[::-1])
+    other = detect_batch(resident, images[::-1])
     assert all(alike(a, b) for a, b in zip(first[::-1], other, strict=True))
 
 
@@ -75,16 +80,15 @@ def test_the_device_s_memory_is_given_back(images: list[Image]) -> None:
     large = [np.tile(image, (3, 4, 1))[:1080, :1920] for image in images]
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
-    with ResidentDetector(min_face=40, serving=SERVING) as detector:
+    with ResidentDetector(SETTINGS, SERVING) as detector:
         for _ in range(40):  # recorded meanwhile
-            detector.detect_batch(large)
+            detect_batch(detector, large)
     del detector
     torch.cuda.synchronize()
     assert torch.cuda.memory_allocated() <= before + (128 << 20)
 
 
-def test_a_search_knows_its_settings() -> None:
-    with ResidentDetector(min_face=60, factor=0.8, serving=SERVING) as detector:
-        assert detector._search == Search(60, 0.8, (0.6, 0.7, 0.7))
-        assert detector.device.startswith("cuda")
+def test_the_detector_says_where_it_runs() -> None:
+    with Mtcnn(serving=SERVING) as detector:
+        assert detector.engines["mtcnn_pnet"].device.startswith("cuda")
         assert detector.backend == "torch"

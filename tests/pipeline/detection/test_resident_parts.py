@@ -10,7 +10,13 @@ from facestream.pipeline.core import boxes as cpu
 from facestream.pipeline.core.boxes import NmsMode
 from facestream.pipeline.core.types import Floats
 from facestream.pipeline.detection.mtcnn import proposals
-from facestream.pipeline.detection.mtcnn.proposals import Hits, Proposals, pyramid
+from facestream.pipeline.detection.mtcnn.proposals import (
+    Hits,
+    candidates,
+    pyramid,
+    refined,
+    suppress,
+)
 from facestream.pipeline.detection.mtcnn.sampling import AreaSampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,16 +24,18 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from facestream.pipeline.detection.resident import arithmetic, cascade, table
-from facestream.pipeline.detection.resident.capacity import Lengths, Planner
+from facestream.pipeline.detection.resident import boxes as on_boxes
+from facestream.pipeline.detection.resident import cascade, table
+from facestream.pipeline.detection.resident.boxes import suppress_ranked
 from facestream.pipeline.detection.resident.geometry import Geometry, geometry, map_side
-from facestream.pipeline.detection.resident.slots import (
+from facestream.pipeline.detection.resident.lists import (
+    Lengths,
+    Planner,
     chosen,
     most_in_a_frame,
     place_in_frame,
     ranked,
 )
-from facestream.pipeline.detection.resident.suppress import suppress_ranked
 
 NOISE = np.random.default_rng(0).integers(0, 256, (3, 97, 131, 3), dtype=np.uint8)
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -120,9 +128,9 @@ def test_a_geometry_is_its_pyramid(height: int, width: int, min_face: int, facto
         mine = block.cell + rows * block.stride + columns
         taken[mine] += 1
         assert (found.levels[mine] == index).all()
-        assert (found.boxes[mine] == Proposals.of_hits(cells, scale=level.scale).boxes).all()
+        assert (found.boxes[mine] == candidates(cells, scale=level.scale)[:, :4]).all()
     assert taken.max() == 1
-    # Nobody's neighbour is another level's cell, or another picture's.
+    # No neighbour is another level's cell, or another picture's.
     for index, block in enumerate(found.blocks):
         rows, columns = np.divmod(np.arange(block.rows * block.columns), block.columns)
         mine = block.cell + rows * block.stride + columns
@@ -262,7 +270,7 @@ def test_too_few_rounds_are_noticed(device: Any) -> None:
 
 
 class Painted:
-    """P-Net that sees nothing and says what it is told, level by level."""
+    """P-Net that sees nothing and gives these maps, level by level."""
 
     def __init__(self, maps: list[Any]) -> None:
         self._maps = maps
@@ -275,10 +283,10 @@ class Painted:
 
 def cpu_proposals(maps: list[Floats], levels: Any, odds: float) -> Floats:
     parts = [
-        Proposals.of_hits(Hits.of_maps(values, odds), scale=level.scale).suppress(0.5)
+        suppress(candidates(Hits.of_maps(values, odds), scale=level.scale), 0.5)
         for values, level in zip(maps, levels, strict=True)
     ]
-    return Proposals.join(parts).suppress(0.7).refined()
+    return refined(suppress(np.concatenate(parts), 0.7))
 
 
 @settings(max_examples=40)
@@ -305,13 +313,13 @@ def test_proposals_are_the_cpu_s(
         values[:, 0] = rng.integers(-3, 12, values[:, 0].shape) * 2 + bias
         maps.append(values.astype(np.float32))
     odds = proposals.log_odds(0.6)
-    bounds = cascade.Bounds.of((0.6, 0.7, 0.7))
+    bounds = cascade.bounds_of((0.6, 0.7, 0.7))
     lengths = Lengths(2 * where.cells, 2 * where.cells, 8, 8, where.cells, 60)
     needs = cascade._Needs(lengths, device)
     frames = torch.zeros((2, height, width, 3), dtype=torch.uint8, device=device)
     painted: Any = Painted([on(device, values) for values in maps])
     found = cascade._propose(
-        table.summed(frames), cascade.Grid(where, device), painted, bounds, needs
+        table.summed(frames), cascade.Grid(where, device), painted, bounds[0], needs
     )
     assert int(needs._rounds) == 0
     boxes = found.boxes[found.used].cpu().numpy()
@@ -330,12 +338,12 @@ def test_arithmetic_is_the_cpu_s(device: Any, seed: int) -> None:
     rows = rng.normal(100, 80, (20, 4)).astype(np.float32)
     offsets = rng.normal(0, 0.3, (20, 4)).astype(np.float32)
     for inclusive in (0, 1):
-        moved = arithmetic.move(on(device, rows), on(device, offsets), inclusive=inclusive)
+        moved = on_boxes.move(on(device, rows), on(device, offsets), inclusive=inclusive)
         wanted = cpu.move(rows, offsets, inclusive=1 if inclusive else 0)
         assert np.array_equal(moved.cpu().numpy(), wanted)
-        assert np.array_equal(arithmetic.square(moved).cpu().numpy(), cpu.square(wanted))
+        assert np.array_equal(on_boxes.square(moved).cpu().numpy(), cpu.square(wanted))
     odds = rng.normal(0, 40, 200).astype(np.float32)
-    scores = arithmetic.probability(on(device, odds)).cpu().numpy()
+    scores = on_boxes.probability(on(device, odds)).cpu().numpy()
     assert scores == pytest.approx(proposals.probability(odds), rel=3e-7)
 
 
@@ -385,8 +393,9 @@ def test_no_value_is_looked_at_and_no_shape_hangs_on_data(factor: float) -> None
     grid = cascade.Grid(known(240, 320, min_face=40, factor=factor), nowhere)
     frames = torch.empty((3, 240, 320, 3), dtype=torch.uint8, device=nowhere)
     lengths = Planner(3).lengths
-    bounds = cascade.Bounds.of((0.6, 0.7, 0.7))
-    found = cascade.search(frames, grid, Blank(), bounds, lengths)
+    bounds = cascade.bounds_of((0.6, 0.7, 0.7))
+    blank: Any = Blank()
+    found = cascade.search(frames, grid, blank, bounds, lengths)
     assert found.faces.shape == (lengths.outputs, cascade.FOUND_COLUMNS)
     assert found.needed.shape == (len(lengths),)
     with pytest.raises(RuntimeError):

@@ -12,7 +12,7 @@ from facestream.engines.cards import CalibratedThresholds as CardThresholds
 from facestream.engines.cards import Calibration, FalseMatches, ModelCard, load_card
 from facestream.pipeline.core.errors import ConfigError
 from facestream.pipeline.core.types import Identity, Matches
-from facestream.pipeline.identity.decision import Thresholds, decide, decide_frame
+from facestream.pipeline.identity.decision import Thresholds, decide_frame
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +39,7 @@ def outcome(identities: list[Identity]) -> list[str | None]:
 
 
 def test_a_clear_match_is_named() -> None:
-    identity = decide([0.6, 0.2], [1, 2], ["Ann", "Bob"], RULES, sigma=0.5, size=80)
+    (identity,) = decide_frame(frame({1: 0.6, 2: 0.2}), RULES, sigmas=[0.5], sizes=[80])
     assert (identity.person_id, identity.name, identity.reason) == (1, "Ann", None)
     assert identity.similarity == pytest.approx(0.6)
     assert identity.probability == pytest.approx(RULES.probability(0.6))
@@ -65,7 +65,7 @@ def test_reasons(face: dict[int, float], sigma: float, size: float, reason: str)
 
 
 def test_the_threshold_itself_is_enough() -> None:
-    assert decide([0.5], [1], ["Ann"], Thresholds(similarity=0.5)).name == "Ann"
+    assert outcome(decide_frame(frame({1: 0.5}), Thresholds(similarity=0.5))) == ["Ann"]
 
 
 def test_a_person_goes_to_the_more_similar_face() -> None:
@@ -152,13 +152,6 @@ def test_order_does_not_matter(
     straight = decide_frame(frame(*rows), rule)
     shuffled = decide_frame(frame(*[rows[i] for i in order]), rule)
     assert [straight[i].person_id for i in order] == [s.person_id for s in shuffled]
-
-
-@given(face, rules)
-def test_one_face_is_its_own_frame(row: dict[int, float], rule: Thresholds) -> None:
-    matches = frame(row)
-    alone = decide(matches.similarities[0], matches.person_ids[0], matches.names[0], rule)
-    assert decide_frame(matches, rule) == [alone]
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1))

@@ -18,17 +18,16 @@ from facestream.engines.options import EngineOptions, Serving
 from facestream.engines.registry import load_engine
 from facestream.engines.serving import serve
 from facestream.pipeline.core.types import Faces, Floats, Image
-from facestream.pipeline.detection.mtcnn.parity import NETWORKS, NetworkGate, compare
-from facestream.pipeline.detection.scenes import scenes
+from facestream.pipeline.detection.mtcnn.parity import NETWORKS, NetworkGate, compare, scenes
 from facestream.pipeline.recognition import parity as reference
 from facestream.pipeline.recognition.encoder import encoder_options
 from facestream.pipeline.recognition.parity import (
     DecoderGate,
     EncoderGate,
     EncoderOutputs,
+    gate_faces,
     rank_correlation,
 )
-from facestream.pipeline.recognition.parity_faces import gate_faces
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper

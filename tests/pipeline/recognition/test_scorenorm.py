@@ -10,18 +10,14 @@ import numpy as np
 import pytest
 from facestream.engines.cards import MODELS, load_card
 from facestream.engines.errors import ModelError
-from facestream.pipeline.recognition.cohort import DEFAULT_COHORT, load_cohort
-from facestream.pipeline.recognition.scorenorm import (
-    METHODS,
+from facestream.pipeline.recognition.cohort import (
+    DEFAULT_COHORT,
     Statistics,
-    centred,
     cohort_statistics,
-    normalised,
-    s_norm,
-    t_norm,
-    z_norm,
+    load_cohort,
 )
 from facestream.pipeline.recognition.uncertainty import normalise
+from facestream.training.evaluation.normalisation import METHODS, normalised
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -55,11 +51,9 @@ def test_each_formula_by_hand() -> None:
     probe = Statistics(np.array([0.1], np.float32), np.array([0.05], np.float32))
     template = Statistics(np.array([0.2], np.float32), np.array([0.1], np.float32))
     score = np.array([0.5], np.float32)
-    assert z_norm(score, template)[0] == pytest.approx(3.0)
-    assert t_norm(score, probe)[0] == pytest.approx(8.0)
-    assert s_norm(score, probe, template)[0] == pytest.approx(5.5)
-    assert centred(score, probe.mean, template.mean)[0] == pytest.approx(0.35)
-    assert centred(score, probe.mean, template.mean, typical=0.15)[0] == pytest.approx(0.5)
+    for method, expected in {"z": 3.0, "t": 8.0, "s": 5.5, "centred": 0.35}.items():
+        found = normalised(method, score, probe, template)  # type: ignore[arg-type]
+        assert found[0] == pytest.approx(expected)
     with pytest.raises(ValueError, match="no score normalisation"):
         normalised("x", score, probe, template)  # type: ignore[arg-type]
 
@@ -68,7 +62,9 @@ def test_centred_is_half_the_csls_of_conneau_et_al() -> None:
     probes, templates, cohort = unit(3, 5), unit(4, 6), unit(5, 50)
     p = cohort_statistics(probes, cohort, top=10)
     t = cohort_statistics(templates, cohort, top=10)
-    ours = normalised("centred", probes @ templates.T, p.column(), t)
+    ours = normalised(
+        "centred", probes @ templates.T, Statistics(p.mean[:, None], p.deviation[:, None]), t
+    )
     csls = 2 * probes @ templates.T - p.mean[:, None] - t.mean[None]
     np.testing.assert_allclose(ours, csls / 2, atol=1e-6)
 
@@ -116,6 +112,8 @@ def test_normalised_similarities_of_usual_faces_are_their_cosines() -> None:
     cohort = load_cohort(load_card("vae_encoder").id)
     usual = np.full(1, cohort.typical, np.float32)
     assert cohort.normalised(np.array([0.4], np.float32), usual, usual)[0] == pytest.approx(0.4)
+    shift = cohort.normalised(np.array([0.4], np.float32), usual - 0.1, usual + 0.3)
+    assert shift[0] == pytest.approx(0.3)
     assert cohort.normalised(np.array([1.0], np.float32), usual - 0.2, usual - 0.2)[0] == 1.0
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facestream.pipeline.recognition.uncertainty import direction, fuse
+from facestream.pipeline.recognition.uncertainty import direction
 from facestream.pipeline.tracking.fusion import MIN_WEIGHT, POWER, Template
+from facestream.training.evaluation.probabilistic import fuse
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

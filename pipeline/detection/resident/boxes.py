@@ -1,10 +1,11 @@
-"""Non-maximum suppression in a fixed number of steps.
+"""Arithmetic on boxes as on the CPU: the same operations on float32 in the same order.
 
-The greedy result is the only set in which a box stays exactly when no better box that stays
-overlaps it. Applying that rule to all boxes at once, again and again, settles the best first,
-then those that hang on them, and ends in that set after as many rounds as the longest chain of
-boxes that hang on each other, twice at most. A fixed number of rounds is run; whether the last one
-changed anything is the host's to look at. It mostly takes under ten (see ``capacity``).
+Non-maximum suppression takes a fixed number of steps. The greedy result is the only set in which a
+box stays exactly when no better box that stays overlaps it. Applying that rule to all boxes at
+once, again and again, settles the best first, then those that depend on them, and ends in that set
+after at most twice as many rounds as the longest chain of boxes that depend on each other. A fixed
+number of rounds is run, mostly under ten (see ``lists``); the host checks whether the last one
+changed anything.
 """
 
 from __future__ import annotations
@@ -19,6 +20,32 @@ from torch import Tensor
 from ...core.boxes import NmsMode
 
 
+def probability(odds: Tensor) -> Tensor:
+    """See ``proposals.probability``; the exponential is rounded once."""
+    return 1 / (1 + odds.clamp(min=-80).double().neg().exp().float())
+
+
+def square(boxes: Tensor) -> Tensor:
+    """See ``boxes.square``."""
+    sides = boxes[:, 2:4] - boxes[:, 0:2]
+    longest = sides.amax(dim=1, keepdim=True)
+    corner = boxes[:, 0:2] + sides * 0.5 - longest * 0.5
+    return torch.cat([corner, corner + longest], dim=1)
+
+
+def move(boxes: Tensor, offsets: Tensor, *, inclusive: int) -> Tensor:
+    """See ``boxes.move``."""
+    sides = boxes[:, 2:4] - boxes[:, 0:2] + inclusive
+    return boxes + offsets * sides.repeat(1, 2)
+
+
+def landmarks_of(boxes: Tensor, heads: Tensor) -> Tensor:
+    """Landmarks N×10, x and y in turn, from the square boxes O-Net saw and its heads."""
+    sides = boxes[:, 2:4] - boxes[:, 0:2] + 1
+    places = heads[:, 5:15].reshape(-1, 2, 5).transpose(1, 2)
+    return (sides[:, None] * places + boxes[:, None, :2] - 1).flatten(1)
+
+
 class Kept(NamedTuple):
     """What stays: N bool; and whether that is final, bool of no dimension."""
 
@@ -27,10 +54,7 @@ class Kept(NamedTuple):
 
 
 def overlaps(a: tuple[Tensor, ...], b: tuple[Tensor, ...], mode: NmsMode) -> Tensor:
-    """Overlap of boxes given as x1, y1, x2, y2, broadcast; in the order of ``boxes.nms``.
-
-    The same operations on float32 in the same order, so that not a bit differs.
-    """
+    """Overlap of boxes given as x1, y1, x2, y2, broadcast; see ``core.boxes.nms``."""
     width = (torch.minimum(a[2], b[2]) - torch.maximum(a[0], b[0])).clamp_(min=0)
     height = (torch.minimum(a[3], b[3]) - torch.maximum(a[1], b[1])).clamp_(min=0)
     shared = width * height
@@ -42,7 +66,7 @@ def overlaps(a: tuple[Tensor, ...], b: tuple[Tensor, ...], mode: NmsMode) -> Ten
 def suppress_near(
     boxes: Tensor, used: Tensor, better: Tensor, neighbours: Tensor, *, limit: float, rounds: int
 ) -> Kept:
-    """Of boxes that each have a few neighbours, those that no better one that stays overlaps.
+    """Suppression of boxes N×4 that each have a few neighbours.
 
     Args:
         boxes: N×4.
@@ -72,16 +96,16 @@ def suppress_ranked(
     window: int,
     rounds: int,
 ) -> Kept:
-    """Of boxes in the order of ``ranked``, those that no better one that stays overlaps.
+    """Suppression of boxes N×4 in the order of ``ranked``, within each picture.
 
     Args:
         boxes: N×4.
-        frames: N, the picture of each: boxes of different pictures never meet.
+        frames: N, the picture of each.
         used: N bool.
         limit: largest overlap that two kept boxes may have.
-        mode: see ``boxes.nms``.
-        window: how many boxes before it each one meets, at least 1. Exact where no picture has
-            more than ``window + 1``.
+        mode: see ``core.boxes.nms``.
+        window: how many boxes before it each one is compared with, at least 1. Exact where no
+            picture has more than ``window + 1``.
         rounds: how often to apply the rule, at least 2.
     """
     count = len(boxes)
