@@ -38,7 +38,7 @@ class UrlParts:
     query: str
 
     @classmethod
-    def split(cls, url: str, *, placeholder: re.Pattern[str] | None = None) -> Self:
+    def split(cls, url: str, *, placeholder: str | None = None) -> Self:
         """Split a URL whose password may contain ``/``, ``?``, ``#`` and ``@``.
 
         Args:
@@ -48,7 +48,7 @@ class UrlParts:
         scheme, _, rest = url.partition("://")
         host = _AUTHORITY_ENDS.split(rest, maxsplit=1)[0]
         at = host.find("@")
-        if at < 0 or placeholder is None or not placeholder.fullmatch(host[at - 1 : at]):
+        if at < 0 or host[at - 1 : at] != placeholder:
             # A password without escapes may reach to the last "@".
             at = rest.rfind("@") if at >= 0 or ":" in host else -1
         user, rest = rest[: at + 1], rest[at + 1 :]

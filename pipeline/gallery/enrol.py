@@ -37,45 +37,40 @@ def enrol(
     store.require_model(reader.model_id)
     numbered = enumerate(photos, 1)
     while chunk := list(islice(numbered, CHUNK)):
-        seen = [_examine(store, reader, name, photo, number) for number, photo in chunk]
-        faces = [face for face in seen if isinstance(face, Face)]
-        embedded = iter(_embed(reader, faces))
-        for (number, photo), found in zip(chunk, seen, strict=True):
+        examined = [_examine(store, reader, name, photo, number) for number, photo in chunk]
+        faces = [found for _, found in examined if isinstance(found, Face)]
+        mu, logvar = reader.embed(np.stack([face.crop for face in faces])) if faces else ((), ())
+        embedded = zip(mu, logvar, strict=True)
+        for path, found in examined:
             if isinstance(found, PhotoResult):
                 yield found
-                continue
-            added = store.add(name, found, next(embedded))
-            path = _path(photo, number)
-            if isinstance(added, str):
-                yield PhotoResult.already_enrolled(path, name, owner=added)
             else:
-                yield PhotoResult(path, True)
+                embedding = Embedded(reader.model_id, *next(embedded))
+                yield add_face(store, name, path, found, embedding)
 
 
-def _embed(reader: FaceReader, faces: list[Face]) -> list[Embedded]:
-    if not faces:
-        return []
-    mu, logvar = reader.embed(np.stack([face.crop for face in faces]))
-    return [Embedded(reader.model_id, *row) for row in zip(mu, logvar, strict=True)]
-
-
-def _path(photo: Path | str | Image, number: int) -> Path:
-    return Path(f"picture-{number}") if isinstance(photo, np.ndarray) else Path(photo)
+def add_face(store: Store, name: str, path: Path, face: Face, embedded: Embedded) -> PhotoResult:
+    """Store a face; returns the result of the photo at ``path``."""
+    owner = store.add_face(name, face, embedded)
+    if owner is not None:
+        return PhotoResult.already_enrolled(path, name, owner=owner)
+    return PhotoResult(path, True)
 
 
 def _examine(
     store: Store, reader: FaceReader, name: str, photo: Path | str | Image, number: int
-) -> Face | PhotoResult:
-    path = _path(photo, number)
+) -> tuple[Path, Face | PhotoResult]:
+    """The path of a photo, and its main face or why there is none."""
+    path = Path(f"picture-{number}") if isinstance(photo, np.ndarray) else Path(photo)
     try:
         picture = PhotoContent.load(photo, name=path)
         # Before it is decoded: importing a folder again is quick.
         owner = store.owner(picture.sha256)
         if owner is not None:
-            return PhotoResult.already_enrolled(path, name, owner=owner)
-        return main_face(picture, reader)
+            return path, PhotoResult.already_enrolled(path, name, owner=owner)
+        return path, main_face(picture, reader)
     except ImageError as error:
-        return PhotoResult(path, False, error.reason, str(error))
+        return path, PhotoResult(path, False, error.reason, str(error))
 
 
 def re_embed(store: Store, reader: FaceReader) -> Iterator[tuple[int, int]]:
@@ -99,7 +94,7 @@ def re_embed(store: Store, reader: FaceReader) -> Iterator[tuple[int, int]]:
             mu, logvar = reader.embed(np.stack([store.crop(photo) for photo in ids]))
             store.add_embeddings(ids, mu, logvar, model_id=model_id)
             yield start + len(ids), len(missing)
-        # Another process may have added photos meanwhile: then once more.
+        # Another process may have added photos meanwhile: then again.
         if store.switch_model(model_id):
             return
 
@@ -110,7 +105,7 @@ class ImportPlan:
 
     Attributes:
         people: names with their photos.
-        notes: what is left out because it is no photo of a person.
+        notes: files and folders that are left out: they are no photos of a person.
         refused: folders of photos that are left out because of their names.
     """
 
@@ -141,7 +136,7 @@ def plan_import(folder: Path) -> ImportPlan:
     """The people of a folder: each folder in it is a person, named like the folder.
 
     Raises:
-        GalleryError: it is not a folder, cannot be read, or holds nobody.
+        GalleryError: it is not a folder, cannot be read, or has no people.
     """
     shown = printable(str(folder))
     people: list[tuple[str, Sequence[Path]]] = []

@@ -51,7 +51,7 @@ class TemplateIndex:
         self.head = snapshot.head
         self.model_id = snapshot.model_id
         self._names = snapshot.names
-        self._last_photo = int(snapshot.templates.photo_ids.max(initial=-1))
+        self.last_photo = int(snapshot.templates.photo_ids.max(initial=-1))
         self._table, unit = _searchable(snapshot.templates)
         self._index: LayeredIndex | None = None
         # The templates' mean similarity to a cohort (its vectors' checksum), NaN until needed.
@@ -64,11 +64,6 @@ class TemplateIndex:
     def dim(self) -> int | None:
         """Length of the embeddings; None when there are none."""
         return None if self._index is None else self._index.dim
-
-    @property
-    def last_photo(self) -> int:
-        """The largest photo id there ever was; −1 without any."""
-        return self._last_photo
 
     @property
     def info(self) -> IndexInfo:
@@ -90,31 +85,26 @@ class TemplateIndex:
         Raises:
             InferenceError: the index failed; rebuild it.
         """
-        new = delta.added
-        templates = new.templates
+        templates = delta.templates
         if self._index is None or (len(templates.mu) and templates.mu.shape[1] != self._index.dim):
             return False
-        self._names.update(new.names)  # before the index can find the new ones
+        self._names.update(delta.names)  # before the index can find the new ones
         if len(templates.mu):
-            self._add(self._index, templates)
+            self.last_photo = int(templates.photo_ids.max())
+            new, unit = _searchable(templates)
+            table = self._table
+            # Before the index can find them.
+            self._table = _Table(
+                np.concatenate([table.photo_ids, new.photo_ids]),
+                np.concatenate([table.person_ids, new.person_ids]),
+            )
+            self._index.add(new.photo_ids, unit)
         if delta.removed:
             table = self._table
             gone = np.isin(table.person_ids, np.array(sorted(delta.removed), np.int64))
             self._index.remove(table.photo_ids[gone])
-        self.head = new.head
+        self.head = delta.head
         return True
-
-    def _add(self, index: LayeredIndex, templates: Templates) -> None:
-        """Add photos, whose ids are above all others."""
-        self._last_photo = int(templates.photo_ids.max())
-        new, unit = _searchable(templates)
-        table = self._table
-        # Before the index can find them.
-        self._table = _Table(
-            np.concatenate([table.photo_ids, new.photo_ids]),
-            np.concatenate([table.person_ids, new.person_ids]),
-        )
-        index.add(new.photo_ids, unit)
 
     def search(self, mu: Floats, k: int, *, cohort: Cohort | None = None) -> Matches:
         """The k most similar people of each face.

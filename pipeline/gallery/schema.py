@@ -25,10 +25,14 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class FloatArray(TypeDecorator[NDArray[np.float32]]):
-    """A one-dimensional float32 array, stored as little-endian bytes."""
+    """A float32 array of a fixed shape, stored as little-endian bytes."""
 
     impl = LargeBinary
     cache_ok = True
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape = shape
 
     def process_bind_param(
         self, value: NDArray[np.float32] | None, dialect: Dialect
@@ -38,7 +42,9 @@ class FloatArray(TypeDecorator[NDArray[np.float32]]):
     def process_result_value(
         self, value: bytes | None, dialect: Dialect
     ) -> NDArray[np.float32] | None:
-        return None if value is None else np.frombuffer(value, "<f4").astype(np.float32)
+        if value is None:
+            return None
+        return np.frombuffer(value, "<f4").astype(np.float32).reshape(self.shape)
 
 
 class Base(DeclarativeBase):
@@ -73,8 +79,8 @@ class PhotoRow(Base):
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     width: Mapped[int]
     height: Mapped[int]
-    box: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
-    landmarks: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
+    box: Mapped[NDArray[np.float32]] = mapped_column(FloatArray(4))
+    landmarks: Mapped[NDArray[np.float32]] = mapped_column(FloatArray(5, 2))
     score: Mapped[float]
     crop: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)

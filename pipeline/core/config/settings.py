@@ -33,11 +33,6 @@ from .layers import (
 )
 
 
-def _named(cameras: dict[str, CameraSettings]) -> dict[str, CameraSettings]:
-    check_names(list(cameras))
-    return cameras
-
-
 class Settings(Group):
     """All settings of facestream; immutable."""
 
@@ -50,7 +45,7 @@ class Settings(Group):
     events: EventSettings = EventSettings()
     annotate: AnnotateSettings = AnnotateSettings()
     restream: RestreamSettings = RestreamSettings()
-    cameras: Annotated[dict[str, CameraSettings], AfterValidator(_named)] = Field(
+    cameras: Annotated[dict[str, CameraSettings], AfterValidator(check_names)] = Field(
         default_factory=dict
     )
 
@@ -74,7 +69,14 @@ class Settings(Group):
     @cached_property
     def by_camera(self) -> Mapping[str, Settings]:
         """The settings of each camera, see `for_source`."""
-        return {name: self._merged(camera) for name, camera in self.cameras.items()}
+        merged = {}
+        for name, camera in self.cameras.items():
+            groups = {
+                group: getattr(self, group).model_copy(update=values)
+                for group, values in camera.overrides().items()
+            }
+            merged[name] = self.model_copy(update=groups)
+        return merged
 
     def model_copy(
         self, *, update: Mapping[str, Any] | None = None, deep: bool = False
@@ -83,13 +85,6 @@ class Settings(Group):
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("by_camera", None)
         return copied
-
-    def _merged(self, camera: CameraSettings) -> Settings:
-        groups = {
-            group: getattr(self, group).model_copy(update=values)
-            for group, values in camera.overrides().items()
-        }
-        return self.model_copy(update=groups)
 
 
 def setting_keys() -> list[str]:
