@@ -24,15 +24,7 @@ RE_EMBED_BATCH = 32
 def enrol(
     store: Store, reader: FaceReader, name: str, photos: Iterable[Path | str | Image]
 ) -> Iterator[PhotoResult]:
-    """Add photos to a person, who is made with the first good one.
-
-    Yields:
-        A result for each photo, in order; an accepted one is on the disk by then.
-
-    Raises:
-        GalleryError: the name cannot be used, or the gallery cannot be written.
-        ModelMismatch: the gallery's embeddings come from another model.
-    """
+    """See ``Gallery.add``; yields a result for each photo, in order, on the disk by then."""
     name = normalise_name(name)
     store.require_model(reader.model_id)
     numbered = enumerate(photos, 1)
@@ -74,17 +66,10 @@ def _examine(
 
 
 def re_embed(store: Store, reader: FaceReader) -> Iterator[tuple[int, int]]:
-    """Embed all photos with the reader's model, then use that model and drop the others.
+    """See ``Gallery.re_embed``; yields how many are done, and of how many.
 
     The embeddings in use stay until the end: when interrupted, the gallery is as before, and a
     second run continues where the first one ended.
-
-    Yields:
-        How many are done, and of how many.
-
-    Raises:
-        GalleryCorrupt: a crop cannot be read.
-        GalleryError: the gallery cannot be written.
     """
     model_id = reader.model_id
     while True:

@@ -48,11 +48,7 @@ class PhotoContent:
 
     @classmethod
     def load(cls, photo: Path | str | Image, *, name: Path) -> PhotoContent:
-        """Read a file, or take an array (H×W×3 BGR and what ``to_bgr`` knows).
-
-        Args:
-            photo: the picture.
-            name: what an array is called.
+        """Read a file, or take an array that ``to_bgr`` accepts and call it ``name``.
 
         Raises:
             ImageError: the file is missing or cannot be read.
@@ -73,16 +69,6 @@ class PhotoContent:
             raise ImageError(f"it cannot be read: {error}") from error
         return cls(path.absolute(), hashlib.sha256(content).hexdigest(), content)
 
-    def image(self) -> Image:
-        """H×W×3 BGR uint8.
-
-        Raises:
-            ImageError: it is not a picture, or is damaged.
-        """
-        if isinstance(self.content, bytes):
-            return decode_image(self.content, name="the file")
-        return self.content
-
 
 def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
     """The face of a photo that is enrolled.
@@ -90,7 +76,8 @@ def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
     Raises:
         ImageError: there is none; ``reason`` says why.
     """
-    image = picture.image()
+    content = picture.content
+    image = decode_image(content, name="the file") if isinstance(content, bytes) else content
     faces = _found(image, reader)
     best = choose(faces)
     crop = reader.align(image, faces.landmarks[best][None])[0]
@@ -147,11 +134,8 @@ def expand_photos(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     photos: list[Path] = []
     notes = []
     for path in paths:
-        if not path.is_dir():
-            photos.append(path)
-            continue
-        inside = pictures_in(path)
-        photos.extend(inside)
+        inside = pictures_in(path) if path.is_dir() else [path]
+        photos += inside
         if not inside:
             notes.append(f"the folder '{printable(str(path))}' has no pictures")
     return photos, notes

@@ -144,7 +144,8 @@ class Gallery(Store):
         """Add the people of an export, one result at a time, each on the disk by then.
 
         Raises:
-            GalleryError: the folder is not an export.
+            GalleryError: the folder is not a complete export.
+            ModelMismatch: crops must be embedded, and the reader's model is not the gallery's.
         """
         return transfer.restore(self, self._reader, Path(folder))
 
@@ -153,6 +154,7 @@ class Gallery(Store):
 
         Raises:
             OutputError: the folder is not empty or cannot be written.
+            GalleryCorrupt: a crop cannot be read.
         """
         return transfer.export(self, Path(folder))
 
@@ -164,6 +166,9 @@ class Gallery(Store):
 
         Returns:
             How many were embedded.
+
+        Raises:
+            GalleryCorrupt: a crop cannot be read.
         """
         count = 0
         for done, total in enrol.re_embed(self, self._reader):
@@ -190,7 +195,7 @@ class Gallery(Store):
             cohort: the similarities are normalised against it; None leaves them cosines.
 
         Raises:
-            ValueError: the shape does not fit.
+            ValueError: the shape does not fit, or k is below 1.
             BackendUnavailable: the index cannot serve here.
             InferenceError: it failed.
         """
@@ -286,8 +291,9 @@ class GallerySearch:
 
 def searching_of(runtime: RuntimeSettings) -> IndexOptions:
     """How the settings want a gallery to be searched."""
-    strictness = "strict" if runtime.strict_device else "fallback"
-    return IndexOptions(runtime.index, strictness, runtime.device)
+    return IndexOptions(
+        runtime.index, "strict" if runtime.strict_device else "fallback", runtime.device
+    )
 
 
 def _make_folder(folder: Path) -> None:

@@ -61,11 +61,6 @@ class TemplateIndex:
             self._index = index_over(self._table.photo_ids, unit, options=options)
 
     @property
-    def dim(self) -> int | None:
-        """Length of the embeddings; None when there are none."""
-        return None if self._index is None else self._index.dim
-
-    @property
     def info(self) -> IndexInfo:
         """The index that searches."""
         if self._index is None:
@@ -107,24 +102,15 @@ class TemplateIndex:
         return True
 
     def search(self, mu: Floats, k: int, *, cohort: Cohort | None = None) -> Matches:
-        """The k most similar people of each face.
-
-        Args:
-            mu: N×D, need not be normalised; a row that is zero or not finite matches nobody.
-            k: at least 1.
-            cohort: the similarities are normalised against it; None leaves them cosines.
-
-        Raises:
-            ValueError: the shape does not fit or k is below 1.
-            InferenceError: the index failed.
-        """
+        """See ``Gallery.search``; a row that is zero or not finite matches nobody."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
-        if mu.ndim != 2 or (self.dim is not None and mu.shape[1] != self.dim):
-            raise ValueError(f"embeddings must be N×{self.dim or 'D'}, not {mu.shape}")
+        index = self._index
+        dim = index.dim if index is not None else None
+        if mu.ndim != 2 or dim not in (None, mu.shape[1]):
+            raise ValueError(f"embeddings must be N×{dim or 'D'}, not {mu.shape}")
         similarities = np.full((len(mu), k), -np.inf, np.float32)
         people = np.full((len(mu), k), -1, np.int64)
-        index = self._index
         if index is not None and len(index) and len(mu):
             unit, usable = normalised(mu)
             rows = np.flatnonzero(usable)

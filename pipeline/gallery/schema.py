@@ -62,9 +62,7 @@ class PersonRow(Base):
     name_key: Mapped[str] = mapped_column(Text, unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
-    photos: Mapped[list[PhotoRow]] = relationship(
-        back_populates="person", passive_deletes="all", order_by="PhotoRow.id"
-    )
+    photos: Mapped[list[PhotoRow]] = relationship(passive_deletes="all", order_by="PhotoRow.id")
 
 
 class PhotoRow(Base):
@@ -84,8 +82,6 @@ class PhotoRow(Base):
     score: Mapped[float]
     crop: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
-
-    person: Mapped[PersonRow] = relationship(back_populates="photos")
 
 
 class TemplateRow(Base):

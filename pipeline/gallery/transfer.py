@@ -70,12 +70,7 @@ class Export(_Record):
 
 
 def export(store: Store, folder: Path) -> Export:
-    """Write the gallery to a new or empty folder.
-
-    Raises:
-        OutputError: the folder is not empty or cannot be written.
-        GalleryCorrupt: a crop cannot be read.
-    """
+    """See ``Gallery.export``."""
     shown = printable(str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,14 +126,8 @@ def read_export(folder: Path) -> Export:
 def restore(store: Store, reader: FaceReader, folder: Path) -> Iterator[tuple[str, PhotoResult]]:
     """Add the people of an export; people of the same name become one.
 
-    Embeddings of the gallery's model are copied; others are computed from the crops.
-
-    Yields:
-        Name and result of each photo, on the disk by then.
-
-    Raises:
-        GalleryError: the folder is not a complete export.
-        ModelMismatch: crops must be embedded, and the reader's model is not the gallery's.
+    Embeddings of the gallery's model are copied; others are computed from the crops. See
+    ``Gallery.iter_restore``.
     """
     description = read_export(folder)
     embedded = _read_embeddings(folder)

@@ -39,15 +39,11 @@ def _url(value: Any) -> CameraUrl:
 
 
 def _nested(value: Any) -> Any:
-    flat = (
-        isinstance(value, Sequence)
-        and value
-        and all(
-            isinstance(point, Sequence) and any(isinstance(x, int | float) for x in point)
-            for point in value
-        )
-    )
-    if flat:
+    points = value if isinstance(value, Sequence) else ()
+    if points and all(
+        isinstance(point, Sequence) and any(isinstance(x, int | float) for x in point)
+        for point in points
+    ):
         raise ValueError("must be a list of polygons; put one more pair of brackets around it")
     return value
 

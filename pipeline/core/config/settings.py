@@ -25,10 +25,10 @@ from .groups import (
 from .layers import (
     ENVIRONMENT_PREFIX,
     Layer,
+    dotted_keys,
     from_environment,
     from_file,
     from_keys,
-    tables,
     validated,
 )
 
@@ -89,7 +89,7 @@ class Settings(Group):
 
 def setting_keys() -> list[str]:
     """Every setting of the groups as a dotted key, e.g. ``detector.min_face``."""
-    return [f"{group}.{key}" for group, model in tables(Settings) for key in model.model_fields]
+    return dotted_keys(Settings)
 
 
 def environment_names() -> dict[str, str]:
