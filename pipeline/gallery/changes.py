@@ -89,15 +89,7 @@ def read_delta(
 ) -> Delta | None:
     """The changes; None when the log does not reach that far, or the model is another.
 
-    Args:
-        session: of the gallery.
-        path: of the gallery.
-        since: the earlier state.
-        after: the largest photo id until then.
-        model_id: of the embeddings until then.
-
-    Raises:
-        GalleryCorrupt: a block of templates is damaged.
+    ``after`` is the largest photo id and ``model_id`` the model of the state ``since``.
     """
     log = _entries(session, since)
     if log is None or model_in_use(session) != model_id or log.get("model"):

@@ -25,7 +25,7 @@ Create = Literal["if_missing", "never"]
 
 # "FSTG" in the file's header tells a gallery from any other SQLite file.
 APPLICATION_ID = 0x46535447
-# Oldest first; the last is what this version writes. A test compares with the scripts.
+# Oldest first; this version writes the last. A test compares them with the scripts.
 REVISIONS = ("0001", "0002")
 BUSY_SECONDS = 10.0
 # quick_check reads the whole file, about 1 GB/s: larger galleries are checked as they are read.
@@ -37,11 +37,11 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_database(path: Path, *, create: Create) -> Engine:
-    """An engine on the gallery's file, which is there and of today's schema afterwards.
+    """An engine on the gallery's file, made or migrated to the current schema where needed.
 
     Args:
         path: absolute path of the file.
-        create: what to do when there is no file.
+        create: whether a missing file is made.
 
     Raises:
         GalleryCorrupt: the file is no gallery, or is damaged.
@@ -75,7 +75,7 @@ def translated(path: Path) -> Iterator[None]:
         raise _explained(error, path) from error
 
 
-# A part of SQLite's message, and what it means to the user.
+# Parts of SQLite's messages, and their meaning for the user.
 _CAUSES = {
     ("locked", "busy"): f"has been in use by another process for more than {BUSY_SECONDS:g} s; "
     "try again when that is done",
@@ -117,7 +117,7 @@ def _prepare_file(path: Path, create: Create) -> None:
                     f"the gallery '{shown}' cannot be made: its folder does not exist; "
                     "make the folder first"
                 )
-            # Faces are private: nobody else may read the file. SQLite's journal copies the mode.
+            # Faces are private: only the user may read the file. SQLite's journal copies the mode.
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with path.open("rb") as file:
@@ -179,12 +179,7 @@ def _check_and_migrate(engine: Engine, path: Path) -> None:
 
 
 def _identify(connection: Connection, path: Path) -> str | None:
-    """The schema's revision, or None for an empty file.
-
-    Raises:
-        GalleryCorrupt: a database of something else.
-        GalleryError: of a newer facestream.
-    """
+    """The schema's revision, or None for an empty file; raises as ``open_database``."""
     query = connection.exec_driver_sql
     tables = set(query("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
     application = query("PRAGMA application_id").scalar_one()

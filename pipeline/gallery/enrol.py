@@ -106,12 +106,7 @@ class ImportPlan:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """The results of an import.
-
-    Attributes:
-        results: name and result of each photo.
-        notes: what was left out, and why.
-    """
+    """The results of an import: name and result of each photo, and notes on what is left out."""
 
     results: list[tuple[str, PhotoResult]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

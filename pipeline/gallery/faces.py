@@ -23,7 +23,7 @@ from .names import printable
 from .records import Face, FaceReader
 
 CERTAIN = 0.9
-# Pixels. Smaller than what is accepted, so that a small face differs from no face.
+# Pixels. Smaller than what is accepted, so that ``too_small`` differs from ``no_face``.
 MIN_FACE = 20
 BACKGROUND_RATIO = 9.0
 # Shorter side of the box, in pixels: the crop is enlarged at most about three times.
@@ -37,7 +37,7 @@ class PhotoContent:
     """A photo's content before it is decoded.
 
     Attributes:
-        path: where it comes from, absolute for a file.
+        path: of the file (absolute), or the name of an array.
         sha256: of the file, or of the pixels for an array.
         content: the file's bytes, or the array.
     """
@@ -159,7 +159,7 @@ def _found(image: Image, reader: FaceReader) -> Faces:
         faces = reader.detect(np.asarray(small, np.uint8), min_face=MIN_FACE)
         # A third of the main face's width must still be found, or a rival could be missed.
         if len(faces) and (faces.boxes[:, 2] - faces.boxes[:, 0]).max() >= 3 * MIN_FACE:
-            # The copy has whole pixels: its scale differs a little from what was asked.
+            # The copy has whole pixels: its scale differs a little from ``scale``.
             height, width = small.shape[:2]
             back = np.array([image.shape[1] / width, image.shape[0] / height], np.float32)
             return Faces(

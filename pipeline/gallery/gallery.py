@@ -32,7 +32,7 @@ class Gallery(Store):
     """People, their photos and embeddings in one SQLite file.
 
     Methods may be called from several threads, and several processes may have the file open;
-    ``refresh`` picks up what others changed. Close it, or use it as a context manager.
+    ``refresh`` reads the changes of others. Close it, or use it as a context manager.
 
     Args:
         path: the file; None is ``default_gallery_path()``.
@@ -186,8 +186,8 @@ class Gallery(Store):
     def search(self, mu: Floats, k: int = 5, *, cohort: Cohort | None = None) -> Matches:
         """The k most similar people of each face, from memory.
 
-        The index is loaded at the first search, and brought up to date after changes made by
-        this object; ``refresh`` picks up those of other processes.
+        The index is loaded at the first search, and updated after changes made through this
+        object; ``refresh`` reads those of other processes.
 
         Args:
             mu: N×D embeddings of the gallery's model (see ``require_model``).

@@ -29,7 +29,7 @@ _CHUNK = 65_536
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """Whose the photos are; photos that were removed stay listed. Never changed."""
+    """The person of each photo; removed photos stay listed. Never changed."""
 
     photo_ids: Ids
     person_ids: Ids
@@ -146,7 +146,7 @@ class TemplateIndex:
         −inf and −1 where there are fewer, because some were removed meanwhile.
         """
         scores, ids = index.search(unit, depth)
-        # After the search: what it found is listed.
+        # After the search: all photos that it found are listed.
         table = self._table
         rows = np.searchsorted(table.photo_ids, ids)
         rows = np.where(ids < 0, 0, rows)

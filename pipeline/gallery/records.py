@@ -22,9 +22,8 @@ class PhotoResult:
         path: the photo.
         accepted: True when it is in the gallery now, added by this call.
         reason: why not: ``no_face``, ``several_faces``, ``too_small``, ``unreadable``,
-            ``synthetic`` (made or repaired by a network),
-            ``duplicate`` (the person has it already), ``other_person`` (it is enrolled for
-            somebody else); None when accepted.
+            ``synthetic`` (made or repaired by a network), ``duplicate`` (the person has it
+            already), ``other_person`` (it is enrolled for another person); None when accepted.
         detail: the reason in words; empty when accepted.
     """
 
@@ -104,12 +103,9 @@ class Photo(FaceOfPhoto):
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, without the person and the landmarks."""
+        plain = ("id", "path", "sha256", "width", "height")
         return {
-            "id": self.id,
-            "path": self.path,
-            "sha256": self.sha256,
-            "width": self.width,
-            "height": self.height,
+            **{name: getattr(self, name) for name in plain},
             "box": [round(float(value), 1) for value in self.box],
             "score": round(self.score, 4),
             "created_at": self.created_at.isoformat(),

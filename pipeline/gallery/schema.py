@@ -66,7 +66,7 @@ class PersonRow(Base):
 
 
 class PhotoRow(Base):
-    """A face of a person: where it comes from, and the aligned crop it was embedded from."""
+    """A face of a person: its photo, and the aligned crop it was embedded from."""
 
     __tablename__ = "photos"
     __table_args__ = ({"sqlite_autoincrement": True},)

@@ -42,12 +42,13 @@ from .templates import drop_other_models, embedded_photos, erase_templates, writ
 class Store(Closing):
     """The gallery's file. May be used from several threads.
 
+    Every method may raise ``GalleryError`` (see ``open_database``); those that take a name raise
+    ``PersonNotFound`` where it is not in the gallery, with similar names as suggestions. Letter
+    case does not matter in names.
+
     Args:
         path: absolute path.
-        create: what to do when there is no file.
-
-    Raises:
-        GalleryError: see ``open_database``; all methods may raise it too.
+        create: whether a missing file is made.
     """
 
     def __init__(self, path: Path, *, create: Create) -> None:
@@ -90,25 +91,17 @@ class Store(Closing):
             return read_head(session)
 
     def people(self) -> list[Person]:
-        """Everybody, by name."""
+        """All people, by name."""
         with self._read() as session:
             return sorted(_people(session), key=lambda person: name_key(person.name))
 
     def person(self, name: str) -> Person:
-        """One person; letter case does not matter.
-
-        Raises:
-            PersonNotFound: nobody has that name; suggests similar ones.
-        """
+        """One person."""
         with self._read() as session:
             return next(_people(session, _find(session, name).id))
 
     def photos(self, name: str) -> list[Photo]:
-        """A person's photos, oldest first.
-
-        Raises:
-            PersonNotFound: nobody has that name.
-        """
+        """A person's photos, oldest first."""
         with self._read() as session:
             names = [field.name for field in fields(Photo)]
             return [
@@ -179,7 +172,6 @@ class Store(Closing):
             The name of the person who has this photo already; None when it was added.
 
         Raises:
-            GalleryError: the name cannot be used.
             ModelMismatch: the gallery's embeddings come from another model.
         """
         name = normalise_name(name)
@@ -216,14 +208,7 @@ class Store(Closing):
             return None
 
     def remove(self, name: str) -> Person:
-        """Remove a person with all photos and embeddings; the bytes are overwritten.
-
-        Returns:
-            The person who was removed.
-
-        Raises:
-            PersonNotFound: nobody has that name.
-        """
+        """Remove a person with all photos and embeddings, whose bytes are overwritten."""
         with self._write() as session:
             person = next(_people(session, _find(session, name).id))
             photos = session.scalars(select(PhotoRow.id).where(PhotoRow.person_id == person.id))
@@ -236,8 +221,7 @@ class Store(Closing):
         """Give a person another name.
 
         Raises:
-            PersonNotFound: nobody is called ``old``.
-            PersonExists: somebody else is called ``new``.
+            PersonExists: another person is called ``new``.
             GalleryError: ``new`` cannot be a name.
         """
         new = normalise_name(new)
@@ -294,7 +278,7 @@ def encode_crop(crop: Image) -> bytes:
 
 
 def _people(session: Session, person_id: int | None = None) -> Iterator[Person]:
-    """Everybody, or one person, with the number of photos."""
+    """All people, or one, with the number of photos."""
     query = (
         select(PersonRow.id, PersonRow.name, PersonRow.created_at, func.count(PhotoRow.id))
         .outerjoin(PersonRow.photos)

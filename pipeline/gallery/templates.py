@@ -56,14 +56,9 @@ def read_templates(
     after: int = -1,
     columns: Literal["mu", "both"] = "mu",
 ) -> Templates:
-    """The templates of a model.
+    """The templates of a model (None has none), of photos with an id above ``after``.
 
-    Args:
-        session: of the gallery.
-        path: of the gallery, for messages.
-        model_id: None has none.
-        after: only photos with a larger id.
-        columns: ``mu`` leaves ``logvar`` out.
+    ``path`` is for messages; ``columns="mu"`` leaves ``logvar`` out.
 
     Raises:
         GalleryCorrupt: a block has a wrong size.

@@ -32,7 +32,7 @@ class Layer:
     Attributes:
         origin: its place in messages, e.g. ``in camera.toml`` or ``on the command line``.
         values: nested as in the TOML file.
-        names: what the user wrote for a dotted key, where it is not the key itself.
+        names: a dotted key as the user wrote it (a flag, a variable), where it differs.
     """
 
     origin: str

@@ -59,11 +59,7 @@ class Settings(Group):
         return validated([Layer("in the settings", self.model_dump()), given], Settings)
 
     def for_source(self, name: str) -> Settings:
-        """The settings of one source: the keys of its camera override those of the groups.
-
-        Args:
-            name: of the source; one that is not a camera's gets these settings unchanged.
-        """
+        """The settings of a source; if it is a camera, its keys override those of the groups."""
         return self.by_camera.get(name, self)
 
     @cached_property
