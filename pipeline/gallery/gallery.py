@@ -137,7 +137,7 @@ class Gallery(Store):
     def iter_import(self, plan: ImportPlan) -> Iterator[tuple[str, PhotoResult]]:
         """Enrol a plan of ``plan_import``, one result at a time, each on the disk by then."""
         for name, photos in plan.people:
-            for result in enrol.enrol(self, self._reader, name, photos):
+            for result in self.iter_add(name, photos):
                 yield name, result
 
     def iter_restore(self, folder: Path | str) -> Iterator[tuple[str, PhotoResult]]:

@@ -151,7 +151,7 @@ def restore(store: Store, reader: FaceReader, folder: Path) -> Iterator[tuple[st
 
 def _export_person(store: Store, person: Person, folder: Path) -> PersonEntry:
     # The id and a slug of the name: no name can lead out of the folder.
-    inside = PurePosixPath("crops", f"{person.id:06d}-{slug(person.name)}")
+    inside = PurePosixPath("crops", f"{person.id:06d}-{slug(person.name, room=50)}")
     (folder / inside).mkdir(parents=True)
     photos = []
     for photo in store.photos(person.name):
