@@ -173,6 +173,8 @@ def _read_embeddings(folder: Path) -> dict[int, Embedded]:
             ids, model_id = arrays["photo_id"], str(arrays["model_id"])
             mu: Floats = arrays["mu"].astype(np.float32)
             logvar: Floats = arrays["logvar"].astype(np.float32)
+        if mu.ndim != 2 or mu.shape != logvar.shape or ids.shape != mu.shape[:1]:
+            raise ValueError("the arrays do not fit together")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -180,11 +182,6 @@ def _read_embeddings(folder: Path) -> dict[int, Embedded]:
             f"'{printable(str(path))}' is damaged ({error}); without it the import embeds the "
             "crops again: remove it and try again"
         ) from error
-    if mu.ndim != 2 or mu.shape != logvar.shape or ids.shape != mu.shape[:1]:
-        raise GalleryError(
-            f"the arrays of '{printable(str(path))}' do not fit together; without it the import "
-            "embeds the crops again: remove it and try again"
-        )
     return {int(ids[row]): Embedded(model_id, mu[row], logvar[row]) for row in range(len(ids))}
 
 
