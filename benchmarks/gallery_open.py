@@ -102,7 +102,7 @@ def opened(path: Path) -> dict[str, Any]:
         refreshed: list[float] = []
         for number in range(5):
             mu = chance.standard_normal(DIM, dtype=np.float32)
-            store.add(
+            store.add_face(
                 "New", face(f"{time.time_ns()}-{number}"), Embedded("m", mu, np.zeros_like(mu))
             )
             refreshed.append(timed(gallery.refresh)[0])

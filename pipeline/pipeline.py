@@ -25,7 +25,7 @@ from .core.events import Event
 from .core.types import Frame, FrameResult, Image, LazyFrame
 from .detection.region import view_of
 from .gallery import Gallery
-from .gallery.search import searching_of
+from .gallery.gallery import searching_of
 from .ingest.file_reader import SourceState
 from .ingest.isolation import SourceIsolation
 from .ingest.readers import FrameSelection, Readers, SourceList, decoding_of, list_sources

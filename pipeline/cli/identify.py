@@ -18,7 +18,7 @@ from ..core.config import load_settings
 from ..core.errors import ImageError, SourceError
 from ..core.picture_files import list_pictures, nothing_readable, read_ahead
 from ..gallery import Gallery
-from ..gallery.search import searching_of
+from ..gallery.gallery import searching_of
 from .console import stdout, table, warn
 from .errors import BAD_INPUT
 from .run import announce_gallery, chosen_gallery, what_runs

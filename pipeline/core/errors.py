@@ -1,23 +1,5 @@
-"""Every error facestream raises on purpose.
+"""Every error facestream raises on purpose; the engines' own are in ``engines.errors``.
 
-::
-
-    FacestreamError
-    ├── UsageError                 the user's input is wrong; the CLI prints it and exits with 2
-    │   ├── ConfigError            unknown key, bad value
-    │   ├── SourceError            a source is missing, unreadable or not a video
-    │   ├── ImageError             a picture cannot be used; has ``reason``
-    │   ├── OutputError            an output cannot be written
-    │   └── GalleryError           the gallery file, or a request to it
-    │       ├── GalleryCorrupt
-    │       ├── ModelMismatch      embeddings of another model
-    │       ├── PersonNotFound
-    │       └── PersonExists
-    ├── StageFailed                a stage of the running pipeline raised; has ``stage``
-    ├── StuckThread                a thread did not end in time; has ``threads``
-    └── Closed                     a channel was closed: the end of the stream, or a stop
-
-``facestream.engines.errors`` holds the engines' own tree (``EngineError``).
 A message says what was wrong, with what, and what to do about it, in one line.
 """
 
@@ -34,7 +16,7 @@ class FacestreamError(Exception):
 
 
 class UsageError(FacestreamError):
-    """The user's input is wrong; the message says what to do."""
+    """The user's input is wrong: the command line prints the message and exits with 2."""
 
 
 class ConfigError(UsageError):
@@ -118,4 +100,4 @@ class StuckThread(FacestreamError):
 
 
 class Closed(FacestreamError):
-    """The channel is closed and (for readers) empty."""
+    """The channel is closed and (for readers) empty: the end of the stream, or a stop."""

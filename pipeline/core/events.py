@@ -127,7 +127,7 @@ class SightingEvent(EventBase):
         return self.person_id is not None
 
     def with_image(self, image: Image | None) -> Self:
-        """The same event carrying this picture (see `face_picture`)."""
+        """The same event with this picture (see `face_picture`)."""
         event = self.model_copy()
         event._image = image
         return event
@@ -207,7 +207,7 @@ class Left(SightingEvent):
         return self._template
 
     def with_template(self, template: FusedTemplate | None) -> Self:
-        """The same event carrying the fused embedding."""
+        """The same event with this fused embedding."""
         event = self.model_copy()
         event._template = template
         return event

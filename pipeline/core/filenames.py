@@ -71,12 +71,10 @@ def graphemes(text: str) -> Iterator[str]:
     """
     cluster = ""
     for char in text:
-        if cluster and _extends(cluster, char):
-            cluster += char
-            continue
-        if cluster:
+        if cluster and not _extends(cluster, char):
             yield cluster
-        cluster = char
+            cluster = ""
+        cluster += char
     if cluster:
         yield cluster
 

@@ -38,7 +38,6 @@ SourceType = Literal["trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmic
 SOURCE_TYPES: Final[tuple[SourceType, ...]] = get_args(SourceType)
 VOCABULARY: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 PNG_KEYWORD: Final = "Synthetic"
-_NAMES: Final = tuple((f"digitalsourcetype/{name}".encode(), name) for name in SOURCE_TYPES)
 _XMP: Final = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -51,19 +50,13 @@ _XMP: Final = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="w"?>"""
 
+# fmt: off
 # What Pillow's readers raise on damaged files.
 _DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
+    ArithmeticError, struct.error, zlib.error,
 )
+# fmt: on
 _TOO_LARGE = (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning, MemoryError)
 
 
@@ -194,12 +187,10 @@ def xmp_packet(source: SourceType) -> bytes:
 
 
 def marked_as(content: bytes) -> SourceType | None:
-    """The mark of a file (or of one of its metadata fields), None where there is none.
+    """The mark of a picture file (or of a text of its metadata), None where there is none.
 
     It is searched for anywhere in the bytes: XMP is stored as plain text in PNG, JPEG, WebP
     and TIFF, and so are C2PA's assertions.
-
-    Args:
-        content: bytes of a picture file of any kind, or a text of its metadata.
     """
-    return next((name for mark, name in _NAMES if mark in content), None)
+    marks = ((f"digitalsourcetype/{name}".encode(), name) for name in SOURCE_TYPES)
+    return next((name for mark, name in marks if mark in content), None)

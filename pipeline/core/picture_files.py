@@ -39,7 +39,9 @@ def list_pictures(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -
     found: list[str] = []
     for path in paths:
         if str(path) == "-":
-            found += _listed((stdin or sys.stdin).read())
+            text = (stdin or sys.stdin).read()
+            lines = text.split("\0") if "\0" in text else text.splitlines()
+            found += [line for line in lines if line.strip()]
         elif Path(path).is_dir():
             found += _below(Path(path))
         else:
@@ -103,11 +105,6 @@ def _read(path: str) -> Image | ImageError:
         return read_image(path)
     except ImageError as error:
         return error
-
-
-def _listed(text: str) -> list[str]:
-    lines = text.split("\0") if "\0" in text else text.splitlines()
-    return [line for line in lines if line.strip()]
 
 
 def _below(folder: Path) -> list[str]:

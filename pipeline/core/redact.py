@@ -1,7 +1,7 @@
 """Secrets in URLs: passwords and secret parameters are never shown.
 
-Cameras' passwords are often written without escapes. Where it is not certain what belongs to the
-password, too much is hidden rather than too little.
+Cameras' passwords are often written without escapes. Where the end of the
+password is not certain, too much is hidden rather than too little.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class UrlParts:
     query: str
 
     @classmethod
-    def split(cls, url: str, *, placeholder: re.Pattern[str] | None = None) -> Self:
+    def split(cls, url: str, *, placeholder: str | None = None) -> Self:
         """Split a URL whose password may contain ``/``, ``?``, ``#`` and ``@``.
 
         Args:
@@ -48,7 +48,7 @@ class UrlParts:
         scheme, _, rest = url.partition("://")
         host = _AUTHORITY_ENDS.split(rest, maxsplit=1)[0]
         at = host.find("@")
-        if at < 0 or placeholder is None or not placeholder.fullmatch(host[at - 1 : at]):
+        if at < 0 or host[at - 1 : at] != placeholder:
             # A password without escapes may reach to the last "@".
             at = rest.rfind("@") if at >= 0 or ":" in host else -1
         user, rest = rest[: at + 1], rest[at + 1 :]
@@ -65,13 +65,10 @@ class UrlParts:
         if user:
             name, colon, password = user[:-1].partition(":")
             user = f"{name}:{mask(password)}@" if colon else f"{mask(name)}@"
-        return self.scheme + user + self.host + self._parameters(_SECRET, mask)
+        return self.scheme + user + self.host + self.parameters(_SECRET, mask)
 
-    def without_credentials(self) -> str:
-        """The URL without user and password; parameters for login are masked."""
-        return self.scheme.lower() + self.host + self._parameters(_LOGIN, _stars)
-
-    def _parameters(self, words: re.Pattern[str], mask: Mask) -> str:
+    def parameters(self, words: re.Pattern[str], mask: Mask) -> str:
+        """The path and query; the values of parameters with one of these words are masked."""
         # Some cameras take them in the path: /user=admin&password=1234&channel=1
         path = re.split(r"([/&;#])", self.path)
         # In a query only "&" ends a value: without escapes it may contain all else.
@@ -94,7 +91,8 @@ def without_credentials(url: str) -> str:
     >>> without_credentials("rtsp://admin:1234@10.0.0.7:554/main?token=abc&stream=2")
     'rtsp://10.0.0.7:554/main?token=***&stream=2'
     """
-    return UrlParts.split(url).without_credentials()
+    parts = UrlParts.split(url)
+    return parts.scheme.lower() + parts.host + parts.parameters(_LOGIN, _stars)
 
 
 def with_quoted_credentials(url: str) -> str:

@@ -15,7 +15,7 @@ Args = ParamSpec("Args")
 
 
 class Registry(Generic[Args, Made]):
-    """Factories by name; each is imported when it is asked for.
+    """Factories by name; each is imported when it is loaded.
 
     A name that is built in or registered wins over an entry point of that name.
 

@@ -8,7 +8,7 @@ All are frozen: data that is passed to another thread does not change.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -159,13 +159,8 @@ class Faces:
         rows = np.asarray(rows)
         if rows.size == 0:
             rows = rows.astype(np.int64)
-        return Faces(
-            boxes=self.boxes[rows],
-            scores=self.scores[rows],
-            landmarks=self.landmarks[rows],
-            mu=None if self.mu is None else self.mu[rows],
-            logvar=None if self.logvar is None else self.logvar[rows],
-        )
+        arrays = {column.name: getattr(self, column.name) for column in fields(self)}
+        return Faces(**{name: array[rows] for name, array in arrays.items() if array is not None})
 
     def with_embeddings(self, mu: Floats, logvar: Floats) -> Faces:
         """The same faces with their embeddings."""
@@ -233,7 +228,7 @@ class TrackSnapshot:
         landmarks: 5×2 float32.
         score: the detector's probability in this frame.
         identity: the name so far.
-        sigma: uncertainty of the track's fused embedding (see ``vision.uncertainty``).
+        sigma: uncertainty of the track's fused embedding (see ``recognition.uncertainty``).
         faces: detections gathered so far.
     """
 

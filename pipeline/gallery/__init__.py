@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ..core.types import Matches
-from ..identity.decision import Thresholds, decide_frame
 from .enrol import ImportPlan, ImportReport, plan_import
 from .gallery import Gallery
 from .records import FaceReader, Person, Photo, PhotoReason, PhotoResult
@@ -13,12 +11,9 @@ __all__ = [
     "Gallery",
     "ImportPlan",
     "ImportReport",
-    "Matches",
     "Person",
     "Photo",
     "PhotoReason",
     "PhotoResult",
-    "Thresholds",
-    "decide_frame",
     "plan_import",
 ]

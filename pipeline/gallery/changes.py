@@ -8,7 +8,6 @@ have different stamps, so the state of one is never taken for a state of the oth
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,8 +24,6 @@ ChangeKind = Literal["added", "removed", "renamed", "model"]
 LOG_LENGTH = 4096
 _PREFIX = "change/"
 _END = "change0"  # the character after "/"
-# People looked up by id at once (SQLite takes 32766 variables).
-_LOOKUP = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +57,13 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Delta:
-    """What changed since an earlier state.
+class Delta(Snapshot):
+    """The changes since an earlier state: only new photos, and names that are new or changed.
 
     Attributes:
-        added: new photos, and the names of people who are new or renamed.
         removed: people who are gone, with all their photos.
     """
 
-    added: Snapshot
     removed: frozenset[int]
 
 
@@ -92,25 +87,20 @@ def read_snapshot(
 def read_delta(
     session: Session, path: Path, *, since: Head, after: int, model_id: str | None
 ) -> Delta | None:
-    """What changed; None when the log does not tell, or the model is another.
+    """The changes; None when the log does not reach that far, or the model is another.
 
-    Args:
-        session: of the gallery.
-        path: of the gallery.
-        since: the earlier state.
-        after: the largest photo id until then.
-        model_id: of the embeddings until then.
-
-    Raises:
-        GalleryCorrupt: a block of templates is damaged.
+    ``after`` is the largest photo id and ``model_id`` the model of the state ``since``.
     """
     log = _entries(session, since)
     if log is None or model_in_use(session) != model_id or log.get("model"):
         return None
     templates = read_templates(session, path, model_id, after=after)
-    names = _names(session, log.get("added", set()) | log.get("renamed", set()))
-    added = Snapshot(read_head(session), model_id, names, templates)
-    return Delta(added, frozenset(log.get("removed", ())))
+    # The log holds at most LOG_LENGTH people, fewer than SQLite takes variables.
+    renamed = PersonRow.id.in_(log.get("added", set()) | log.get("renamed", set()))
+    people = session.execute(select(PersonRow.id, PersonRow.name).where(renamed))
+    names = {row.id: row.name for row in people}
+    removed = frozenset(log.get("removed", ()))
+    return Delta(read_head(session), model_id, names, templates, removed)
 
 
 def read_head(session: Session) -> Head:
@@ -157,17 +147,6 @@ def _entries(session: Session, then: Head) -> dict[str, set[int]] | None:
 
 def _generation(session: Session) -> int:
     return int(session.scalars(select(MetaRow.value).where(MetaRow.key == "generation")).one())
-
-
-def _names(session: Session, people: Iterable[int]) -> dict[int, str]:
-    """Names of those who are still there."""
-    found: dict[int, str] = {}
-    wanted = sorted(people)
-    for start in range(0, len(wanted), _LOOKUP):
-        some = PersonRow.id.in_(wanted[start : start + _LOOKUP])
-        rows = session.execute(select(PersonRow.id, PersonRow.name).where(some))
-        found.update((row.id, row.name) for row in rows)
-    return found
 
 
 def _key(number: int) -> str:

@@ -25,7 +25,7 @@ Create = Literal["if_missing", "never"]
 
 # "FSTG" in the file's header tells a gallery from any other SQLite file.
 APPLICATION_ID = 0x46535447
-# Oldest first; the last is what this version writes. A test compares with the scripts.
+# Oldest first; this version writes the last. A test compares them with the scripts.
 REVISIONS = ("0001", "0002")
 BUSY_SECONDS = 10.0
 # quick_check reads the whole file, about 1 GB/s: larger galleries are checked as they are read.
@@ -37,11 +37,11 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_database(path: Path, *, create: Create) -> Engine:
-    """An engine on the gallery's file, which is there and of today's schema afterwards.
+    """An engine on the gallery's file, made or migrated to the current schema where needed.
 
     Args:
         path: absolute path of the file.
-        create: what to do when there is no file.
+        create: whether a missing file is made.
 
     Raises:
         GalleryCorrupt: the file is no gallery, or is damaged.
@@ -75,27 +75,29 @@ def translated(path: Path) -> Iterator[None]:
         raise _explained(error, path) from error
 
 
+# Parts of SQLite's messages, and their meaning for the user.
+_CAUSES = {
+    ("locked", "busy"): f"has been in use by another process for more than {BUSY_SECONDS:g} s; "
+    "try again when that is done",
+    ("readonly", "read-only"): "cannot be written: the file or its folder is read-only; "
+    "change its permissions or copy it elsewhere",
+    ("unable to open",): "cannot be opened; look at the permissions of the file and its folder",
+    ("full",): "cannot grow: the disk is full; free some space",
+}
+
+
 def _explained(error: DatabaseError, path: Path) -> GalleryError:
-    where = f"the gallery '{printable(str(path))}'"
     cause = str(error.orig).lower()
-    if "locked" in cause or "busy" in cause:
-        return GalleryError(
-            f"{where} has been in use by another process for more than {BUSY_SECONDS:g} s; "
-            "try again when that is done"
-        )
-    if "readonly" in cause or "read-only" in cause:
-        return GalleryError(
-            f"{where} cannot be written: the file or its folder is read-only; "
-            "change its permissions or copy it elsewhere"
-        )
-    if "unable to open" in cause:
-        return GalleryError(
-            f"{where} cannot be opened; look at the permissions of the file and its folder"
-        )
-    if "full" in cause:
-        return GalleryError(f"{where} cannot grow: the disk is full; free some space")
+    for words, meaning in _CAUSES.items():
+        if any(word in cause for word in words):
+            return GalleryError(f"the gallery '{printable(str(path))}' {meaning}")
+    return _damaged(path, error.orig)
+
+
+def _damaged(path: Path, cause: object) -> GalleryCorrupt:
     return GalleryCorrupt(
-        f"{where} is damaged ({error.orig}); restore a copy, or move it away and enrol again"
+        f"the gallery '{printable(str(path))}' is damaged ({printable(str(cause))}); "
+        "restore a copy, or move it away and enrol again"
     )
 
 
@@ -115,7 +117,7 @@ def _prepare_file(path: Path, create: Create) -> None:
                     f"the gallery '{shown}' cannot be made: its folder does not exist; "
                     "make the folder first"
                 )
-            # Faces are private: nobody else may read the file. SQLite's journal copies the mode.
+            # Faces are private: only the user may read the file. SQLite's journal copies the mode.
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with path.open("rb") as file:
@@ -143,12 +145,9 @@ def _engine(path: Path) -> Engine:
     def _connected(connection: sqlite3.Connection, _record: Any) -> None:
         # Transactions are begun below, not by the driver.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA foreign_keys = ON")
         # Removed rows are overwritten: a removed face leaves nothing in the file.
-        cursor.execute("PRAGMA secure_delete = ON")
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.close()
+        for pragma in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
+            connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
@@ -165,30 +164,25 @@ def _check_and_migrate(engine: Engine, path: Path) -> None:
         if found is not None and path.stat().st_size <= CHECKED_BYTES:
             verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
             if verdict != "ok":
-                raise GalleryCorrupt(
-                    f"the gallery '{printable(str(path))}' is damaged "
-                    f"({printable(str(verdict))}); restore a copy, or move it away and enrol again"
-                )
+                raise _damaged(path, verdict)
     if found == REVISIONS[-1]:
         return
     with writing(engine) as connection:
         # Another process may have been first.
         if _identify(connection, path) != REVISIONS[-1]:
-            _migrate(connection)
+            # Here, because it takes half a second to import and is seldom needed.
+            from alembic import command
+
+            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            command.upgrade(alembic_config(connection), REVISIONS[-1])
             delete_copies(path)
 
 
 def _identify(connection: Connection, path: Path) -> str | None:
-    """The schema's revision, or None for an empty file.
-
-    Raises:
-        GalleryCorrupt: a database of something else.
-        GalleryError: of a newer facestream.
-    """
-    tables = set(
-        connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars()
-    )
-    application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+    """The schema's revision, or None for an empty file; raises as ``open_database``."""
+    query = connection.exec_driver_sql
+    tables = set(query("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
+    application = query("PRAGMA application_id").scalar_one()
     if application == 0 and not tables:
         return None
     shown = printable(str(path))
@@ -197,9 +191,7 @@ def _identify(connection: Connection, path: Path) -> str | None:
             f"'{shown}' is an SQLite file of another program, not a facestream gallery; "
             "choose another with --gallery"
         )
-    revision = str(
-        connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
-    )
+    revision = str(query("SELECT version_num FROM alembic_version").scalar_one())
     if revision not in REVISIONS:
         raise GalleryError(
             f"the gallery '{shown}' was written by a newer facestream "
@@ -207,14 +199,6 @@ def _identify(connection: Connection, path: Path) -> str | None:
             "upgrade facestream"
         )
     return revision
-
-
-def _migrate(connection: Connection) -> None:
-    # Here, because it takes half a second to import and an up-to-date gallery does not need it.
-    from alembic import command
-
-    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-    command.upgrade(alembic_config(connection), REVISIONS[-1])
 
 
 def delete_copies(path: Path) -> None:

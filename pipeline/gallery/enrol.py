@@ -24,72 +24,52 @@ RE_EMBED_BATCH = 32
 def enrol(
     store: Store, reader: FaceReader, name: str, photos: Iterable[Path | str | Image]
 ) -> Iterator[PhotoResult]:
-    """Add photos to a person, who is made with the first good one.
-
-    Yields:
-        A result for each photo, in order; an accepted one is on the disk by then.
-
-    Raises:
-        GalleryError: the name cannot be used, or the gallery cannot be written.
-        ModelMismatch: the gallery's embeddings come from another model.
-    """
+    """See ``Gallery.add``; yields a result for each photo, in order, on the disk by then."""
     name = normalise_name(name)
     store.require_model(reader.model_id)
     numbered = enumerate(photos, 1)
     while chunk := list(islice(numbered, CHUNK)):
-        seen = [_examine(store, reader, name, photo, number) for number, photo in chunk]
-        faces = [face for face in seen if isinstance(face, Face)]
-        embedded = iter(_embed(reader, faces))
-        for (number, photo), found in zip(chunk, seen, strict=True):
+        examined = [_examine(store, reader, name, photo, number) for number, photo in chunk]
+        faces = [found for _, found in examined if isinstance(found, Face)]
+        mu, logvar = reader.embed(np.stack([face.crop for face in faces])) if faces else ((), ())
+        embedded = zip(mu, logvar, strict=True)
+        for path, found in examined:
             if isinstance(found, PhotoResult):
                 yield found
-                continue
-            added = store.add(name, found, next(embedded))
-            path = _path(photo, number)
-            if isinstance(added, str):
-                yield PhotoResult.already_enrolled(path, name, owner=added)
             else:
-                yield PhotoResult(path, True)
+                embedding = Embedded(reader.model_id, *next(embedded))
+                yield add_face(store, name, path, found, embedding)
 
 
-def _embed(reader: FaceReader, faces: list[Face]) -> list[Embedded]:
-    if not faces:
-        return []
-    mu, logvar = reader.embed(np.stack([face.crop for face in faces]))
-    return [Embedded(reader.model_id, *row) for row in zip(mu, logvar, strict=True)]
-
-
-def _path(photo: Path | str | Image, number: int) -> Path:
-    return Path(f"picture-{number}") if isinstance(photo, np.ndarray) else Path(photo)
+def add_face(store: Store, name: str, path: Path, face: Face, embedded: Embedded) -> PhotoResult:
+    """Store a face; returns the result of the photo at ``path``."""
+    owner = store.add_face(name, face, embedded)
+    if owner is not None:
+        return PhotoResult.already_enrolled(path, name, owner=owner)
+    return PhotoResult(path, True)
 
 
 def _examine(
     store: Store, reader: FaceReader, name: str, photo: Path | str | Image, number: int
-) -> Face | PhotoResult:
-    path = _path(photo, number)
+) -> tuple[Path, Face | PhotoResult]:
+    """The path of a photo, and its main face or why there is none."""
+    path = Path(f"picture-{number}") if isinstance(photo, np.ndarray) else Path(photo)
     try:
         picture = PhotoContent.load(photo, name=path)
         # Before it is decoded: importing a folder again is quick.
         owner = store.owner(picture.sha256)
         if owner is not None:
-            return PhotoResult.already_enrolled(path, name, owner=owner)
-        return main_face(picture, reader)
+            return path, PhotoResult.already_enrolled(path, name, owner=owner)
+        return path, main_face(picture, reader)
     except ImageError as error:
-        return PhotoResult(path, False, error.reason, str(error))
+        return path, PhotoResult(path, False, error.reason, str(error))
 
 
 def re_embed(store: Store, reader: FaceReader) -> Iterator[tuple[int, int]]:
-    """Embed all photos with the reader's model, then use that model and drop the others.
+    """See ``Gallery.re_embed``; yields how many are done, and of how many.
 
     The embeddings in use stay until the end: when interrupted, the gallery is as before, and a
     second run continues where the first one ended.
-
-    Yields:
-        How many are done, and of how many.
-
-    Raises:
-        GalleryCorrupt: a crop cannot be read.
-        GalleryError: the gallery cannot be written.
     """
     model_id = reader.model_id
     while True:
@@ -99,7 +79,7 @@ def re_embed(store: Store, reader: FaceReader) -> Iterator[tuple[int, int]]:
             mu, logvar = reader.embed(np.stack([store.crop(photo) for photo in ids]))
             store.add_embeddings(ids, mu, logvar, model_id=model_id)
             yield start + len(ids), len(missing)
-        # Another process may have added photos meanwhile: then once more.
+        # Another process may have added photos meanwhile: then again.
         if store.switch_model(model_id):
             return
 
@@ -110,7 +90,7 @@ class ImportPlan:
 
     Attributes:
         people: names with their photos.
-        notes: what is left out because it is no photo of a person.
+        notes: files and folders that are left out: they are no photos of a person.
         refused: folders of photos that are left out because of their names.
     """
 
@@ -126,12 +106,7 @@ class ImportPlan:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """The results of an import.
-
-    Attributes:
-        results: name and result of each photo.
-        notes: what was left out, and why.
-    """
+    """The results of an import: name and result of each photo, and notes on what is left out."""
 
     results: list[tuple[str, PhotoResult]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -141,7 +116,7 @@ def plan_import(folder: Path) -> ImportPlan:
     """The people of a folder: each folder in it is a person, named like the folder.
 
     Raises:
-        GalleryError: it is not a folder, cannot be read, or holds nobody.
+        GalleryError: it is not a folder, cannot be read, or has no people.
     """
     shown = printable(str(folder))
     people: list[tuple[str, Sequence[Path]]] = []

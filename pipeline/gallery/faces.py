@@ -23,7 +23,7 @@ from .names import printable
 from .records import Face, FaceReader
 
 CERTAIN = 0.9
-# Pixels. Smaller than what is accepted, so that a small face differs from no face.
+# Pixels. Smaller than what is accepted, so that ``too_small`` differs from ``no_face``.
 MIN_FACE = 20
 BACKGROUND_RATIO = 9.0
 # Shorter side of the box, in pixels: the crop is enlarged at most about three times.
@@ -37,7 +37,7 @@ class PhotoContent:
     """A photo's content before it is decoded.
 
     Attributes:
-        path: where it comes from, absolute for a file.
+        path: of the file (absolute), or the name of an array.
         sha256: of the file, or of the pixels for an array.
         content: the file's bytes, or the array.
     """
@@ -48,11 +48,7 @@ class PhotoContent:
 
     @classmethod
     def load(cls, photo: Path | str | Image, *, name: Path) -> PhotoContent:
-        """Read a file, or take an array (H×W×3 BGR and what ``to_bgr`` knows).
-
-        Args:
-            photo: the picture.
-            name: what an array is called.
+        """Read a file, or take an array that ``to_bgr`` accepts and call it ``name``.
 
         Raises:
             ImageError: the file is missing or cannot be read.
@@ -73,16 +69,6 @@ class PhotoContent:
             raise ImageError(f"it cannot be read: {error}") from error
         return cls(path.absolute(), hashlib.sha256(content).hexdigest(), content)
 
-    def image(self) -> Image:
-        """H×W×3 BGR uint8.
-
-        Raises:
-            ImageError: it is not a picture, or is damaged.
-        """
-        if isinstance(self.content, bytes):
-            return decode_image(self.content, name="the file")
-        return self.content
-
 
 def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
     """The face of a photo that is enrolled.
@@ -90,7 +76,8 @@ def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
     Raises:
         ImageError: there is none; ``reason`` says why.
     """
-    image = picture.image()
+    content = picture.content
+    image = decode_image(content, name="the file") if isinstance(content, bytes) else content
     faces = _found(image, reader)
     best = choose(faces)
     crop = reader.align(image, faces.landmarks[best][None])[0]
@@ -147,11 +134,8 @@ def expand_photos(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     photos: list[Path] = []
     notes = []
     for path in paths:
-        if not path.is_dir():
-            photos.append(path)
-            continue
-        inside = pictures_in(path)
-        photos.extend(inside)
+        inside = pictures_in(path) if path.is_dir() else [path]
+        photos += inside
         if not inside:
             notes.append(f"the folder '{printable(str(path))}' has no pictures")
     return photos, notes
@@ -175,7 +159,7 @@ def _found(image: Image, reader: FaceReader) -> Faces:
         faces = reader.detect(np.asarray(small, np.uint8), min_face=MIN_FACE)
         # A third of the main face's width must still be found, or a rival could be missed.
         if len(faces) and (faces.boxes[:, 2] - faces.boxes[:, 0]).max() >= 3 * MIN_FACE:
-            # The copy has whole pixels: its scale differs a little from what was asked.
+            # The copy has whole pixels: its scale differs a little from ``scale``.
             height, width = small.shape[:2]
             back = np.array([image.shape[1] / width, image.shape[0] / height], np.float32)
             return Faces(

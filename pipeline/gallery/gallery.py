@@ -6,35 +6,33 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from facestream.engines.closing import Closing
 from facestream.engines.errors import InferenceError
 from facestream.engines.index import DEFAULT_OPTIONS, IndexInfo, IndexOptions
 
-from ..core.config import default_gallery_path
-from ..core.errors import GalleryError
+from ..core.config import RuntimeSettings, default_gallery_path
+from ..core.errors import GalleryError, ModelMismatch
 from ..core.types import Floats, Image, Matches
 from ..recognition.cohort import Cohort
 from . import enrol, transfer
-from .changes import Head
 from .database import Create
 from .enrol import ImportPlan, ImportReport, plan_import
 from .faces import expand_photos
 from .index import TemplateIndex
 from .names import printable
-from .records import FaceReader, Person, Photo, PhotoResult
-from .search import GallerySearch
+from .records import FaceReader, PhotoResult
 from .store import Store
 
 log = logging.getLogger(__name__)
 
 
-class Gallery(Closing):
+class Gallery(Store):
     """People, their photos and embeddings in one SQLite file.
 
     Methods may be called from several threads, and several processes may have the file open;
-    ``refresh`` picks up what others changed. Close it, or use it as a context manager.
+    ``refresh`` reads the changes of others. Close it, or use it as a context manager.
 
     Args:
         path: the file; None is ``default_gallery_path()``.
@@ -60,12 +58,11 @@ class Gallery(Closing):
             file = (default_gallery_path() if path is None else Path(path)).expanduser()
         except RuntimeError as error:
             raise GalleryError(f"cannot open {path}: its user has no home folder") from error
-        self.path = file.absolute()
         if path is None and create == "if_missing":
-            _make_folder(self.path.parent)
-        self._store = Store(self.path, create=create)
+            _make_folder(file.parent)
+        super().__init__(file.absolute(), create=create)
         self._resources = ExitStack()
-        self._resources.callback(self._store.close)
+        self._resources.callback(super().close)
         if reader is None:
             from ..analysis import FaceAnalyzer  # loads OpenCV and an inference engine
 
@@ -73,8 +70,7 @@ class Gallery(Closing):
         self._reader: FaceReader = reader
         self._searching = searching
         self._index: TemplateIndex | None = None
-        self._head = Head(-1, "")  # the file's state in the index
-        self._seen = 0  # of this object's changes
+        self._seen = 0  # of this object's writes
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -83,49 +79,6 @@ class Gallery(Closing):
 
     def __repr__(self) -> str:
         return f"Gallery({str(self.path)!r})"
-
-    # --- who is there ----------------------------------------------------------------------
-
-    @property
-    def model_id(self) -> str | None:
-        """The model whose embeddings it holds; None while there are no photos."""
-        return self._store.model_id()
-
-    def require_model(self, model_id: str) -> None:
-        """Check that this model's embeddings can be searched here.
-
-        Raises:
-            ModelMismatch: the gallery's come from another; names the command that re-embeds.
-        """
-        self._store.require_model(model_id)
-
-    def people(self) -> list[Person]:
-        """Everybody, by name."""
-        return self._store.people()
-
-    def person(self, name: str) -> Person:
-        """One person; letter case does not matter.
-
-        Raises:
-            PersonNotFound: nobody has that name; suggests similar ones.
-        """
-        return self._store.person(name)
-
-    def photos(self, name: str) -> list[Photo]:
-        """A person's photos, oldest first.
-
-        Raises:
-            PersonNotFound: nobody has that name.
-        """
-        return self._store.photos(self._store.person(name).id)
-
-    def crop(self, photo: Photo) -> Image:
-        """The aligned face, 112×112×3 BGR uint8.
-
-        Raises:
-            GalleryCorrupt: it is gone or damaged.
-        """
-        return self._store.crop(photo.id)
 
     # --- changing --------------------------------------------------------------------------
 
@@ -152,19 +105,19 @@ class Gallery(Closing):
 
     def iter_add(self, name: str, photos: Iterable[Path | str | Image]) -> Iterator[PhotoResult]:
         """Like ``add`` (without folders), one result at a time, each on the disk by then."""
-        return enrol.enrol(self._store, self._reader, name, photos)
+        return enrol.enrol(self, self._reader, name, photos)
 
     def import_folder(
         self, folder: Path | str, *, progress: Callable[[str, PhotoResult], None] | None = None
     ) -> ImportReport:
-        """Enrol a folder that holds a folder for each person, or what ``export`` wrote.
+        """Enrol a folder that holds a folder for each person, or the folder of an export.
 
         Args:
             folder: the folder.
             progress: called with name and result after each photo.
 
         Raises:
-            GalleryError: the folder cannot be read or holds nobody.
+            GalleryError: the folder cannot be read or has no people.
             ModelMismatch: the gallery's embeddings come from another model.
         """
         folder = Path(folder)
@@ -182,47 +135,28 @@ class Gallery(Closing):
         return report
 
     def iter_import(self, plan: ImportPlan) -> Iterator[tuple[str, PhotoResult]]:
-        """Enrol what ``plan_import`` found, one result at a time, each on the disk by then."""
+        """Enrol a plan of ``plan_import``, one result at a time, each on the disk by then."""
         for name, photos in plan.people:
-            for result in enrol.enrol(self._store, self._reader, name, photos):
+            for result in self.iter_add(name, photos):
                 yield name, result
 
     def iter_restore(self, folder: Path | str) -> Iterator[tuple[str, PhotoResult]]:
-        """Add what ``export`` wrote, one result at a time, each on the disk by then.
+        """Add the people of an export, one result at a time, each on the disk by then.
 
         Raises:
-            GalleryError: the folder is not an export.
+            GalleryError: the folder is not a complete export.
+            ModelMismatch: crops must be embedded, and the reader's model is not the gallery's.
         """
-        return transfer.restore(self._store, self._reader, Path(folder))
-
-    def remove(self, name: str) -> Person:
-        """Remove a person with all photos and embeddings.
-
-        Returns:
-            Who was removed.
-
-        Raises:
-            PersonNotFound: nobody has that name.
-        """
-        return self._store.remove(name)
-
-    def rename(self, old: str, new: str) -> Person:
-        """Give a person another name.
-
-        Raises:
-            PersonNotFound: nobody is called ``old``.
-            PersonExists: somebody else is called ``new``.
-            GalleryError: ``new`` cannot be a name.
-        """
-        return self._store.rename(old, new)
+        return transfer.restore(self, self._reader, Path(folder))
 
     def export(self, folder: Path | str) -> transfer.Export:
         """Write crops, people, photos and embeddings to a new or empty folder.
 
         Raises:
             OutputError: the folder is not empty or cannot be written.
+            GalleryCorrupt: a crop cannot be read.
         """
-        return transfer.export(self._store, Path(folder))
+        return transfer.export(self, Path(folder))
 
     def re_embed(self, *, progress: Callable[[int, int], None] | None = None) -> int:
         """Embed all faces with the reader's model, and use that model from now on.
@@ -232,9 +166,12 @@ class Gallery(Closing):
 
         Returns:
             How many were embedded.
+
+        Raises:
+            GalleryCorrupt: a crop cannot be read.
         """
         count = 0
-        for done, total in enrol.re_embed(self._store, self._reader):
+        for done, total in enrol.re_embed(self, self._reader):
             count = max(count, done)
             if progress is not None:
                 progress(done, total)
@@ -249,8 +186,8 @@ class Gallery(Closing):
     def search(self, mu: Floats, k: int = 5, *, cohort: Cohort | None = None) -> Matches:
         """The k most similar people of each face, from memory.
 
-        The index is loaded at the first search, and brought up to date after changes made by
-        this object; ``refresh`` picks up those of other processes.
+        The index is loaded at the first search, and updated after changes made through this
+        object; ``refresh`` reads those of other processes.
 
         Args:
             mu: N×D embeddings of the gallery's model (see ``require_model``).
@@ -258,7 +195,7 @@ class Gallery(Closing):
             cohort: the similarities are normalised against it; None leaves them cosines.
 
         Raises:
-            ValueError: the shape does not fit.
+            ValueError: the shape does not fit, or k is below 1.
             BackendUnavailable: the index cannot serve here.
             InferenceError: it failed.
         """
@@ -272,15 +209,6 @@ class Gallery(Closing):
         """The index that searches; it is loaded if nothing was searched yet."""
         return (self._index or self._current()).info
 
-    def _current(self) -> TemplateIndex:
-        index = self._index
-        if index is None or self._seen != self._store.changes:
-            self.refresh()
-            index = self._index
-        if index is None:
-            raise GalleryError(f"the index of '{printable(str(self.path))}' could not be built")
-        return index
-
     def refresh(self) -> bool:
         """Bring the index up to date if the gallery changed, here or in another process.
 
@@ -292,31 +220,80 @@ class Gallery(Closing):
         Raises:
             BackendUnavailable: the index cannot serve here.
         """
+        return self._refreshed()[1]
+
+    def _current(self) -> TemplateIndex:
+        index = self._index
+        return self._refreshed()[0] if index is None or self._seen != self._writes else index
+
+    def _refreshed(self) -> tuple[TemplateIndex, bool]:
+        """The index, and whether the gallery had changed."""
         with self._lock:
             # Before the file is read: a change in between is seen at the next search.
-            seen = self._store.changes
-            head = self._store.head()
-            if self._index is None or head != self._head:
-                self._head = self._updated()
-                self._seen = seen
-                return True
+            seen = self._writes
+            index = self._index
+            changed = index is None or self.head() != index.head
+            if index is None or (changed and not self._update(index)):
+                index = self._index = TemplateIndex(self.snapshot(), options=self._searching)
             self._seen = seen
+            return index, changed
+
+    def _update(self, index: TemplateIndex) -> bool:
+        """Apply the changes; False when the index must be rebuilt."""
+        delta = self.delta(since=index.head, after=index.last_photo, model_id=index.model_id)
+        try:
+            return delta is not None and index.update(delta)
+        except InferenceError as error:  # a GPU without room for more, for one
+            log.warning("the index is rebuilt: %s", error)
             return False
 
-    def _updated(self) -> Head:
-        """Build or update the index; returns the gallery's state in it."""
-        index = self._index
-        if index is not None:
-            delta = self._store.delta(
-                since=self._head, after=index.last_photo, model_id=index.model_id
-            )
-            try:
-                if delta is not None and index.update(delta):
-                    return delta.added.head
-            except InferenceError as error:  # a GPU without room for more, for one
-                log.warning("the index is rebuilt: %s", error)
-        self._index = TemplateIndex(self._store.snapshot(), options=self._searching)
-        return self._index.head
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GallerySearch:
+    """Searches a gallery for one encoder; see ``identity.search.Searcher``.
+
+    Attributes:
+        gallery: that is searched.
+        model_id: of the encoder whose embeddings are compared.
+        cohort: the similarities are normalised against it; None leaves them cosines.
+    """
+
+    gallery: Gallery
+    model_id: str
+    cohort: Cohort | None = None
+
+    def search(self, mu: Floats, k: int) -> Matches:
+        """See ``Searcher``."""
+        return self.gallery.search(mu, k, cohort=self.cohort)
+
+    def templates(self) -> int:
+        """See ``Searcher``."""
+        return self.gallery.templates()
+
+    def refresh(self) -> bool:
+        """See ``Searcher``. A gallery that cannot be read at the moment stays as it was.
+
+        Raises:
+            ModelMismatch: it was embedded again by another model.
+        """
+        try:
+            if not self.gallery.refresh():
+                return False
+            self.gallery.require_model(self.model_id)
+        except ModelMismatch:
+            raise
+        except GalleryError as error:
+            log.warning("the gallery stays as it was read last: %s", error)
+            return False
+        log.info("the gallery changed: all live tracks are searched again")
+        return True
+
+
+def searching_of(runtime: RuntimeSettings) -> IndexOptions:
+    """How the settings want a gallery to be searched."""
+    return IndexOptions(
+        runtime.index, "strict" if runtime.strict_device else "fallback", runtime.device
+    )
 
 
 def _make_folder(folder: Path) -> None:

@@ -29,7 +29,7 @@ _CHUNK = 65_536
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """Whose the photos are; photos that were removed stay listed. Never changed."""
+    """The person of each photo; removed photos stay listed. Never changed."""
 
     photo_ids: Ids
     person_ids: Ids
@@ -51,7 +51,7 @@ class TemplateIndex:
         self.head = snapshot.head
         self.model_id = snapshot.model_id
         self._names = snapshot.names
-        self._last_photo = int(snapshot.templates.photo_ids.max(initial=-1))
+        self.last_photo = int(snapshot.templates.photo_ids.max(initial=-1))
         self._table, unit = _searchable(snapshot.templates)
         self._index: LayeredIndex | None = None
         # The templates' mean similarity to a cohort (its vectors' checksum), NaN until needed.
@@ -59,16 +59,6 @@ class TemplateIndex:
         self._means_lock = threading.Lock()
         if len(unit):
             self._index = index_over(self._table.photo_ids, unit, options=options)
-
-    @property
-    def dim(self) -> int | None:
-        """Length of the embeddings; None when there are none."""
-        return None if self._index is None else self._index.dim
-
-    @property
-    def last_photo(self) -> int:
-        """The largest photo id there ever was; −1 without any."""
-        return self._last_photo
 
     @property
     def info(self) -> IndexInfo:
@@ -90,51 +80,37 @@ class TemplateIndex:
         Raises:
             InferenceError: the index failed; rebuild it.
         """
-        new = delta.added
-        templates = new.templates
+        templates = delta.templates
         if self._index is None or (len(templates.mu) and templates.mu.shape[1] != self._index.dim):
             return False
-        self._names.update(new.names)  # before the index can find the new ones
+        self._names.update(delta.names)  # before the index can find the new ones
         if len(templates.mu):
-            self._add(self._index, templates)
+            self.last_photo = int(templates.photo_ids.max())
+            new, unit = _searchable(templates)
+            table = self._table
+            # Before the index can find them.
+            self._table = _Table(
+                np.concatenate([table.photo_ids, new.photo_ids]),
+                np.concatenate([table.person_ids, new.person_ids]),
+            )
+            self._index.add(new.photo_ids, unit)
         if delta.removed:
             table = self._table
             gone = np.isin(table.person_ids, np.array(sorted(delta.removed), np.int64))
             self._index.remove(table.photo_ids[gone])
-        self.head = new.head
+        self.head = delta.head
         return True
 
-    def _add(self, index: LayeredIndex, templates: Templates) -> None:
-        """Add photos, whose ids are above all others."""
-        self._last_photo = int(templates.photo_ids.max())
-        new, unit = _searchable(templates)
-        table = self._table
-        # Before the index can find them.
-        self._table = _Table(
-            np.concatenate([table.photo_ids, new.photo_ids]),
-            np.concatenate([table.person_ids, new.person_ids]),
-        )
-        index.add(new.photo_ids, unit)
-
     def search(self, mu: Floats, k: int, *, cohort: Cohort | None = None) -> Matches:
-        """The k most similar people of each face.
-
-        Args:
-            mu: N×D, need not be normalised; a row that is zero or not finite matches nobody.
-            k: at least 1.
-            cohort: the similarities are normalised against it; None leaves them cosines.
-
-        Raises:
-            ValueError: the shape does not fit or k is below 1.
-            InferenceError: the index failed.
-        """
+        """See ``Gallery.search``; a row that is zero or not finite matches nobody."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
-        if mu.ndim != 2 or (self.dim is not None and mu.shape[1] != self.dim):
-            raise ValueError(f"embeddings must be N×{self.dim or 'D'}, not {mu.shape}")
+        index = self._index
+        dim = index.dim if index is not None else None
+        if mu.ndim != 2 or dim not in (None, mu.shape[1]):
+            raise ValueError(f"embeddings must be N×{dim or 'D'}, not {mu.shape}")
         similarities = np.full((len(mu), k), -np.inf, np.float32)
         people = np.full((len(mu), k), -1, np.int64)
-        index = self._index
         if index is not None and len(index) and len(mu):
             unit, usable = normalised(mu)
             rows = np.flatnonzero(usable)
@@ -170,7 +146,7 @@ class TemplateIndex:
         −inf and −1 where there are fewer, because some were removed meanwhile.
         """
         scores, ids = index.search(unit, depth)
-        # After the search: what it found is listed.
+        # After the search: all photos that it found are listed.
         table = self._table
         rows = np.searchsorted(table.photo_ids, ids)
         rows = np.where(ids < 0, 0, rows)

@@ -57,7 +57,7 @@ def suggestions(name: str, known: Iterable[str]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """The text on one line, with escapes for what would move a terminal's cursor.
+    """The text on one line, with escapes for characters that control a terminal.
 
     Names of files can hold newlines, escape sequences and bytes that are not UTF-8.
     """

@@ -22,9 +22,8 @@ class PhotoResult:
         path: the photo.
         accepted: True when it is in the gallery now, added by this call.
         reason: why not: ``no_face``, ``several_faces``, ``too_small``, ``unreadable``,
-            ``synthetic`` (made or repaired by a network),
-            ``duplicate`` (the person has it already), ``other_person`` (it is enrolled for
-            somebody else); None when accepted.
+            ``synthetic`` (made or repaired by a network), ``duplicate`` (the person has it
+            already), ``other_person`` (it is enrolled for another person); None when accepted.
         detail: the reason in words; empty when accepted.
     """
 
@@ -71,13 +70,11 @@ class Person:
         return {**asdict(self), "created_at": self.created_at.isoformat()}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Photo:
-    """An enrolled photo.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FaceOfPhoto:
+    """The face of a photo.
 
     Attributes:
-        id: never reused.
-        person_id: whose face it is.
         path: where the picture was when it was added.
         sha256: of the file (or of the pixels, for a picture given as an array), in hex.
         width: of the picture, in pixels.
@@ -85,11 +82,8 @@ class Photo:
         box: 4 float32, the face in the picture.
         landmarks: 5×2 float32.
         score: the detector's probability.
-        created_at: UTC.
     """
 
-    id: int
-    person_id: int
     path: str
     sha256: str
     width: int
@@ -97,37 +91,31 @@ class Photo:
     box: Floats
     landmarks: Floats
     score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Photo(FaceOfPhoto):
+    """An enrolled photo; ``id`` is never reused, ``created_at`` is UTC."""
+
+    id: int
+    person_id: int
     created_at: datetime
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, without the person and the landmarks."""
+        plain = ("id", "path", "sha256", "width", "height")
         return {
-            "id": self.id,
-            "path": self.path,
-            "sha256": self.sha256,
-            "width": self.width,
-            "height": self.height,
+            **{name: getattr(self, name) for name in plain},
             "box": [round(float(value), 1) for value in self.box],
             "score": round(self.score, 4),
             "created_at": self.created_at.isoformat(),
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Face:
-    """A face that is good enough to enrol; see ``Photo`` for what is not listed.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Face(FaceOfPhoto):
+    """A face that is good enough to enrol, with its aligned crop 112×112×3 BGR uint8."""
 
-    Attributes:
-        crop: 112×112×3 BGR uint8, aligned.
-    """
-
-    path: str
-    sha256: str
-    width: int
-    height: int
-    box: Floats
-    landmarks: Floats
-    score: float
     crop: Image
 
 

@@ -25,10 +25,14 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class FloatArray(TypeDecorator[NDArray[np.float32]]):
-    """A one-dimensional float32 array, stored as little-endian bytes."""
+    """A float32 array of a fixed shape, stored as little-endian bytes."""
 
     impl = LargeBinary
     cache_ok = True
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape = shape
 
     def process_bind_param(
         self, value: NDArray[np.float32] | None, dialect: Dialect
@@ -38,7 +42,9 @@ class FloatArray(TypeDecorator[NDArray[np.float32]]):
     def process_result_value(
         self, value: bytes | None, dialect: Dialect
     ) -> NDArray[np.float32] | None:
-        return None if value is None else np.frombuffer(value, "<f4").astype(np.float32)
+        if value is None:
+            return None
+        return np.frombuffer(value, "<f4").astype(np.float32).reshape(self.shape)
 
 
 class Base(DeclarativeBase):
@@ -56,13 +62,11 @@ class PersonRow(Base):
     name_key: Mapped[str] = mapped_column(Text, unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
-    photos: Mapped[list[PhotoRow]] = relationship(
-        back_populates="person", passive_deletes="all", order_by="PhotoRow.id"
-    )
+    photos: Mapped[list[PhotoRow]] = relationship(passive_deletes="all", order_by="PhotoRow.id")
 
 
 class PhotoRow(Base):
-    """A face of a person: where it comes from, and the aligned crop it was embedded from."""
+    """A face of a person: its photo, and the aligned crop it was embedded from."""
 
     __tablename__ = "photos"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -73,13 +77,11 @@ class PhotoRow(Base):
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     width: Mapped[int]
     height: Mapped[int]
-    box: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
-    landmarks: Mapped[NDArray[np.float32]] = mapped_column(FloatArray)
+    box: Mapped[NDArray[np.float32]] = mapped_column(FloatArray(4))
+    landmarks: Mapped[NDArray[np.float32]] = mapped_column(FloatArray(5, 2))
     score: Mapped[float]
     crop: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
-
-    person: Mapped[PersonRow] = relationship(back_populates="photos")
 
 
 class TemplateRow(Base):

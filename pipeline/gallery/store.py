@@ -9,12 +9,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
+from facestream.engines.closing import Closing
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
@@ -32,31 +34,30 @@ from .changes import (
 )
 from .database import Create, open_database, translated, writing
 from .names import name_key, normalise_name, printable, suggestions
-from .records import Embedded, Face, Person, Photo
+from .records import Embedded, Face, FaceOfPhoto, Person, Photo
 from .schema import MetaRow, PersonRow, PhotoRow
 from .templates import drop_other_models, embedded_photos, erase_templates, write_templates
 
 
-class Store:
+class Store(Closing):
     """The gallery's file. May be used from several threads.
 
-    Attributes:
-        changes: counts the writes through this object, also those that changed nothing.
+    Every method may raise ``GalleryError`` (see ``open_database``); those that take a name raise
+    ``PersonNotFound`` where it is not in the gallery, with similar names as suggestions. Letter
+    case does not matter in names.
 
     Args:
         path: absolute path.
-        create: what to do when there is no file.
-
-    Raises:
-        GalleryError: see ``open_database``; all methods may raise it too.
+        create: whether a missing file is made.
     """
 
     def __init__(self, path: Path, *, create: Create) -> None:
         self.path = path
-        self.changes = 0
+        self._writes = 0  # through this object, also those that changed nothing
         self._engine = open_database(path, create=create)
 
     def close(self) -> None:
+        """Close the file."""
         self._engine.dispose()
 
     @contextmanager
@@ -74,12 +75,13 @@ class Store:
         ):
             yield session
             session.flush()
-        self.changes += 1
+        self._writes += 1
 
     # --- reading ---------------------------------------------------------------------------
 
+    @property
     def model_id(self) -> str | None:
-        """The model in use; None while there are no photos."""
+        """The model whose embeddings are in use; None while there are no photos."""
         with self._read() as session:
             return model_in_use(session)
 
@@ -89,43 +91,45 @@ class Store:
             return read_head(session)
 
     def people(self) -> list[Person]:
-        """Everybody, by name."""
+        """All people, by name."""
         with self._read() as session:
             return sorted(_people(session), key=lambda person: name_key(person.name))
 
     def person(self, name: str) -> Person:
-        """One person.
-
-        Raises:
-            PersonNotFound: names the people with a similar name.
-        """
+        """One person."""
         with self._read() as session:
             return next(_people(session, _find(session, name).id))
 
-    def photos(self, person_id: int) -> list[Photo]:
+    def photos(self, name: str) -> list[Photo]:
         """A person's photos, oldest first."""
         with self._read() as session:
-            rows = session.scalars(
-                select(PhotoRow).where(PhotoRow.person_id == person_id).order_by(PhotoRow.id)
-            )
-            return [_photo(row) for row in rows]
+            names = [field.name for field in fields(Photo)]
+            return [
+                Photo(**{name: getattr(row, name) for name in names})
+                for row in _find(session, name).photos
+            ]
 
-    def crop(self, photo_id: int) -> Image:
-        """The aligned face, 112×112×3 BGR uint8.
+    def crop(self, photo: Photo | int) -> Image:
+        """The aligned face of a photo (or of the photo with this id), 112×112×3 BGR uint8.
 
         Raises:
-            GalleryCorrupt: it is not there or cannot be decoded.
+            GalleryCorrupt: it is gone or damaged.
         """
+        photo_id = photo if isinstance(photo, int) else photo.id
         with self._read() as session:
             data = session.scalar(select(PhotoRow.crop).where(PhotoRow.id == photo_id))
-        return self._decoded(photo_id, data)
+        crop = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        if crop is None:
+            raise GalleryCorrupt(
+                f"the gallery '{printable(str(self.path))}' has no readable picture of photo "
+                f"{photo_id}; restore a copy, or remove that person and enrol again"
+            )
+        return np.asarray(crop, np.uint8)
 
     def owner(self, sha256: str) -> str | None:
         """The name of the person who has this photo, or None."""
         with self._read() as session:
-            return session.scalar(
-                select(PersonRow.name).join(PersonRow.photos).where(PhotoRow.sha256 == sha256)
-            )
+            return _owner(session, sha256)
 
     def snapshot(self, *, columns: Literal["mu", "both"] = "mu") -> Snapshot:
         """All templates; see ``read_snapshot``."""
@@ -133,49 +137,62 @@ class Store:
             return read_snapshot(session, self.path, columns=columns)
 
     def delta(self, *, since: Head, after: int, model_id: str | None) -> Delta | None:
-        """What changed since a state; see ``read_delta``."""
+        """The changes since a state; see ``read_delta``."""
         with self._read() as session:
             return read_delta(session, self.path, since=since, after=after, model_id=model_id)
 
+    def without_embedding(self, model_id: str) -> list[int]:
+        """The photos that this model has not embedded yet."""
+        with self._read() as session:
+            return _without_embedding(session, model_id)
+
+    def require_model(self, model_id: str) -> None:
+        """Check that this model's embeddings can be searched here.
+
+        Raises:
+            ModelMismatch: the gallery's come from another; names the command that re-embeds.
+        """
+        self._compare(self.model_id, model_id)
+
+    def _compare(self, in_use: str | None, model_id: str) -> None:
+        if in_use is not None and in_use != model_id:
+            raise ModelMismatch(
+                f"the gallery '{printable(str(self.path))}' holds embeddings of the model "
+                f"'{printable(in_use)}', and '{model_id}' is in use: they cannot be compared; run "
+                f"'facestream gallery re-embed --gallery {shlex.quote(str(self.path))}' "
+                "(the gallery has the photos)"
+            )
+
     # --- writing ---------------------------------------------------------------------------
 
-    def add(self, name: str, face: Face, embedded: Embedded) -> tuple[Person, int] | str:
+    def add_face(self, name: str, face: Face, embedded: Embedded) -> str | None:
         """Store a photo; the first one creates the person.
 
         Returns:
-            The person and the photo's id, or the name of the person who has this photo already.
+            The name of the person who has this photo already; None when it was added.
 
         Raises:
-            GalleryError: the name cannot be used.
             ModelMismatch: the gallery's embeddings come from another model.
         """
         name = normalise_name(name)
         now = datetime.now(UTC)
-        data = _encoded(face.crop)
+        data = encode_crop(face.crop)
         with self._write() as session:
-            self._claim_model(session, embedded.model_id)
-            holder = session.scalar(
-                select(PersonRow.name).join(PersonRow.photos).where(PhotoRow.sha256 == face.sha256)
-            )
-            if holder is not None:
-                return holder
+            in_use = model_in_use(session)
+            self._compare(in_use, embedded.model_id)
+            if in_use is None:
+                session.merge(MetaRow(key="model_id", value=embedded.model_id))
+            owner = _owner(session, face.sha256)
+            if owner is not None:
+                return owner
             person = _lookup(session, name)
             if person is None:
                 person = PersonRow(name=name, name_key=name_key(name), created_at=now)
                 session.add(person)
                 session.flush()
-            photo = PhotoRow(
-                person_id=person.id,
-                path=face.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
-                sha256=face.sha256,
-                width=face.width,
-                height=face.height,
-                box=face.box.reshape(-1),
-                landmarks=face.landmarks.reshape(-1),
-                score=face.score,
-                crop=data,
-                created_at=now,
-            )
+            values = {field.name: getattr(face, field.name) for field in fields(FaceOfPhoto)}
+            values["path"] = face.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            photo = PhotoRow(person_id=person.id, crop=data, created_at=now, **values)
             session.add(photo)
             session.flush()
             write_templates(
@@ -188,14 +205,10 @@ class Store:
                 embedded.logvar[None],
             )
             log_change(session, "added", person.id)
-            return next(_people(session, person.id)), photo.id
+            return None
 
     def remove(self, name: str) -> Person:
-        """Remove a person with all photos and embeddings; the bytes are overwritten.
-
-        Raises:
-            PersonNotFound: nobody has that name.
-        """
+        """Remove a person with all photos and embeddings, whose bytes are overwritten."""
         with self._write() as session:
             person = next(_people(session, _find(session, name).id))
             photos = session.scalars(select(PhotoRow.id).where(PhotoRow.person_id == person.id))
@@ -208,8 +221,7 @@ class Store:
         """Give a person another name.
 
         Raises:
-            PersonNotFound: nobody is called ``old``.
-            PersonExists: somebody else is called ``new``.
+            PersonExists: another person is called ``new``.
             GalleryError: ``new`` cannot be a name.
         """
         new = normalise_name(new)
@@ -225,19 +237,12 @@ class Store:
             log_change(session, "renamed", person.id)
             return next(_people(session, person.id))
 
-    # --- changing the model ----------------------------------------------------------------
-
-    def without_embedding(self, model_id: str) -> list[int]:
-        """The photos that this model has not embedded yet."""
-        with self._read() as session:
-            return _without_embedding(session, model_id)
-
     def add_embeddings(
         self, photo_ids: Sequence[int], mu: Floats, logvar: Floats, *, model_id: str
     ) -> None:
         """Store N embeddings beside those of the model in use.
 
-        Photos that were removed meanwhile are passed over.
+        Photos that were removed meanwhile are skipped.
         """
         with self._write() as session:
             found = session.execute(
@@ -263,43 +268,17 @@ class Store:
             log_change(session, "model")
             return True
 
-    def require_model(self, model_id: str) -> None:
-        """Check that the embeddings can be compared with this model's.
 
-        Raises:
-            ModelMismatch: they come from another one; names the command that re-embeds.
-        """
-        self._compare(self.model_id(), model_id)
-
-    def _claim_model(self, session: Session, model_id: str) -> None:
-        in_use = model_in_use(session)
-        if in_use is None:
-            session.merge(MetaRow(key="model_id", value=model_id))
-        self._compare(in_use, model_id)
-
-    def _compare(self, in_use: str | None, model_id: str) -> None:
-        if in_use is not None and in_use != model_id:
-            raise ModelMismatch(
-                f"the gallery '{printable(str(self.path))}' holds embeddings of the model "
-                f"'{printable(in_use)}', and '{model_id}' is in use: they cannot be compared; run "
-                f"'facestream gallery re-embed --gallery {shlex.quote(str(self.path))}' "
-                "(the gallery has the photos)"
-            )
-
-    def _decoded(self, photo_id: int, data: bytes | None) -> Image:
-        crop = None
-        if data:
-            crop = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        if crop is None:
-            raise GalleryCorrupt(
-                f"the gallery '{printable(str(self.path))}' has no readable picture of photo "
-                f"{photo_id}; restore a copy, or remove that person and enrol again"
-            )
-        return np.asarray(crop, np.uint8)
+def encode_crop(crop: Image) -> bytes:
+    """PNG: without loss, so that embedding it again gives the embedding of the photo."""
+    done, data = cv2.imencode(".png", crop)
+    if not done:
+        raise ValueError(f"a crop of shape {crop.shape} cannot be stored as PNG")
+    return bytes(data)
 
 
 def _people(session: Session, person_id: int | None = None) -> Iterator[Person]:
-    """Everybody, or one person, with the number of photos."""
+    """All people, or one, with the number of photos."""
     query = (
         select(PersonRow.id, PersonRow.name, PersonRow.created_at, func.count(PhotoRow.id))
         .outerjoin(PersonRow.photos)
@@ -311,51 +290,29 @@ def _people(session: Session, person_id: int | None = None) -> Iterator[Person]:
         yield Person(*row)
 
 
+def _owner(session: Session, sha256: str) -> str | None:
+    return session.scalar(
+        select(PersonRow.name).join(PersonRow.photos).where(PhotoRow.sha256 == sha256)
+    )
+
+
 def _lookup(session: Session, name: str) -> PersonRow | None:
     return session.scalar(select(PersonRow).where(PersonRow.name_key == name_key(name)))
 
 
 def _find(session: Session, name: str) -> PersonRow:
-    """The person of that name.
-
-    Raises:
-        PersonNotFound: names the people with a similar name.
-    """
+    """Like ``_lookup``, but raises ``PersonNotFound``, which suggests similar names."""
     row = _lookup(session, name)
     if row is not None:
         return row
     known = list(session.scalars(select(PersonRow.name)))
-    shown = printable(name)
     if not known:
         hint = "the gallery is empty"
     elif near := suggestions(name, known):
         hint = "did you mean " + " or ".join(f"'{other}'" for other in near) + "?"
     else:
         hint = "'facestream gallery list' shows who is there"
-    raise PersonNotFound(f"there is nobody called '{shown}' in the gallery; {hint}")
-
-
-def _photo(row: PhotoRow) -> Photo:
-    return Photo(
-        id=row.id,
-        person_id=row.person_id,
-        path=row.path,
-        sha256=row.sha256,
-        width=row.width,
-        height=row.height,
-        box=row.box,
-        landmarks=row.landmarks.reshape(5, 2),
-        score=row.score,
-        created_at=row.created_at,
-    )
-
-
-def _encoded(crop: Image) -> bytes:
-    """PNG: without loss, so that embedding it again gives what the photo gave."""
-    done, data = cv2.imencode(".png", crop)
-    if not done:
-        raise ValueError(f"a crop of shape {crop.shape} cannot be stored as PNG")
-    return bytes(data)
+    raise PersonNotFound(f"there is nobody called '{printable(name)}' in the gallery; {hint}")
 
 
 def _without_embedding(session: Session, model_id: str) -> list[int]:

@@ -18,7 +18,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from ..core.errors import GalleryCorrupt
@@ -57,14 +56,9 @@ def read_templates(
     after: int = -1,
     columns: Literal["mu", "both"] = "mu",
 ) -> Templates:
-    """The templates of a model.
+    """The templates of a model (None has none), of photos with an id above ``after``.
 
-    Args:
-        session: of the gallery.
-        path: of the gallery, for messages.
-        model_id: None has none.
-        after: only photos with a larger id.
-        columns: ``mu`` leaves ``logvar`` out.
+    ``path`` is for messages; ``columns="mu"`` leaves ``logvar`` out.
 
     Raises:
         GalleryCorrupt: a block has a wrong size.
@@ -113,30 +107,22 @@ def write_templates(
     mu: Floats,
     logvar: Floats,
 ) -> None:
-    """Put N templates into their places.
-
-    Args:
-        session: of the gallery, in a writing transaction.
-        path: of the gallery, for messages.
-        model_id: that made them.
-        photo_ids: N.
-        person_ids: N, above 0.
-        mu: N×D.
-        logvar: N×D.
+    """Write N templates: ids N (of people above 0), ``mu`` and ``logvar`` N×D of one model.
 
     Raises:
         GalleryCorrupt: a block has a wrong size.
     """
     dim = mu.shape[1]
     for block in np.unique(photo_ids // BLOCK).tolist():
-        columns = _read_blocks(session, path, block).get(model_id) or _Columns.empty(dim)
-        if columns.mu.shape != (BLOCK, dim):
+        row = session.get(TemplateRow, (model_id, block))
+        if row is None:
+            row = TemplateRow(model_id=model_id, block=block, person_ids=bytes(8 * BLOCK))
+            row.mu = row.logvar = bytes(4 * BLOCK * dim)
+            session.add(row)
+        new = np.flatnonzero(photo_ids // BLOCK == block)
+        if len(row.mu) != 4 * BLOCK * dim:
             raise _damaged(path, block)
-        rows = np.flatnonzero(photo_ids // BLOCK == block)
-        slots = photo_ids[rows] % BLOCK
-        columns.person_ids[slots] = person_ids[rows]
-        columns.mu[slots], columns.logvar[slots] = mu[rows], logvar[rows]
-        _store(session, model_id, block, columns)
+        _fill(row, path, photo_ids[new] % BLOCK, person_ids[new], mu[new], logvar[new])
 
 
 def erase_templates(session: Session, path: Path, photo_ids: Ids) -> None:
@@ -147,10 +133,31 @@ def erase_templates(session: Session, path: Path, photo_ids: Ids) -> None:
     """
     for block in np.unique(photo_ids // BLOCK).tolist():
         slots = photo_ids[photo_ids // BLOCK == block] % BLOCK
-        for model_id, columns in _read_blocks(session, path, block).items():
-            columns.person_ids[slots] = 0
-            columns.mu[slots] = columns.logvar[slots] = 0
-            _store(session, model_id, block, columns)
+        for row in session.scalars(select(TemplateRow).where(TemplateRow.block == block)):
+            _fill(row, path, slots, 0, 0, 0)
+            if not any(row.person_ids):
+                session.delete(row)
+
+
+def _fill(
+    row: TemplateRow,
+    path: Path,
+    slots: Ids,
+    person_ids: Ids | int,
+    mu: Floats | int,
+    logvar: Floats | int,
+) -> None:
+    """Write the slots of a block; raises ``GalleryCorrupt`` where it has a wrong size."""
+    sizes = len(row.person_ids), len(row.mu), len(row.logvar)
+    if sizes != (8 * BLOCK, sizes[1], sizes[1]) or sizes[1] % (4 * BLOCK):
+        raise _damaged(path, row.block)
+    people = np.frombuffer(row.person_ids, "<i8").copy()
+    people[slots] = person_ids
+    row.person_ids = people.tobytes()
+    for column, values in (("mu", mu), ("logvar", logvar)):
+        vectors = np.frombuffer(getattr(row, column), "<f4").reshape(BLOCK, -1).copy()
+        vectors[slots] = values
+        setattr(row, column, vectors.tobytes())
 
 
 def embedded_photos(session: Session, model_id: str) -> set[int]:
@@ -168,51 +175,6 @@ def embedded_photos(session: Session, model_id: str) -> set[int]:
 def drop_other_models(session: Session, model_id: str) -> None:
     """Delete the templates of all models but this one."""
     session.execute(delete(TemplateRow).where(TemplateRow.model_id != model_id))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Columns:
-    """A block as arrays that can be written: person ids, mu and logvar by slot."""
-
-    person_ids: Ids
-    mu: Floats
-    logvar: Floats
-
-    @classmethod
-    def empty(cls, dim: int) -> _Columns:
-        mu, logvar = (np.zeros((BLOCK, dim), np.float32) for _ in range(2))
-        return cls(np.zeros(BLOCK, np.int64), mu, logvar)
-
-
-def _read_blocks(session: Session, path: Path, block: int) -> dict[str, _Columns]:
-    """The block of each model that has it."""
-    row = TemplateRow
-    found = {}
-    for model_id, people, mean, variance in session.execute(
-        select(row.model_id, row.person_ids, row.mu, row.logvar).where(row.block == block)
-    ):
-        if (len(people), len(mean)) != (8 * BLOCK, len(variance)) or len(mean) % (4 * BLOCK):
-            raise _damaged(path, block)
-        person_ids = np.frombuffer(people, "<i8").astype(np.int64)
-        mu, logvar = (np.frombuffer(blob, "<f4").astype(np.float32) for blob in (mean, variance))
-        found[model_id] = _Columns(person_ids, mu.reshape(BLOCK, -1), logvar.reshape(BLOCK, -1))
-    return found
-
-
-def _store(session: Session, model_id: str, block: int, columns: _Columns) -> None:
-    """Write a block; an empty one is deleted."""
-    if not columns.person_ids.any():
-        here = (TemplateRow.model_id == model_id, TemplateRow.block == block)
-        session.execute(delete(TemplateRow).where(*here))
-        return
-    blobs = {
-        "person_ids": columns.person_ids.astype("<i8").tobytes(),
-        "mu": columns.mu.astype("<f4").tobytes(),
-        "logvar": columns.logvar.astype("<f4").tobytes(),
-    }
-    statement = insert(TemplateRow).values(model_id=model_id, block=block, **blobs)
-    keys = ["model_id", "block"]
-    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=blobs))
 
 
 def _damaged(path: Path, block: int) -> GalleryCorrupt:

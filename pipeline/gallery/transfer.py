@@ -10,11 +10,11 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,9 +22,10 @@ from ..core.errors import GalleryError, ImageError, OutputError
 from ..core.filenames import slug
 from ..core.images import read_image
 from ..core.types import Floats, Image
+from .enrol import add_face
 from .names import printable
-from .records import Embedded, Face, FaceReader, Person, Photo, PhotoResult
-from .store import Store
+from .records import Embedded, Face, FaceOfPhoto, FaceReader, Person, PhotoResult
+from .store import Store, encode_crop
 
 DESCRIPTION = "gallery.json"
 EMBEDDINGS = "embeddings.npz"
@@ -69,12 +70,7 @@ class Export(_Record):
 
 
 def export(store: Store, folder: Path) -> Export:
-    """Write the gallery to a new or empty folder.
-
-    Raises:
-        OutputError: the folder is not empty or cannot be written.
-        GalleryCorrupt: a crop cannot be read.
-    """
+    """See ``Gallery.export``."""
     shown = printable(str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,19 +78,17 @@ def export(store: Store, folder: Path) -> Export:
             raise OutputError(f"the folder '{shown}' is not empty; give a new or an empty one")
         snapshot = store.snapshot(columns="both")
         people = tuple(_export_person(store, person, folder) for person in store.people())
+        templates, model_id = snapshot.templates, snapshot.model_id
         np.savez(
             folder / EMBEDDINGS,
-            photo_id=snapshot.templates.photo_ids,
-            mu=snapshot.templates.mu,
-            logvar=snapshot.templates.logvar,
-            model_id=np.array(snapshot.model_id or ""),
+            photo_id=templates.photo_ids,
+            mu=templates.mu,
+            logvar=templates.logvar,
+            model_id=np.array(model_id or ""),
         )
-        description = Export(
-            model_id=snapshot.model_id, exported_at=datetime.now(UTC), people=people
-        )
-        (folder / DESCRIPTION).write_text(
-            description.model_dump_json(indent=2) + "\n", encoding="utf-8"
-        )
+        description = Export(model_id=model_id, exported_at=datetime.now(UTC), people=people)
+        text = description.model_dump_json(indent=2) + "\n"
+        (folder / DESCRIPTION).write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(
             f"the folder '{shown}' cannot be written: {error.strerror}; choose another"
@@ -132,18 +126,12 @@ def read_export(folder: Path) -> Export:
 def restore(store: Store, reader: FaceReader, folder: Path) -> Iterator[tuple[str, PhotoResult]]:
     """Add the people of an export; people of the same name become one.
 
-    Embeddings of the gallery's model are copied; others are computed from the crops.
-
-    Yields:
-        Name and result of each photo, on the disk by then.
-
-    Raises:
-        GalleryError: the folder is not a complete export.
-        ModelMismatch: crops must be embedded, and the reader's model is not the gallery's.
+    Embeddings of the gallery's model are copied; others are computed from the crops. See
+    ``Gallery.iter_restore``.
     """
     description = read_export(folder)
     embedded = _read_embeddings(folder)
-    ours = store.model_id()
+    ours = store.model_id
     for person in description.people:
         for photo in person.photos:
             path = Path(photo.path)
@@ -156,51 +144,25 @@ def restore(store: Store, reader: FaceReader, folder: Path) -> Iterator[tuple[st
             if known is None or ours not in (None, known.model_id):
                 mu, logvar = reader.embed(face.crop[None])
                 known = Embedded(reader.model_id, mu[0], logvar[0])
-            added = store.add(person.name, face, known)
+            result = add_face(store, person.name, path, face, known)
             ours = known.model_id
-            if isinstance(added, str):
-                yield person.name, PhotoResult.already_enrolled(path, person.name, owner=added)
-            else:
-                yield person.name, PhotoResult(path, True)
+            yield person.name, result
 
 
 def _export_person(store: Store, person: Person, folder: Path) -> PersonEntry:
-    inside = PurePosixPath("crops", _folder_name(person))
+    # The id and a slug of the name: no name can lead out of the folder.
+    inside = PurePosixPath("crops", f"{person.id:06d}-{slug(person.name, room=50)}")
     (folder / inside).mkdir(parents=True)
+    photos = []
+    for photo in store.photos(person.name):
+        crop = inside / f"{photo.id:06d}.png"
+        (folder / crop).write_bytes(encode_crop(store.crop(photo)))
+        values = {name: getattr(photo, name) for name in PhotoEntry.model_fields if name != "crop"}
+        arrays = {"box": photo.box.tolist(), "landmarks": photo.landmarks.tolist()}
+        photos.append(PhotoEntry(**values | arrays, crop=crop.as_posix()))
     return PersonEntry(
-        id=person.id,
-        name=person.name,
-        created_at=person.created_at,
-        photos=tuple(
-            _export_photo(store, photo, folder, inside) for photo in store.photos(person.id)
-        ),
+        id=person.id, name=person.name, created_at=person.created_at, photos=tuple(photos)
     )
-
-
-def _export_photo(store: Store, photo: Photo, folder: Path, inside: PurePosixPath) -> PhotoEntry:
-    crop = inside / f"{photo.id:06d}.png"
-    done, data = cv2.imencode(".png", store.crop(photo.id))
-    if not done:
-        raise OutputError(f"the crop of photo {photo.id} cannot be written as PNG")
-    (folder / crop).write_bytes(bytes(data))
-    left, top, right, bottom = photo.box.tolist()
-    return PhotoEntry(
-        id=photo.id,
-        path=photo.path,
-        sha256=photo.sha256,
-        width=photo.width,
-        height=photo.height,
-        box=(left, top, right, bottom),
-        landmarks=tuple((x, y) for x, y in photo.landmarks.tolist()),
-        score=photo.score,
-        created_at=photo.created_at,
-        crop=crop.as_posix(),
-    )
-
-
-def _folder_name(person: Person) -> str:
-    """The id and what a file name can hold of the name: none can lead out of the folder."""
-    return f"{person.id:06d}-{slug(person.name)}"
 
 
 def _read_embeddings(folder: Path) -> dict[int, Embedded]:
@@ -211,6 +173,8 @@ def _read_embeddings(folder: Path) -> dict[int, Embedded]:
             ids, model_id = arrays["photo_id"], str(arrays["model_id"])
             mu: Floats = arrays["mu"].astype(np.float32)
             logvar: Floats = arrays["logvar"].astype(np.float32)
+        if mu.ndim != 2 or mu.shape != logvar.shape or ids.shape != mu.shape[:1]:
+            raise ValueError("the arrays do not fit together")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -218,11 +182,6 @@ def _read_embeddings(folder: Path) -> dict[int, Embedded]:
             f"'{printable(str(path))}' is damaged ({error}); without it the import embeds the "
             "crops again: remove it and try again"
         ) from error
-    if mu.ndim != 2 or mu.shape != logvar.shape or ids.shape != mu.shape[:1]:
-        raise GalleryError(
-            f"the arrays of '{printable(str(path))}' do not fit together; without it the import "
-            "embeds the crops again: remove it and try again"
-        )
     return {int(ids[row]): Embedded(model_id, mu[row], logvar[row]) for row in range(len(ids))}
 
 
@@ -233,13 +192,6 @@ def _read_face(folder: Path, photo: PhotoEntry) -> Face:
     crop: Image = read_image(inside)
     if crop.shape != (112, 112, 3):
         raise ImageError(f"its crop '{printable(photo.crop)}' is not 112×112")
-    return Face(
-        path=photo.path,
-        sha256=photo.sha256,
-        width=photo.width,
-        height=photo.height,
-        box=np.array(photo.box, np.float32),
-        landmarks=np.array(photo.landmarks, np.float32),
-        score=photo.score,
-        crop=crop,
-    )
+    values = {field.name: getattr(photo, field.name) for field in fields(FaceOfPhoto)}
+    arrays = {name: np.array(values[name], np.float32) for name in ("box", "landmarks")}
+    return Face(**values | arrays, crop=crop)

@@ -20,7 +20,7 @@ NEIGHBOURS = 5
 
 
 class Searcher(Protocol):
-    """Finds the nearest people; ``gallery.search.GallerySearch`` is one."""
+    """Finds the nearest people; ``gallery.gallery.GallerySearch`` is one."""
 
     def search(self, mu: Floats, k: int) -> Matches:
         """The ``k`` nearest people of each embedding M×D."""

@@ -39,15 +39,11 @@ def _url(value: Any) -> CameraUrl:
 
 
 def _nested(value: Any) -> Any:
-    flat = (
-        isinstance(value, Sequence)
-        and value
-        and all(
-            isinstance(point, Sequence) and any(isinstance(x, int | float) for x in point)
-            for point in value
-        )
-    )
-    if flat:
+    points = value if isinstance(value, Sequence) else ()
+    if points and all(
+        isinstance(point, Sequence) and any(isinstance(x, int | float) for x in point)
+        for point in points
+    ):
         raise ValueError("must be a list of polygons; put one more pair of brackets around it")
     return value
 
@@ -182,14 +178,14 @@ class CameraSettings(Group):
         return {name: values for name, values in found.items() if values}
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Check names of cameras, which are used in events, file names and commands.
+def check_names(cameras: dict[str, CameraSettings]) -> dict[str, CameraSettings]:
+    """Check the names of cameras, which are used in events, file names and commands.
 
     Raises:
         ValueError: one of them cannot be used.
     """
     seen: dict[str, str] = {}
-    for name in names:
+    for name in cameras:
         if not name or name != name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
             raise ValueError(
                 f"{name[:LONGEST_NAME]!r} cannot be a camera's name: it needs 1 to "
@@ -203,3 +199,4 @@ def check_names(names: Sequence[str]) -> None:
         same = seen.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)
         if same != name:
             raise ValueError(f"the cameras {same!r} and {name!r} have the same name")
+    return cameras

@@ -32,7 +32,7 @@ class Layer:
     Attributes:
         origin: its place in messages, e.g. ``in camera.toml`` or ``on the command line``.
         values: nested as in the TOML file.
-        names: what the user wrote for a dotted key, where it is not the key itself.
+        names: a dotted key as the user wrote it (a flag, a variable), where it differs.
     """
 
     origin: str
@@ -127,6 +127,11 @@ def tables(model: type[BaseModel]) -> Iterator[tuple[str, type[Group]]]:
             yield name, info.annotation
 
 
+def dotted_keys(model: type[BaseModel]) -> list[str]:
+    """Every setting of the groups of a model, e.g. ``detector.min_face``."""
+    return [f"{name}.{key}" for name, group in tables(model) for key in group.model_fields]
+
+
 def _message(error: Any, layer: Layer, model: type[BaseModel]) -> str:
     place = error["loc"]
     if error["type"] == "extra_forbidden":
@@ -158,15 +163,10 @@ def _problem(error: Any) -> str:
 def _candidates(place: Sequence[str], model: type[BaseModel]) -> tuple[str, list[str]]:
     """An unknown key as it is compared with the known ones, and those."""
     if place[0] != CAMERAS:
-        return ".".join(place), _keys(model)
+        return ".".join(place), [*model.model_fields, *dotted_keys(model)]
     if len(place) < 4:
-        return place[-1], _keys(CameraSettings)
+        return place[-1], [*CameraSettings.model_fields, *dotted_keys(CameraSettings)]
     return place[-1], list(dict(tables(CameraSettings))[place[2]].model_fields)
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    inner = [f"{name}.{key}" for name, group in tables(model) for key in group.model_fields]
-    return [*model.model_fields, *inner]
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 _SPAN = re.compile(r"(?:(?P<days>[a-z,\s-]+?)\s+)?(?P<start>\d\d?:\d\d)\s*-\s*(?P<end>\d\d?:\d\d)")
 # A change of the clocks can skip a span of a few hours; two weeks contain the next one anyway.
@@ -149,14 +149,11 @@ def _days(text: str) -> frozenset[int]:
 
 
 def _day(word: str) -> int:
-    if word[:3] not in DAYS or not _full(word[:3]).startswith(word):
-        raise ValueError(f"{word!r} is not a day of the week; they are {', '.join(DAYS)}")
-    return DAYS.index(word[:3])
-
-
-def _full(day: str) -> str:
-    middle = {"tue": "s", "wed": "nes", "thu": "rs", "sat": "ur"}
-    return f"{day}{middle.get(day, '')}day"
+    found = [number for number, day in enumerate(DAYS) if len(word) >= 3 and day.startswith(word)]
+    if not found:
+        short = ", ".join(day[:3] for day in DAYS)
+        raise ValueError(f"{word!r} is not a day of the week; they are {short}")
+    return found[0]
 
 
 def _zone(name: str) -> ZoneInfo:

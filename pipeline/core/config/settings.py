@@ -25,17 +25,12 @@ from .groups import (
 from .layers import (
     ENVIRONMENT_PREFIX,
     Layer,
+    dotted_keys,
     from_environment,
     from_file,
     from_keys,
-    tables,
     validated,
 )
-
-
-def _named(cameras: dict[str, CameraSettings]) -> dict[str, CameraSettings]:
-    check_names(list(cameras))
-    return cameras
 
 
 class Settings(Group):
@@ -50,7 +45,7 @@ class Settings(Group):
     events: EventSettings = EventSettings()
     annotate: AnnotateSettings = AnnotateSettings()
     restream: RestreamSettings = RestreamSettings()
-    cameras: Annotated[dict[str, CameraSettings], AfterValidator(_named)] = Field(
+    cameras: Annotated[dict[str, CameraSettings], AfterValidator(check_names)] = Field(
         default_factory=dict
     )
 
@@ -64,17 +59,20 @@ class Settings(Group):
         return validated([Layer("in the settings", self.model_dump()), given], Settings)
 
     def for_source(self, name: str) -> Settings:
-        """The settings of one source: the keys of its camera override those of the groups.
-
-        Args:
-            name: of the source; one that is not a camera's gets these settings unchanged.
-        """
+        """The settings of a source; if it is a camera, its keys override those of the groups."""
         return self.by_camera.get(name, self)
 
     @cached_property
     def by_camera(self) -> Mapping[str, Settings]:
         """The settings of each camera, see `for_source`."""
-        return {name: self._merged(camera) for name, camera in self.cameras.items()}
+        merged = {}
+        for name, camera in self.cameras.items():
+            groups = {
+                group: getattr(self, group).model_copy(update=values)
+                for group, values in camera.overrides().items()
+            }
+            merged[name] = self.model_copy(update=groups)
+        return merged
 
     def model_copy(
         self, *, update: Mapping[str, Any] | None = None, deep: bool = False
@@ -84,17 +82,10 @@ class Settings(Group):
         copied.__dict__.pop("by_camera", None)
         return copied
 
-    def _merged(self, camera: CameraSettings) -> Settings:
-        groups = {
-            group: getattr(self, group).model_copy(update=values)
-            for group, values in camera.overrides().items()
-        }
-        return self.model_copy(update=groups)
-
 
 def setting_keys() -> list[str]:
     """Every setting of the groups as a dotted key, e.g. ``detector.min_face``."""
-    return [f"{group}.{key}" for group, model in tables(Settings) for key in model.model_fields]
+    return dotted_keys(Settings)
 
 
 def environment_names() -> dict[str, str]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from textwrap import wrap
 from typing import Any
 
 from pydantic import SecretStr
 
-from .cameras import CameraSettings
 from .layers import tables
 from .settings import Settings
 from .urls import CameraUrl
@@ -30,24 +28,19 @@ def to_toml(settings: Settings) -> str:
             unset = value is None or isinstance(value, SecretStr)
             lines.append(f"# {key} =" if unset else f"{key} = {_toml_value(value)}")
     for name, camera in settings.cameras.items():
-        lines += ["", *_camera(name, camera)]
+        # The given keys; passwords are redacted.
+        table = f"cameras.{name if _BARE.fullmatch(name) else _text(name)}"
+        given = camera.model_dump(exclude_unset=True)
+        groups = {key: given.pop(key) for key in list(given) if isinstance(given[key], dict)}
+        lines += ["", f"[{table}]", *_lines(given)]
+        for key, values in groups.items():
+            if inner := _lines(values):
+                lines += [f"[{table}.{key}]", *inner]
     return "\n".join(lines) + "\n"
 
 
-def _camera(name: str, camera: CameraSettings) -> Iterator[str]:
-    """The given keys of a camera; passwords are redacted."""
-    table = f"cameras.{name}" if _BARE.fullmatch(name) else f"cameras.{_text(name)}"
-    yield f"[{table}]"
-    given = camera.model_dump(exclude_unset=True)
-    yield from _lines({key: value for key, value in given.items() if not isinstance(value, dict)})
-    for key, values in given.items():
-        if isinstance(values, dict) and (lines := list(_lines(values))):
-            yield f"[{table}.{key}]"
-            yield from lines
-
-
-def _lines(values: dict[str, Any]) -> Iterator[str]:
-    return (f"{key} = {_toml_value(value)}" for key, value in values.items() if value is not None)
+def _lines(values: dict[str, Any]) -> list[str]:
+    return [f"{key} = {_toml_value(value)}" for key, value in values.items() if value is not None]
 
 
 def _help(text: str, limits: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from urllib.parse import quote
@@ -21,10 +21,9 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _LONGEST_SECRET = 65536
 
-# Private characters stand for placeholders while a URL is split.
-_FIRST = 0xF0000
-_KEPT = re.compile(r"[\U000F0000-\U000FFFFD]")
-_WRITTEN = re.compile(r"[^\U000F0000-\U000FFFFD]+")
+# A private character stands for each placeholder while a URL is split.
+_MARK = "\U000f0000"
+_WRITTEN = re.compile(f"[^{_MARK}]+")
 
 
 class CameraUrl:
@@ -47,7 +46,7 @@ class CameraUrl:
         for name in _PLACEHOLDER.findall(text):
             _check_placeholder(name)
         plain = _PLACEHOLDER.sub("x", text)
-        if _KEPT.search(plain):
+        if _MARK in plain:
             raise ValueError("contains a private-use character; write it as %XX")
         if "${" in plain:
             raise ValueError("has a '${' that is not closed by '}'")
@@ -77,11 +76,6 @@ class CameraUrl:
     def __hash__(self) -> int:
         return hash(self._template)
 
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The names between the braces, in order."""
-        return tuple(_PLACEHOLDER.findall(self._template))
-
     def resolve(self, environment: Mapping[str, str], *, place: str) -> str:
         """The URL with its secrets, percent-encoded as their place in the URL needs it.
 
@@ -92,24 +86,17 @@ class CameraUrl:
         Raises:
             ConfigError: a variable or file is missing or empty. The message quotes no value.
         """
+        names = _PLACEHOLDER.findall(self._template)
+        secrets = (_secret(name, environment, place) for name in names)
         if _PLACEHOLDER.fullmatch(self._template):
-            (name,) = self.variables
-            url = _secret(name, environment, place)
+            url = next(secrets)
             if not _SCHEME.match(url) or _CONTROL.search(url):
-                raise ConfigError(f"{place}: the value of ${{{name}}} is not a URL")
+                raise ConfigError(f"{place}: the value of ${{{names[0]}}} is not a URL")
             return url
-
-        def filled(part: str, safe: str) -> str:
-            def encoded(found: re.Match[str]) -> str:
-                return quote(_secret(found.group(1), environment, place), safe=safe)
-
-            return _PLACEHOLDER.sub(encoded, part)
-
-        parts, kept = _split(self._template)
         safe = ("", "", ".:[]", "/", "")
         return "".join(
-            filled(_restored(part, kept), unescaped)
-            for part, unescaped in zip(astuple(parts), safe, strict=True)
+            _filled(part, (quote(secret, safe=unescaped) for secret in secrets))
+            for part, unescaped in zip(astuple(_split(self._template)), safe, strict=True)
         )
 
 
@@ -121,42 +108,32 @@ def _check_placeholder(name: str) -> None:
         raise ValueError("has '${…}' with neither the name of a variable nor file:/path in it")
 
 
-def _split(template: str) -> tuple[UrlParts, list[str]]:
-    """The parts of a URL with a private character for each placeholder, and the placeholders."""
-    kept: list[str] = []
-
-    def keep(found: re.Match[str]) -> str:
-        kept.append(found.group(0))
-        return chr(_FIRST + len(kept) - 1)
-
-    return UrlParts.split(_PLACEHOLDER.sub(keep, template), placeholder=_KEPT), kept
+def _split(template: str) -> UrlParts:
+    """The parts of a URL with a ``_MARK`` for each placeholder."""
+    return UrlParts.split(_PLACEHOLDER.sub(_MARK, template), placeholder=_MARK)
 
 
-def _restored(text: str, kept: list[str]) -> str:
-    for number, placeholder in enumerate(kept):
-        text = text.replace(chr(_FIRST + number), placeholder)
-    return text
+def _filled(text: str, values: Iterator[str]) -> str:
+    """The text with the values in place of the marks."""
+    return re.sub(_MARK, lambda _: next(values), text)
 
 
 def _redacted(template: str) -> str:
     """The URL with placeholders; passwords that were written out are masked."""
     if _PLACEHOLDER.fullmatch(template):
         return template
-    parts, kept = _split(template)
-    return _restored(parts.redacted(lambda text: _WRITTEN.sub(HIDDEN, text)), kept)
+    redacted = _split(template).redacted(lambda text: _WRITTEN.sub(HIDDEN, text))
+    return _filled(redacted, (found.group() for found in _PLACEHOLDER.finditer(template)))
 
 
 def _secret(name: str, environment: Mapping[str, str], place: str) -> str:
-    if name.startswith("file:"):
-        return _from_file(Path(name[5:]), place)
-    value = environment.get(name)
-    if not value:
-        state = "is not set" if value is None else "is empty"
-        raise ConfigError(f"{place}: the environment variable {name} {state}")
-    return value
-
-
-def _from_file(path: Path, place: str) -> str:
+    if not name.startswith("file:"):
+        value = environment.get(name)
+        if not value:
+            state = "is not set" if value is None else "is empty"
+            raise ConfigError(f"{place}: the environment variable {name} {state}")
+        return value
+    path = Path(name[5:])
     try:
         with path.open("rb") as file:
             content = file.read(_LONGEST_SECRET + 1)

@@ -1,1 +1,1 @@
-"""Alembic's scripts: how a gallery of an older schema becomes one of today's."""
+"""Alembic's scripts, which upgrade a gallery of an older schema."""

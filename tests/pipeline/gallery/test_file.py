@@ -231,7 +231,7 @@ from facestream.pipeline.gallery import Gallery, plan_import
 from tests.pixels import PixelReader
 
 class Slow(PixelReader):
-    def detect(self, image):
+    def detect(self, image, *, min_face=None):
         time.sleep(float(delay))
         return super().detect(image)
 

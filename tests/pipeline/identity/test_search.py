@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.errors import ModelMismatch
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.gallery.search import GallerySearch
+from facestream.pipeline.gallery.gallery import GallerySearch
 from facestream.pipeline.identity.decision import Thresholds
 from facestream.pipeline.identity.search import Matcher
 

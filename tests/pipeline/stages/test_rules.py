@@ -9,7 +9,7 @@ from facestream.engines.cards import load_card
 from facestream.pipeline.core.config import Settings
 from facestream.pipeline.core.types import Floats, Matches
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.gallery.search import GallerySearch
+from facestream.pipeline.gallery.gallery import GallerySearch
 from facestream.pipeline.identity.decision import Thresholds
 from facestream.pipeline.identity.search import Matcher, MatchQuery, open_matcher
 from facestream.pipeline.recognition.encoder import DEFAULT_MODEL
