@@ -18,9 +18,9 @@ import typer
 from facestream.engines.base import Precision
 from facestream.engines.tensorrt.inventory import (
     PlanRequest,
-    Staleness,
     build_missing,
     choose_targets,
+    unused_reason,
 )
 from facestream.engines.tensorrt.plans import PlanStore, StoredPlan
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -80,9 +80,11 @@ def list_plans(*, cache: Path | None, config: Path | None, form: Form) -> None:
     settings = settings_of(config)
     store = PlanStore(folder_of(cache, settings))
     plans, faults = store.list()
-    staleness = Staleness(plans_of(settings))
+    requests = plans_of(settings)
     if form == "json":
-        rows = [{**facts_of(plan), "unused": staleness.reason(plan.manifest)} for plan in plans]
+        rows = [
+            {**facts_of(plan), "unused": unused_reason(plan.manifest, requests)} for plan in plans
+        ]
         print(json.dumps({"folder": str(store.folder), "plans": rows, "faults": faults}, indent=2))
         return
     for fault in faults:
@@ -92,7 +94,7 @@ def list_plans(*, cache: Path | None, config: Path | None, form: Form) -> None:
             f"No plans in {store.folder}: 'facestream engines build' makes them.", soft_wrap=True
         )
         return
-    stdout().print(overview(plans, staleness))
+    stdout().print(overview(plans, requests))
 
 
 def show_plans(which: str, *, cache: Path | None, config: Path | None, form: Form) -> None:
@@ -107,9 +109,9 @@ def show_plans(which: str, *, cache: Path | None, config: Path | None, form: For
     if form == "json":
         print(json.dumps([facts_of(plan) for plan in plans], indent=2))
         return
-    staleness = Staleness(plans_of(settings))
+    requests = plans_of(settings)
     for plan in plans:
-        for part in portrait(plan, staleness):
+        for part in portrait(plan, requests):
             stdout().print(part)
 
 
@@ -132,8 +134,8 @@ def clean_plans(
     store = PlanStore(folder_of(cache, settings))
     plans = select(store, which) if which else store.list()[0]
     if use == "unused":
-        staleness = Staleness(plans_of(settings))
-        plans = [plan for plan in plans if staleness.reason(plan.manifest)]
+        requests = plans_of(settings)
+        plans = [plan for plan in plans if unused_reason(plan.manifest, requests)]
     if older is not None:
         latest = datetime.now(UTC) - timedelta(days=older)
         plans = [plan for plan in plans if plan.manifest.created_at <= latest]

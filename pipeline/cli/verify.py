@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from facestream.engines.options import Serving
-from facestream.engines.tensorrt.inventory import EngineCheck, PlanChecker
+from facestream.engines.tensorrt.inventory import EngineCheck, check_plan
 from facestream.engines.tensorrt.plans import PlanStore
 
 from ..recognition.verify import gate_of, verify_all
@@ -36,8 +36,9 @@ def verify_plans(
     store = PlanStore(folder_of(cache, settings))
     plans, faults = store.list()
     chosen = select(store, which) if which else plans
-    checker = PlanChecker(store, plans_of(settings), gate_of if run == "all" else None)
-    checked = [checker.check(plan) for plan in chosen]
+    requests = plans_of(settings)
+    gates = gate_of if run == "all" else None
+    checked = [check_plan(plan, requests, gates) for plan in chosen]
     if not which:
         checked += [EngineCheck("", "", "damaged", fault) for fault in faults]
     serving = replace(settings.runtime.serving(), cache=store.folder)
