@@ -423,7 +423,7 @@ def test_a_real_plan_of_another_version_is_built_again(
 ) -> None:
     """A new version asks for another key; the old plan stays until it is cleaned."""
     older = replace(real_recipe, version="1.0.0.0")
-    store.put(made_plan(rnet, older, b"of an older version"))
+    store.plan_for(rnet, older, build=Builder(b"of an older version"))
     stored = store.plan_for(rnet, real_recipe)
     assert stored.read()[:4] == b"vtrt"
     assert len(store.list()[0]) == 2
