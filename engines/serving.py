@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
-from .base import Engine, Precision
+from .base import BaseEngine, Engine, Precision
 from .cards import checksum, digest, quantised_file
 from .checks import check_model_file
 from .devices import cuda_devices
@@ -219,7 +219,7 @@ class _Job:
 
     def _chosen(self, engine: Engine, verdict: Verdict | None, status: BackendStatus) -> Engine:
         missed = "; ".join(dict.fromkeys(self.missed))
-        cast(_Reasoned, engine).reason = missed
+        cast(BaseEngine, engine).reason = missed
         how = "asked for" if self.serving.backend != "auto" else missed or "the fastest here"
         passed = f"; parity gate: {figures_text(verdict)}" if verdict is not None else ""
         # The program says in one line what serves all its networks.
@@ -229,12 +229,6 @@ class _Job:
             f"{engine.precision}: {how}{passed}",
         )
         return engine
-
-
-class _Reasoned(Protocol):
-    """See ``BaseEngine``."""
-
-    reason: str
 
 
 def check_strict(serving: Serving, device: str, why: str) -> None:

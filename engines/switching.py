@@ -86,11 +86,6 @@ class SwitchingEngine(Closing):
         return self._serving.outputs
 
     @property
-    def serving(self) -> Engine:
-        """The engine that serves now; it may be closed any time after."""
-        return self._serving
-
-    @property
     def state(self) -> State:
         """How far it is."""
         return self._state

@@ -30,16 +30,12 @@ __all__ = [
     "IndexOptions",
     "IndexStatus",
     "LayeredIndex",
-    "faiss_distributions",
-    "faiss_problem",
     "index_over",
     "index_status",
     "open_index",
 ]
 
 IndexName = Literal["faiss-gpu", "faiss", "numpy"]
-
-_DISTRIBUTIONS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,30 +80,3 @@ def _probe_cpu() -> str:
     if ids[0, 0] != 7:
         raise BackendUnavailable(f"faiss {faiss.__version__} gives wrong results; reinstall it")
     return f"faiss {faiss.__version__}, {faiss.omp_get_max_threads()} threads"
-
-
-def faiss_distributions() -> dict[str, str]:
-    """The installed distributions that bring the module ``faiss``, with their versions."""
-    found = {}
-    for name in _DISTRIBUTIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def faiss_problem() -> str | None:
-    """What to do when several distributions put the same ``faiss`` module in place; else None.
-
-    pip does not see that clash: the files of the last one installed win, and uninstalling
-    either takes files of the other away.
-    """
-    found = faiss_distributions()
-    if len(found) < 2:
-        return None
-    names = " and ".join(f"{name} {version}" for name, version in found.items())
-    return (
-        f"{names} are both installed and overwrite each other; "
-        f"run: pip uninstall {' '.join(found)}, then install exactly one of them"
-    )

@@ -84,7 +84,7 @@ class IvfPqCore:
         )
         index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
         index.add(vectors)
-        index.nprobe = probes(lists)
+        index.nprobe = min(lists, max(_MIN_PROBES, lists // _PROBED))
         self._index = index
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
@@ -92,11 +92,6 @@ class IvfPqCore:
         with single_threaded():
             found: tuple[Vectors, Positions] = self._index.search(queries, k)
         return found
-
-
-def probes(lists: int) -> int:
-    """How many of so many lists are searched."""
-    return min(lists, max(_MIN_PROBES, lists // _PROBED))
 
 
 def subvectors(dim: int) -> int:

@@ -33,14 +33,13 @@ only. Fewer bits halve the time of a single query at best, and double that of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from ..devices import CudaDevice, cuda_devices
+from ..devices import cuda_devices
 from ..errors import BackendUnavailable, InferenceError
 from ..options import Device
-from .cores import Build, Core, KnnCore, NumpyCore, Vectors
+from .cores import KnnCore, NumpyCore, Vectors
 from .layered import CompactionPolicy, LayeredIndex
 from .library import load_faiss
 from .segment import Ids
@@ -51,8 +50,6 @@ KINDS: tuple[IndexKind, ...] = ("auto", "flat", "hnsw", "ivfpq", "gpu", "numpy")
 # Fewer vectors cannot train the codes (8 bits need 39 × 256), and are searched in 0.2 ms anyway.
 MIN_IVFPQ = 10_000
 MIN_HNSW = 1_000
-# Share of a GPU's memory that exact search may take; the networks need the rest.
-_GPU_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +102,7 @@ def open_index(
     Args:
         dim: length of the vectors.
         kind: ``flat`` compares everything on the CPU; ``hnsw`` and ``ivfpq`` approximate;
-            ``gpu`` compares everything on a CUDA device (approximates what does not fit there);
-            ``numpy`` is the plain fallback.
+            ``gpu`` compares everything on a CUDA device; ``numpy`` is the plain fallback.
         expected: about how many vectors it will hold.
         device: ``cpu`` keeps ``auto`` off the GPU.
         strict: with ``auto``, an error rather than leaving a CUDA device unused.
@@ -120,7 +116,7 @@ def open_index(
     if kind == "numpy":
         return _numpy(dim, "requested")
     if kind == "gpu":
-        return _gpu(dim, expected, "requested")
+        return _gpu(dim, "requested")
     if kind == "auto":
         return _auto(dim, expected, use_gpu=device != "cpu", strict=strict)
     return _cpu(dim, kind, expected, "requested")
@@ -158,7 +154,7 @@ def _auto(dim: int, expected: int, *, use_gpu: bool, strict: bool) -> LayeredInd
     refused = ""
     if use_gpu and cuda_devices():
         try:
-            return _gpu(dim, expected, "exact, on the GPU")
+            return _gpu(dim, "exact, on the GPU")
         except BackendUnavailable as error:
             if strict:
                 raise
@@ -181,9 +177,11 @@ def _cpu(dim: int, kind: IndexKind, expected: int, reason: str) -> LayeredIndex:
     if expected < minimum:
         few = f"{kind} begins at {minimum:,} vectors, and {expected:,} are searched exactly"
         return LayeredIndex(dim, build=KnnCore, kind="flat", reason=few)
+    from .approximate import HnswCore, IvfPqCore
+
     return LayeredIndex(
         dim,
-        build=_builder(kind),
+        build=HnswCore if kind == "hnsw" else IvfPqCore,
         # Building takes minutes: later vectors are searched exactly until the next opening.
         policy=CompactionPolicy(tail_share=None, deleted_share=None),
         kind=kind,
@@ -195,36 +193,20 @@ def _numpy(dim: int, reason: str) -> LayeredIndex:
     return LayeredIndex(dim, build=NumpyCore, kind="numpy", reason=reason)
 
 
-def _gpu(dim: int, expected: int, reason: str) -> LayeredIndex:
+def _gpu(dim: int, reason: str) -> LayeredIndex:
     """An index whose bulk is on the first CUDA device.
 
     Raises:
         BackendUnavailable: FAISS cannot search there.
     """
-    from .gpu import GpuFlatCore, GpuIvfPqCore, probe_gpu
+    from .gpu import GpuFlatCore, probe_gpu
 
     proof = probe_gpu()
-    build: Callable[[Vectors], Core] = GpuFlatCore
-    device = next(iter(cuda_devices()), None)
-    if device is not None and not _fits(device, expected, dim):
-        build = GpuIvfPqCore
-        reason = f"{expected:,} vectors do not fit on {device.name}: approximated there"
     return LayeredIndex(
         dim,
-        build=build,
+        build=GpuFlatCore,
         policy=CompactionPolicy(tail_share=0.125),
         kind="gpu",
         device="cuda:0",
         reason=f"{reason} ({proof})",
     )
-
-
-def _fits(device: CudaDevice, count: int, dim: int) -> bool:
-    """True when that many vectors in float16 leave the networks their memory."""
-    return 2 * count * dim <= _GPU_SHARE * device.memory
-
-
-def _builder(kind: IndexKind) -> Build:
-    from .approximate import HnswCore, IvfPqCore
-
-    return HnswCore if kind == "hnsw" else IvfPqCore

@@ -2,30 +2,101 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ..cards import checksum
+from pydantic import Field
+
+from ..cards import StrictModel, checksum
 from ..casting import prepare
 from ..checks import check_model_file
-from ..errors import BackendUnavailable, BuildFailed, ModelError
+from ..errors import BackendUnavailable, BuildFailed, InferenceError, ModelError
 from ..files import write_atomically
-from .manifest import Manifest, ProfileFacts, TensorFacts, sha256_of_bytes
-from .recipe import Recipe, compute_capability
+from .recipe import Recipe
 from .variant import Variant, find_variant, trt_logger
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, float], bool | None]
-"""Told the phase and the share of it that is done, 0..1, from TensorRT's own threads; returning
-False stops the build."""
+"""Called with the phase and the share of it that is done, 0..1, from TensorRT's own threads;
+returning False stops the build."""
+
+
+class TensorFacts(StrictModel):
+    """An input or output of a plan; shape None = any length."""
+
+    name: str
+    mode: Literal["input", "output"]
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class ProfileFacts(StrictModel):
+    """Shapes of the only input, as the plan takes it, that one profile serves.
+
+    The file uses the names of the first plans.
+    """
+
+    min: tuple[int, ...] = Field(alias="least")
+    opt: tuple[int, ...] = Field(alias="usual")
+    max: tuple[int, ...] = Field(alias="most")
+
+
+class Manifest(StrictModel):
+    """The file beside a plan: what it was built from, its tensors and its profiles.
+
+    Attributes:
+        format: of this file.
+        key: names the plan; the hash of ``parts``.
+        network: file stem of the ONNX network.
+        parts: what the plan depends on, see ``Recipe.parts``.
+        tensors: inputs first, each in the network's order.
+        profiles: ascending; the first that holds a shape serves it.
+        sha256: of the plan, in hex.
+        size: of the plan, in bytes.
+        build_seconds: how long it took.
+        created: ISO 8601, UTC.
+    """
+
+    format: Literal[1] = 1
+    key: str = Field(pattern=r"^[0-9a-f]{32}$")
+    network: str = Field(pattern=r"^[^/]+$")
+    parts: dict[str, Any]
+    tensors: tuple[TensorFacts, ...]
+    profiles: tuple[ProfileFacts, ...] = Field(min_length=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(gt=0)
+    build_seconds: float = Field(ge=0)
+    created: str
+
+    @property
+    def created_at(self) -> datetime:
+        """When the plan was built."""
+        return datetime.fromisoformat(self.created)
+
+    def profile_for(self, shape: tuple[int, ...]) -> int:
+        """Index of the profile that serves an input of this shape.
+
+        Raises:
+            InferenceError: none does; names the limits.
+        """
+        for index, profile in enumerate(self.profiles):
+            limits = zip(profile.min, shape, profile.max, strict=False)
+            if len(shape) == len(profile.min) and all(a <= b <= c for a, b, c in limits):
+                return index
+        low, high = self.profiles[0].min, self.profiles[-1].max
+        raise InferenceError(f"{self.network} takes shapes from {low} to {high}, not {shape}")
+
+
+def sha256_of_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,13 +139,14 @@ def build_plan(
     config = _config(variant, builder, recipe)
     profiles = _fed_profiles(recipe)
     _add_profiles(builder, config, network, profiles, path)
-    cache = TimingCache(timings) if timings is not None and variant.keeps_timings else None
-    if cache is not None:
-        cache.load(config)
+    if not variant.keeps_timings:
+        timings = None
+    if timings is not None:
+        load_timings(timings, config)
     what = f"{path.name} for {recipe.target} in {recipe.precision}"
     data = _serialized(variant, builder, network, config, what, progress)
-    if cache is not None:
-        cache.save(config)
+    if timings is not None:
+        save_timings(timings, config)
     facts = Manifest(
         key=recipe.key(onnx_sum),
         network=path.stem,
@@ -152,13 +224,10 @@ def _config(variant: Variant, builder: Any, recipe: Recipe) -> Any:
         config.set_flag(user_memory)
     if variant.targets:
         config.num_compute_capabilities = 1
-        major, minor = compute_capability(recipe.target)
-        wanted = getattr(variant.module.ComputeCapability, f"SM{major}{minor}", None)
-        if wanted is None or not config.set_compute_capability(wanted, 0):
-            raise BackendUnavailable(
-                f"{variant.name} {variant.version} builds nothing for {recipe.target}, only for "
-                f"{', '.join(variant.targets)}"
-            )
+        variant.check_target(recipe.target)
+        wanted = getattr(variant.module.ComputeCapability, recipe.target.upper())
+        if not config.set_compute_capability(wanted, 0):
+            raise BackendUnavailable(f"{variant.name} {variant.version} refuses {recipe.target}")
     return config
 
 
@@ -230,19 +299,18 @@ def _text(shape: tuple[int, ...]) -> str:
 
 
 def watch(variant: Variant, config: Any, progress: Progress | None) -> Any:
-    """Tell ``progress`` of the outermost phase of the build that is begun with ``config``.
+    """Report the outermost phases of the build that ``config`` starts to ``progress``.
 
     Returns:
-        An object that is to live as long as the build: TensorRT's ends soon after ``stopped`` is
-        set (TensorRT-RTX's goes to its end), as it is when ``progress`` returns False; ``raised``
+        An object that must live as long as the build. Setting ``stopped``, as ``progress`` does by
+        returning False, ends TensorRT's build soon (TensorRT-RTX's goes to its end); ``raised``
         holds what ``progress`` raised.
     """
 
     class Monitor(variant.module.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
-            self._steps: dict[str, int] = {}
-            self._lock = threading.Lock()
+            self._steps: dict[str, int] = {}  # of the outermost phases
             # TensorRT-RTX 1.7 was seen to end the whole process when a build is stopped (an
             # exception of its own that it does not catch); its builds take a second or two.
             self._breaks_off = variant.name == "tensorrt"
@@ -251,28 +319,23 @@ def watch(variant: Variant, config: Any, progress: Progress | None) -> Any:
 
         def phase_start(self, name: str, parent: str | None, steps: int) -> None:
             if not parent:
-                with self._lock:
-                    self._steps[name] = steps
-                self._tell(name, 0.0)
+                self._steps[name] = steps
+                self._report(name, 0)
 
         def step_complete(self, name: str, step: int) -> bool:
-            with self._lock:
-                steps = self._steps.get(name)
-            if steps:
-                self._tell(name, min((step + 1) / steps, 1.0))
+            self._report(name, step + 1)
             return not (self.stopped and self._breaks_off)
 
         def phase_finish(self, name: str) -> None:
-            with self._lock:
-                known = self._steps.pop(name, None)
-            if known is not None:
-                self._tell(name, 1.0)
+            self._report(name, self._steps.get(name, 0))
+            self._steps.pop(name, None)
 
-        def _tell(self, name: str, share: float) -> None:
-            if progress is None:
+        def _report(self, name: str, step: int) -> None:
+            if progress is None or name not in self._steps:
                 return
+            steps = self._steps[name]
             try:
-                if progress(name, share) is False:
+                if progress(name, min(step / steps, 1.0) if steps else 1.0) is False:
                     self.stopped = True
             # TensorRT's own frames, which are between, would swallow it.
             except BaseException as error:  # noqa: BLE001  # raised again after the build
@@ -284,25 +347,20 @@ def watch(variant: Variant, config: Any, progress: Progress | None) -> Any:
     return monitor
 
 
-class TimingCache:
-    """TensorRT's timing cache in a file: kernel times of one card and version, for later builds."""
+def load_timings(path: Path, config: Any) -> None:
+    """Give the builder the timing cache of a file; one that it refuses is replaced.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    The cache holds kernel times of one card and version, for later builds.
+    """
+    known = path.read_bytes() if path.is_file() else b""
+    timings = config.create_timing_cache(known)
+    if timings is None or not config.set_timing_cache(timings, False):
+        log.warning("the timing cache %s is of another card or damaged: replaced", path)
+        config.set_timing_cache(config.create_timing_cache(b""), False)
 
-    def load(self, config: Any) -> None:
-        """Give the builder the file's times; a file it refuses is replaced."""
-        try:
-            known = self._path.read_bytes()
-        except FileNotFoundError:
-            known = b""
-        timings = config.create_timing_cache(known)
-        if timings is None or not config.set_timing_cache(timings, False):
-            log.warning("the timing cache %s is of another card or damaged: replaced", self._path)
-            config.set_timing_cache(config.create_timing_cache(b""), False)
 
-    def save(self, config: Any) -> None:
-        """Write the builder's times."""
-        timings = config.get_timing_cache()
-        if timings is not None:
-            write_atomically(self._path, bytes(timings.serialize()))
+def save_timings(path: Path, config: Any) -> None:
+    """Write the builder's timing cache."""
+    timings = config.get_timing_cache()
+    if timings is not None:
+        write_atomically(path, bytes(timings.serialize()))

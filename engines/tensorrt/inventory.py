@@ -1,4 +1,4 @@
-"""The plans a program needs: missing ones built, stale ones found, files and results checked."""
+"""Builds missing plans, finds unused ones, and checks the files and results of all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from ..errors import BackendUnavailable, EngineError, ModelError
 from ..options import EngineOptions
 from ..parity import Gate, Verdict
 from ..registry import load_engine
-from .build import BuiltPlan, Progress, build_plan
-from .manifest import Manifest
+from .build import BuiltPlan, Manifest, Progress, build_plan
 from .plans import PlanStore, StoredPlan
 from .recipe import Recipe, compute_capability, recipe_for
-from .variant import Variant, VariantName, find_variant
+from .variant import Variant, find_variant
 
 State = Literal["ok", "damaged", "refused"]
 
@@ -33,14 +32,14 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class BuildTargets:
-    """What builds, and for which architectures and cards (empty where none is timed)."""
+    """The builder, and the architectures and cards to build for (no card where none is timed)."""
 
     variant: Variant
     targets: tuple[tuple[str, str], ...]
 
 
 def choose_targets(architectures: Sequence[str]) -> BuildTargets:
-    """What builds for these architectures; none means the GPU of this machine.
+    """The builder for these architectures; none means the GPU of this machine.
 
     Raises:
         BackendUnavailable: there is no GPU and no architecture, or TensorRT is not installed or
@@ -60,12 +59,7 @@ def choose_targets(architectures: Sequence[str]) -> BuildTargets:
         )
     variant = find_variant("tensorrt_rtx")
     for target in architectures:
-        if target not in variant.targets:
-            raise BackendUnavailable(
-                f"{variant.name} {variant.version} builds nothing for {target}, only for "
-                f"{', '.join(variant.targets)}; for others run tensorrt on such a GPU, without "
-                "--target"
-            )
+        variant.check_target(target)
     return BuildTargets(variant, tuple((target, "") for target in dict.fromkeys(architectures)))
 
 
@@ -75,7 +69,7 @@ def build_missing(
     where: BuildTargets,
     progress: Callable[[PlanRequest, Recipe], Progress],
 ) -> int:
-    """Build the plans that are not in the store yet; returns how many.
+    """Build the plans that the store lacks; returns how many.
 
     Args:
         store: of the plans.
@@ -105,58 +99,39 @@ def build_missing(
     return built
 
 
-class Staleness:
-    """Compares plans with those that would be built now.
+def unused_reason(manifest: Manifest, requests: Mapping[str, PlanRequest]) -> str:
+    """Why no network would ask for this plan; empty where one would.
+
+    Its precision, GPU and architecture are not compared: they depend on the machine and its
+    settings.
 
     Args:
+        manifest: of the plan.
         requests: by name.
     """
-
-    def __init__(self, requests: Mapping[str, PlanRequest]) -> None:
-        self._requests = requests
-        self._checksums = {name: checksum(one.path) for name, one in requests.items()}
-        self._variants: dict[str, Variant | None] = {}
-
-    def reason(self, manifest: Manifest) -> str:
-        """Why a plan is not requested any more; empty where it is.
-
-        Its precision, GPU and architecture are not compared: they depend on the machine and its
-        settings.
-        """
-        request = self._requests.get(manifest.network)
-        if request is None:
-            return "of a network that is not ours"
-        parts = manifest.parts
-        if parts.get("onnx_sha256") != self._checksums[manifest.network]:
-            return "of another network file"
-        variant = self._variant(str(parts.get("flavour")))
-        if variant is None:
-            return f"{parts.get('flavour')} is not installed"
-        if parts.get("version") != variant.version:
-            return f"of another version; {variant.version} is here"
-        return "" if self._same(manifest, request, variant) else "of other shapes or settings"
-
-    def _same(self, manifest: Manifest, request: PlanRequest, variant: Variant) -> bool:
-        parts = manifest.parts
-        precision: Any = parts.get("precision")
-        try:
-            recipe = recipe_for(
-                request.path, request.options, variant=variant, target=str(parts.get("target"))
-            )
-            recipe = replace(recipe, precision=precision, gpu=str(parts.get("gpu")))
-        except (BackendUnavailable, ValueError):
-            return False
-        now: dict[str, Any] = recipe.parts(self._checksums[manifest.network])
-        return now == parts
-
-    def _variant(self, name: str) -> Variant | None:
-        if name not in self._variants:
-            try:
-                known: VariantName = "tensorrt" if name == "tensorrt" else "tensorrt_rtx"
-                self._variants[name] = find_variant(known) if name == known else None
-            except BackendUnavailable:
-                self._variants[name] = None
-        return self._variants[name]
+    request = requests.get(manifest.network)
+    if request is None:
+        return "of a network that is not ours"
+    parts = manifest.parts
+    onnx_sha256 = checksum(request.path)
+    if parts.get("onnx_sha256") != onnx_sha256:
+        return "of another network file"
+    name: Any = parts.get("flavour")
+    try:
+        variant = find_variant(name)
+    except (BackendUnavailable, ValueError):
+        return f"{name} is not installed"
+    if parts.get("version") != variant.version:
+        return f"of another version; {variant.version} is here"
+    precision: Any = parts.get("precision")
+    try:
+        recipe = recipe_for(
+            request.path, request.options, variant=variant, target=str(parts.get("target"))
+        )
+        recipe = replace(recipe, precision=precision, gpu=str(parts.get("gpu")))
+    except (BackendUnavailable, ValueError):
+        return "of other shapes or settings"
+    return "" if recipe.parts(onnx_sha256) == parts else "of other shapes or settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,66 +153,52 @@ class EngineCheck:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-class PlanChecker:
-    """Compares plans with their checksums, and runs those that this machine can run.
+def check_plan(
+    plan: StoredPlan,
+    requests: Mapping[str, PlanRequest],
+    gate_of: Callable[[PlanRequest], Gate] | None,
+) -> EngineCheck:
+    """Compare a plan with its checksum, and run it if this machine can.
 
     Args:
-        store: of the plans.
+        plan: in the store.
         requests: by name.
         gate_of: the parity gate of a network; None runs nothing.
     """
+    facts = plan.manifest
+    target, precision = str(facts.parts.get("target")), str(facts.parts.get("precision"))
+    what = f"{facts.key[:8]} {target} {precision}"
+    try:
+        plan.read()
+    except ModelError as error:
+        return EngineCheck(facts.network, what, "damaged", str(error))
+    obstacle = _obstacle(facts, requests)
+    if obstacle or gate_of is None:
+        detail = f"checksum right; not executed: {obstacle or 'only checksums were asked for'}"
+        return EngineCheck(facts.network, what, "ok", detail)
+    request = requests[facts.network]
+    options = replace(request.options, precision=facts.parts["precision"], device="cuda")
+    try:
+        with load_engine(
+            request.path, backend="tensorrt", options=options, cache=plan.path.parent
+        ) as engine:
+            verdict = gate_of(request).judge(engine)
+    except EngineError as error:
+        verdict = Verdict({}, (str(error),))
+    detail = "; ".join(verdict.refused) or "checksum right, executed"
+    state: State = "ok" if verdict.passed else "refused"
+    return EngineCheck(facts.network, what, state, detail, dict(verdict.figures))
 
-    def __init__(
-        self,
-        store: PlanStore,
-        requests: Mapping[str, PlanRequest],
-        gate_of: Callable[[PlanRequest], Gate] | None,
-    ) -> None:
-        self._store = store
-        self._requests = requests
-        self._gate_of = gate_of
-        self._staleness = Staleness(requests)
-        report = driver_report()
-        self._device = report.devices[0] if report.devices else None
-        self._problem = report.problem
 
-    def check(self, plan: StoredPlan) -> EngineCheck:
-        """Check one plan."""
-        facts = plan.manifest
-        target, precision = str(facts.parts.get("target")), str(facts.parts.get("precision"))
-        what = f"{facts.key[:8]} {target} {precision}"
-        try:
-            plan.read()
-        except ModelError as error:
-            return EngineCheck(facts.network, what, "damaged", str(error))
-        obstacle = self._obstacle(facts)
-        if obstacle or self._gate_of is None:
-            detail = f"checksum right; not executed: {obstacle or 'only checksums were asked for'}"
-            return EngineCheck(facts.network, what, "ok", detail)
-        verdict = self._run(facts, self._gate_of)
-        detail = "; ".join(verdict.refused) or "checksum right, executed"
-        state: State = "ok" if verdict.passed else "refused"
-        return EngineCheck(facts.network, what, state, detail, dict(verdict.figures))
-
-    def _obstacle(self, facts: Manifest) -> str:
-        """Why a plan cannot be run here; empty where it can."""
-        if self._device is None:
-            return f"no GPU here ({self._problem})"
-        target, gpu = facts.parts.get("target"), facts.parts.get("gpu")
-        if self._device.architecture != target:
-            return f"it is for {target}, the GPU here is {self._device}"
-        if gpu not in ("", self._device.name):
-            return f"it is for a {gpu}, the GPU here is {self._device}"
-        return self._staleness.reason(facts)
-
-    def _run(self, facts: Manifest, gate_of: Callable[[PlanRequest], Gate]) -> Verdict:
-        """The gate's verdict on a plan; one that fails is refused."""
-        request = self._requests[facts.network]
-        options = replace(request.options, precision=facts.parts["precision"], device="cuda")
-        try:
-            with load_engine(
-                request.path, backend="tensorrt", options=options, cache=self._store.folder
-            ) as engine:
-                return gate_of(request).judge(engine)
-        except EngineError as error:
-            return Verdict({}, (str(error),))
+def _obstacle(facts: Manifest, requests: Mapping[str, PlanRequest]) -> str:
+    """Why a plan cannot run here; empty where it can."""
+    report = driver_report()
+    if not report.devices:
+        return f"no GPU here ({report.problem})"
+    device = report.devices[0]
+    target, gpu = facts.parts.get("target"), facts.parts.get("gpu")
+    if device.architecture != target:
+        return f"it is for {target}, the GPU here is {device}"
+    if gpu not in ("", device.name):
+        return f"it is for a {gpu}, the GPU here is {device}"
+    return unused_reason(facts, requests)

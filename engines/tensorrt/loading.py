@@ -1,18 +1,16 @@
-"""From a stored plan to an engine that can run here."""
+"""Loads a stored plan onto the GPU."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import BackendUnavailable, InferenceError
 from ..files import write_atomically
-from .build import Progress, build_plan
-from .manifest import Manifest
+from .build import Manifest, Progress, build_plan
 from .plans import PlanStore
 from .recipe import Recipe
 from .variant import Variant, trt_logger
@@ -20,7 +18,7 @@ from .variant import Variant, trt_logger
 log = logging.getLogger(__name__)
 
 KERNELS = ".kernels"
-"""Ends the name of the file with the kernels TensorRT-RTX has compiled for this card."""
+"""Suffix of the file of kernels that TensorRT-RTX has compiled for this card."""
 
 
 @dataclass(slots=True)
@@ -49,21 +47,15 @@ class LoadedPlan:
         """Bytes of device memory a context computes in."""
         return int(self.engine.device_memory_size_v2)
 
-    def context(self, *, own_graphs: bool) -> Any:
+    def context(self) -> Any:
         """A new ``IExecutionContext``; its memory is set by ``set_device_memory``.
-
-        Args:
-            own_graphs: let TensorRT-RTX capture CUDA graphs by itself; for a context that is not
-                captured as a whole.
 
         Raises:
             InferenceError: there is no memory for it.
         """
         strategy = self.variant.module.ExecutionContextAllocationStrategy.USER_MANAGED
         with self._lock:
-            how = (
-                strategy if self.variant.name == "tensorrt" else self._config(strategy, own_graphs)
-            )
+            how = strategy if self.variant.name == "tensorrt" else self._config(strategy)
             context = self.engine.create_execution_context(how)
         if context is None:
             raise InferenceError(
@@ -73,7 +65,7 @@ class LoadedPlan:
         return context
 
     def keep_kernels(self) -> None:
-        """Write what was compiled beside the plan, so that the next start need not do it."""
+        """Write what was compiled beside the plan, for the next start."""
         if self.kernels is None or self.path is None:
             return
         data = bytes(self.kernels.serialize())
@@ -84,8 +76,8 @@ class LoadedPlan:
         except OSError as error:
             log.debug("compiled kernels are not kept: %s", error)
 
-    def _config(self, strategy: Any, own_graphs: bool) -> Any:
-        """How TensorRT-RTX, which compiles kernels while it runs, is to go about it."""
+    def _config(self, strategy: Any) -> Any:
+        """The runtime settings of TensorRT-RTX, which compiles kernels while it runs."""
         module = self.variant.module
         config = self.engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(strategy)
@@ -93,19 +85,15 @@ class LoadedPlan:
         # parity gate judges the kernels that serve.
         kinds = module.DynamicShapesKernelSpecializationStrategy
         config.dynamic_shapes_kernel_specialization_strategy = kinds.EAGER
-        graphs = module.CudaGraphStrategy
-        config.cuda_graph_strategy = graphs.WHOLE_GRAPH_CAPTURE if own_graphs else graphs.DISABLED
+        config.cuda_graph_strategy = module.CudaGraphStrategy.DISABLED  # a runner captures its own
         if self.kernels is None:
-            self.kernels = self._kept_kernels(config.create_runtime_cache())
+            self.kernels = config.create_runtime_cache()
+            file = None if self.path is None else self.path.with_suffix(KERNELS)
+            known = file.read_bytes() if file is not None and file.is_file() else b""
+            if known and not self.kernels.deserialize(known):
+                log.debug("%s does not fit here any more", file)
         config.set_runtime_cache(self.kernels)
         return config
-
-    def _kept_kernels(self, cache: Any) -> Any:
-        """The cache, filled with what an earlier start compiled, if it still fits."""
-        file = None if self.path is None else self.path.with_suffix(KERNELS)
-        if file is not None and file.is_file() and not cache.deserialize(file.read_bytes()):
-            log.debug("%s does not fit here any more", file)
-        return cache
 
 
 def load_plan(
@@ -116,7 +104,7 @@ def load_plan(
     store: PlanStore | None,
     progress: Progress | None = None,
 ) -> LoadedPlan:
-    """The plan of a network on the GPU, built where it must be.
+    """The plan of a network on the GPU, built if it is missing.
 
     A plan that does not load here is removed from the store and built once more.
 
@@ -133,34 +121,31 @@ def load_plan(
     """
     if store is None:
         plan = build_plan(path, recipe, progress=progress)
-        return _loaded(variant, plan.manifest, lambda: plan.data, None)
+        return _loaded(variant, plan.manifest, plan.data, None)
     stored = store.plan_for(path, recipe, progress=progress)
     try:
-        return _loaded(variant, stored.manifest, stored.read, stored.path)
-    except _RefusedError as error:
+        return _loaded(variant, stored.manifest, stored.read(), stored.path)
+    except BackendUnavailable as error:
         log.warning("the plan %s is refused (%s); it is built again", stored.path, error)
     store.discard(stored.manifest.key)
     stored = store.plan_for(path, recipe, progress=progress)
-    return _loaded(variant, stored.manifest, stored.read, stored.path)
+    return _loaded(variant, stored.manifest, stored.read(), stored.path)
 
 
-class _RefusedError(BackendUnavailable):
-    """The variant does not load a plan."""
-
-
-def _loaded(
-    variant: Variant, manifest: Manifest, read: Callable[[], bytes], path: Path | None
-) -> LoadedPlan:
+def _loaded(variant: Variant, manifest: Manifest, data: bytes, path: Path | None) -> LoadedPlan:
     try:
         runtime = variant.module.Runtime(trt_logger(variant))
-        engine = runtime.deserialize_cuda_engine(read())
+        engine = runtime.deserialize_cuda_engine(data)
     except (RuntimeError, TypeError) as error:  # TypeError: the factory returned nothing
-        raise _RefusedError(f"{variant.name} {variant.version} does not start: {error}") from error
+        text = f"{variant.name} {variant.version} does not start: {error}"
+        raise BackendUnavailable(text) from error
     if engine is None:
-        raise _RefusedError(
+        raise BackendUnavailable(
             f"{variant.name} {variant.version} does not load the plan of {manifest.network} for "
             f"{manifest.parts.get('target')}; its messages are in the log"
         )
     if engine.num_optimization_profiles != len(manifest.profiles):
-        raise _RefusedError(f"the plan of {manifest.network} has other profiles than its manifest")
+        raise BackendUnavailable(
+            f"the plan of {manifest.network} has other profiles than its manifest"
+        )
     return LoadedPlan(variant, manifest, engine, runtime, path=path)

@@ -18,8 +18,7 @@ from ..cards import checksum
 from ..checks import check_model_file
 from ..errors import BackendUnavailable, BuildFailed, ModelError
 from ..files import PART, write_atomically
-from .build import BuiltPlan, Progress, build_plan
-from .manifest import Manifest, sha256_of_bytes
+from .build import BuiltPlan, Manifest, Progress, build_plan, sha256_of_bytes
 from .recipe import Recipe, key_of
 
 log = logging.getLogger(__name__)
@@ -143,15 +142,6 @@ class PlanStore:
                 continue
             return stored
         return None
-
-    def put(self, plan: BuiltPlan) -> StoredPlan:
-        """Keep a plan, in place of one of the same key.
-
-        Raises:
-            BackendUnavailable: the folder cannot be written.
-        """
-        with self._locked():
-            return self._put(plan)
 
     def select(self, word: str) -> list[StoredPlan]:
         """The plans of a network, or those whose key begins with ``word`` (4 digits or more)."""

@@ -139,11 +139,7 @@ def recipe_for(
         ModelError: no shapes were given, and the network leaves more than its batch free or
             cannot be read.
     """
-    if variant.targets and target not in variant.targets:
-        raise BackendUnavailable(
-            f"{variant.name} {variant.version} builds nothing for {target}, only for "
-            f"{', '.join(variant.targets)}; other GPUs need tensorrt"
-        )
+    variant.check_target(target)
     precision = "float16" if options.precision == "auto" else options.precision
     if precision == "int8":
         raise BackendUnavailable("tensorrt plans are float32, float16 or bfloat16, not int8")

@@ -51,6 +51,18 @@ class Variant:
             return ()
         return tuple(name.lower() for name in kinds.__members__ if name.startswith("SM"))
 
+    def check_target(self, target: str) -> None:
+        """Refuse an architecture that it does not build for.
+
+        Raises:
+            BackendUnavailable: names those it builds for.
+        """
+        if self.targets and target not in self.targets:
+            raise BackendUnavailable(
+                f"{self.name} {self.version} builds nothing for {target}, only for "
+                f"{', '.join(self.targets)}; other GPUs need tensorrt"
+            )
+
     @property
     def keeps_timings(self) -> bool:
         """Whether a timing cache makes the next build quicker.
@@ -101,6 +113,8 @@ def check_requirements() -> tuple[Variant, CudaDevice]:
     variant = None
     try:
         variant = find_variant()
+        if devices:
+            variant.check_target(devices[0].architecture)
     except BackendUnavailable as error:
         missing.append(str(error))
     try:
@@ -109,13 +123,7 @@ def check_requirements() -> tuple[Variant, CudaDevice]:
         missing.append(str(error))
     if variant is None or missing:
         raise BackendUnavailable("tensorrt cannot run here: " + "; ".join(missing))
-    device = devices[0]
-    if variant.targets and device.architecture not in variant.targets:
-        raise BackendUnavailable(
-            f"tensorrt cannot run here: {variant.name} {variant.version} does not serve "
-            f"{device}, only {', '.join(variant.targets)}; install tensorrt for it"
-        )
-    return variant, device
+    return variant, devices[0]
 
 
 def _check_runtime(*, has_device: bool) -> None:

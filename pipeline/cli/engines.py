@@ -120,20 +120,24 @@ def build(
 )
 def list_(cache: Cache = None, as_json: Json = False, config: Config = None) -> None:
     """Which plans there are, and whether the pipeline still uses them."""
+    from facestream.engines.tensorrt.inventory import unused_reason
+
     from .plan_tables import facts_of, overview
     from .plans import Plans
 
     plans = Plans(cache, config)
     found, faults = plans.store.list()
     if as_json:
-        reason = plans.staleness.reason
-        rows = [{**facts_of(plan), "unused": reason(plan.manifest)} for plan in found]
+        requests = plans.requests()
+        rows = [
+            {**facts_of(plan), "unused": unused_reason(plan.manifest, requests)} for plan in found
+        ]
         print_json({"folder": str(plans.store.folder), "plans": rows, "faults": faults})
         return
     for fault in faults:
         log.warning("%s", fault)
     if found:
-        stdout().print(overview(found, plans.staleness))
+        stdout().print(overview(found, plans.requests()))
     else:
         say(f"No plans in {plans.store.folder}: 'facestream engines build' makes them.")
 
@@ -159,7 +163,7 @@ def show(
         print_json([facts_of(plan) for plan in found])
         return
     for plan in found:
-        stdout().print(*portrait(plan, plans.staleness), sep="\n")
+        stdout().print(*portrait(plan, plans.requests()), sep="\n")
 
 
 @engines_app.command(
@@ -190,12 +194,15 @@ def clean(
     """Remove plans: all of them, or those that all of the options describe."""
     from datetime import UTC, datetime, timedelta
 
+    from facestream.engines.tensorrt.inventory import unused_reason
+
     from .plans import Plans
 
     plans = Plans(cache, config)
     found = plans.select(which) if which else plans.store.list()[0]
     if unused:
-        found = [plan for plan in found if plans.staleness.reason(plan.manifest)]
+        requests = plans.requests()
+        found = [plan for plan in found if unused_reason(plan.manifest, requests)]
     if older is not None:
         latest = datetime.now(UTC) - timedelta(days=older)
         found = [plan for plan in found if plan.manifest.created_at <= latest]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from facestream.engines.tensorrt.inventory import EngineCheck, Staleness, State
+from facestream.engines.tensorrt.inventory import EngineCheck, PlanRequest, State, unused_reason
 from facestream.engines.tensorrt.plans import StoredPlan
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +16,7 @@ from .console import table
 STYLES: dict[State, str] = {"ok": "green", "damaged": "red", "refused": "red"}
 
 
-def overview(plans: Sequence[StoredPlan], staleness: Staleness) -> Table:
+def overview(plans: Sequence[StoredPlan], requests: Mapping[str, PlanRequest]) -> Table:
     """A row for each plan."""
     shown = table("Network", "GPU", "Precision", "Batches", "MiB", "Built by", "Age", "Key", "Use")
     for plan in plans:
@@ -30,12 +30,12 @@ def overview(plans: Sequence[StoredPlan], staleness: Staleness) -> Table:
             f"{_text(parts, 'flavour')} {_text(parts, 'version')}",
             _age(plan),
             plan.manifest.key[:8],
-            Text(staleness.reason(plan.manifest) or "yes"),
+            Text(unused_reason(plan.manifest, requests) or "yes"),
         )
     return shown
 
 
-def portrait(plan: StoredPlan, staleness: Staleness) -> list[Table]:
+def portrait(plan: StoredPlan, requests: Mapping[str, PlanRequest]) -> list[Table]:
     """All there is to know of a plan: what it is, its tensors, its profiles."""
     facts, parts = plan.manifest, plan.manifest.parts
     card = table("", "", title=Text(f"{facts.network} · {facts.key}"))
@@ -49,7 +49,7 @@ def portrait(plan: StoredPlan, staleness: Staleness) -> list[Table]:
         ("Size", f"{facts.size:,} bytes"),
         ("SHA-256", facts.sha256),
         ("Network's SHA-256", _text(parts, "onnx_sha256")),
-        ("In use", staleness.reason(facts) or "yes"),
+        ("In use", unused_reason(facts, requests) or "yes"),
     ):
         card.add_row(name, Text(value))
     tensors = table("Tensor", "Mode", "Shape", "Type")

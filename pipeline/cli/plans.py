@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 from facestream.engines.base import Precision
-from facestream.engines.tensorrt.inventory import EngineCheck, PlanChecker, PlanRequest, Staleness
+from facestream.engines.tensorrt.inventory import EngineCheck, PlanRequest, check_plan
 from facestream.engines.tensorrt.plans import PlanStore, StoredPlan
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -48,11 +47,6 @@ class Plans:
             )
         return {one.name: one for one in found}
 
-    @cached_property
-    def staleness(self) -> Staleness:
-        """Tells which plans the pipeline no longer uses."""
-        return Staleness(self.requests())
-
     def select(self, which: Sequence[str]) -> list[StoredPlan]:
         """The plans of these networks and keys.
 
@@ -80,8 +74,9 @@ class Plans:
             UsageError: one of ``which`` has no plan.
         """
         plans, faults = self.store.list()
-        checker = PlanChecker(self.store, self.requests(), gate_of if execute else None)
-        checked = [checker.check(plan) for plan in (self.select(which) if which else plans)]
+        requests, gates = self.requests(), gate_of if execute else None
+        chosen = self.select(which) if which else plans
+        checked = [check_plan(plan, requests, gates) for plan in chosen]
         if not which:
             checked += [EngineCheck("", "", "damaged", fault) for fault in faults]
         return checked

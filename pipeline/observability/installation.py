@@ -12,7 +12,7 @@ from typing import Literal
 
 from facestream.engines.devices import driver_report
 from facestream.engines.errors import EngineError
-from facestream.engines.index import faiss_distributions, faiss_problem, index_status
+from facestream.engines.index import index_status
 from facestream.engines.registry import backend_status, choose_backend
 
 from ..core.config import Settings
@@ -23,9 +23,15 @@ from .self_check import checks
 
 PACKAGES = (
     *("numpy", "openvino", "opencv-python-headless", "opencv-python", "faiss-cpu", "faiss-gpu"),
-    *("av", "pillow", "sqlalchemy", "pydantic"),
+    *("onnxruntime", "onnxruntime-gpu", "av", "pillow", "sqlalchemy", "pydantic"),
     *("torch", "tensorrt", "tensorrt-rtx-cu13", "cuda-bindings"),
 )
+# Distributions that hold the same module.
+TWINS = {
+    "opencv": ("opencv-python", "opencv-python-headless"),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "faiss": ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs"),
+}
 CPU_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
@@ -57,13 +63,26 @@ def _versions() -> Iterator[CheckResult]:
     for name in PACKAGES:
         if (version := version_of(name)) is not None:
             yield CheckResult("version", name, "ok", version)
-    both = [name for name in ("opencv-python", "opencv-python-headless") if version_of(name)]
-    if len(both) > 1:
-        detail = (
-            f"{' and '.join(both)} overwrite each other; run: pip uninstall {' '.join(both)}, "
-            "then install exactly one of them"
-        )
-        yield CheckResult("version", "opencv", "note", detail)
+    for module in ("opencv", "onnxruntime"):
+        problem = twins_problem(module)
+        if problem is not None:
+            yield CheckResult("version", module, "note", problem)
+
+
+def twins_problem(module: str) -> str | None:
+    """What to do when several distributions that hold the same module are installed; else None.
+
+    pip does not see that clash: the files of the last one installed win, and uninstalling either
+    removes files of the other.
+    """
+    found = {name: version for name in TWINS[module] if (version := version_of(name)) is not None}
+    if len(found) < 2:
+        return None
+    names = " and ".join(f"{name} {version}" for name, version in found.items())
+    return (
+        f"{names} are both installed and overwrite each other; "
+        f"run: pip uninstall {' '.join(found)}, then install exactly one of them"
+    )
 
 
 def _machine() -> Iterator[CheckResult]:
@@ -105,8 +124,9 @@ def _backends() -> Iterator[CheckResult]:
 def _indexes() -> Iterator[CheckResult]:
     for status in index_status():
         yield CheckResult("index", status.name, "ok" if status.usable else "note", status.detail)
-    installed = ", ".join(f"{name} {version}" for name, version in faiss_distributions().items())
-    problem = faiss_problem()
+    problem = twins_problem("faiss")
+    versions = ((name, version_of(name)) for name in TWINS["faiss"])
+    installed = ", ".join(f"{name} {version}" for name, version in versions if version is not None)
     state: Literal["ok", "note"] = "note" if problem else "ok"
     yield CheckResult("index", "faiss from", state, problem or installed or "not installed")
 

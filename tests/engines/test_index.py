@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.engines.index import (
-    IndexKind,
-    faiss_distributions,
-    faiss_problem,
-    index_status,
-    open_index,
-)
+from facestream.engines.index import IndexKind, index_status, open_index
 from facestream.engines.index.layered import LayeredIndex
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -226,20 +219,3 @@ def test_faiss_loads_without_a_warning(run_python: RunPython) -> None:
     assert ran.returncode == 0, ran.stderr
     assert "usable=True" in ran.stdout
     assert ran.stderr == ""
-
-
-def test_two_distributions_of_faiss_are_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (here,) = faiss_distributions()
-    other = "faiss-gpu" if here == "faiss-cpu" else "faiss-cpu"
-    assert faiss_problem() is None
-    info = tmp_path / f"{other.replace('-', '_')}-1.15.1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {other}\nVersion: 1.15.1\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    problem = faiss_problem()
-    assert problem is not None
-    assert f"{other} 1.15.1" in problem
-    assert "are both installed" in problem
-    assert "pip uninstall faiss-cpu faiss-gpu" in problem

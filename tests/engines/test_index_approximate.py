@@ -10,9 +10,10 @@ from facestream.engines.index import IndexOptions, index_over, open_index
 from facestream.engines.index.approximate import HnswCore, IvfPqCore
 from facestream.engines.index.choice import MIN_IVFPQ, IndexKind
 from facestream.engines.index.cores import Vectors
-from facestream.engines.index.flat import FlatNumpyIndex
 from facestream.engines.index.layered import LayeredIndex
 from facestream.engines.index.library import single_threaded
+
+from .oracle import FlatNumpyIndex
 
 KINDS: tuple[IndexKind, ...] = ("hnsw", "ivfpq")
 kinds = pytest.mark.parametrize("kind", KINDS)

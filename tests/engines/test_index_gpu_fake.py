@@ -15,11 +15,12 @@ import pytest
 from facestream.engines.errors import InferenceError
 from facestream.engines.index import gpu
 from facestream.engines.index.cores import Build, Vectors
-from facestream.engines.index.flat import FlatNumpyIndex
 from facestream.engines.index.gpu import GpuFlatCore
 from facestream.engines.index.layered import CompactionPolicy, LayeredIndex
 from facestream.engines.index.library import load_faiss
 from numpy.typing import NDArray
+
+from .oracle import FlatNumpyIndex
 
 
 class Resources:
@@ -79,7 +80,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         GpuIndexFlatIP=GpuIndexFlatIP,
     )
     monkeypatch.setattr(gpu, "load_faiss", lambda: module)
-    monkeypatch.setattr(gpu, "_PER_THREAD", gpu._PerThread())
     return module
 
 
@@ -115,16 +115,19 @@ def test_threads_that_make_and_search_cores_never_share_resources_at_once() -> N
     assert len(index) == 2000 + 4 * 400
 
 
-@pytest.mark.usefixtures("fake")
-def test_one_home_a_thread_with_bounded_memory() -> None:
-    first, second = GpuFlatCore(unit(10)), GpuFlatCore(unit(10))
-    assert first._shared is second._shared
-    assert first._shared.resources.temporary == gpu.TEMP_BYTES
-    others: list[object] = []
-    thread = threading.Thread(target=lambda: others.append(GpuFlatCore(unit(10))._shared))
-    thread.start()
-    thread.join()
-    assert others[0] is not first._shared
+def test_each_core_has_resources_of_its_own_with_bounded_memory(
+    fake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Resources] = []
+
+    def resources() -> Resources:
+        made.append(Resources())
+        return made[-1]
+
+    monkeypatch.setattr(fake, "StandardGpuResources", resources)
+    GpuFlatCore(unit(10))
+    GpuFlatCore(unit(10))
+    assert [one.temporary for one in made] == [gpu.TEMP_BYTES] * 2
 
 
 @pytest.mark.usefixtures("fake")
@@ -134,15 +137,14 @@ def test_half_precision_is_scored_again(monkeypatch: pytest.MonkeyPatch) -> None
     queries = unit(50, 1)
     oracle = FlatNumpyIndex(16)
     oracle.add(np.arange(3000), vectors)
-    for storage in ("float16", "float32"):
-        core = GpuFlatCore(vectors, storage=storage)
-        assert core._index.added == [700, 700, 700, 700, 200]
-        index = LayeredIndex(16, build=cast(Build, lambda _, core=core: core))
-        index.adopt(np.arange(3000), vectors)
-        for k in (1, 10, 3000):  # the last is more than the kernels select
-            similarities, ids = index.search(queries, k)
-            np.testing.assert_allclose(similarities, oracle.search(queries, k)[0], atol=1e-5)
-            assert (ids >= 0).all()
+    core = GpuFlatCore(vectors)
+    assert core._index.added == [700, 700, 700, 700, 200]
+    index = LayeredIndex(16, build=cast(Build, lambda _: core))
+    index.adopt(np.arange(3000), vectors)
+    for k in (1, 10, 3000):  # the last is more than the kernels select
+        similarities, ids = index.search(queries, k)
+        np.testing.assert_allclose(similarities, oracle.search(queries, k)[0], atol=1e-5)
+        assert (ids >= 0).all()
 
 
 @pytest.mark.usefixtures("fake")

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from facestream.engines.errors import InferenceError
 from facestream.engines.index.cores import Core, KnnCore, Vectors
-from facestream.engines.index.flat import FlatNumpyIndex
 from facestream.engines.index.layered import CompactionPolicy, LayeredIndex
 from facestream.engines.index.library import load_faiss
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from numpy.typing import NDArray
+
+from .oracle import FlatNumpyIndex
 
 DIM = 8
 

@@ -207,9 +207,6 @@ class FakeContext:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return (self._shape[0], 2)
 
-    def is_stream_capturable(self, stream: int) -> bool:
-        return True
-
     def execute_async_v3(self, stream: int) -> bool:
         fake = self._cuda.stream(stream)
         self._captured = self._captured or fake.captured is not None

@@ -21,12 +21,11 @@ import pytest
 from facestream.engines.cards import load_card, model_path
 from facestream.engines.casting import prepare
 from facestream.engines.devices import cuda_devices
-from facestream.engines.errors import BackendUnavailable, BuildFailed, ModelError
+from facestream.engines.errors import BackendUnavailable, BuildFailed, InferenceError, ModelError
 from facestream.engines.options import ShapeRange
 from facestream.engines.tensorrt import variant as variants
-from facestream.engines.tensorrt.build import BuiltPlan, build_plan
+from facestream.engines.tensorrt.build import BuiltPlan, TensorFacts, build_plan, sha256_of_bytes
 from facestream.engines.tensorrt.inventory import PlanRequest
-from facestream.engines.tensorrt.manifest import TensorFacts, sha256_of_bytes
 from facestream.engines.tensorrt.recipe import Recipe, recipe_for
 from facestream.engines.tensorrt.variant import Variant, find_variant, trt_logger
 from facestream.pipeline.recognition.verify import planned
@@ -124,7 +123,7 @@ def test_bfloat16_is_built(rtx: Variant) -> None:
     profiles = [plan.manifest.profile_for((size, 112, 112, 3)) for size in (1, 4, 5, 8, 32)]
     assert profiles == [0, 0, 1, 1, 1]
     for shape in ((33, 112, 112, 3), (1, 112, 113, 3), (1, 3, 112)):
-        with pytest.raises(ValueError, match="vae_encoder takes shapes from"):
+        with pytest.raises(InferenceError, match="vae_encoder takes shapes from"):
             plan.manifest.profile_for(shape)
 
 

@@ -20,8 +20,8 @@ import pytest
 from facestream.engines.cards import checksum
 from facestream.engines.errors import BackendUnavailable, BuildFailed, ModelError
 from facestream.engines.files import PART, write_atomically
-from facestream.engines.tensorrt.build import BuiltPlan
-from facestream.engines.tensorrt.manifest import (
+from facestream.engines.tensorrt.build import (
+    BuiltPlan,
     Manifest,
     ProfileFacts,
     TensorFacts,
@@ -242,7 +242,7 @@ def test_a_full_disk_leaves_the_old_plan(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(BackendUnavailable, match="No space left"):
-        store.put(made_plan(rnet, recipe, b"a longer plan"))
+        store.plan_for(rnet, replace(recipe, target="sm120"), build=Builder(b"a longer plan"))
     assert store.find(stored.manifest.key) == stored
     assert not list(store.folder.glob(f"{PART}*"))
 
@@ -423,7 +423,7 @@ def test_a_real_plan_of_another_version_is_built_again(
 ) -> None:
     """A new version asks for another key; the old plan stays until it is cleaned."""
     older = replace(real_recipe, version="1.0.0.0")
-    store.put(made_plan(rnet, older, b"of an older version"))
+    store.plan_for(rnet, older, build=Builder(b"of an older version"))
     stored = store.plan_for(rnet, real_recipe)
     assert stored.read()[:4] == b"vtrt"
     assert len(store.list()[0]) == 2

@@ -24,9 +24,9 @@ from facestream.engines.registry import load_engine
 from facestream.engines.serving import serve
 from facestream.engines.switching import SwitchingEngine
 from facestream.engines.tensorrt import engine as engine_module
+from facestream.engines.tensorrt.build import Manifest, ProfileFacts, TensorFacts
 from facestream.engines.tensorrt.engine import TensorRtEngine
 from facestream.engines.tensorrt.loading import LoadedPlan
-from facestream.engines.tensorrt.manifest import Manifest, ProfileFacts, TensorFacts
 from facestream.engines.tensorrt.variant import Variant
 from onnx import TensorProto, helper
 
@@ -122,10 +122,6 @@ def test_any_batch_is_run_in_the_sizes_that_have_graphs(
         assert engine.graphs.captured == len(BATCHES)
         for count in (*range(1, 20), 33, 100):
             check(engine, count, seed=count)
-        for count in (2 * size for size in BATCHES):  # both runners meet every size
-            for _ in range(4):
-                check(engine, count)
-                check(engine, count // 2)
         captured = engine.graphs.captured
         for count in (1, 5, 17, 100):
             cuda.calls.clear()
@@ -134,21 +130,6 @@ def test_any_batch_is_run_in_the_sizes_that_have_graphs(
             assert not {"cudaMalloc", "cudaMallocHost"} & set(cuda.calls)
         assert engine.graphs.captured == captured
         assert engine.graphs.failed == 0
-
-
-def test_parts_of_a_batch_overlap(cuda: FakeCuda, tensorrt: FakeTensorRt, path: Path) -> None:
-    """A part is put on one runner while the one before runs on the other."""
-    with TensorRtEngine(path, options=OPTIONS) as engine:
-        check(engine, 48)
-        cuda.calls.clear()
-        check(engine, 48)
-        order = [
-            name.removeprefix("cuda")
-            for name in cuda.calls
-            if name in ("cudaGraphLaunch", "cudaStreamSynchronize")
-        ]
-        launch, wait = "GraphLaunch", "StreamSynchronize"
-        assert order == [launch, launch, wait, launch, wait, wait]
 
 
 def test_outputs_belong_to_the_caller(tensorrt: FakeTensorRt, path: Path) -> None:

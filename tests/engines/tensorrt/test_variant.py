@@ -92,8 +92,8 @@ def test_a_runtime_of_the_same_major_version_will_do(monkeypatch: pytest.MonkeyP
         ),
         (
             {"variant": RTX, "devices": (H100,)},
-            "tensorrt_rtx 1.7.0.0 does not serve Fake H100 (sm90, 80 GiB), only sm86, sm120; "
-            "install tensorrt for it",
+            "tensorrt_rtx 1.7.0.0 builds nothing for sm90, only for sm86, sm120; other GPUs need "
+            "tensorrt",
         ),
     ],
 )

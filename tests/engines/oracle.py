@@ -5,9 +5,15 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+from facestream.engines.index.checks import (
+    check_dim,
+    check_ids,
+    check_k,
+    check_new,
+    check_vectors,
+    pad,
+)
 from numpy.typing import NDArray
-
-from .checks import check_dim, check_ids, check_k, check_new, check_vectors, pad
 
 
 class FlatNumpyIndex:
