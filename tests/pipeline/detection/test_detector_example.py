@@ -79,7 +79,8 @@ def test_the_smallest_face_is_of_each_picture(detector: Detector) -> None:
 def test_threads_with_pictures_of_different_sizes_do_not_disturb_each_other(
     detector: Detector,
 ) -> None:
-    images = [cv2.resize(portraits()[0].image, (side, side)) for side in (160, 240, 320, 480)] * 4
+    image = portraits()[0].image
+    images = [np.asarray(cv2.resize(image, (side, side)), np.uint8) for side in (160, 320, 480)] * 4
     alone = [detector.detect_batch([image])[0] for image in images]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda image: detector.detect_batch([image])[0], images))
