@@ -54,7 +54,9 @@ def _device_flag(name: str, kind: Any, text: str) -> Any:
 
 _DEVICE_FLAGS: dict[Flag, Any] = {
     "backend": _device_flag(
-        "--backend", Literal["auto", "openvino", "torch", "tensorrt"], "What runs the networks."
+        "--backend",
+        Literal["auto", "onnxruntime", "openvino", "tensorrt", "torch"],
+        "What runs the networks; torch is the old name of onnxruntime.",
     ),
     "device": _device_flag(
         "--device",

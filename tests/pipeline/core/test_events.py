@@ -134,7 +134,7 @@ def test_the_document_has_a_row_for_every_field_state_and_reason() -> None:
     shared = {*SHARED, "type"}
     assert rows["Fields of all events"] == shared
     assert set(re.findall(r"^\| \[`(\w+)`\]", head, re.MULTILINE)) == set(get_args(EventType))
-    sightings = rows["Fields of `appeared`, `identified`, `updated` and `left`"]
+    sightings = rows["Fields of the events of a sighting"]
     assert sightings == {*(set(Left.model_fields) & set(Appeared.model_fields)), "at", "box"} - (
         shared | {"start"}
     )
