@@ -5,7 +5,7 @@ DEV := .venv-dev
 
 .PHONY: demo test servers lint types check gpu models ship bench clean help
 
-help:  ## what there is
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 MODULES := $(shell find pipeline engines training -name '*.py' -o -name '*.onnx' -o -name '*.npy' -o -name '*.json' | LC_ALL=C sort)
@@ -21,7 +21,7 @@ demo: $(RUNTIME)/.installed  ## install, enrol someone, watch a clip, print who 
 	$(RUNTIME)/bin/facestream demo --out demo
 
 # --- the developers' environment --------------------------------------------------------------
-# The strict editable install links every module: it is renewed when a module comes or goes.
+# The strict editable install links every module, so it is renewed when a module is added or removed.
 MODULE_LIST := $(shell printf '%s\n' $(MODULES) | cksum | cut -d' ' -f1)
 
 $(DEV)/.python: constraints.txt
@@ -42,22 +42,22 @@ lint: $(DEV)/.installed-$(MODULE_LIST)  ## ruff
 types: $(DEV)/.installed-$(MODULE_LIST)  ## mypy, strict
 	$(DEV)/bin/mypy pipeline engines training tests benchmarks
 
-# Cameras are tested with real servers. Without root, or elsewhere than on Debian, those tests are
-# skipped and name what is missing; REQUIRE_SERVERS=1 makes that a failure.
+# Cameras are tested with real servers. Without root, or not on Debian, those tests are
+# skipped and name the missing package; REQUIRE_SERVERS=1 makes that a failure.
 SERVERS := ffmpeg gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base \
 	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 
-servers:  ## what the tests of cameras need from Debian's packages (as root)
+servers:  ## install the Debian packages that the camera tests need (as root)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(SERVERS) >/dev/null 2>&1; then \
 		apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(SERVERS) >/dev/null || \
 		echo 'the RTSP server cannot be installed: tests of cameras will be skipped'; \
 	fi
 
-test: lint types servers  ## everything: lint, types, tests (as root it installs the servers of the tests)
+test: lint types servers  ## lint, types and all tests (as root it installs the servers of the tests)
 	$(DEV)/bin/python -m pytest
 
-gpu: $(DEV)/.installed-$(MODULE_LIST)  ## on a machine with an NVIDIA GPU: its tests (a skip is a failure) and its figures
+gpu: $(DEV)/.installed-$(MODULE_LIST)  ## on a machine with an NVIDIA GPU: the GPU tests (a skip is a failure) and benchmarks
 	REQUIRE_GPU=1 $(DEV)/bin/python -m pytest -m 'gpu or tensorrt'
 	$(DEV)/bin/python -m benchmarks suite all --json benchmarks/results/gpu.json --markdown benchmarks/results/gpu.md
 

@@ -163,7 +163,7 @@ def _detector(
         detail = {"backend": "opencv dnn", "device": "cpu"}
         return lambda images: [corners(yunet.detect(i)) for i in images], detail, lambda: None
     if contender == RESIDENT:
-        from facestream.pipeline.detection.resident import ResidentDetector
+        from facestream.pipeline.detection.resident.detector import ResidentDetector
 
         resident = ResidentDetector(min_face=min_face)
         detail = {"backend": "torch", "device": "cuda"}

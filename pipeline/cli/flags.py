@@ -76,7 +76,9 @@ def _device_flag(name: str, text: str, *values: str) -> Any:
 
 _DEVICE_FLAGS: dict[Flag, Any] = {
     "backend": _device_flag(
-        "--backend", "What runs the networks.", "openvino", "torch", "tensorrt"
+        "--backend",
+        "What runs the networks; torch is the old name of onnxruntime.",
+        *("onnxruntime", "openvino", "tensorrt", "torch"),
     ),
     "device": _device_flag(
         "--device", "Where they run; auto: on the GPU where there is one.", "cpu", "cuda"

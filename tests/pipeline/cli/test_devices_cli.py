@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import pytest
 import typer
 from facestream.engines.devices import cuda_devices
 from facestream.pipeline.cli.flags import ALL, NETWORKS, with_devices
+from facestream.pipeline.core.config import RuntimeSettings
 from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.sources import hardware
 from typer.testing import CliRunner
@@ -79,6 +80,15 @@ def test_each_command_has_the_flags_that_make_sense(run: Run, words: tuple[str, 
     for flag in ALL:
         shown = re.search(rf"--{flag.replace('_', '-')}\b", text) is not None
         assert shown == (flag in COMMANDS[words])
+
+
+def test_each_flag_takes_what_its_setting_takes() -> None:
+    for flag, kind in get_type_hints(RuntimeSettings).items():
+        for value in get_args(kind) if flag in ALL else ():
+            app, seen = command(*ALL)
+            result = CliRunner().invoke(app, [f"--{flag}", value, "x"])
+            assert result.exit_code == 0
+            assert seen[0]["devices"][f"runtime.{flag}"] == value
 
 
 def test_a_run_says_once_what_runs(run: Run, clip: Path) -> None:

@@ -132,9 +132,9 @@ def test_the_document_has_a_row_for_every_field_state_and_reason() -> None:
     head, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
     rows = {part.split("\n")[0].strip("`"): _rows(part) for part in parts}
     shared = {*SHARED, "type"}
-    assert rows["What all events say"] == shared
+    assert rows["Fields of all events"] == shared
     assert set(re.findall(r"^\| \[`(\w+)`\]", head, re.MULTILINE)) == set(get_args(EventType))
-    sightings = rows["What `appeared`, `identified`, `updated` and `left` say"]
+    sightings = rows["Fields of the events of a sighting"]
     assert sightings == {*(set(Left.model_fields) & set(Appeared.model_fields)), "at", "box"} - (
         shared | {"start"}
     )
