@@ -114,7 +114,7 @@ def run_in_two_processes(config: FitConfig, folder: Path) -> subprocess.Complete
     (folder / "settings.json").write_text(settings.model_dump_json())
     command = [sys.executable, "-m", "facestream.training", "fit"]
     command += ["--config", str(folder / "settings.json"), "--out", str(folder / "run")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=folder)
 
 
 def test_two_processes_train_one_model(small_config: FitConfig, tmp_path: Path) -> None:
