@@ -155,30 +155,24 @@ def _detector(
     contender: str, min_face: int, zoo: Path
 ) -> tuple[Detect, dict[str, Any], Callable[[], None]]:
     if contender in (FACENET, FACENET_CUDA):
-        device: Literal["cpu", "cuda"] = "cuda" if contender == FACENET_CUDA else "cpu"
-        return _facenet(min_face, device), {"backend": "torch", "device": device}, lambda: None
+        where: Literal["cpu", "cuda"] = "cuda" if contender == FACENET_CUDA else "cpu"
+        return _facenet(min_face, where), {"backend": "torch", "device": where}, lambda: None
     if contender == YUNET_NAME:
         # One picture after another: YuNet takes no batches.
         yunet = YunetSface(zoo)
         detail = {"backend": "opencv dnn", "device": "cpu"}
         return lambda images: [corners(yunet.detect(i)) for i in images], detail, lambda: None
-    if contender == RESIDENT:
-        from facestream.pipeline.detection.resident.detector import ResidentDetector
-
-        resident = ResidentDetector(min_face=min_face)
-        detail = {"backend": "torch", "device": "cuda"}
-        return lambda images: _boxes(resident.detect_batch(images)), detail, resident.close
-    # With a GPU the default would be the resident detector.
+    device: Literal["cpu", "cuda"] = "cuda" if contender == RESIDENT else "cpu"
     ours = Mtcnn(
         mode="fast" if contender == FAST else "exact",
         min_face=min_face,
-        serving=Serving(device="cpu"),
+        serving=Serving(device=device),
     )
 
     def detect(images: list[Image]) -> list[Floats]:
         return _boxes([ours.detect(images[0])] if len(images) == 1 else ours.detect_batch(images))
 
-    return detect, {"backend": ours.backend, "device": "cpu"}, ours.close
+    return detect, {"backend": ours.backend, "device": device}, ours.close
 
 
 def _boxes(found: Sequence[Any]) -> list[Floats]:
