@@ -27,11 +27,7 @@ class TensorSpec:
 
 @runtime_checkable
 class Engine(Protocol):
-    """A network on a device.
-
-    ``infer`` may be called from several threads. The arrays it returns belong to the caller:
-    no later call overwrites them.
-    """
+    """A network on a device; ``infer`` is thread-safe, and later calls keep its results intact."""
 
     @property
     def backend(self) -> str:

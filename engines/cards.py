@@ -99,7 +99,7 @@ class CalibratedThresholds(StrictModel):
 
 
 class ModelCard(StrictModel):
-    """What must be known of a network to use it.
+    """What a user of a network needs to know.
 
     Attributes:
         name: file stem.
@@ -118,7 +118,7 @@ class ModelCard(StrictModel):
         excluded: what was kept out of training, and why.
         metrics: name to value, as measured on ``file``.
         thresholds: for a recogniser.
-        encoder: for what belongs to an encoder (a cohort, a decoder): that encoder's ``id``.
+        encoder: ``id`` of the encoder that a cohort or a decoder belongs to.
         created: ISO 8601 date.
     """
 
@@ -143,20 +143,12 @@ class ModelCard(StrictModel):
 
 
 def list_cards() -> list[ModelCard]:
-    """The cards that ship, by name.
-
-    Raises:
-        ModelError: a card cannot be read.
-    """
+    """The cards that ship, by name; raises like ``read_card``."""
     return [load_card(path.stem) for path in sorted(MODELS.glob("*.json"))]
 
 
 def load_card(name: str) -> ModelCard:
-    """The card of a network that ships, e.g. ``mtcnn_pnet``.
-
-    Raises:
-        ModelError: there is none of that name, or it cannot be read.
-    """
+    """The card of a network that ships, e.g. ``mtcnn_pnet``; raises like ``read_card``."""
     return read_card(MODELS / f"{name}.json")
 
 
@@ -182,11 +174,7 @@ def read_card(path: Path) -> ModelCard:
 
 
 def model_path(name: str) -> Path:
-    """The network of that name, its checksum compared with its card once per process.
-
-    Raises:
-        ModelError: no such card, the network is missing, or it is not the one its card speaks of.
-    """
+    """The network of that name, verified; raises like ``load_card`` and ``verify``."""
     return verify(load_card(name), MODELS)
 
 
@@ -214,11 +202,7 @@ def verify(card: ModelCard, folder: Path) -> Path:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file in hex, read once per process as long as it is not changed.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """SHA-256 of a file in hex, computed once while it does not change; OSError if unreadable."""
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
@@ -236,11 +220,7 @@ def quantised_file(path: Path) -> Path:
 
 
 def digest(path: Path, precision: str) -> str:
-    """Checksum of all files that an engine of this network computes with.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
+    """Checksum of all files an engine of this network uses; OSError where one cannot be read."""
     found = checksum(path)
     if precision != "int8":
         return found

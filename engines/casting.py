@@ -47,7 +47,7 @@ def prepare(
 
     Raises:
         BackendUnavailable: ``onnx`` is not installed, and the network needs a change.
-        ModelError: the network is damaged or has what cannot be cast.
+        ModelError: the network is damaged or cannot be cast.
     """
     if precision == "float32" and image_input is None and dense == "product":
         return path.read_bytes()
@@ -102,7 +102,7 @@ def cast_network(model: Any, precision: FloatPrecision) -> Any:
 
 
 class _Caster:
-    """Goes through a graph's nodes in order and gives each its inputs in the type it works in."""
+    """Copies a graph's nodes in order, with inputs in the type each node computes in."""
 
     def __init__(self, graph: Any, precision: FloatPrecision, opset: int) -> None:
         onnx = onnx_module()
@@ -144,8 +144,8 @@ class _Caster:
         }
         fed = _types_of(node.input, schema.inputs)
         given = _types_of(node.output, schema.outputs)
-        # What a node works in is the type of its first float input; where that has no half
-        # precision, or the result has another type (a Cast), it stays as it is.
+        # A node computes in the type of its first float input; where that has no half precision,
+        # or the result has another type (a Cast), the node keeps its types.
         floats = [type_ for name, type_ in fed if self._types.get(name) == self._full]
         work = floats[0] if floats else ""
         halves = not fp32 and work in castable
@@ -166,7 +166,7 @@ class _Caster:
                 self._result(copy, place, self._half if half else self._full)
 
     def _result(self, node: Any, place: int, kind: int) -> None:
-        """Note a node's float output; one of the network's own becomes float32 at once."""
+        """Record a node's float output; an output of the network is cast to float32 at once."""
         name = node.output[place]
         actual = name
         if kind == self._half:
@@ -216,8 +216,8 @@ def _bfloat16(values: NDArray[np.float32]) -> NDArray[Any]:
 
 
 # Their results span many magnitudes, or they divide by sums of squares: half precision loses
-# small probabilities and overflows at 65504. A batch normalization that is still a node after
-# the export is one that no convolution before it could take in.
+# small probabilities and overflows at 65504. The export folds batch normalizations into the
+# convolution before them; one that is left has none.
 SENSITIVE = frozenset(
     {
         "BatchNormalization",
@@ -248,10 +248,9 @@ LARGEST_HALF = float(np.finfo(np.float16).max)
 def find_fp32_nodes(graph: Any, constants: dict[str, Any]) -> set[int]:
     """Indices of the nodes to leave in float32.
 
-    They are: everything before the first weights (an image's normalization), or the first
-    weights themselves where nothing normalizes their input; what only one of several
-    outputs depends on (its head: the log-variance beside the mean); softmax and its like; and
-    nodes with constants that float16 cannot hold.
+    These are: all nodes before the first weights (an image's normalization), or the first weights
+    themselves where nothing normalizes their input; nodes that only one of several outputs depends
+    on (the log-variance's head); ``SENSITIVE`` ones; those with constants beyond float16's range.
 
     Args:
         graph: an ONNX ``GraphProto``, its nodes in order, without subgraphs.
@@ -275,9 +274,9 @@ def _too_large(node: Any, constants: dict[str, Any]) -> bool:
 
 
 def _entrance(graph: Any, nodes: list[Any]) -> set[int]:
-    """Nodes that no weights come before; and weights that are fed a network's raw input."""
-    raw = {value.name for value in graph.input}  # tensors that no weights came before
-    plain = set(raw)  # those of them that are the input still, only moved about
+    """Nodes before the first weights, and convolutions of a network's raw input."""
+    raw = {value.name for value in graph.input}  # tensors before the first weights
+    plain = set(raw)  # those that are the input itself, at most transposed or reordered
     found = set()
     for index, node in enumerate(nodes):
         fed = [name for name in node.input if name in raw]

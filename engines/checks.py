@@ -1,4 +1,4 @@
-"""What every engine checks in the same words."""
+"""Checks shared by all engines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,7 @@ from .options import ImageInput
 
 
 def check_model_file(path: Path) -> None:
-    """A model file must be there and hold something.
-
-    Raises:
-        ModelError: it is missing, not a file, or empty.
-    """
+    """Raise ModelError if a model file is missing, not a file, or empty."""
     if not path.is_file():
         raise ModelError(f"no model file at {path}; reinstall facestream or give another path")
     if path.stat().st_size == 0:
@@ -44,11 +40,7 @@ def image_spec(inputs: tuple[TensorSpec, ...], image: ImageInput | None) -> tupl
 
 
 def check_feeds(inputs: tuple[TensorSpec, ...], feeds: Mapping[str, Array]) -> None:
-    """Each input must be fed once, with its dtype and a shape that fits.
-
-    Raises:
-        InferenceError: names the input, what it wants and what it got.
-    """
+    """Raise InferenceError unless exactly the inputs are fed, each with its dtype and shape."""
     for spec in inputs:
         array: Any = feeds.get(spec.name)
         if array is None:

@@ -1,4 +1,4 @@
-"""Things that are closed once, also at the end of a ``with`` block."""
+"""Base class of objects that are closed, also at the end of a ``with`` block."""
 
 from __future__ import annotations
 

@@ -26,13 +26,9 @@ _CAPABILITY_MINOR = 76
 
 
 def usable_cpus(root: Path = Path("/")) -> int:
-    """How many CPUs this process may keep busy: its affinity, and the quota of its cgroups.
+    """CPUs this process may keep busy: its affinity, limited by its cgroups' quota, rounded up.
 
-    A quota of 1.5 CPUs counts as 2.
-
-    Args:
-        root: of the file system; tests give a folder with files like those of ``/proc`` and
-            ``/sys/fs/cgroup``.
+    ``root`` is the file system's; tests pass a folder with files like ``/proc``'s and cgroup's.
     """
     cpus = len(os.sched_getaffinity(0))
     return max(1, min([cpus, *(math.ceil(quota) for quota in _cpu_quotas(root))]))
@@ -54,7 +50,7 @@ def _cpu_quotas(root: Path) -> Iterator[float]:
             places = [mounts / controllers, mounts / "cpu"]
         else:
             continue
-        # In a container the path may be that of the host: only the upper folders are there then.
+        # In a container the path may be the host's: then only the upper folders exist.
         inner = Path(path.lstrip("/"))
         for place in places:
             for folder in (place / inner, *(place / parent for parent in inner.parents)):
@@ -120,7 +116,7 @@ def cuda_devices() -> list[CudaDevice]:
 
 @cache
 def driver_report() -> DriverReport:
-    """What the driver says, asked once per process. Never raises."""
+    """The driver's report, requested once per process. Never raises."""
     return ask_driver(DRIVER)
 
 
@@ -144,7 +140,7 @@ def ask_driver(library: str) -> DriverReport:
 
 
 class _DriverError(Exception):
-    """The driver's own name of what went wrong, and the function that said so."""
+    """The driver's name of the error, and the function that returned it."""
 
 
 _FUNCTIONS = (

@@ -1,14 +1,4 @@
-"""The engines' error tree.
-
-::
-
-    EngineError
-    ├── BackendUnavailable     the backend is not installed or cannot serve here; says why
-    │   └── BuildFailed        its builder could not make an engine of the network
-    ├── ParityRefused          a faster engine's results differ too much from the reference's
-    ├── ModelError             a model file is missing, damaged or has the wrong tensors
-    └── InferenceError         a network or index raised while it ran
-"""
+"""The errors of the engines."""
 
 from __future__ import annotations
 
@@ -18,7 +8,7 @@ class EngineError(Exception):
 
 
 class BackendUnavailable(EngineError):
-    """The asked backend cannot serve on this machine."""
+    """The backend is not installed or cannot serve on this machine; the message says why."""
 
 
 class BuildFailed(BackendUnavailable):
@@ -30,7 +20,7 @@ class ParityRefused(EngineError):
 
 
 class ModelError(EngineError):
-    """A model file is missing, damaged, or not what its card says."""
+    """A model file is missing, damaged, has the wrong tensors, or does not match its card."""
 
 
 class InferenceError(EngineError):

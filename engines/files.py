@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after a crash."""
+"""Atomic file writes: a file is complete or absent, also after a crash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 PART = ".part-"
-"""Begins the name of a file that is being written."""
+"""Prefix of a file that is being written."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:

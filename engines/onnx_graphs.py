@@ -40,18 +40,14 @@ def load(path: Path) -> Any:
     """
     onnx = onnx_module()
     check_model_file(path)
+    decode: Any = importlib.import_module("google.protobuf.message").DecodeError
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
-    except _read_errors(onnx) as error:
+    except (OSError, ValueError, decode, onnx.checker.ValidationError) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"cannot read the network {path}: {line}") from error
     return model
-
-
-def _read_errors(onnx: Any) -> tuple[type[Exception], ...]:
-    decode = importlib.import_module("google.protobuf.message").DecodeError
-    return (OSError, ValueError, decode, onnx.checker.ValidationError)
 
 
 def input_shapes(model: Any) -> list[tuple[int | None, ...]]:
@@ -71,10 +67,7 @@ def constants_of(graph: Any) -> dict[str, NDArray[Any]]:
 
 
 def fold_constants(graph: Any) -> None:
-    """Turn ``Constant`` nodes and casts of initialisers into initialisers, in place.
-
-    Weights stored in half precision are casts.
-    """
+    """Turn ``Constant`` nodes and casts of initialisers (half weights) into initialisers, in place."""
     onnx = onnx_module()
     known = {one.name: one for one in graph.initializer}
     outputs = {value.name for value in graph.output}
@@ -94,7 +87,7 @@ def fold_constants(graph: Any) -> None:
 
 
 def _folded(onnx: Any, node: Any, known: dict[str, Any]) -> Any:
-    """The value of a constant node; None of another."""
+    """The value of a constant node; None for any other node."""
     if node.op_type == "Constant" and node.attribute[0].name == "value":
         tensor = onnx.TensorProto()
         tensor.CopyFrom(node.attribute[0].t)
@@ -110,8 +103,8 @@ def _folded(onnx: Any, node: Any, known: dict[str, Any]) -> Any:
 def prepend_image_input(model: Any, image: ImageInput) -> None:
     """Replace the only input, N×3×H×W float32, by N×H×W×3 uint8 of the same name, in place.
 
-    A quarter of the bytes is copied to the GPU. TensorRT takes uint8 through a ``Cast`` alone,
-    so that is first; then ``(picture - mean) / scale`` in float32.
+    A quarter of the bytes is copied to the GPU. TensorRT accepts uint8 only in a ``Cast``, so that
+    is first; then ``(picture - mean) / scale`` in float32.
 
     Raises:
         ModelError: the network does not have exactly one N×3×H×W float32 input.
@@ -171,9 +164,9 @@ def _conversion(onnx: Any, graph: Any, image: ImageInput, name: str, result: str
 def dense_to_convolutions(model: Any) -> None:
     """Replace each ``Gemm`` of float32 weights by a 1×1 convolution, in place.
 
-    TensorRT-RTX 1.7 multiplies no float32 matrices on Turing GPUs ("FP32 GEMM is not supported"
-    for SM75), and compiles the same sums as a convolution.
-    Those with other factors than 1, a transposed input or a bias of another shape than M stay.
+    TensorRT-RTX 1.7 has no float32 matrix product on Turing GPUs ("FP32 GEMM is not supported" for
+    SM75) but compiles the same sums as a convolution. A ``Gemm`` with factors other than 1, a
+    transposed input or a bias of another shape than M is kept.
     """
     onnx = onnx_module()
     graph = model.graph

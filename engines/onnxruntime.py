@@ -53,11 +53,7 @@ def _module() -> Any:
 
 
 def describe(device: Device = "auto") -> str:
-    """Version, device and precisions.
-
-    Raises:
-        BackendUnavailable: it is not installed, or has no such device.
-    """
+    """Version, device and precisions; BackendUnavailable if not installed or no such device."""
     version = _module().__version__
     if find_device(device) == "cpu":
         return f"onnxruntime {version}, CPU, float32"
@@ -82,11 +78,7 @@ def find_device(wanted: Device = "auto") -> Device:
 
 
 def choose_precision(wanted: Precision) -> FloatPrecision:
-    """The arithmetic to use; ``auto`` is float32, as nothing here judges rounded results.
-
-    Raises:
-        BackendUnavailable: ONNX Runtime does not compute it.
-    """
+    """The arithmetic to use, or BackendUnavailable; ``auto`` is float32: rounding needs a gate."""
     if wanted in ("auto", "float32"):
         return "float32"
     if wanted == "float16":
@@ -100,8 +92,8 @@ def choose_precision(wanted: Precision) -> FloatPrecision:
 class OnnxRuntimeEngine(BaseEngine):
     """A network on the first CUDA device or on the CPU.
 
-    See ``Engine`` for the promises. float16 computes in float16 where ONNX Runtime has kernels
-    for it (see ``casting.prepare``), on the CPU mostly in float32.
+    float16 (see ``casting.prepare``) is computed in float32 where ONNX Runtime has no float16
+    kernel, which is mostly so on the CPU.
 
     Raises:
         BackendUnavailable: no such device or precision, or the ``onnx`` package is missing.
@@ -176,11 +168,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _spec_of(value: Any) -> TensorSpec:
-    """Of an input or output; other element types than float32 and uint8 are refused.
-
-    Raises:
-        ModelError: an input of another type.
-    """
+    """The spec of an input or output; ModelError unless it is float32 or uint8."""
     if value.type not in _DTYPES:
         raise ModelError(f"tensor '{value.name}' is {value.type}; float32 and uint8 are supported")
     shape = tuple(length if isinstance(length, int) else None for length in value.shape)

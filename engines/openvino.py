@@ -37,11 +37,7 @@ _STARTING = threading.Lock()
 
 
 def _openvino() -> Any:
-    """The module, ready for several threads.
-
-    Raises:
-        BackendUnavailable: it is not installed or does not load here.
-    """
+    """The module, ready for several threads; BackendUnavailable if it does not load."""
     with _STARTING:
         return _started()[0]
 
@@ -57,9 +53,8 @@ def _started() -> tuple[Any, Any]:
     """The module and its Core, after one inference.
 
     The binding initialises its link to numpy lazily, under a C++ static guard, while it releases
-    and retakes the interpreter's lock. Two threads that meet there deadlock (seen with OpenVINO
-    2026.4, two engines loading side by side). So one thread does all of it first, in a few
-    milliseconds.
+    and retakes the interpreter's lock: two threads can deadlock there (seen with OpenVINO 2026.4,
+    two engines loading side by side). So one thread does it first, in a few milliseconds.
     """
     ov = _imported()
     core = ov.Core()
@@ -107,24 +102,16 @@ def capabilities() -> tuple[str, ...]:
 
 
 def describe() -> str:
-    """Version, processor and the precision ``auto`` means here.
-
-    Raises:
-        BackendUnavailable: OpenVINO does not load here.
-    """
+    """Version, processor and what ``auto`` means; BackendUnavailable if OpenVINO does not load."""
     ov = _openvino()
     name = _core().get_property(_DEVICE, ov.properties.device.full_name())
     return f"openvino {ov.__version__.split('-')[0]}, {name}, {choose_precision('auto')}"
 
 
 def choose_precision(wanted: Precision) -> str:
-    """The arithmetic to use.
-
-    Raises:
-        BackendUnavailable: the CPU does not have the one asked for.
-    """
+    """The arithmetic to use; BackendUnavailable if the CPU does not support it."""
     if wanted == "auto":
-        # OpenVINO's own default, not its capabilities: those list what it only emulates as well.
+        # OpenVINO's own default, not its capabilities, which include emulated types.
         default = _core().get_property(_DEVICE, "INFERENCE_PRECISION_HINT")
         return "bfloat16" if default == _openvino().Type.bf16 else "float32"
     if wanted == "int8":
@@ -148,7 +135,7 @@ class _Program:
 
     @contextmanager
     def request(self) -> Iterator[Any]:
-        """A request nobody else uses during the block."""
+        """A request of this caller alone during the block."""
         with self._lock:
             request = self._idle.pop() if self._idle else None
         if request is None:
@@ -161,8 +148,7 @@ class _Program:
 class OpenVinoEngine(BaseEngine):
     """A network on the CPU, compiled once for all input shapes.
 
-    With ``streams`` above 1 as many callers run side by side, each with an infer request of its
-    own on its share of the threads. See ``Engine`` for the promises.
+    With ``streams`` above 1, that many callers run side by side, each on its share of the threads.
 
     Raises:
         BackendUnavailable: OpenVINO or the precision asked for is not available.
@@ -222,8 +208,7 @@ class OpenVinoEngine(BaseEngine):
         return f"OpenVinoEngine({self._path.name}, {self.precision})"
 
     def _can_halve(self) -> bool:
-        """Whether a large batch may be split between two requests: there are threads for both,
-        and the network has one input and a dynamic batch throughout."""
+        """Whether to split large batches: two threads, one input, a dynamic batch throughout."""
         free = all(spec.shape[:1] == (None,) for spec in (*self.inputs, *self.outputs))
         return self._streams == 1 and self._threads >= 2 and len(self.inputs) == 1 and free
 
@@ -248,7 +233,7 @@ class OpenVinoEngine(BaseEngine):
             return found
 
     def _program(self, streams: int) -> _Program:
-        """The network compiled for so many streams, when it is first needed."""
+        """The network compiled for this many streams, on first use."""
         with self._lock:
             if self._closed:
                 raise InferenceError(f"the engine of {self._path.name} is closed")
@@ -291,19 +276,13 @@ class OpenVinoEngine(BaseEngine):
 
 
 def _read_onnx(ov: Any, path: Path) -> Any:
-    """The network of an ONNX file."""
-    # Core.read_model would try every format on a damaged file, and TensorFlow's parser writes to
-    # standard error.
+    # Core.read_model tries every format on a damaged file; TensorFlow's parser writes to stderr.
     frontend = ov.frontend.FrontEndManager().load_by_framework("onnx")
     return frontend.convert(frontend.load(str(path)))
 
 
 def _read_int8(path: Path) -> Any:
-    """The int8 version beside an ONNX file.
-
-    Raises:
-        BackendUnavailable: there is none.
-    """
+    """The int8 version beside an ONNX file; BackendUnavailable if there is none."""
     file = quantised_file(path)
     if not file.is_file():
         raise BackendUnavailable(
@@ -327,7 +306,6 @@ def _read_errors(ov: Any) -> tuple[type[Exception], ...]:
 
 
 def _spec_of(port: Any) -> TensorSpec:
-    """Of an input or output."""
     shape = tuple(
         None if dimension.is_dynamic else dimension.get_length()
         for dimension in port.get_partial_shape()
@@ -352,6 +330,6 @@ def _with_image_input(ov: Any, model: Any, image: ImageInput) -> Any:
 
 
 def _last_line(error: BaseException) -> str:
-    """OpenVINO's messages are pages of C++ file names; the last line that says something."""
+    """The last non-empty line: OpenVINO's messages are pages of C++ file names."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

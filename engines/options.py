@@ -18,12 +18,11 @@ Channels = Literal["RGB", "BGR"]
 class ImageInput:
     """Feed uint8 images; the engine converts them on the device.
 
-    The network's only input, N×3×H×W float32, is replaced by N×H×W×3 uint8 and the engine
-    computes ``(image - mean) / scale`` in float32. That saves the caller the conversion and
-    a copy of four times the bytes.
+    The network's only input, N×3×H×W float32, becomes N×H×W×3 uint8, and the engine computes
+    ``(image - mean) / scale`` in float32. A quarter of the bytes is copied.
 
     Attributes:
-        channels: colour order of the images that are fed.
+        channels: colour order of the images.
         network_channels: colour order the network was trained with.
         mean: subtracted from each value.
         scale: divisor after that; not 0.
@@ -75,7 +74,7 @@ class ShapeRange:
     Attributes:
         min: e.g. ``(1, 3, 112, 112)``; of the network's own input, before ``image_input``.
         opt: the shape a plan is tuned for.
-        max: a larger one is refused; a larger batch may be split.
+        max: larger shapes are refused; a larger batch may be split.
         batches: the batch sizes in use, ascending; each may get a CUDA graph of its own.
     """
 
@@ -99,8 +98,7 @@ class EngineOptions:
         precision: ``auto`` takes the fastest that keeps the results (bfloat16 where the CPU
             computes it in hardware, else float32).
         threads: CPU threads of this engine; None leaves the choice to the backend.
-        streams: how many callers the engine serves side by side; they share the CPU threads and
-            one copy of the weights.
+        streams: callers served side by side; they share the CPU threads and the weights.
         image_input: feed uint8 images instead of the network's own input.
         shapes: of the only input; backends that build a plan need it.
         device: ``auto`` takes a CUDA device where the backend finds one.

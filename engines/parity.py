@@ -1,4 +1,4 @@
-"""The parity gate: an engine whose results differ too much from the reference's does not serve.
+"""The parity gate: an engine serves only if its results agree with the reference's.
 
 Verdicts are kept on disk, so that an engine is judged once and not at every start.
 """
@@ -36,7 +36,7 @@ class Verdict:
 
     @classmethod
     def of(cls, figures: Mapping[str, float], least: Mapping[str, float]) -> Self:
-        """Refuses each figure that is below its bound in ``least``, or is NaN."""
+        """Refuse each figure that is below its bound in ``least``, or NaN."""
         refused = tuple(
             f"{name} is {figures[name]:.6g}, not {bound:g} or more"
             for name, bound in least.items()
@@ -55,15 +55,11 @@ class Gate(Protocol):
 
     @property
     def key(self) -> str:
-        """Names the inputs, the reference and the bounds: another key, another verdict."""
+        """Identifies the inputs, the reference and the bounds; a verdict holds for one key."""
         ...
 
     def judge(self, engine: Engine) -> Verdict:
-        """Run the engine and the reference.
-
-        Raises:
-            InferenceError: one of them failed.
-        """
+        """Run the engine and the reference; InferenceError if one of them failed."""
         ...
 
 
@@ -73,10 +69,8 @@ class VerdictIdentity:
 
     Attributes:
         network: SHA-256 of the ONNX file.
-        backend: what runs it.
-        machine: the backend's version and the device's name, in the backend's own words.
+        machine: the backend's version and the device's name, as the backend reports them.
         device: e.g. ``CPU`` or ``cuda:0``.
-        precision: that it computes in.
         gate: the gate's key.
     """
 
@@ -89,26 +83,21 @@ class VerdictIdentity:
 
     @property
     def key(self) -> str:
-        """32 hex digits; the verdict's file is named so."""
+        """32 hex digits: the name of the verdict's file."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-# What was judged in this process where no folder keeps it: the lanes of a detector load the same
-# networks several times.
+# Verdicts without a folder to keep them: a detector's lanes load the same networks several times.
 _verdicts: dict[VerdictIdentity, Verdict] = {}
 _verdicts_lock = threading.Lock()
 
 
 class VerdictStore:
-    """Verdicts in a folder. May be used from several threads and processes.
+    """Verdicts in a subfolder of ``folder``; None keeps them for this process alone.
 
-    A file that is damaged, or of another engine, counts as none and is replaced. Where the
-    folder cannot be written the engines are judged at each start.
-
-    Args:
-        folder: of plans; verdicts are kept in a subfolder. None keeps them
-            for this process alone.
+    Safe with several threads and processes. A file that is damaged or of another engine is
+    replaced. Where the folder cannot be written, engines are judged at each start.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -117,11 +106,7 @@ class VerdictStore:
     def judged(self, engine: Engine, gate: Gate, *, network: str, machine: str) -> Verdict:
         """The stored verdict on an engine, else the gate's, which is stored.
 
-        Args:
-            engine: to be judged.
-            gate: judges it.
-            network: SHA-256 of its ONNX file.
-            machine: see ``VerdictIdentity``.
+        ``network`` and ``machine`` are those of ``VerdictIdentity``.
 
         Raises:
             InferenceError: the engine failed on the gate's inputs; no verdict is stored.
@@ -141,7 +126,7 @@ class VerdictStore:
         return verdict
 
     def find(self, identity: VerdictIdentity) -> Verdict | None:
-        """The stored verdict, None where there is none that can be read."""
+        """The stored verdict; None if there is none or it cannot be read."""
         if self._folder is None:
             with _verdicts_lock:
                 return _verdicts.get(identity)

@@ -93,8 +93,7 @@ def choose_backend(backend: Backend = "auto", *, device: Device = "auto") -> Bac
 def candidates(backend: Backend = "auto", *, device: Device = "auto") -> Iterator[BackendStatus]:
     """The backends that may serve, best first; each is examined when it is reached.
 
-    On a machine without a CUDA device ``auto`` loads no backend for it: they are one unusable entry
-    with the driver's answer.
+    Without a CUDA device ``auto`` loads no CUDA backend; one unusable entry has the driver's answer.
 
     Raises:
         ValueError: there is no backend of that name.
@@ -123,7 +122,8 @@ def _examined(rows: list[tuple[BackendName, Where]], backend: Backend) -> Iterat
         if no_device and backend == "auto":
             if not reported:
                 reported = True
-                yield BackendStatus(name, False, _no_device(), where)
+                detail = f"{_NO_DEVICE} ({driver_report().problem})"
+                yield BackendStatus(name, False, detail, where)
         elif no_device and name == "onnxruntime" and len(rows) > 1:
             continue  # asked for by name: it serves on the CPU
         else:
@@ -131,9 +131,7 @@ def _examined(rows: list[tuple[BackendName, Where]], backend: Backend) -> Iterat
 
 
 def precisions(name: BackendName, device: Where) -> tuple[Precision, ...]:
-    """The precisions of a backend on a device, fastest first; float32 is always the last.
-
-    All others round, so they need a parity gate.
+    """The precisions of a backend on a device, fastest first, float32 last (the others round).
 
     Raises:
         BackendUnavailable: the backend is not usable.
@@ -158,8 +156,8 @@ def load_engine(
 
     Args:
         path: the ``.onnx`` file.
-        backend: which backend; ``auto`` takes the first that works. It takes TensorRT only where
-            ``options.shapes`` says what a plan is to be built for, and waits for the build.
+        backend: ``auto`` takes the first that works; TensorRT, after its build, only with
+            ``options.shapes``.
         options: how it should run, and on which device.
         cache: folder of built plans; None keeps none.
         stop: ends the build of a plan once it is set.
@@ -196,10 +194,6 @@ def _choice(backend: Backend, options: EngineOptions) -> BackendChoice:
                 why = f"auto: without shapes no plan is built ({status.detail})"
                 return BackendChoice(status.name, why, status.device)
     return choice
-
-
-def _no_device() -> str:
-    return f"{_NO_DEVICE} ({driver_report().problem})"
 
 
 def _status(name: BackendName, where: Where) -> BackendStatus:

@@ -14,7 +14,7 @@ from .cards import checksum, digest, quantised_file
 from .checks import check_model_file
 from .devices import cuda_devices
 from .errors import BackendUnavailable, EngineError, ModelError, ParityRefused
-from .options import Device, EngineOptions, Serving
+from .options import EngineOptions, Serving
 from .parity import Gate, Verdict, VerdictStore
 from .registry import BackendStatus, candidates, load_engine, precisions
 from .switching import SwitchingEngine
@@ -33,17 +33,15 @@ def serve(
 
     With a gate and precision ``auto`` the backend's fastest arithmetic is tried first, and the
     next where the gate refuses it, with one warning that has the figures. float32 on a CPU is the
-    reference's arithmetic and needs no gate. Backend ``auto`` takes the next backend where one
-    fails; the log says what it chose and why, and the engine's ``reason`` why nothing before it
-    serves. While a plan is built the next backend serves (``SwitchingEngine``), unless
-    ``serving`` waits, is strict, or asks for TensorRT by name.
+    reference and needs no gate. Backend ``auto`` takes the next backend where one fails; the log
+    has the choice, the engine's ``reason`` why no better one serves. While a plan is built the next
+    backend serves (``SwitchingEngine``), unless ``serving`` waits, is strict, or names TensorRT.
 
     Args:
         path: the ``.onnx`` file.
         serving: which backend and device, and what may happen when it cannot.
         options: of the network; its ``precision`` holds unless it is ``auto``.
-        gate: judges an engine before it serves; None where nothing is rounded or rounding does
-            no harm.
+        gate: judges an engine before it serves; None where rounding does no harm.
 
     Raises:
         BackendUnavailable: no backend that was asked for can serve here.
@@ -58,10 +56,7 @@ def serve(
 
 @dataclass(slots=True)
 class _Job:
-    """One network to be served.
-
-    ``missed`` are the reasons why no better backend serves it; ``stop`` ends a build.
-    """
+    """One network; ``missed`` says why no better backend serves it, ``stop`` ends a build."""
 
     path: Path
     serving: Serving
@@ -71,18 +66,14 @@ class _Job:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def serve(self) -> Engine:
-        wanted = candidates(self.serving.backend, device=self._device)
-        engine = self._first(wanted)
+        device = self.options.device if self.options.device != "auto" else self.serving.device
+        engine = self._first(candidates(self.serving.backend, device=device))
         try:
             check_strict(self.serving, engine.device, "; ".join(self.missed))
         except BackendUnavailable:
             engine.close()
             raise
         return engine
-
-    @property
-    def _device(self) -> Device:
-        return self.options.device if self.options.device != "auto" else self.serving.device
 
     def _first(self, wanted: Iterator[BackendStatus]) -> Engine:
         """The first that can serve and passes."""
@@ -98,7 +89,7 @@ class _Job:
                     return self._switching(status, wanted)
                 return self._chosen(*self._on(status), status)
             except EngineError as error:
-                # Of the CPU's backends the first is the one: the next would not do better.
+                # On the CPU the next backend would do no better.
                 if isinstance(error, ModelError | ParityRefused) and status.device == "cpu":
                     raise
                 # A refusal says more than a backend that could not be tried.
@@ -119,11 +110,7 @@ class _Job:
         return self.path.stem
 
     def _on(self, status: BackendStatus) -> tuple[Engine, Verdict | None]:
-        """An engine of this backend that passes, in the fastest arithmetic that does.
-
-        Raises:
-            ParityRefused: there is none.
-        """
+        """An engine of this backend in the fastest arithmetic that passes, or ParityRefused."""
         refusal = ""
         for precision in self._precisions(status):
             engine = self._load(status, precision)
@@ -209,7 +196,7 @@ class _Job:
         try:
             fallback = self._first(rest)
         except EngineError as error:
-            # Nothing to serve from meanwhile: the build is waited for.
+            # Without a fallback, wait for the build.
             log.debug("no fallback for %s: %s", self._name, error)
             return self._chosen(*self._on(status), status)
         _log_once(logging.INFO, f"{self._name}: {status.name} is being built ({status.detail})")
@@ -235,12 +222,12 @@ def check_strict(serving: Serving, device: str, why: str) -> None:
     """A strict ``Serving`` does not leave a CUDA device of this machine unused.
 
     Args:
-        serving: what was asked for.
-        device: that was chosen, e.g. ``CPU``.
+        serving: the settings.
+        device: the chosen one, e.g. ``CPU``.
         why: no better backend can serve.
 
     Raises:
-        BackendUnavailable: it is left unused although the CPU was not asked for.
+        BackendUnavailable: it is left unused although the CPU was not requested.
     """
     asked_for_cpu = serving.device == "cpu" or serving.backend == "openvino"
     if not serving.strict or asked_for_cpu or "cuda" in device.lower():

@@ -62,32 +62,26 @@ class SwitchingEngine(Closing):
 
     @property
     def backend(self) -> str:
-        """Backend that serves now."""
         return self._serving.backend
 
     @property
     def device(self) -> str:
-        """Device that serves now."""
         return self._serving.device
 
     @property
     def precision(self) -> str:
-        """Arithmetic of what serves now."""
         return self._serving.precision
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """What ``infer`` wants."""
         return self._serving.inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """What ``infer`` gives."""
         return self._serving.outputs
 
     @property
     def state(self) -> State:
-        """How far it is."""
         return self._state
 
     @property
@@ -96,7 +90,7 @@ class SwitchingEngine(Closing):
         return self._reason
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is known which engine serves; False where the time ran out before."""
+        """Wait until the build has ended; False on timeout."""
         return self._known.wait(timeout)
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
@@ -105,10 +99,7 @@ class SwitchingEngine(Closing):
             return engine.infer(feeds)
 
     def close(self) -> None:
-        """Stop the building, wait for its thread, and free both engines.
-
-        Calls under way still end.
-        """
+        """Stop the build, wait for its thread and free both engines; calls in progress still end."""
         with self._lock:
             self._state = "closed"
         self._stop.set()
@@ -134,7 +125,7 @@ class SwitchingEngine(Closing):
             self._close_unused()
 
     def _close_unused(self) -> None:
-        """Close engines that are replaced, once no call is in them."""
+        """Close replaced engines that no call uses."""
         with self._lock:
             unused = [
                 engine

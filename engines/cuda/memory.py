@@ -31,8 +31,8 @@ class Buffer(Closing):
     def reserve(self, need: int) -> None:
         """Hold at least ``need`` bytes.
 
-        The content is lost when it grows, so nothing may be using it then. It grows by half at
-        least, so that sizes that creep up cost few allocations.
+        The content is lost when it grows, so nothing may be using it then. It grows by at least
+        half, so that slowly rising sizes cost few allocations.
 
         Raises:
             InferenceError: memory is short; the buffer is empty then.

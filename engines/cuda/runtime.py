@@ -33,14 +33,10 @@ def runtime() -> Any:
 
 
 def call(name: str, *arguments: Any) -> Any:
-    """Call a function of the runtime.
-
-    Args:
-        name: e.g. ``cudaMalloc``.
-        arguments: as the binding takes them.
+    """Call a function of the runtime, e.g. ``cudaMalloc``.
 
     Returns:
-        What it gives beside its error: nothing, one value, or a tuple of several.
+        None, one value, or a tuple of several.
 
     Raises:
         BackendUnavailable: there is no binding.

@@ -25,15 +25,11 @@ class Graph(Closing):
         self._executable = executable
 
     def launch(self, stream: Stream) -> None:
-        """Put it on the stream.
-
-        Raises:
-            InferenceError: CUDA refuses.
-        """
+        """Launch it on the stream; InferenceError if CUDA refuses."""
         call("cudaGraphLaunch", self._executable, stream.raw)
 
     def close(self) -> None:
-        """Give it back; it must not be running."""
+        """Free the graph; it must not be running."""
         executable, self._executable = self._executable, None
         if executable is not None:
             call("cudaGraphExecDestroy", executable)
@@ -63,11 +59,7 @@ class Stream(Closing):
         self._copy(host, device, size, "cudaMemcpyDeviceToHost")
 
     def synchronize(self) -> None:
-        """Wait until all is done.
-
-        Raises:
-            InferenceError: something on the stream failed.
-        """
+        """Wait until all work is done; InferenceError if some of it failed."""
         call("cudaStreamSynchronize", self.raw)
 
     def capture(self, work: Callable[[], None]) -> Graph:
@@ -80,7 +72,8 @@ class Stream(Closing):
                 can be used as before.
         """
         with process_lock:
-            call("cudaStreamBeginCapture", self.raw, _thread_local())
+            mode = kind("cudaStreamCaptureMode", "cudaStreamCaptureModeThreadLocal")
+            call("cudaStreamBeginCapture", self.raw, mode)
             try:
                 work()
             except BaseException:
@@ -97,13 +90,13 @@ class Stream(Closing):
             call("cudaGraphDestroy", graph)
 
     def close(self) -> None:
-        """Give it back; what is on it still runs."""
+        """Free the stream; work on it still runs."""
         stream, self.raw = self.raw, None
         if stream is not None:
             call("cudaStreamDestroy", stream)
 
     def _abandon(self) -> None:
-        """End a capture that failed; the error that broke it off says more than this one's."""
+        """End a failed capture; the error that caused it says more than this one's."""
         try:
             graph = call("cudaStreamEndCapture", self.raw)
         except InferenceError:
@@ -113,7 +106,3 @@ class Stream(Closing):
 
     def _copy(self, to: int, source: int, size: int, direction: str) -> None:
         call("cudaMemcpyAsync", to, source, size, kind("cudaMemcpyKind", direction), self.raw)
-
-
-def _thread_local() -> Any:
-    return kind("cudaStreamCaptureMode", "cudaStreamCaptureModeThreadLocal")
