@@ -27,7 +27,7 @@ class TensorSpec:
 
 @runtime_checkable
 class Engine(Protocol):
-    """A network on a device; ``infer`` is thread-safe, and later calls keep its results intact."""
+    """A network on a device; ``infer`` is thread-safe and its results are never overwritten."""
 
     @property
     def backend(self) -> str:

@@ -217,7 +217,7 @@ def _bfloat16(values: NDArray[np.float32]) -> NDArray[Any]:
 
 # Their results span many magnitudes, or they divide by sums of squares: half precision loses
 # small probabilities and overflows at 65504. The export folds batch normalizations into the
-# convolution before them; one that is left has none.
+# convolution before them; one that is left could not be folded.
 SENSITIVE = frozenset(
     {
         "BatchNormalization",
@@ -276,7 +276,7 @@ def _too_large(node: Any, constants: dict[str, Any]) -> bool:
 def _entrance(graph: Any, nodes: list[Any]) -> set[int]:
     """Nodes before the first weights, and convolutions of a network's raw input."""
     raw = {value.name for value in graph.input}  # tensors before the first weights
-    plain = set(raw)  # those that are the input itself, at most transposed or reordered
+    plain = set(raw)  # those that are the input itself, at most cast, transposed or reordered
     found = set()
     for index, node in enumerate(nodes):
         fed = [name for name in node.input if name in raw]

@@ -67,7 +67,7 @@ def constants_of(graph: Any) -> dict[str, NDArray[Any]]:
 
 
 def fold_constants(graph: Any) -> None:
-    """Turn ``Constant`` nodes and casts of initialisers (half weights) into initialisers, in place."""
+    """Turn constants and casts of initialisers (half weights) into initialisers, in place."""
     onnx = onnx_module()
     known = {one.name: one for one in graph.initializer}
     outputs = {value.name for value in graph.output}

@@ -93,7 +93,7 @@ class OnnxRuntimeEngine(BaseEngine):
     """A network on the first CUDA device or on the CPU.
 
     float16 (see ``casting.prepare``) is computed in float32 where ONNX Runtime has no float16
-    kernel, which is mostly so on the CPU.
+    kernel, as mostly on the CPU.
 
     Raises:
         BackendUnavailable: no such device or precision, or the ``onnx`` package is missing.

@@ -93,7 +93,7 @@ def choose_backend(backend: Backend = "auto", *, device: Device = "auto") -> Bac
 def candidates(backend: Backend = "auto", *, device: Device = "auto") -> Iterator[BackendStatus]:
     """The backends that may serve, best first; each is examined when it is reached.
 
-    Without a CUDA device ``auto`` loads no CUDA backend; one unusable entry has the driver's answer.
+    Without a CUDA device ``auto`` loads no CUDA backend; one unusable entry gives the reason.
 
     Raises:
         ValueError: there is no backend of that name.
@@ -156,8 +156,8 @@ def load_engine(
 
     Args:
         path: the ``.onnx`` file.
-        backend: ``auto`` takes the first that works; TensorRT, after its build, only with
-            ``options.shapes``.
+        backend: ``auto`` takes the first that works, TensorRT only with ``options.shapes``; the
+            build of a plan is waited for.
         options: how it should run, and on which device.
         cache: folder of built plans; None keeps none.
         stop: ends the build of a plan once it is set.

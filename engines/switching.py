@@ -99,7 +99,7 @@ class SwitchingEngine(Closing):
             return engine.infer(feeds)
 
     def close(self) -> None:
-        """Stop the build, wait for its thread and free both engines; calls in progress still end."""
+        """Stop the build, wait for its thread, free both engines; calls in progress still end."""
         with self._lock:
             self._state = "closed"
         self._stop.set()

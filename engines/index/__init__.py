@@ -1,4 +1,4 @@
-"""Nearest neighbours among embeddings; nothing of people."""
+"""Nearest neighbours among embeddings; knows nothing about people."""
 
 from __future__ import annotations
 
@@ -68,11 +68,7 @@ def index_status() -> list[IndexStatus]:
 
 
 def _probe_cpu() -> str:
-    """Version and threads, after a real search.
-
-    Raises:
-        BackendUnavailable: FAISS does not load or finds something else.
-    """
+    """Version and threads, after a real search; BackendUnavailable if it fails or is wrong."""
     faiss = load_faiss()
     index = open_index(2, kind="flat")
     index.add(np.array([7]), np.array([[0.0, 1.0]], np.float32))

@@ -30,11 +30,7 @@ _SEED = 1234
 
 
 class HnswCore:
-    """A navigable graph over float32 vectors. See ``Core``.
-
-    Args:
-        vectors: N×D, copied.
-    """
+    """A navigable graph over float32 vectors N×D, which are copied. See ``Core``."""
 
     exact = False
     max_k = SEARCH_CANDIDATES

@@ -9,11 +9,7 @@ from numpy.typing import NDArray
 
 
 def check_dim(dim: int) -> None:
-    """The vectors' length.
-
-    Raises:
-        ValueError: it is below 1.
-    """
+    """Raise ValueError unless the vectors' length is at least 1."""
     if dim < 1:
         raise ValueError(f"dim must be at least 1, not {dim}")
 
@@ -27,14 +23,7 @@ def check_new(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Ids N and vectors N×dim that may be added, contiguous and in their types.
 
-    Args:
-        ids: N.
-        vectors: N×dim.
-        dim: length of the vectors.
-        known: tells which of N ids are in the index.
-
-    Raises:
-        ValueError: see ``Index.add``.
+    ``known`` returns which of N ids are in the index. Raises ValueError, see ``Index.add``.
     """
     ids = check_ids(ids)
     vectors = check_vectors("vectors", vectors, dim)
@@ -52,11 +41,7 @@ def check_new(
 
 
 def check_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Ids N.
-
-    Raises:
-        ValueError: they are not a list of integers.
-    """
+    """Ids N as contiguous int64; ValueError unless they are a list of integers."""
     array = np.asarray(ids)
     if array.size == 0:
         return np.zeros(0, np.int64)
@@ -83,11 +68,7 @@ def check_vectors(name: str, vectors: NDArray[np.float32], dim: int) -> NDArray[
 
 
 def check_k(k: int) -> None:
-    """How many neighbours to find.
-
-    Raises:
-        ValueError: it is below 1.
-    """
+    """Raise ValueError unless the number of neighbours to find is at least 1."""
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
 

@@ -1,8 +1,8 @@
 """Which kind of index serves, and why.
 
-On a CPU, ``auto`` compares everything. Approximation costs certainty where the decision is
-open-set: it misses neighbours of strangers and runners-up. And it gains less than one expects:
-faces come in batches, and a batch is compared with everything by one matrix product.
+On a CPU, ``auto`` searches exactly. Approximation makes an open-set decision less certain: it
+misses neighbours of strangers and runners-up. It also gains little: faces come in batches, and one
+matrix product compares a batch with all vectors.
 
 Measured on one thread of a busy machine (``benchmarks/index.py``, 128 values; 11,271 faces are
 real, the others drawn like them with four photos a person; recall@1 of people in the gallery and
@@ -25,10 +25,10 @@ photos      kind          one query  32 queries  to build  recall@1
 ..          IVF-PQ        18 ms      511 ms      312 s     99.5 / 92 %
 ==========  ============  =========  ==========  ========  ===========
 
-IVF-PQ that finds known faces as surely as that compares a fifth of everything, so it grows as
-exact search does; the searches of a graph hardly grow, but it misses more as it grows. Both are
-built in memory at each start, which takes minutes for a million vectors, so they serve on request
-only. Fewer bits halve the time of a single query at best, and double that of a batch.
+IVF-PQ with this recall compares a fifth of all vectors, so its time grows like that of exact
+search; a graph's time hardly grows, but its recall falls. Both are built in memory at each start,
+in minutes for a million vectors, so they serve on request only. Fewer bits halve the time of a
+single query at best, and double that of a batch.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MIN_HNSW = 1_000
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """What really searches.
+    """The index in use.
 
     Attributes:
         kind: ``flat``, ``hnsw``, ``ivfpq``, ``gpu`` or ``numpy``; ``none`` while there is no index.
@@ -96,8 +96,7 @@ def open_index(
     """An empty index of vectors of length ``dim``.
 
     ``auto`` takes the GPU where FAISS searches on it, else ``flat``, and plain numpy where FAISS is
-    not installed. Any other kind serves or is an error. The index says what serves and why
-    (``kind``, ``device``, ``reason``).
+    not installed. Any other kind serves or is an error.
 
     Args:
         dim: length of the vectors.
@@ -125,7 +124,7 @@ def open_index(
 def index_over(
     ids: Ids, vectors: Vectors, *, options: IndexOptions = DEFAULT_OPTIONS
 ) -> LayeredIndex:
-    """An index over vectors that are there already; they are not copied.
+    """An index over existing vectors, which are not copied.
 
     Args:
         ids: N, none twice and none negative.
@@ -194,11 +193,7 @@ def _numpy(dim: int, reason: str) -> LayeredIndex:
 
 
 def _gpu(dim: int, reason: str) -> LayeredIndex:
-    """An index whose bulk is on the first CUDA device.
-
-    Raises:
-        BackendUnavailable: FAISS cannot search there.
-    """
+    """An index whose bulk is on the first CUDA device; BackendUnavailable where FAISS fails."""
     from .gpu import GpuFlatCore, probe_gpu
 
     proof = probe_gpu()

@@ -1,4 +1,4 @@
-"""Cores: they search the bulk of an index. A core is built once over all vectors and immutable.
+"""Cores search the bulk of an index. A core is built once over all vectors and immutable.
 
 A core finds positions, not ids. ``LayeredIndex`` adds additions, removals and exact similarities,
 the same for all of them.
@@ -34,26 +34,20 @@ class Core(Protocol):
         ...
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Positions]:
-        """Similarities and positions M×k, best first; −1 where nothing more was found.
-
-        Raises:
-            InferenceError: it failed.
-        """
+        """Similarities and positions M×k, best first, −1 for none; InferenceError if it failed."""
         ...
 
 
 Build = Callable[[Vectors], Core]
-
 
 # Products (queries × vectors × D) that are worth a thread: about 50 ms of work.
 _THREAD_WORTH = 2_000_000_000
 
 
 class KnnCore:
-    """FAISS over the vectors where they lie: exact, nothing is built.
+    """FAISS over the vectors in place: exact, nothing is built.
 
-    A large search is divided among as many threads as FAISS may use, each with a range of the
-    vectors.
+    A large search is divided by ranges of the vectors among as many threads as FAISS may use.
     """
 
     exact = True

@@ -29,9 +29,9 @@ class CompactionPolicy:
     Attributes:
         tail: least length of the tail; below it, searching the tail on one thread takes less
             than 0.3 ms (16384 × 128, measured).
-        tail_share: and least share of the bulk, so that n additions cost O(n) copies in all;
+        tail_share: also a least share of the bulk, so that n additions cost O(n) copies in all;
             None never merges the tail (for a core that takes minutes to build).
-        deleted_share: of the bulk; at a quarter, a third more vectors are searched than are there.
+        deleted_share: of the bulk; at a quarter, a third more vectors are searched than needed.
             None never rebuilds it.
     """
 
@@ -52,7 +52,7 @@ class CompactionPolicy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _State:
-    """What a reader works on; never changed."""
+    """A reader's view; never changed."""
 
     bulk: Segment
     tail: Segment
@@ -120,7 +120,7 @@ class LayeredIndex:
 
         Args:
             ids: N, none twice and none negative.
-            vectors: N×D, finite; nobody changes them afterwards.
+            vectors: N×D, finite; must not change afterwards.
 
         Raises:
             ValueError: the index is not empty, or the shapes do not fit.
@@ -231,11 +231,9 @@ class LayeredIndex:
 
 
 class _AppendBuffer:
-    """Ids and vectors that grow at the end: O(1) a row on average.
+    """Ids and vectors that grow at the end: O(1) a row on average, for one writer at a time.
 
     Arrays returned earlier never change.
-
-    For one writer at a time.
     """
 
     def __init__(self, dim: int) -> None:
@@ -246,11 +244,7 @@ class _AppendBuffer:
     def append(
         self, ids: NDArray[np.int64], vectors: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Append rows.
-
-        Returns:
-            Views of all ids N and vectors N×D so far.
-        """
+        """Append rows; returns views of all ids N and vectors N×D so far."""
         start, self._count = self._count, self._count + len(ids)
         if self._count > len(self._ids):
             capacity = max(_FIRST_CAPACITY, 2 * self._count)
@@ -258,7 +252,7 @@ class _AppendBuffer:
             self._ids = np.zeros(capacity, np.int64)
             self._vectors = np.zeros((capacity, self._vectors.shape[1]), np.float32)
             self._ids[:start], self._vectors[:start] = old_ids, old_vectors
-        # Beyond what was returned before.
+        # Beyond the rows returned before.
         self._ids[start : self._count] = ids
         self._vectors[start : self._count] = vectors
         return self._ids[: self._count], self._vectors[: self._count]

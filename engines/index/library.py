@@ -20,13 +20,9 @@ _CROSSOVER = 800
 
 @cache
 def load_faiss() -> Any:
-    """The module, its threshold set.
-
-    Raises:
-        BackendUnavailable: it is not installed or does not load here.
-    """
+    """The module, its threshold set; BackendUnavailable if not installed or it does not load."""
     with warnings.catch_warnings():
-        # SWIG's own types lack __module__ from Python 3.12 on; nothing a user could mend.
+        # SWIG's own types lack __module__ from Python 3.12 on; users cannot fix it.
         warnings.filterwarnings(
             "ignore",
             message="builtin type [sS]wig.* has no __module__",
@@ -43,7 +39,7 @@ def load_faiss() -> Any:
             "the faiss module is damaged (faiss-cpu and faiss-gpu over one another?); "
             "uninstall both, then: pip install faiss-cpu"
         )
-    # Other versions count otherwise and have a fitting value of their own.
+    # Other versions count differently and have a suitable value.
     if faiss.cvar.distance_compute_blas_threshold == _TOO_HIGH:
         faiss.cvar.distance_compute_blas_threshold = _CROSSOVER
     return faiss
@@ -53,9 +49,9 @@ def load_faiss() -> Any:
 def single_threaded() -> Iterator[Any]:
     """The module for one search on the calling thread.
 
-    OpenMP's threads wait for each other by spinning, and where the networks keep the cores busy
-    that wait is far longer than the work. Measured on 2 busy cores, 32 queries among 1,000,000
-    vectors of 128: 5 s with OpenMP's two threads, 0.3 s with one.
+    OpenMP's threads spin while they wait for each other: on cores busy with networks, far longer
+    than the work. Measured on 2 busy cores, 32 queries among 1,000,000 × 128: 5 s with OpenMP's
+    two threads, 0.3 s with one.
 
     Raises:
         InferenceError: FAISS failed inside.
@@ -72,6 +68,6 @@ def single_threaded() -> Iterator[Any]:
 
 
 def faiss_message(error: RuntimeError) -> str:
-    """What FAISS says, without the signature of the function that said it."""
+    """FAISS's message without the signature of the function that raised it."""
     lines = str(error).strip().splitlines() or ["no reason given"]
     return lines[0].rpartition(" Error: ")[2][:200]

@@ -28,7 +28,7 @@ class Segment:
     """N vectors with their ids.
 
     Attributes:
-        ids: N int64; of one that is there twice all but the last were removed.
+        ids: N int64; of repeated ids all but the last were removed.
         vectors: N×D float32.
         core: searches them.
         exact_build: makes a core that searches them exactly, for searches beyond ``core``.
@@ -59,7 +59,7 @@ class Segment:
         return len(self.ids) - self.deleted_count
 
     def positions(self, ids: Ids) -> Ids:
-        """Where these ids are; −1 for those that are not here or were removed."""
+        """The positions of these ids; −1 where absent or removed."""
         if len(self.ids) == 0:
             return np.full(len(ids), -1, np.int64)
         # Of an id that was removed and added again, the last one counts.

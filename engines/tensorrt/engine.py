@@ -24,23 +24,16 @@ from .variant import check_requirements
 
 
 def describe() -> str:
-    """Variant, version and card.
-
-    Raises:
-        BackendUnavailable: it cannot run here; names everything missing.
-    """
+    """Variant, version and card; raises like ``check_requirements``."""
     variant, device = check_requirements()
     return f"{variant.name} {variant.version}, {device}"
 
 
 def split_batch(count: int, sizes: Sequence[int]) -> list[tuple[slice, int]]:
-    """Divide ``count`` rows into runs of the given batch sizes (ascending).
+    """Divide ``count`` rows into runs of the given batch sizes (ascending): rows and size of each.
 
-    Runs of the largest size come first; the rest is padded to the next size. Without sizes there
-    is one run of all rows.
-
-    Returns:
-        The rows of each run, and its batch size.
+    Runs of the largest size come first; the rest is padded to the next size. Without sizes, one run
+    has all rows.
     """
     largest = sizes[-1] if sizes else count
     parts = []
@@ -54,9 +47,8 @@ def split_batch(count: int, sizes: Sequence[int]) -> list[tuple[slice, int]]:
 class TensorRtEngine(BaseEngine):
     """A network on the first CUDA device.
 
-    See ``Engine`` for the promises. Where only the batch is dynamic, each batch size of
-    ``options.shapes`` has a context and a CUDA graph, and other batches are split and padded to
-    these sizes. Otherwise the plan runs without graphs.
+    Where only the batch is dynamic, each batch size of ``options.shapes`` has a context and a CUDA
+    graph, and other batches are split and padded to these sizes. Otherwise there are no graphs.
 
     Args:
         path: the ``.onnx`` network.

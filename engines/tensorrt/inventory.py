@@ -71,11 +71,7 @@ def build_missing(
 ) -> int:
     """Build the plans that the store lacks; returns how many.
 
-    Args:
-        store: of the plans.
-        requests: the networks.
-        where: the builder, and what each network is built for.
-        progress: makes the callback of one build.
+    ``progress`` makes the callback of each build.
 
     Raises:
         BackendUnavailable: a plan cannot be built here, or the folder cannot be written.
@@ -102,12 +98,7 @@ def build_missing(
 def unused_reason(manifest: Manifest, requests: Mapping[str, PlanRequest]) -> str:
     """Why no network would ask for this plan; empty where one would.
 
-    Its precision, GPU and architecture are not compared: they depend on the machine and its
-    settings.
-
-    Args:
-        manifest: of the plan.
-        requests: by name.
+    Its precision, GPU and architecture are not compared: they depend on the machine and settings.
     """
     request = requests.get(manifest.network)
     if request is None:
@@ -160,10 +151,7 @@ def check_plan(
 ) -> EngineCheck:
     """Compare a plan with its checksum, and run it if this machine can.
 
-    Args:
-        plan: in the store.
-        requests: by name.
-        gate_of: the parity gate of a network; None runs nothing.
+    ``gate_of`` gives the parity gate of a network; None runs nothing.
     """
     facts = plan.manifest
     target, precision = str(facts.parts.get("target")), str(facts.parts.get("precision"))

@@ -65,7 +65,7 @@ class LoadedPlan:
         return context
 
     def keep_kernels(self) -> None:
-        """Write what was compiled beside the plan, for the next start."""
+        """Write the compiled kernels beside the plan, for the next start."""
         if self.kernels is None or self.path is None:
             return
         data = bytes(self.kernels.serialize())
@@ -106,17 +106,11 @@ def load_plan(
 ) -> LoadedPlan:
     """The plan of a network on the GPU, built if it is missing.
 
-    A plan that does not load here is removed from the store and built once more.
-
-    Args:
-        path: the ``.onnx`` network.
-        recipe: what the plan is built from.
-        variant: what builds and runs it.
-        store: where plans are kept; None builds one for this process alone.
-        progress: called with the progress of a build.
+    A plan that does not load here is removed from the store and built once more. Without a store
+    one is built for this process alone.
 
     Raises:
-        BackendUnavailable: it cannot be built here, or what was just built does not load.
+        BackendUnavailable: it cannot be built here, or the new plan does not load.
         ModelError: the network is missing, damaged, or does not fit the recipe.
     """
     if store is None:

@@ -1,4 +1,4 @@
-"""Plans kept in a folder: found by what they depend on, checked before use, built when missing."""
+"""Plans kept in a folder: found by their key, checked before use, built when missing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAN, MANIFEST = ".plan", ".manifest"  # the latter is JSON; other things may li
 _LOCK = "plans.lock"
 _OF_A_PLAN = re.compile(r"-[0-9a-f]{32}\.[a-z]+$")  # a plan, its manifest, its compiled kernels
 
-# Seconds between two questions whether to wait on.
+# Seconds between two checks whether to keep waiting.
 _PATIENCE = 0.5
 
 # A part of a file may be a process's that needs no lock (compiled kernels): it gets this long.
@@ -44,22 +44,13 @@ class Build(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A plan in the store.
-
-    Attributes:
-        path: the plan; its manifest lies beside it.
-        manifest: of it.
-    """
+    """A plan in the store: its file and its manifest, a file beside it."""
 
     path: Path
     manifest: Manifest
 
     def read(self) -> bytes:
-        """The plan.
-
-        Raises:
-            ModelError: it is gone or is not what its manifest says.
-        """
+        """The plan; ModelError if it is gone or does not match its manifest."""
         try:
             data = self.path.read_bytes()
         except OSError as error:
@@ -79,8 +70,8 @@ class PlanStore:
 
     Each plan is a file beside its manifest. Writers hold the folder's lock, one at a time:
     builds side by side would spoil the times that TensorRT measures. The system frees the lock
-    of a process that dies. Readers need no lock: files are there whole or not at all, and a plan
-    without its manifest, or with another's, is none.
+    of a process that dies. Readers need no lock: files are written atomically, and a plan without
+    its own manifest is ignored.
 
     A plan is native code: write access to the folder means running code in this process. The
     folder is made for its owner alone.
@@ -129,7 +120,7 @@ class PlanStore:
             return self._put(build(path, recipe, progress=progress, timings=timings))
 
     def find(self, key: str) -> StoredPlan | None:
-        """The plan of a key, its checksum compared; None where there is none that is whole."""
+        """The plan of a key, its checksum compared; None if missing or damaged."""
         return self._find(key, logging.WARNING)
 
     def _find(self, key: str, level: int) -> StoredPlan | None:
@@ -175,8 +166,9 @@ class PlanStore:
                 path.unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Remove what no plan needs: parts of crashed builds, plans without manifests and the
-        other way round. Returns how many bytes that freed.
+        """Remove leftovers: parts of crashed builds, plans or manifests without the other.
+
+        Returns the number of bytes freed.
 
         Raises:
             BackendUnavailable: the folder cannot be written.

@@ -56,7 +56,7 @@ class PlanRunner(Closing):
 
     Args:
         plan: on the GPU.
-        inputs: of the plan, of which there is one.
+        inputs: of the plan; exactly one.
         outputs: of the plan.
         captured: the shapes to capture, the largest first: no buffer grows after a capture.
         counts: of the engine's CUDA graphs, added to.

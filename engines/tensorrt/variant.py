@@ -52,11 +52,7 @@ class Variant:
         return tuple(name.lower() for name in kinds.__members__ if name.startswith("SM"))
 
     def check_target(self, target: str) -> None:
-        """Refuse an architecture that it does not build for.
-
-        Raises:
-            BackendUnavailable: names those it builds for.
-        """
+        """Raise BackendUnavailable for an architecture that it does not build for."""
         if self.targets and target not in self.targets:
             raise BackendUnavailable(
                 f"{self.name} {self.version} builds nothing for {target}, only for "
@@ -127,12 +123,12 @@ def check_requirements() -> tuple[Variant, CudaDevice]:
 
 
 def _check_runtime(*, has_device: bool) -> None:
-    """The CUDA runtime must be there, and be one the driver knows."""
+    """Raise BackendUnavailable unless the CUDA runtime loads and the driver supports it."""
     runtime()
     if not has_device:
         return
     needs, has = int(call("cudaRuntimeGetVersion")) // 1000, driver_report().version
-    if has is not None and needs > has[0]:  # within a major version any runtime will do
+    if has is not None and needs > has[0]:  # within a major version any runtime works
         raise BackendUnavailable(
             f"cuda-bindings is for CUDA {needs}, the driver for CUDA {has[0]}.{has[1]}: "
             f"pip install 'cuda-bindings<{has[0] + 1}', or a newer driver"
