@@ -156,8 +156,8 @@ def load_engine(
 
     Args:
         path: the ``.onnx`` file.
-        backend: ``auto`` takes the first that works, TensorRT only with ``options.shapes``; the
-            build of a plan is waited for.
+        backend: ``auto`` takes the first that works, TensorRT only with ``options.shapes``, and
+            waits until a missing plan is built.
         options: how it should run, and on which device.
         cache: folder of built plans; None keeps none.
         stop: ends the build of a plan once it is set.
