@@ -72,7 +72,7 @@ class PersonExists(GalleryError):
 
 
 class StageFailed(FacestreamError):
-    """This stage or worker raised; the original error is ``__cause__``."""
+    """The stage or worker ``stage`` raised; the original error is ``__cause__``."""
 
     def __init__(self, stage: str, cause: BaseException) -> None:
         super().__init__(f"stage '{stage}' failed: {type(cause).__name__}: {cause}")
@@ -80,7 +80,7 @@ class StageFailed(FacestreamError):
 
 
 class StuckThread(FacestreamError):
-    """The threads of these names did not end before the deadline."""
+    """The threads of the names ``threads`` did not end before the deadline."""
 
     def __init__(self, threads: list[str], seconds: float) -> None:
         super().__init__(f"these threads did not end within {seconds:g} s: {', '.join(threads)}")

@@ -71,7 +71,7 @@ def from_file(path: Path) -> Layer:
 def from_environment(environment: Mapping[str, str], known: Mapping[str, str]) -> Layer:
     """The layer of the environment; values are written as in TOML, quotes may be left out.
 
-    ``known``: name of a variable to dotted key.
+    ``known`` maps the name of a variable to a dotted key.
 
     Raises:
         ConfigError: a variable begins with ``FACESTREAM_`` and is not known.
