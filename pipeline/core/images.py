@@ -188,7 +188,7 @@ def xmp_packet(source: SourceType) -> bytes:
 def marked_as(content: bytes) -> SourceType | None:
     """The mark of a picture file (or of a text of its metadata), None where there is none.
 
-    All bytes are searched: PNG, JPEG, WebP and TIFF store XMP as plain text, as C2PA's assertions.
+    All bytes are searched: XMP is plain text in PNG, JPEG, WebP and TIFF, like C2PA's assertions.
     """
     marks = ((f"digitalsourcetype/{name}".encode(), name) for name in SOURCE_TYPES)
     return next((name for mark, name in marks if mark in content), None)

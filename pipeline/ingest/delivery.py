@@ -196,7 +196,7 @@ class FrozenDetector:
 
     A working sensor is noisy: two pictures of a quiet room are hardly ever equal. A camera that
     hangs encodes one picture again and again: values move by a few steps at each key frame, and
-    pictures in between are equal to the bit. Neighbouring frames are compared twice a second.
+    pictures in between are equal to the bit. Neighbours are compared about twice a second.
 
     Args:
         after: seconds of the same picture from which it counts as frozen.

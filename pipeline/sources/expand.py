@@ -70,7 +70,7 @@ def distinct_sources(
     second source of the same name (two URLs that differ in a secret) is called ``NAME (2)``.
 
     Two paths are the same source when they lead to the same file, two URLs when they differ in
-    notation only. A later set of pictures loses those of an earlier one. Cameras of the settings at
+    notation only. A set of pictures leaves out those of an earlier one. Cameras of the settings at
     one location are different sources; a bare location beside one is a repetition.
 
     Args:

@@ -113,7 +113,7 @@ def _has_length(container: InputContainer) -> bool:
     if container.format.name in _PLAYLISTS:
         return bool(container.duration)
     if container.format.name == "mpjpeg":
-        return False
+        return False  # pictures one after another
     if 0 < container.size < _LARGEST_FILE:
         return True
     fragmented = "mp4" in container.format.name and not any(s.frames for s in container.streams)
