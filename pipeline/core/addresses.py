@@ -19,14 +19,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str, *, flag: str) -> Address:
-        """From ``[HOST]:PORT`` or ``PORT``; without a host only this machine can connect.
-
-        Args:
-            text: e.g. ``:9109``, ``0.0.0.0:9109``, ``[::1]:9109``.
-            flag: the option that was given, for the message.
+        """From ``[HOST]:PORT`` or ``PORT``, e.g. ``[::1]:9109``; by default the loopback address.
 
         Raises:
-            UsageError: it is not an address.
+            UsageError: it is not an address; names ``flag``, the option that was given.
         """
         host, _, port = text.strip().rpartition(":")
         if host.startswith("[") and host.endswith("]"):

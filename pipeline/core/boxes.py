@@ -106,8 +106,6 @@ def move(boxes: Floats, offsets: Floats, *, inclusive: Literal[0, 1]) -> Floats:
     """Boxes N×4 moved by offsets N×4, given as fractions of the boxes' sides.
 
     Args:
-        boxes: N×4.
-        offsets: N×4 for x1, y1, x2, y2.
         inclusive: added to each side: MTCNN counts a box's last pixel as inside (1), except
             when it moves P-Net's boxes (0).
     """

@@ -40,11 +40,7 @@ class SourceError(UsageError):
 
 
 class ImageError(UsageError):
-    """A picture cannot be used.
-
-    Attributes:
-        reason: short machine-readable cause.
-    """
+    """A picture cannot be used; ``reason`` is the machine-readable cause."""
 
     def __init__(self, message: str, *, reason: RejectReason = "unreadable") -> None:
         super().__init__(message)
@@ -76,11 +72,7 @@ class PersonExists(GalleryError):
 
 
 class StageFailed(FacestreamError):
-    """A stage raised; the original error is ``__cause__``.
-
-    Attributes:
-        stage: name of the stage or worker that failed.
-    """
+    """The stage or worker ``stage`` raised; the original error is ``__cause__``."""
 
     def __init__(self, stage: str, cause: BaseException) -> None:
         super().__init__(f"stage '{stage}' failed: {type(cause).__name__}: {cause}")
@@ -88,11 +80,7 @@ class StageFailed(FacestreamError):
 
 
 class StuckThread(FacestreamError):
-    """Threads that did not end before the deadline.
-
-    Attributes:
-        threads: their names.
-    """
+    """The threads of the names ``threads`` did not end before the deadline."""
 
     def __init__(self, threads: list[str], seconds: float) -> None:
         super().__init__(f"these threads did not end within {seconds:g} s: {', '.join(threads)}")

@@ -30,7 +30,7 @@ SCHEMA_VERSION: Literal[2] = 2
 
 
 def _finite_or_none(value: Any) -> Any:
-    # JSON has no NaN or infinity: a value that was never measured is null.
+    # JSON has no NaN or infinity: a value that was not measured is null.
     if isinstance(value, (float, np.floating)) and not math.isfinite(value):
         return None
     return value
@@ -63,7 +63,7 @@ class Moment(Record):
 
     @classmethod
     def at(cls, pts: float, utc: float) -> Moment:
-        """From seconds since the source's start and seconds since the epoch."""
+        """``utc`` in seconds since the epoch."""
         return cls(pts=pts, utc=datetime.fromtimestamp(utc, UTC))
 
 

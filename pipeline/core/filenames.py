@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 NAME_BYTES = 255
-"""Longest name of a file, in bytes, that the usual file systems take."""
+"""Longest file name, in bytes, on the usual file systems."""
 SPARE_BYTES = 24
-"""Left free in a name for a number, a suffix and the marks of a file that is being written."""
+"""Left free in a name for a number, a suffix and the marks of a partial file."""
 SLUG_BYTES = 90
 
 _ZWJ = "\u200d"
@@ -39,7 +39,7 @@ def slug(text: str, *, room: int = SLUG_BYTES) -> str:
 def cut(text: str, room: int) -> str:
     """The beginning of a text, at most ``room`` bytes long, with whole graphemes.
 
-    A single grapheme that is longer (a letter under a pile of marks) is cut between code points.
+    A single longer grapheme (a letter with many marks) is cut between code points.
     """
     if len(os.fsencode(text)) <= room:
         return text

@@ -23,8 +23,7 @@ from .errors import ImageError
 from .types import Image
 
 # fmt: off
-# Names of files that are taken for pictures where a folder or zip is searched; Pillow and OpenCV
-# read all of them.
+# Picture files of a folder or zip; Pillow and OpenCV read all of them.
 PICTURE_SUFFIXES: Final = frozenset(
     {
         ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png",
@@ -51,7 +50,7 @@ _XMP: Final = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="w"?>"""
 
 # fmt: off
-# What Pillow's readers raise on damaged files.
+# Raised by Pillow's readers on damaged files.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
     ArithmeticError, struct.error, zlib.error,
@@ -88,7 +87,7 @@ def decode_image(content: bytes, *, name: str = "the picture") -> Image:
 
     Args:
         content: PNG, JPEG, WebP, TIFF, BMP, GIF and other formats that Pillow reads.
-        name: of the picture, for errors.
+        name: for errors.
 
     Raises:
         ImageError: not a picture, damaged, larger than Pillow's limit (179 megapixels), or marked
@@ -189,8 +188,7 @@ def xmp_packet(source: SourceType) -> bytes:
 def marked_as(content: bytes) -> SourceType | None:
     """The mark of a picture file (or of a text of its metadata), None where there is none.
 
-    It is searched for anywhere in the bytes: XMP is stored as plain text in PNG, JPEG, WebP
-    and TIFF, and so are C2PA's assertions.
+    All bytes are searched: XMP is plain text in PNG, JPEG, WebP and TIFF, like C2PA's assertions.
     """
     marks = ((f"digitalsourcetype/{name}".encode(), name) for name in SOURCE_TYPES)
     return next((name for mark, name in marks if mark in content), None)

@@ -29,8 +29,8 @@ def list_pictures(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -
 
     Args:
         paths: files, folders, or ``-`` for a list of paths on standard input, one a line (or
-            separated by NUL, as ``find -print0`` writes them). Files are taken as they are,
-            whatever their suffix and whether they exist.
+            separated by NUL, as by ``find -print0``). Files are taken with any suffix, and
+            need not exist.
         stdin: instead of standard input.
 
     Raises:
@@ -55,8 +55,8 @@ def list_pictures(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -
 def read_ahead(paths: Sequence[str], *, ahead: int = 64) -> Generator[Read]:
     """Read pictures in their order, up to ``ahead`` of them before they are requested.
 
-    Large pictures are read less far ahead, to about ``AHEAD_BYTES`` in all. Decoding releases
-    the interpreter's lock, so it runs beside the networks.
+    Large pictures are read less far ahead, to about ``AHEAD_BYTES`` in all. Decoding releases the
+    interpreter's lock: it runs beside the networks.
     """
     workers = max(usable_cpus(), 2)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read")

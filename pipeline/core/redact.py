@@ -1,7 +1,7 @@
 """Secrets in URLs: passwords and secret parameters are never shown.
 
-Cameras' passwords are often written without escapes. Where the end of the
-password is not certain, too much is hidden rather than too little.
+Cameras' passwords are often written without escapes: where the end of one is not certain, too much
+is hidden rather than too little.
 """
 
 from __future__ import annotations

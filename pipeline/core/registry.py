@@ -41,7 +41,7 @@ class Registry(Generic[Args, Made]):
         self._registered: dict[str, Callable[Args, Made]] = {}
 
     def register(self, name: str, factory: Callable[Args, Made]) -> None:
-        """Make a factory known under this name for the rest of the process."""
+        """Register a factory for the rest of the process."""
         self._registered[name] = factory
 
     def names(self) -> list[str]:

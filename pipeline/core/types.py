@@ -18,11 +18,11 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 Reason = Literal[
-    "no_gallery",  # nobody is enrolled
+    "no_gallery",  # no person is enrolled
     "too_small",  # the face is too small to recognise
     "uncertain",  # sigma is too high: the picture shows too little of the face
     "ambiguous",  # two people are about equally similar
-    "below_threshold",  # nobody is similar enough
+    "below_threshold",  # no person is similar enough
     "taken",  # the best person is already in this frame, more similar elsewhere
     "pending",  # not searched yet
 ]
@@ -74,10 +74,9 @@ class LazyFrame:
     """A decoded frame whose picture is made only when it is needed.
 
     Most frames of a live camera are superseded before they are searched: converting them to BGR
-    would be lost work.
+    would be lost work. The fields are as in `Frame`.
 
     Attributes:
-        source: as in `Frame`, like the next four.
         convert: makes the picture, H×W×3 BGR uint8; None where that is not possible. Called at
             most once, in any thread.
     """
@@ -128,7 +127,6 @@ class Faces:
 
     @classmethod
     def empty(cls) -> Faces:
-        """No faces."""
         return cls(
             boxes=np.zeros((0, 4), np.float32),
             scores=np.zeros(0, np.float32),
@@ -163,7 +161,6 @@ class Faces:
         return Faces(**{name: array[rows] for name, array in arrays.items() if array is not None})
 
     def with_embeddings(self, mu: Floats, logvar: Floats) -> Faces:
-        """The same faces with their embeddings."""
         return replace(self, mu=mu, logvar=logvar)
 
     def __repr__(self) -> str:
@@ -194,12 +191,10 @@ class Identity:
     def unknown(
         cls, reason: Reason, *, similarity: float = 0.0, probability: float = 0.0
     ) -> Identity:
-        """An unknown face, and why it is."""
         return cls(None, None, similarity, probability, reason)
 
     @property
     def known(self) -> bool:
-        """True when it has a name."""
         return self.person_id is not None
 
 

@@ -14,10 +14,8 @@ from ..sources import Source
 
 log = logging.getLogger(__name__)
 
-# Frames within so many seconds of each other arrived together.
-_TOGETHER = 0.03
-# FFmpeg's own time-out acts first: its error is more precise.
-_GRACE = 0.5
+_TOGETHER = 0.03  # frames within so many seconds of each other arrived together
+_GRACE = 0.5  # FFmpeg's own time-out acts first: its error is more precise
 
 Outcome = Literal["complete", "broken"]
 """How reading ended: at the end of the source, or before it."""
@@ -30,7 +28,6 @@ class Session:
     closes its container when the call returns; the frames that it still delivers are discarded.
 
     Args:
-        name: of the thread, without credentials.
         open_source: opens the source; it should end soon after the event is set.
         read: reads it to its end; runs in this thread.
         notify: called when its owner should check it.
@@ -61,7 +58,6 @@ class Session:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin; once."""
         self._thread.start()
 
     @property
@@ -76,7 +72,7 @@ class Session:
         return 0.0 if self.first_frame is None or last is None else last - self.first_frame
 
     def saw_frame(self, now: float, *, frozen: bool = False) -> None:
-        """A frame arrived; called by ``read``."""
+        """Called by ``read`` for each frame."""
         progress = self.progress
         notable = self.alert or frozen != progress.frozen or self.first_frame is None
         if not self.alert or progress.frozen:
@@ -166,7 +162,6 @@ class Watchdog:
     frozen_after: float
 
     def check(self, progress: SessionProgress, now: float) -> SessionState:
-        """See `SessionState`."""
         if progress.last_frame is None:
             left = progress.started + self.open_within + _GRACE - now
             if left > 0:

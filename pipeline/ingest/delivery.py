@@ -21,8 +21,7 @@ from .file_reader import SourceState, expected_frames
 # A stream that is later than this, or whose clock jumps further, sets a new pace; in seconds.
 _LATE = 1.0
 _JUMP = 10.0
-# Seconds between two comparisons of neighbouring pictures.
-_COMPARE_EVERY = 0.5
+_COMPARE_EVERY = 0.5  # seconds between two comparisons of neighbouring pictures
 # Coding alone moved values of a still portrait by at most 5 of 255 (x264, crf 23).
 _CODING_NOISE = 8
 # Of a still portrait with a key frame every 10 frames, half equalled the picture before.
@@ -36,12 +35,9 @@ class Delivery:
     its native call returns.
 
     Args:
-        state: gets the counts.
         queue: where the source's buffer is opened, with the first frame.
-        metrics: counts the frames.
         options: ``max_frames`` and ``every`` count here, over all connections.
-        frozen_after: see `FrozenDetector`.
-        buffer_frames: frames that may wait when the source proves to be a file.
+        buffer_frames: frames that may wait if the source proves to be a file.
     """
 
     def __init__(
@@ -75,7 +71,7 @@ class Delivery:
         return buffer is not None and not buffer.live
 
     def switch_to(self, session: Session | None) -> None:
-        """From now on only the frames of this session count."""
+        """Deliver only the frames of this session."""
         with self._lock:
             self._current = session
             self._clock.reconnected()
@@ -128,7 +124,7 @@ class Delivery:
             self._state.skipped += 1
             self._metrics.add(FRAMES_SKIPPED, source=name)
         else:
-            # Counted first: the frame may be processed before this thread goes on.
+            # Counted first: the frame may be processed before this thread continues.
             self._state.read += 1
             buffer.put(LazyFrame(name, index, pts, time.time(), now, picture.image))
 
@@ -198,10 +194,9 @@ class Pacer:
 class FrozenDetector:
     """Detects a camera that sends the same picture all the time.
 
-    The sensor of a working camera is noisy: hardly two pictures of a quiet room are equal. A camera
-    that hangs codes one picture again and again: values move by a few steps at each key frame, and
-    pictures in between are equal to the bit. Samples of the brightness of two neighbouring frames
-    are compared at most twice a second.
+    A working sensor is noisy: two pictures of a quiet room are hardly ever equal. A camera that
+    hangs encodes one picture again and again: values move by a few steps at each key frame, and
+    pictures in between are equal to the bit. Neighbours are compared about twice a second.
 
     Args:
         after: seconds of the same picture from which it counts as frozen.

@@ -25,22 +25,21 @@ class SourceState:
     """Counts and state of a source; written by its reader, read by any thread.
 
     Attributes:
-        name: free of credentials; unique within a run.
+        name: free of credentials, unique within a run.
         expected: frames in it, skipped ones included, if its container says so.
         read: frames delivered to the queue.
         skipped: frames decoded and not delivered (``SourceOptions.every``).
         processed: frames that left the last stage.
-        lost: frames that were taken from the queue and left out by a stage.
+        lost: frames that a stage left out.
         corrupt: damaged packets, frames or pictures.
         seconds: presentation time of the last frame.
         opened: it could be opened at all.
-        done: its reader has ended.
         state: of a live source, as in its events; None for files.
         live: it is read by a `LiveReader`.
         restarts: times a live source was opened again.
         buffer: where its frames wait.
         failure: why it was parked: its frames cannot be processed.
-        problems: what was wrong with it, a line each.
+        problems: a line each.
     """
 
     name: str
@@ -86,7 +85,7 @@ class SourceState:
             raise RuntimeError(f"source {self.name} has no buffer")
         try:
             for frame in frames:
-                # A source of another package may not know the name that it has in this run.
+                # A source of another package may not know its name in this run.
                 known = frame.source == self.name
                 self.buffer.put(frame if known else replace(frame, source=self.name))
                 self.read += 1
@@ -121,12 +120,8 @@ class Reader:
     processed. A source that cannot be opened or read is noted in its state; the others go on.
 
     Args:
-        specs: what to read.
-        queue: where frames go.
-        metrics: counts the frames.
         buffer_frames: decoded frames that may wait per source.
         options: how a source of this name is read.
-        opener: opens a source.
         isolation: counts errors of one source; without it they end the run.
     """
 

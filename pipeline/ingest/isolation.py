@@ -56,7 +56,7 @@ class SourceIsolation:
         self._parked: set[str] = set()
 
     def watch(self, states: Iterable[SourceState]) -> None:
-        """The sources of the run: their lost frames are counted, and they can be parked."""
+        """Count the lost frames of these sources, and park them when they fail repeatedly."""
         self._states.update((state.name, state) for state in states)
 
     def call(
@@ -117,7 +117,7 @@ class SourceIsolation:
             self._report(source, part, error)
 
     def succeeded(self, source: str, part: Part) -> None:
-        """A frame passed this part: the next error there is the first in a row."""
+        """Count the next error in this part as the first in a row."""
         if self._failures:
             with self._lock:
                 self._failures.pop((source, part), None)
@@ -125,13 +125,7 @@ class SourceIsolation:
     def failed(
         self, source: str, part: Part, error: BaseException, *, logger: logging.Logger = log
     ) -> str:
-        """Count an error of this source; the `PARK_AFTER`-th in a row parks it.
-
-        Args:
-            source: its name.
-            part: see `Part`.
-            error: what was raised.
-            logger: warns of the first error.
+        """Count and log an error of this source; the `PARK_AFTER`-th in a row parks it.
 
         Returns:
             The error without credentials.
@@ -157,7 +151,7 @@ class SourceIsolation:
         return text
 
     def lost(self, source: str, *, cause: Literal["corrupt", "failed"] = "failed") -> None:
-        """A frame of this source that was taken is not passed on."""
+        """Count a frame of this source that is not passed on."""
         self._metrics.add(FRAMES_DROPPED, source=source, cause=cause)
         state = self._states.get(source)
         if state is not None:

@@ -1,4 +1,4 @@
-"""Reads one live source for as long as the run goes on, whatever happens to it."""
+"""Reads one live source until the run ends, across all its connections."""
 
 from __future__ import annotations
 
@@ -27,14 +27,11 @@ from .status import Status
 
 log = logging.getLogger(__name__)
 
-# After so many seconds of frames a connection counts as good: the next pause is short again.
-_STEADY = 10.0
+_STEADY = 10.0  # seconds of frames after which the next pause is short again
 # Seconds to wait for a session to end before it is abandoned; stop() promises two seconds.
 _STOP_TIMEOUT = 0.7
-# Sessions that hang at the same time. Each holds a thread and a connection.
-_MAX_HANGING = 4
-# Clocks can be set: a schedule is checked again after so many seconds.
-_SCHEDULE_CHECK = 30.0
+_MAX_HANGING = 4  # sessions; each holds a thread and a connection
+_SCHEDULE_CHECK = 30.0  # seconds; clocks can be set
 
 
 class WatchTimes(Protocol):
@@ -48,8 +45,7 @@ class WatchTimes(Protocol):
 class Backoff:
     """Pauses that double from ``first`` to ``longest`` seconds, each shortened by up to a half.
 
-    The jitter keeps cameras that were lost together (a switch, a recorder) from reconnecting in
-    step.
+    Without jitter, cameras lost together (a switch, a recorder) would reconnect together.
     """
 
     def __init__(
@@ -80,20 +76,16 @@ class Backoff:
 class LiveReader:
     """Reads a live source into a buffer of the queue; ``run`` is for a thread of its own.
 
-    A source that cannot be opened or is lost is tried again after a pause, for ever. It fails when
+    A source that cannot be opened or is lost is retried after a pause, without limit. It fails when
     no attempt can succeed (`SourceError.retry` is ``never``) or its frames cannot be processed, and
     ends when it proves to be a file and was read to its end.
 
     Args:
-        spec: what to read.
         queue: where frames go: a live source's as `LazyFrame`, the newest only.
-        metrics: counts frames, states and restarts.
         options: how it is read; the time-outs and the transport are those of ``live``.
-        live: limits and pauses.
         on_state: gets an event for each change of state, in the thread of ``run``.
         schedule: when it is watched; None: always.
-        opener: opens the source.
-        buffer_frames: frames that may wait when it proves to be a file.
+        buffer_frames: frames that may wait if it proves to be a file.
         isolation: counts errors of one source; without it they end the run.
     """
 
@@ -216,7 +208,7 @@ class LiveReader:
         return self._session
 
     def _watch(self, session: Session) -> str | None:
-        """Until the connection is over; returns why, None when it is not to be watched now."""
+        """Wait for the end of the connection; returns why it ended, None outside the schedule."""
         seen = False
         while not self._stopping.is_set():
             if not seen and session.first_frame is not None:

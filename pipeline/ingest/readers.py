@@ -42,7 +42,7 @@ class SourceList:
 
     Attributes:
         specs: the sources to read, each once and under a name of its own.
-        missing: the sources that do not exist.
+        missing: those that do not exist.
     """
 
     specs: tuple[SourceSpec, ...]
@@ -161,11 +161,9 @@ class Readers:
     Args:
         specs: what to read, in the order of the reports.
         queue: where frames go; sealed when the last reader has ended.
-        metrics: counts the frames.
         settings: of the run; a camera's own settings are found by its name.
-        frames: which frames are delivered.
         options: how sources are read; what the settings and ``frames`` say is set here.
-        on_state: gets each change of a live source's state, in that source's thread.
+        on_state: gets the state changes of a live source, in its thread.
         isolation: knows the sources and counts their errors; without it they end the run.
     """
 
@@ -220,7 +218,7 @@ class Readers:
         self._running = len(self._readers)
 
     def start(self, supervisor: Supervisor) -> None:
-        """Read, each reader in a thread of its own."""
+        """Start each reader in a thread of its own."""
         supervisor.on_stop(self.stop)
         for name, reader in self._readers.items():
             supervisor.spawn(name, partial(self._run, reader))

@@ -15,21 +15,19 @@ from .file_reader import SourceState
 log = logging.getLogger(__name__)
 
 SUMMARY_EVERY = 600.0
-"""Seconds between two lines of the log about a source that stays away."""
-# Reasons of one outage that become events, for servers whose answer is a new one each time.
+"""Seconds between two log lines about a source that stays away."""
+# Reasons of one outage that become events: some servers give another one each time.
 _MAX_REASONS = 5
 
 
 class Status:
     """The state of a live source; for the one thread that controls it.
 
-    The first loss is a warning; while it stays away, one line is logged in ten minutes. Another
-    reason (first no answer, then a refused password) is a new event.
+    The first loss is a warning, then one line is logged in ten minutes. Another reason (first no
+    answer, then a refused password) is a new event.
 
     Args:
-        state: gets ``state`` and ``restarts``.
         metrics: gets the state as one gauge per state, and the restarts.
-        on_state: gets an event for each change.
         now: monotonic clock in seconds.
     """
 
@@ -52,7 +50,6 @@ class Status:
 
     @property
     def current(self) -> State | None:
-        """The state it is in; None before the first."""
         return self._state.state
 
     def live(self, *, reopened: bool = False) -> None:
@@ -69,7 +66,7 @@ class Status:
         self._tries = 0
 
     def stalled(self, reason: str) -> None:
-        """It is connected, but shows nothing new."""
+        """It is connected, without new pictures."""
         if self._change("stalled", reason):
             log.warning("%s: stalled: %s", self._state.name, reason)
 
@@ -96,7 +93,6 @@ class Status:
             log.debug("%s: try %d: %s", self._state.name, self._tries, reason)
 
     def other(self, state: State, reason: str | None = None) -> None:
-        """Any other state."""
         if self._change(state, reason):
             level = logging.WARNING if state == "failed" else logging.INFO
             tail = f": {reason}" if reason else ""

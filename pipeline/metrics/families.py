@@ -26,8 +26,7 @@ _NAMING = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 3
 class Family:
     """A metric: its name (Prometheus style), kind, meaning and label names.
 
-    ``buckets`` are the upper bounds of a histogram, ascending; what is larger counts in the
-    last, unbounded one.
+    ``buckets`` are a histogram's upper bounds, ascending; a last, unbounded one follows.
     """
 
     name: str

@@ -43,8 +43,7 @@ Rows = list[tuple[tuple[str, ...], float]]
 class Distribution:
     """The observations of a histogram: their number, sum, extremes, and counts by bucket.
 
-    ``bounds`` are upper bounds of the buckets; one unbounded bucket follows. ``buckets`` are not
-    cumulative.
+    ``bounds`` are upper bounds; an unbounded bucket follows. ``buckets`` are not cumulative.
     """
 
     count: int
@@ -86,7 +85,6 @@ class _Histogram(prometheus.Histogram):
                 self._largest = max(self._largest, amount)
 
     def distribution(self, bounds: tuple[float, ...]) -> Distribution:
-        """What a child observed so far."""
         samples = next(iter(self.collect())).samples
         above = [s.value for s in samples if s.name.endswith("_bucket")]
         total = next(s.value for s in samples if s.name.endswith("_sum"))
@@ -119,21 +117,17 @@ class Metrics(Collector):
         self.registry.register(self)
 
     def add(self, family: Family, amount: float = 1, /, **labels: str) -> None:
-        """Raise a counter."""
         self._child(family, "counter", labels).inc(amount)
         with self._lock:
             self._totals[family] += amount
 
     def set(self, family: Family, value: float, /, **labels: str) -> None:
-        """Set a gauge."""
         self._child(family, "gauge", labels).set(value)
 
     def observe(self, family: Family, value: float, /, **labels: str) -> None:
-        """Add an observation to a histogram."""
         self._child(family, "histogram", labels).observe(value)
 
     def observe_batch(self, stage: str, seconds: float, frames: int) -> None:
-        """A stage has processed a batch."""
         self.observe(STAGE_SECONDS, seconds, stage=stage)
         self.observe(BATCH_FRAMES, frames, stage=stage)
 
@@ -146,11 +140,10 @@ class Metrics(Collector):
         self._sources.append(stats)
 
     def refresh_with(self, refresh: Callable[[], None]) -> None:
-        """Call this before each scrape, to set gauges of what changes on its own."""
+        """Call this before each scrape, to set gauges."""
         self._refreshing.append(refresh)
 
     def queues(self) -> list[QueueStats]:
-        """The watched queues, now."""
         return [stats() for stats in self._queues]
 
     def value(self, family: Family, /, **labels: str) -> float:

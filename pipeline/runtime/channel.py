@@ -1,6 +1,6 @@
 """A bounded queue between two workers. Its end is a state, not an item.
 
-A sentinel item deadlocks when the reader dies first: the writer blocks for ever in ``put``. Here
+A sentinel item deadlocks when the reader dies first: the writer blocks forever in ``put``. Here
 either side may close the channel, and every thread that waits in it wakes with `Closed`.
 """
 
@@ -27,8 +27,6 @@ class QueueStats:
     """Counters of a queue at one moment.
 
     Attributes:
-        name: the queue's name.
-        capacity: most items it holds.
         depth: items in it now.
         high_water: most items it ever held.
         passed: items taken out so far.
@@ -50,8 +48,6 @@ class QueueStats:
 
 
 class Closable(Protocol):
-    """A link between threads."""
-
     def close(self, discard: bool = False) -> None: ...
 
 
@@ -105,13 +101,12 @@ class BatchQueue(ABC, Generic[T]):
 
     @abstractmethod
     def _take_some(self, max_items: int) -> list[T]:
-        """Take at most so many of the items that wait."""
+        """Take at most so many items, without waiting."""
 
     def get_batch(self, max_items: int, max_wait: float, timeout: float | None = None) -> list[T]:
-        """Take 1 to ``max_items`` items: block for the first, then linger for more.
+        """Take 1 to ``max_items`` items: block for the first, then wait for more.
 
-        Lingering ends when the batch is full, after ``max_wait`` seconds, or at the end of the
-        queue. 0 takes what is there.
+        That ends when the batch is full, after ``max_wait`` seconds, or at the end of the queue.
 
         Returns:
             Empty when nothing arrived within ``timeout`` seconds.
@@ -154,8 +149,8 @@ class BatchQueue(ABC, Generic[T]):
 class Channel(BatchQueue[T]):
     """A bounded first-in first-out queue for any number of producers and consumers.
 
-    ``close()`` refuses further items and lets readers take the rest (drain);
-    ``close(discard=True)`` throws that away too (abort). Both wake all waiting threads.
+    ``close()`` refuses further items and lets readers take the rest (drain), which
+    ``close(discard=True)`` throws away (abort). Both wake all waiting threads.
 
     Raises:
         ValueError: the capacity is below 1.
@@ -185,7 +180,7 @@ class Channel(BatchQueue[T]):
             self._append(item)
 
     def put_now(self, item: T) -> None:
-        """Add an item also when the channel is full: a rare small one whose sender must not wait.
+        """Add an item even when the channel is full: a rare small one whose sender must not wait.
 
         Raises:
             Closed: the channel is closed.
@@ -196,7 +191,7 @@ class Channel(BatchQueue[T]):
             self._append(item)
 
     def put_all(self, items: Sequence[T]) -> None:
-        """Add several items in order, so that a reader finds them together where they fit.
+        """Add items in order; a reader finds them together where they fit.
 
         Raises:
             Closed: the channel is closed, or was closed before all were added.
@@ -241,7 +236,7 @@ class Channel(BatchQueue[T]):
 
     @property
     def closed(self) -> bool:
-        """True once it was closed, in either way."""
+        """True once it was closed, either way."""
         return self._state != "open"
 
     @property
@@ -253,7 +248,6 @@ class Channel(BatchQueue[T]):
         return len(self._items)
 
     def stats(self) -> QueueStats:
-        """All counters, from one moment."""
         with self._lock:
             return QueueStats(
                 self.name,

@@ -1,7 +1,7 @@
 """Keeps the memory of a live run flat.
 
 Python counts objects, not bytes: a decoder in a reference cycle is a few objects and many pictures,
-and a long run collects so seldom that such cycles add up.
+and a long run collects so rarely that such cycles add up.
 
 glibc gives each new thread another heap, up to eight a core, which pictures and decoders fragment.
 Measured with four MPEG-TS cameras that were cut off every three seconds: 35 MB after 80
@@ -33,7 +33,6 @@ class Trimmer:
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Until `stop`."""
         while not self._over.wait(self._every):
             gc.collect()
             trim()
@@ -44,14 +43,13 @@ class Trimmer:
 
 
 def share_one_heap() -> bool:
-    """Let threads started from now on share the existing heaps, in the whole process; False where
-    the C library has no such setting."""
+    """Let new threads of this process share the existing heaps; False where libc cannot."""
     setting = getattr(ctypes.CDLL(None), "mallopt", None)
     return setting is not None and bool(setting(_M_ARENA_MAX, 1))
 
 
 def trim() -> bool:
-    """Give back what is free now; False where the C library has no such function."""
+    """Return free memory to the system; False where libc cannot."""
     call = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if call is None:
         log.debug("this C library cannot give memory back")

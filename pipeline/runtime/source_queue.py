@@ -20,7 +20,7 @@ T = TypeVar("T")
 SUPERSEDED = "superseded"
 """Cause of a drop: a newer frame of the same live source came before this one was taken."""
 DISCARDED = "discarded"
-"""Cause of a drop: the run was aborted, or the source given up."""
+"""Cause of a drop: the run was aborted, or the source parked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,10 @@ class BufferStats:
     """Counters of one source.
 
     Attributes:
-        name: the source's name.
         live: it drops its oldest frame instead of blocking.
         depth: frames that wait now.
         accepted: frames put in so far.
-        taken: frames handed on so far.
+        taken: frames delivered so far.
         dropped: frames lost, by cause; ``accepted == taken + depth + sum(dropped)``.
         blocked_seconds: time the source waited for room.
     """
@@ -89,7 +88,7 @@ class SourceBuffer(Generic[T]):
             self._queue._added()
 
     def close(self, discard: bool = False) -> None:
-        """End of this source; what waits is still handed on unless ``discard``."""
+        """End of this source; waiting frames are still delivered unless ``discard``."""
         with self._queue._lock:
             if discard:
                 self._count_dropped(DISCARDED, len(self._items))
@@ -107,11 +106,9 @@ class SourceBuffer(Generic[T]):
 
     @property
     def taken(self) -> int:
-        """Frames handed on so far."""
         return self._taken
 
     def stats(self) -> BufferStats:
-        """All counters, from one moment."""
         with self._queue._lock:
             return BufferStats(
                 self.name,
@@ -164,7 +161,6 @@ class SourceQueue(BatchQueue[T]):
         """A buffer for a source.
 
         Args:
-            name: the source's name.
             live: drop the oldest frame when full (camera) instead of blocking (file).
             capacity: frames that may wait; by default 1 if live (only the newest), else 8.
 
@@ -190,7 +186,7 @@ class SourceQueue(BatchQueue[T]):
             self._not_empty.notify_all()
 
     def close(self, discard: bool = False) -> None:
-        """Seal it and close every source; with ``discard`` throw away what waits."""
+        """Seal it and close every source; ``discard`` throws waiting frames away."""
         with self._lock:
             self._sealed = True
             self._aborted = self._aborted or discard

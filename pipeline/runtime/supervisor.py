@@ -18,7 +18,6 @@ from .channel import Channel, Closable
 
 log = logging.getLogger(__name__)
 
-
 LinkT = TypeVar("LinkT", bound=Closable)
 
 
@@ -34,12 +33,10 @@ class Supervisor:
             supervisor.spawn("detect", lambda: run_worker([detect], frames, None))
             supervisor.join()
 
-    Leaving the block after an error inside it aborts the run; either way it waits for the
-    threads.
+    An error inside the block aborts the run; leaving it always waits for the threads.
 
     Args:
-        grace: seconds that threads get to end after a failure or an abort, before `join` gives
-            up on them.
+        grace: seconds after a failure or an abort until `join` gives up on running threads.
     """
 
     def __init__(self, *, grace: float = 10.0) -> None:
@@ -81,8 +78,8 @@ class Supervisor:
     def spawn(self, name: str, target: Callable[[], object]) -> None:
         """Run ``target`` in a thread; `Closed` ends it quietly, any other error fails the run.
 
-        It is started also after an abort (a thread may fail before the next one is started): it
-        finds its links closed and frees what it holds.
+        It also starts after an abort, when an earlier thread failed: it finds its links closed and
+        frees what it holds.
 
         Raises:
             ValueError: there is a thread of that name.
@@ -99,7 +96,7 @@ class Supervisor:
         thread.start()
 
     def stop(self) -> None:
-        """End cleanly: sources stop, what they delivered is processed. May be repeated.
+        """End cleanly: sources stop, delivered frames are processed. May be repeated.
 
         Safe in a signal handler. The last channel must still be read to its end; otherwise call
         `abort`.
@@ -113,7 +110,7 @@ class Supervisor:
             callback()
 
     def abort(self) -> None:
-        """End at once: every link is closed and what waits in it is thrown away."""
+        """End at once: every link is closed and its items are thrown away."""
         with self._changed:
             if self._aborted_at is None:
                 self._aborted_at = time.monotonic()
@@ -127,10 +124,9 @@ class Supervisor:
         """Wait until every thread has ended.
 
         Raises:
-            StageFailed: a thread failed; the first error, from the original. When threads were
-                still running at the deadline a note on it names them.
-            StuckThread: no error, but threads were running after ``timeout`` seconds, or the
-                grace time after an abort.
+            StageFailed: a thread failed: the first error. A note names threads still running at
+                the deadline.
+            StuckThread: no error, but threads still run at the deadline.
         """
         began = time.monotonic()
         with self._changed:
@@ -158,7 +154,6 @@ class Supervisor:
 
     @property
     def error(self) -> StageFailed | None:
-        """The first failure so far."""
         return self._error
 
     @property
@@ -187,7 +182,7 @@ class Supervisor:
                 error.add_note(f"while stopping: {other}")
 
     def _limit(self, began: float, timeout: float | None) -> float:
-        """Until when a join that began then may wait: its time-out, or the grace after an abort."""
+        """The deadline of a join: its time-out, or the grace after an abort."""
         limit = inf if timeout is None else began + timeout
         if self._aborted_at is None:
             return limit

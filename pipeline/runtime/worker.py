@@ -65,8 +65,8 @@ class Batching:
 
     Attributes:
         max_items: most items in a batch.
-        max_wait: seconds to linger for more items after the first. It pays at the first worker
-            only: those behind get whole batches.
+        max_wait: seconds to wait for more items after the first. It pays at the first worker only:
+            those behind get whole batches.
     """
 
     max_items: int = 4
@@ -91,11 +91,8 @@ def run_worker(
 
     Args:
         stages: run one after another in this thread.
-        inlet: where items come from.
         outlet: where results go; None discards them.
-        batching: size of batches and how long to wait for them.
-        convert: converts an item when it is taken; None leaves it out.
-        on_batch: observes each batch of each stage.
+        convert: converts an item when it is taken; it leaves the item out by returning None.
 
     Raises:
         StageFailed: a stage raised; names it, with the original error as ``__cause__``.
@@ -122,8 +119,6 @@ def run_worker(
 
 
 class _Worker(Generic[Item]):
-    """The stages of one worker and its state."""
-
     def __init__(
         self, stages: Sequence[Stage[Item]], outlet: Outlet[Item] | None, on_batch: OnBatch | None
     ) -> None:
@@ -146,7 +141,6 @@ class _Worker(Generic[Item]):
                 raise
 
     def tick(self) -> None:
-        """Call the stages that are `Ticking`."""
         for stage in self._ticking:
             _named(stage, stage.tick)
 

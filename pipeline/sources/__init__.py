@@ -50,7 +50,6 @@ __all__ = [
     "served_file",
 ]
 
-# The one place that names the openers of this package.
 _OPENERS: Mapping[Kind, SourceOpener] = {
     "video": FileSource,
     "images": ImagesSource,
@@ -65,7 +64,6 @@ def open_source(spec: SourceSpec | str | Path, options: SourceOptions = DEFAULTS
 
     Args:
         spec: from ``expand_sources``, or an argument of it that stands for a single source.
-        options: how to read it.
 
     Raises:
         SourceError: it is missing, cannot be opened, holds nothing that can be decoded, or is

@@ -25,7 +25,7 @@ class SourceSpec:
     """What to open; made by ``expand_sources``.
 
     Attributes:
-        kind: which reader serves it.
+        kind: which reader opens it.
         location: path, device or URL; a URL may hold credentials, so it is never shown.
         name: display name, free of credentials. It is also the identity of the source within a
             run: see ``distinct_sources``.
@@ -63,7 +63,7 @@ class SourceOptions:
             but not converted.
         decoding: what decodes video; see ``decide``.
         on_decoder: called in the reading thread at the first frame and at each change.
-        halt: when it is set, opening (where possible) and reading end soon.
+        halt: once set, opening (where possible) and reading end soon.
     """
 
     max_frames: int | None = None
@@ -91,13 +91,12 @@ class SourceInfo:
     """What is known of a source when it is opened.
 
     Attributes:
-        width: pixels of its frames as delivered (rotated, square pixels), where known.
-        height: likewise.
+        width, height: pixels of its frames as delivered (rotated, square pixels), where known.
         fps: average frames a second, None for pictures or where unknown.
         frames: how many it should have, where its container says so.
         duration: seconds, where its container says so.
-        clock: what ``Frame.utc`` is: ``pts`` after the container's creation time or after the
-            moment of opening; of a live source the moment of arrival.
+        clock: ``Frame.utc`` is ``pts`` after the container's creation time or after the moment of
+            opening; of a live source it is the time of arrival.
         codec: short name, e.g. ``h264``.
     """
 
@@ -140,11 +139,11 @@ class Source(Protocol):
 
     Attributes:
         name: free of credentials.
-        live: frames arrive at their own pace: those that come too fast are dropped.
+        live: frames arrive at their own pace; those that arrive too fast are dropped.
         decoded: good frames so far, skipped ones included.
-        skipped: frames skipped so far, because of ``SourceOptions.every``.
+        skipped: frames skipped because of ``SourceOptions.every``.
         bursts: live, but many frames arrive at once (HLS).
-        whole: it announced its length, and was read to it; cameras announce none.
+        whole: it announced its length and was read to it; cameras announce none.
         corrupt: damaged packets, frames or pictures so far, which were skipped.
         problems: what was wrong so far, a line each; complete once the iteration has ended.
     """
@@ -208,19 +207,17 @@ class ImagePicture:
     pixels: Image
 
     def image(self) -> Image:
-        """H×W×3 BGR uint8."""
         return self.pixels
 
     def sample(self) -> bytes:
-        """See `Picture`; green stands for brightness."""
-        return self.pixels[::8, ::8, 1].tobytes()
+        return self.pixels[::8, ::8, 1].tobytes()  # green stands for brightness
 
 
 class BaseSource(Closing):
     """A `Source` for subclasses that give their images in `images`.
 
     Attributes:
-        live: see `Source`; set it in the subclass.
+        live: set it in the subclass.
         still: its frames are photos, each on its own.
         corrupt: the subclass counts here what it cannot read.
         problems: the subclass adds a line for what is wrong.
@@ -254,7 +251,6 @@ class BaseSource(Closing):
         raise NotImplementedError
 
     def pictures(self) -> Iterator[Picture]:
-        """See `Source`."""
         self._begin()
         for pts, image in self.images():
             if self.stopped:
@@ -265,22 +261,19 @@ class BaseSource(Closing):
             yield ImagePicture(pts, image)
 
     def __iter__(self) -> Iterator[Frame]:
-        """See `Source`."""
         self._begin()
         return self._frames()
 
     @property
     def stopped(self) -> bool:
-        """No more frames are wanted."""
         halt = self.options.halt
         return self._stopped or (halt is not None and halt.is_set())
 
     def stop(self) -> None:
-        """End the iteration after the frame that is being read."""
         self._stopped = True
 
     def close(self) -> None:
-        """End it; a subclass that holds something frees it here."""
+        """A subclass frees here what it holds."""
         self._stopped = True
 
     def _begin(self) -> None:

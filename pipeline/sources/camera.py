@@ -13,8 +13,7 @@ from .base import DEFAULTS, SourceOptions, SourceSpec
 from .decode import open_container, reason
 from .stream import StreamSource
 
-# The device is no camera.
-_NO_CAMERA = {errno.ENOTTY, errno.ENODEV, errno.EINVAL}
+_NO_CAMERA = {errno.ENOTTY, errno.ENODEV, errno.EINVAL}  # the device is not a camera
 
 
 class CameraSource(StreamSource):

@@ -49,7 +49,7 @@ class LiveClock:
         self._fresh = True
 
     def reconnected(self) -> None:
-        """The next frame is from a new connection, with another clock."""
+        """The next frame has the clock of a new connection."""
         self._fresh = True
 
     def stamp(self, time: float | None, arrived: float, *, period: float | None = None) -> float:

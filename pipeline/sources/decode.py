@@ -37,12 +37,12 @@ from .hardware import BY_CPU, DecodedBy, Decoding, FallbackReason, OnDecoder
 
 log = logging.getLogger(__name__)
 
-# A reader that fails so often in a row, without a packet in between, is not going to recover.
+# A reader that fails this often without a packet in between does not recover.
 READ_FAILURES = 50
-# A live stream of which so many packets in a row are refused by the decoder has become another
-# one (its codec or program changed), and has to be opened again: three seconds of 25 frames.
+# A live stream with so many refused packets in a row (three seconds at 25 fps) has changed its
+# codec or program and must be opened again.
 DECODE_FAILURES = 75
-# What hardware delivers, and the same with the colours in planes of their own.
+# Formats of hardware, and the same with separate colour planes.
 _PLANES = {"nv12": "yuv420p", "p010le": "yuv420p10le"}
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
@@ -58,11 +58,9 @@ class DecodedPicture:
         self._converter = converter
 
     def image(self) -> Image | None:
-        """See `Converter.convert`."""
         return self._converter.convert(self._frame)
 
     def sample(self) -> bytes:
-        """See `Converter.sample`."""
         return self._converter.sample(self._frame)
 
 
@@ -172,19 +170,15 @@ class VideoDecoder:
 
     Args:
         container: opened; the caller closes it.
-        stream: one of its video streams.
         threads: decoding threads, 0 for as many as there are cores.
         latency: ``low`` decodes slices in parallel instead of whole frames: no frame of delay.
         timeless: ignore its times; the pictures have none.
         stopped: true when reading ends; called at every packet.
-        decoding: what decodes.
-        name: of the source.
         on_decoder: see `SourceOptions`.
 
     Attributes:
         corrupt: damaged packets and frames.
-        stuck: reading ended since the decoder refused too many packets in a row (a live source, or
-            hardware).
+        stuck: the decoder (of a live source, or hardware) refused too many packets in a row.
         end: end of the packets of any stream so far, in seconds on the container's clock.
         decoded_by: what decodes now; None before the first frame.
     """

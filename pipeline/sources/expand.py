@@ -70,8 +70,8 @@ def distinct_sources(
     second source of the same name (two URLs that differ in a secret) is called ``NAME (2)``.
 
     Two paths are the same source when they lead to the same file, two URLs when they differ in
-    notation only. Of overlapping sets of pictures the later lacks what the earlier has. Cameras of
-    the settings at one location are different sources; a bare location beside one is a repetition.
+    notation only. A set of pictures leaves out those of an earlier one. Cameras of the settings at
+    one location are different sources; a bare location beside one is a repetition.
 
     Args:
         specs: of ``expand_sources`` or of the caller's own, in order.

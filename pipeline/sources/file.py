@@ -18,12 +18,12 @@ from .stream import StreamSource
 
 log = logging.getLogger(__name__)
 
-# Tags that are not UTF-8 must not stop a video; from version 19 on PyAV sees to that by itself.
+# Tags that are not UTF-8 must not stop a video; PyAV from version 19 on handles them itself.
 _METADATA: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
 
-# FFmpeg plays text as if it were a terminal's or old paint programs' screen.
+# FFmpeg plays text as the screen of a terminal or an old paint program.
 _NOT_VIDEO = frozenset({"tty", "bin", "xbin", "adf", "idf", "txd"})
 
 
@@ -40,8 +40,7 @@ class FileSource(StreamSource):
     def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
         self._path = Path(spec.location)
         container = _open(self._path, spec.name, options)
-        # A picture whose suffix did not give it away.
-        self.still = container.format.name.endswith("_pipe")
+        self.still = container.format.name.endswith("_pipe")  # a picture without its suffix
         super().__init__(spec, options, container)
 
     def _clock(self) -> tuple[float, Clock]:
@@ -49,7 +48,7 @@ class FileSource(StreamSource):
         return (self._opened_at, "opened") if created is None else (created, "container")
 
     def _broke_off(self, error: av.error.FFmpegError) -> None:
-        # What is left of a damaged file cannot be read; what was delivered counts.
+        # The rest of a damaged file cannot be read; the delivered frames count.
         self._problems.append(f"broke off after {self.decoded} frames: {reason(error)}")
 
     def _check_end(self) -> None:

@@ -29,10 +29,10 @@ Hardware = Literal["cuda", "vaapi"]
 DecodedBy = Literal["cpu", "cuda", "vaapi"]
 FallbackReason = Literal["unavailable", "unsupported", "failed"]
 OnDecoder = Callable[[str, DecodedBy, FallbackReason | None], None]
-"""Gets a source's name, what decodes it, and why the CPU took over from hardware, if it did."""
+"""Gets a source's name, its decoder, and why the CPU took over from hardware, if it did."""
 
 _NAMES: Mapping[Hardware, str] = {"cuda": "NVDEC", "vaapi": "VA-API"}
-# nvidiactl: the driver; dxg: the same under Windows' Linux.
+# nvidiactl: the driver; dxg: the same under WSL.
 _FILES: Mapping[Hardware, tuple[str, ...]] = {
     "cuda": ("nvidiactl", "nvidia[0-9]*", "dxg"),
     "vaapi": ("dri/renderD*",),
@@ -60,7 +60,6 @@ class Capability:
 
     @property
     def usable(self) -> bool:
-        """Whether the device can be opened."""
         return not self.problem
 
     def describe(self) -> str:
@@ -73,10 +72,8 @@ class Decoding:
     """What decodes a video, and why.
 
     Attributes:
-        decoder: ``cpu``, or the hardware.
-        reason: in a few words.
-        required: what the hardware does not decode is an error.
-        fallback: the CPU decodes since hardware that is present does not work.
+        required: a video that the hardware does not decode is an error.
+        fallback: the CPU decodes because hardware that is present does not work.
         device: of the hardware, for `HWAccel`.
     """
 
@@ -144,8 +141,8 @@ def capability(kind: Hardware) -> Capability:
         if kind == "vaapi":
             why += ", as its wheels are; build it against an FFmpeg that has it"
         return Capability(kind, problem=why)
-    # Any of several render nodes can be the one that decodes.
     problem = ""
+    # Of several render nodes any one may decode.
     for device in [None] if kind == "cuda" else [str(file) for file in files]:
         why = _problem_of(kind, device)
         if not why:
@@ -155,7 +152,6 @@ def capability(kind: Hardware) -> Capability:
 
 
 def device_files(kind: Hardware, root: Path = Path("/dev")) -> list[Path]:
-    """The device files of such hardware, sorted."""
     return sorted(path for pattern in _FILES[kind] for path in root.glob(pattern))
 
 

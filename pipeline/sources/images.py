@@ -10,8 +10,7 @@ from ..core.images import read_image
 from ..core.types import Frame
 from .base import DEFAULTS, BaseSource, Picture, SourceInfo, SourceOptions, SourceSpec
 
-# Of a folder with thousands of unreadable files the first few say enough.
-_LISTED = 20
+_LISTED = 20  # unreadable files that are named; the rest are only counted
 
 
 class ImagesSource(BaseSource):
@@ -35,7 +34,6 @@ class ImagesSource(BaseSource):
         self.files = spec.files
 
     def pictures(self) -> Iterator[Picture]:
-        """Photos are no stream."""
         raise TypeError(f"{self.name} holds photos; iterate it")
 
     def _frames(self) -> Iterator[Frame]:

@@ -1,8 +1,7 @@
 """Which opener serves a source: the built-in ones, and those of other packages.
 
-Another package registers a source as an entry point of the group ``facestream.sources``; its name
-is the scheme of the URLs that it serves, its object an opener (a class like `BaseSource` is one).
-``docs/extending.md`` shows one.
+Another package registers an opener (such as a subclass of `BaseSource`) as an entry point of the
+group ``facestream.sources``, named after the scheme of its URLs; see ``docs/extending.md``.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from .base import Source, SourceOpener, SourceOptions, SourceSpec
 SOURCES: Registry[[SourceSpec, SourceOptions], Source] = Registry(
     "source", "facestream.sources", error=partial(SourceError, retry="never")
 )
-"""Openers of other packages by the scheme that they serve."""
+"""Openers of other packages, by scheme."""
 
 # What FFmpeg serves; entry points are not searched for these.
 _FFMPEG_SCHEMES = frozenset(

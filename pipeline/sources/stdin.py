@@ -14,16 +14,14 @@ from .base import DEFAULTS, SourceOptions, SourceSpec
 from .decode import open_container, reason
 from .stream import StreamSource
 
-# Seconds between two checks whether reading a silent pipe was halted.
-_CHECK_EVERY = 0.1
+_CHECK_EVERY = 0.1  # seconds between two checks whether a silent pipe was halted
 
 
 class StdinSource(StreamSource):
     """A stream that another program pipes in; read like a file, so that nothing is dropped.
 
-    A program that writes into a pipe waits for the reader, so no frame is lost. The pipe can be
-    silent for any time, also while it is opened; ``options.halt`` ends that at once. The file
-    ``descriptor`` is not closed.
+    The pipe may be silent for any time, also while it is opened; ``options.halt`` ends that at
+    once. The file ``descriptor`` is not closed.
 
     Raises:
         SourceError: it is a terminal, is empty, or holds no video; never retried.

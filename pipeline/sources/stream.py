@@ -24,8 +24,8 @@ _NO_TIMESTAMPS = 0x80
 class _Stop:
     """True when reading ends; called by the decoder at every packet.
 
-    An object of its own: a decoder that refers to its source would be a cycle, and keep its
-    pictures until the garbage collector runs.
+    A decoder that refers to its source would be a cycle, and keep its pictures until the garbage
+    collector runs.
     """
 
     def __init__(self, halt: threading.Event | None) -> None:
@@ -43,8 +43,6 @@ class StreamSource(Closing):
     rotation included, is known.
 
     Args:
-        spec: what is read.
-        options: how.
         container: opened; the source closes it, also when this raises.
         latency: see `VideoDecoder`.
 
@@ -103,32 +101,26 @@ class StreamSource(Closing):
 
     @property
     def corrupt(self) -> int:
-        """See `Source`."""
         return self._decoder.corrupt + self._damaged
 
     @property
     def problems(self) -> list[str]:
-        """See `Source`."""
         damaged = [f"damaged packets or frames: {self.corrupt}"] if self.corrupt else []
         return self._problems + damaged
 
     def __iter__(self) -> Iterator[Frame]:
-        """See `Source`."""
         return self._frames(self.pictures())
 
     def pictures(self) -> Iterator[Picture]:
-        """See `Source`."""
         if self._started:
             raise RuntimeError(f"source {self.name} was iterated already; open it again")
         self._started = True
         return self._all_pictures()
 
     def stop(self) -> None:
-        """See `Source`."""
         self._ends.requested = True
 
     def close(self) -> None:
-        """See `Source`."""
         if not self._closed:
             self._closed = True
             self._ends.requested = True
@@ -202,12 +194,11 @@ class StreamSource(Closing):
             raise self._unreadable(error) from None
 
     def _unreadable(self, error: av.error.FFmpegError) -> SourceError:
-        """What to say when the first frame cannot be read."""
+        """The error when the first frame cannot be read."""
         return SourceError(f"cannot read {self.name}: {reason(error)}")
 
     def _start(self) -> float:
-        """What counts as 0: a file's start as players show it (sound may begin before the
-        picture)."""
+        """The time that counts as 0: a file's start as players show it (sound may begin first)."""
         start: int | None = self._container.start_time
         first = self._first.time if self._first is not None else None
         return first or 0.0 if start is None else start / av.time_base
@@ -239,6 +230,5 @@ class StreamSource(Closing):
         self.whole = 0 < 0.95 * length <= self._reached()
 
     def _reached(self) -> float:
-        """Seconds from the start to the end of what was read, of any stream: sound may go on after
-        the last picture."""
+        """Seconds read, of any stream: sound may continue after the last picture."""
         return self._decoder.end - (self._container.start_time or 0) / av.time_base

@@ -21,9 +21,9 @@ from .stream import StreamSource
 
 # These serve both files and streams.
 _MAYBE_FILE = frozenset({"http", "https", "ftp"})
-# Playlists, and pictures one after another: the length of a response says nothing of theirs.
+# The length of a playlist's response says nothing about the stream's.
 _PLAYLISTS = frozenset({"hls", "dash"})
-# Some encoders send a live stream under a length that it will never reach.
+# Some encoders announce a length that a live stream never reaches.
 _LARGEST_FILE = 1 << 40
 # Containers that are also sent without an end (``.ts``, ``.flv``, ``.mjpeg``) are not in it.
 _FILE_SUFFIXES = frozenset(
@@ -33,7 +33,7 @@ _FILE_SUFFIXES = frozenset(
     }
 )
 _TIMED_OUT = (av.error.ExitError, av.error.TimeoutError)
-# Another attempt fails until somebody changes something: the pauses are long.
+# Another attempt fails until the setup changes: the pauses are long.
 _REFUSED = {
     av.error.HTTPUnauthorizedError: "user or password refused",
     av.error.HTTPForbiddenError: "access forbidden (403)",
@@ -71,8 +71,7 @@ class UrlSource(StreamSource):
 
     def _broke_off(self, error: av.error.FFmpegError) -> None:
         if self.live and self._http and error.errno == _EIO:
-            # A stream without a length that is closed: older versions call it an end, too.
-            return
+            return  # a closed stream without a length: older FFmpeg reports an end, too
         why = reason(error)
         if isinstance(error, _TIMED_OUT):
             why = f"no data for {self._options.read_timeout:g} s"
@@ -92,8 +91,8 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
             timeout=(options.open_timeout, options.read_timeout),
         )
     except av.error.FFmpegError as error:
-        # `from None`: PyAV's own message holds the URL, credentials included.
-        # A time-out has another error in each protocol: the time that passed decides.
+        # `from None`: PyAV's message holds the URL with its credentials.
+        # A time-out raises a different error in each protocol: the time that passed decides.
         waited = time.monotonic() - started
         timed_out = isinstance(error, _TIMED_OUT) or waited >= options.open_timeout
         why, retry = _why(error, spec.location)
@@ -114,7 +113,7 @@ def _has_length(container: InputContainer) -> bool:
     if container.format.name in _PLAYLISTS:
         return bool(container.duration)
     if container.format.name == "mpjpeg":
-        return False
+        return False  # pictures one after another
     if 0 < container.size < _LARGEST_FILE:
         return True
     fragmented = "mp4" in container.format.name and not any(s.frames for s in container.streams)

@@ -14,7 +14,7 @@ from ..ingest.isolation import SourceIsolation
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A frame of a batch that is to be searched, and what of it."""
+    """A frame of a batch to search, and the part of it."""
 
     place: int
     source: str
@@ -24,7 +24,7 @@ class _Due:
     changes: Changes | None
 
     def follows(self, source: str) -> bool:
-        """Whether the next frame of this source must wait for what is found here."""
+        """Whether the next frame of this source depends on the faces found here."""
         return self.changes is not None and self.source == source
 
     def restore(self, faces: Sequence[Faces]) -> Faces:
@@ -39,7 +39,7 @@ class DetectStage:
     A frame with an error is left out.
 
     Args:
-        detector: belongs to the stage, which closes it.
+        detector: closed by the stage.
         views: how the frames of a source are searched; called once for each source.
         isolation: keeps an error with its source; without it every error ends the run.
     """
@@ -66,7 +66,7 @@ class DetectStage:
         due: list[_Due] = []
         for place, result in enumerate(batch):
             source = result.frame.source
-            # What changed is known when the source's frame before was searched.
+            # The changes are known once the source's previous frame was searched.
             if any(other.follows(source) for other in due):
                 self._fill(results, due)
                 due = []
@@ -79,7 +79,6 @@ class DetectStage:
         return [result for result in results if result is not None]
 
     def close(self) -> None:
-        """Free the networks."""
         self._detector.close()
 
     def _lose(self, results: list[FrameResult | None], place: int, source: str) -> None:
@@ -88,7 +87,7 @@ class DetectStage:
         self._isolation.lost(source)
 
     def _region(self, result: FrameResult) -> Region | None:
-        """What is searched of a frame; None when it is not due."""
+        """The part of a frame to search; None when it is not due."""
         frame = result.frame
         view = self._known.get(frame.source)
         if view is None:
@@ -102,7 +101,6 @@ class DetectStage:
         return view.region(height, width)
 
     def _due(self, place: int, result: FrameResult) -> list[_Due]:
-        """The frame, if it is due."""
         region = self._region(result)
         if region is None:
             return []
@@ -119,7 +117,7 @@ class DetectStage:
         return [_Due(place, frame.source, region, image, changes.plan(image, frame.pts), changes)]
 
     def _fill(self, results: list[FrameResult | None], due: Sequence[_Due]) -> None:
-        """Search what is due, all of it in one call."""
+        """Search the due frames in one call."""
         isolation = self._isolation
         found = isolation.call_each("detect", self._search, due, source=lambda one: one.source)
         for one, faces in zip(due, found, strict=True):

@@ -23,36 +23,29 @@ from .rules import TrackingRules
 from .source_tracks import Observation, SourceTracks
 from .track_events import TrackEventEmitter
 
-# How often the gallery's file is checked for changes by another process.
-REFRESH_SECONDS = 2.0
+REFRESH_SECONDS = 2.0  # between two checks of the gallery's file for changes by another process
 # A source without frames for this much longer than the absence is silent: its tracks end.
 SILENCE_SECONDS = 5.0
 
 
 class Embedder(Protocol):
-    """The encoder, as far as this stage is concerned."""
-
     def embed(self, crops: Image) -> tuple[Floats, Floats]: ...
 
 
 @dataclass(slots=True, eq=False)
 class _Source:
-    """What the stage keeps of a source."""
-
     rules: TrackingRules
     tracker: Tracker
     tracks: SourceTracks
     heard: float = 0.0  # by the stage's clock
 
     def end(self) -> None:
-        """End all tracks."""
         self.tracks.end(self.tracker.finish())
 
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """A frame between tracking and identification, which lags behind by up to a batch: its
-    tracklets, those that ended before it, the rows to embed and which of them are ambiguous."""
+    """A frame between tracking and identification, which lags behind by up to a batch."""
 
     result: FrameResult
     source: _Source
@@ -71,14 +64,10 @@ class RecogniseStage:
     is left out, and the source's tracks end.
 
     Args:
-        encoder: embeds aligned faces.
-        matcher: searches and decides.
-        rules: of a source, by its name; asked once for each.
+        rules: of a source, by its name; called once for each.
         on_event: called in the worker's thread with each event, those of a source in their order.
         model: id of the encoder, for the events.
-        metrics: counts the tracks.
         isolation: keeps an error with its source; without it every error ends the run.
-        tracker: makes the tracker of a source.
     """
 
     name = "recognise"
@@ -136,11 +125,11 @@ class RecogniseStage:
             done.append(finished)
         now = time.monotonic()
         for item in pending:
-            item.source.heard = now  # the time that the batch took is no silence of its sources
+            item.source.heard = now  # the time of the batch is not silence of its sources
         return done
 
     def tick(self) -> None:
-        """End the tracks of sources that went silent; see the gallery's changes."""
+        """End the tracks of sources that went silent; pick up changes of the gallery."""
         self._refresh()
         now = time.monotonic()
         for name, source in self._sources.items():
@@ -154,12 +143,11 @@ class RecogniseStage:
             self._isolation.clean_up(source, "recognise", known.end)
 
     def flush(self) -> None:
-        """End all tracks."""
         for source in list(self._sources):
             self.end_source(source)
 
     def _lose(self, source: str) -> None:
-        """A frame is left out after an error: the source starts again without tracks."""
+        """Leave a frame out after an error: the source restarts without tracks."""
         self.end_source(source)
         self._isolation.lost(source)
 
@@ -203,8 +191,7 @@ class RecogniseStage:
             tracklets, boxes = tracker.expected(frame.pts)
             return _Pending(result, source, ended, tracklets, boxes)
         rules = source.rules
-        # Where the next detection comes soon, a new face waits for it: boxes that are found once
-        # only are seldom faces.
+        # A box that is found only once is rarely a face: if the next detection is soon, wait.
         soon = frame.pts - tracker.searched_at < rules.embedding.first_seconds
         patient = soon and rules.emission.min_faces > 1 and not frame.still
         tracklets = tracker.associate(faces.boxes, at=frame.pts)

@@ -33,11 +33,7 @@ class TrackingRules:
 
 
 def rules_of(settings: Settings, card: ModelCard) -> TrackingRules:
-    """The rules of one source.
-
-    Args:
-        settings: the source's own.
-        card: the encoder's.
+    """The rules of a source with these settings, for the encoder of this card.
 
     Raises:
         ModelError: the cohort is missing, damaged or another encoder's.

@@ -19,7 +19,7 @@ class Ending(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Read to its end, and all that was read is processed."""
+        """Read to its end, and every frame is processed."""
 
 
 class SourceEndsStage:
@@ -28,7 +28,6 @@ class SourceEndsStage:
     A source's end becomes visible one batch after its last frame, or at the end of the stream.
 
     Args:
-        stage: the recogniser.
         sources: all sources of the run; their ``processed`` is counted here.
         on_ended: gets the name of a source after its last event.
     """
@@ -40,13 +39,12 @@ class SourceEndsStage:
         self._stage = stage
         self._on_ended = on_ended
         self._live = [source for source in sources if source.live]
-        # Read one after another: the first one that goes on ends the search for ended ones.
+        # Read one after another: those behind the first unfinished one have not ended either.
         self._files = deque(source for source in sources if not source.live)
         self._by_name = {source.name: source for source in sources}
 
     def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
-        """See ``RecogniseStage``."""
-        # First: the results of the call before have left the stage by now.
+        # First: the results of the previous call have left the stage by now.
         self._end_finished()
         done = self._stage(batch)
         for result in done:
@@ -56,12 +54,11 @@ class SourceEndsStage:
         return done
 
     def tick(self) -> None:
-        """End the sources that are over while no frames come."""
+        """End the finished sources while no frames arrive."""
         self._end_finished()
         self._stage.tick()
 
     def flush(self) -> None:
-        """End what is left."""
         self._stage.flush()
         self._end_finished()
 

@@ -56,12 +56,12 @@ class SourceTracks:
         observations: Mapping[int, Observation],
         quality: Floats,
     ) -> list[TrackSnapshot]:
-        """Take in a frame that was searched for faces.
+        """Update the tracks with a frame that was searched for faces.
 
         Args:
             result: the frame and its N faces.
-            tracklets: of the faces.
-            observations: by row, of the faces that were embedded.
+            tracklets: N.
+            observations: by row, of the embedded faces.
             quality: N.
 
         Returns:
@@ -142,7 +142,7 @@ class SourceTracks:
                 self._end(own)
 
     def _hand_over(self, track: Track, tracklet: Tracklet, *, instead: Track | None) -> None:
-        """Give the track to this tracklet, and the track that it had to the other tracklet."""
+        """Give the track to this tracklet, and ``instead`` to its previous tracklet."""
         old = self._followed[track.track_id]
         if old.track is track:
             old.track, old.plan, old.released = None, EmbeddingPlan(), True
@@ -169,7 +169,7 @@ class SourceTracks:
         self._emitter.left(track)
 
     def _search(self, embedded: Sequence[Track]) -> list[Track]:
-        """Look up those whose evidence changed, or all when the gallery did."""
+        """Search the tracks whose evidence changed, or all when the gallery did."""
         due = [s for s in embedded if s.needs_search(confirm=self._rules.confirm)]
         if self.stale:
             self.stale = False

@@ -14,10 +14,8 @@ from ..metrics.families import IDENTITIES, SIGMA, TIME_TO_NAME
 from ..metrics.store import Metrics
 from ..tracking.track import Track
 
-# ``surer`` is emitted when sigma fell to this part of the last one emitted, and not more often than
-# every so many seconds.
-SURER = 0.8
-SURER_SECONDS = 5.0
+SURER = 0.8  # ``surer`` is emitted when sigma fell to this part of the last one emitted,
+SURER_SECONDS = 5.0  # at most once in so many seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +35,6 @@ class TrackEventEmitter:
     """Emits the events of one source's tracks.
 
     Args:
-        source: its name.
-        rules: when an event is emitted.
-        on_event: gets the events.
         model: id of the encoder.
         metrics: counts the tracks that ended.
     """
@@ -73,7 +68,7 @@ class TrackEventEmitter:
                 self._emit_for(track, frame)
 
     def left(self, track: Track) -> None:
-        """The track is over: emit its last event, if it had a first one."""
+        """Emit the last event of a track that ended, if it had a first one."""
         best = track.best
         self._note_seen(track)
         if not track.emitted.appeared or best is None:

@@ -67,7 +67,7 @@ _Polygons = Annotated[
     tuple[Annotated[Polygon, Field(min_length=3), AfterValidator(_with_area)], ...],
     BeforeValidator(_nested),
 ]
-# Programs get the object; JSON gets the redacted text.
+# JSON gets the redacted text.
 _Url = Annotated[
     CameraUrl, PlainValidator(_url), PlainSerializer(str, return_type=str, when_used="json")
 ]

@@ -71,9 +71,7 @@ def from_file(path: Path) -> Layer:
 def from_environment(environment: Mapping[str, str], known: Mapping[str, str]) -> Layer:
     """The layer of the environment; values are written as in TOML, quotes may be left out.
 
-    Args:
-        environment: e.g. ``os.environ``.
-        known: name of a variable to dotted key.
+    ``known`` maps the name of a variable to a dotted key.
 
     Raises:
         ConfigError: a variable begins with ``FACESTREAM_`` and is not known.
@@ -170,7 +168,6 @@ def _candidates(place: Sequence[str], model: type[BaseModel]) -> tuple[str, list
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
-    """A hint at the key that was meant."""
     last = word.split(".")[-1]
     found = (
         [key for key in known if key.split(".")[-1] == last]

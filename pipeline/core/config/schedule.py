@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 _SPAN = re.compile(r"(?:(?P<days>[a-z,\s-]+?)\s+)?(?P<start>\d\d?:\d\d)\s*-\s*(?P<end>\d\d?:\d\d)")
-# A change of the clocks can skip a span of a few hours; two weeks contain the next one anyway.
+# A clock change can skip a span of a few hours; two weeks contain the next one.
 _AHEAD = 15
 _DAY = 24 * 60
 
@@ -71,18 +71,12 @@ class Schedule:
         self._zone = None if timezone is None else _zone(timezone)
 
     def open_at(self, when: datetime) -> bool:
-        """True when the camera is read at this moment.
-
-        Raises:
-            ValueError: ``when`` has no time zone.
-        """
+        """True when the camera is read then; raises ValueError without a time zone."""
         moment = _utc(when)
         return not self._spans or any(start <= moment < end for start, end in self._open(moment))
 
     def next_change(self, when: datetime) -> datetime | None:
-        """The first moment after ``when`` at which `open_at` changes, in UTC.
-
-        None where it never changes: the spans cover the whole week, or there are none.
+        """When `open_at` changes next, in UTC; None where it never does (always open).
 
         Raises:
             ValueError: ``when`` has no time zone.

@@ -77,7 +77,7 @@ class Settings(Group):
     def model_copy(
         self, *, update: Mapping[str, Any] | None = None, deep: bool = False
     ) -> Settings:
-        """As pydantic's; the cached settings of the cameras are dropped."""
+        """As pydantic's, without the cached settings of the cameras."""
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("by_camera", None)
         return copied

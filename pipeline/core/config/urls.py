@@ -80,8 +80,8 @@ class CameraUrl:
         """The URL with its secrets, percent-encoded as their place in the URL needs it.
 
         Args:
-            environment: where ``${NAME}`` is looked up.
-            place: how errors call this URL, e.g. ``camera 'door': url``.
+            environment: with the values of ``${NAME}``.
+            place: the URL's name in errors, e.g. ``camera 'door': url``.
 
         Raises:
             ConfigError: a variable or file is missing or empty. The message quotes no value.
@@ -114,7 +114,6 @@ def _split(template: str) -> UrlParts:
 
 
 def _filled(text: str, values: Iterator[str]) -> str:
-    """The text with the values in place of the marks."""
     return re.sub(_MARK, lambda _: next(values), text)
 
 
