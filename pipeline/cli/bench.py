@@ -137,11 +137,8 @@ def bench(
 
 
 def _measure(videos: list[Path], settings: dict[str, Any], results: Results, folder: Path) -> None:
-    """Measure the videos in turn, round by round; an interruption keeps the complete rounds.
-
-    Raises:
-        FacestreamError: a video is missing or a run failed.
-    """
+    """Measure the videos in turn, round by round; an interruption keeps the complete rounds. Raises
+    FacestreamError if a video is missing or a run failed."""
     from .bench_worker import measure
     from .demo_clip import write_clip
 

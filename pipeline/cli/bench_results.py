@@ -179,8 +179,7 @@ class Results:
 def load_results(path: Path) -> Results:
     """Read a file that ``Results.save`` wrote.
 
-    Raises:
-        UsageError: it is missing, no such file, or of a newer schema.
+    Raises UsageError if it is missing, no such file, or of a newer schema.
     """
     try:
         given = json.loads(path.read_text(encoding="utf-8"))

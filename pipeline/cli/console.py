@@ -53,8 +53,7 @@ def warn(text: str) -> None:
 def confirmed(question: str, *, doing: str) -> bool:
     """Ask on the terminal.
 
-    Raises:
-        UsageError: there is no terminal; the message begins with ``doing``.
+    Raises UsageError if there is no terminal; the message begins with ``doing``.
     """
     if not sys.stdin.isatty():
         raise UsageError(f"{doing} needs a confirmation, and there is no terminal; give --yes")

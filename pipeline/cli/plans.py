@@ -48,11 +48,7 @@ class Plans:
         return {one.name: one for one in found}
 
     def select(self, which: Sequence[str]) -> list[StoredPlan]:
-        """The plans of these networks and keys.
-
-        Raises:
-            UsageError: one of them has no plan.
-        """
+        """The plans of these networks and keys. Raises UsageError if one of them has no plan."""
         found: list[StoredPlan] = []
         for word in which:
             plans = self.store.select(word)

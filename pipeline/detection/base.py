@@ -38,8 +38,7 @@ class Detector(Protocol):
 
         Args:
             images: H×W×3 BGR uint8 each, of any sizes.
-            min_face: smallest faces to find in each, in pixels; None: the
-                detector's own.
+            min_face: smallest faces to find in each, in pixels; None: the detector's own.
         """
         ...
 

@@ -124,10 +124,8 @@ def log_change(session: Session, kind: ChangeKind, person_id: int = 0) -> None:
 
 
 def _entries(session: Session, then: Head) -> dict[str, set[int]] | None:
-    """The people of each kind of change after ``then``.
-
-    None when the log does not reach so far, or ``then`` is no earlier state of this gallery.
-    """
+    """The people of each kind of change after ``then``. None when the log does not reach so far, or
+    ``then`` is no earlier state of this gallery."""
     rows = session.execute(
         select(MetaRow.key, MetaRow.value)
         .where(MetaRow.key >= _key(then.generation), MetaRow.key < _END)

@@ -273,8 +273,7 @@ class GallerySearch:
     def refresh(self) -> bool:
         """See ``Searcher``. A gallery that cannot be read at the moment stays as it was.
 
-        Raises:
-            ModelMismatch: it was embedded again by another model.
+        Raises ModelMismatch if it was embedded again by another model.
         """
         try:
             if not self.gallery.refresh():

@@ -141,10 +141,8 @@ class TemplateIndex:
     def _photos(
         self, index: LayeredIndex, unit: Floats, depth: int, cohort: Cohort | None
     ) -> tuple[Floats, Ids]:
-        """Similarities and people of the ``depth`` nearest photos (by cosine), best first.
-
-        −inf and −1 where there are fewer, because some were removed meanwhile.
-        """
+        """Similarities and people of the ``depth`` nearest photos (by cosine), best first. −inf and
+        −1 where there are fewer, because some were removed meanwhile."""
         scores, ids = index.search(unit, depth)
         # After the search: all photos that it found are listed.
         table = self._table
@@ -166,10 +164,8 @@ class TemplateIndex:
     def _template_means(
         self, index: LayeredIndex, table: _Table, rows: Ids, cohort: Cohort
     ) -> Floats:
-        """Mean similarity of these templates to the cohort; each is computed once.
-
-        NaN for those that were removed before it was computed.
-        """
+        """Mean similarity of these templates to the cohort; each is computed once. NaN for those
+        that were removed before it was computed."""
         with self._means_lock:
             means = self._means.get(cohort.card.sha256, np.zeros(0, np.float32))
             if len(means) < len(table.photo_ids):

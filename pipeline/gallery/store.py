@@ -112,8 +112,7 @@ class Store(Closing):
     def crop(self, photo: Photo | int) -> Image:
         """The aligned face of a photo (or of the photo with this id), 112×112×3 BGR uint8.
 
-        Raises:
-            GalleryCorrupt: it is gone or damaged.
+        Raises GalleryCorrupt if it is gone or damaged.
         """
         photo_id = photo if isinstance(photo, int) else photo.id
         with self._read() as session:
@@ -149,8 +148,7 @@ class Store(Closing):
     def require_model(self, model_id: str) -> None:
         """Check that this model's embeddings can be searched here.
 
-        Raises:
-            ModelMismatch: the gallery's come from another; names the command that re-embeds.
+        Raises ModelMismatch if the gallery's come from another; names the command that re-embeds.
         """
         self._compare(self.model_id, model_id)
 

@@ -138,11 +138,8 @@ def _find(model: str | Path | None) -> tuple[ModelCard, Path]:
 
 
 def _input_of(card: ModelCard) -> tuple[int, str]:
-    """Side of the crops and name of the input.
-
-    Raises:
-        ModelError: the card is not of an encoder.
-    """
+    """Side of the crops and name of the input. Raises ModelError if the card is not of an
+    encoder."""
     names = [output.name for output in card.outputs]
     shape = card.inputs[0].shape if card.inputs else ()
     if names[:2] != ["mu", "logvar"] or len(shape) != 4 or shape[2] is None:

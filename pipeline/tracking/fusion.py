@@ -63,8 +63,7 @@ class Template:
     def mu(self) -> Floats:
         """D float32, not normalised; at most √D long, the scale of ``logvar``.
 
-        Raises:
-            ValueError: nothing was added yet.
+        Raises ValueError if nothing was added yet.
         """
         if self._weighted is None:
             raise ValueError("a template without embeddings has no embedding")
@@ -72,11 +71,7 @@ class Template:
 
     @property
     def logvar(self) -> Floats:
-        """D float32, log variance of ``mu``.
-
-        Raises:
-            ValueError: nothing was added yet.
-        """
+        """D float32, log variance of ``mu``. Raises ValueError if nothing was added yet."""
         if self._precision is None:
             raise ValueError("a template without embeddings has no variance")
         return np.asarray(-np.log(self._precision), np.float32)

@@ -86,11 +86,8 @@ def _sums(slots: list[tuple[int, int]], first: int) -> list[int]:
 
 
 def _place(slots: list[tuple[int, int]], width: int) -> tuple[tuple[tuple[int, int], ...], int]:
-    """The corner of each slot on an atlas of this width, and the height they take.
-
-    Each goes to the topmost free rectangle that holds it; what is left of that beside it and
-    below is free again.
-    """
+    """The corner of each slot on an atlas of this width, and the height they take. Each goes to the
+    topmost free rectangle that holds it; what is left of that beside it and below is free again."""
     free: list[Box] = [(0, 0, sum(height for height, _ in slots), width)]
     corners = []
     for height, breadth in slots:

@@ -126,10 +126,8 @@ class Networks:
     def _values(
         self, atlas: Floats, rows: Ints, columns: Ints, edge_mask: NDArray[np.uint8]
     ) -> Floats:
-        """P-Net's values N×5 in float32 at these cells N of an atlas 3×H×W.
-
-        Computed from no more than the cells see; for ``edge_mask`` (N) see ``AtlasMap``.
-        """
+        """P-Net's values N×5 in float32 at these cells N of an atlas 3×H×W. Computed from no more
+        than the cells see; for ``edge_mask`` (N) see ``AtlasMap``."""
         values = np.empty((len(rows), 5), np.float32)
         whole = np.flatnonzero(edge_mask == 0)
         values[whole] = self._tiled(atlas, rows[whole], columns[whole])

@@ -221,10 +221,8 @@ def _suppress(boxes: _Boxes, limit: float, needs: _Needs, *, mode: NmsMode = "un
 
 
 def _inside(boxes: _Boxes, table: Tensor) -> tuple[_Boxes, Tensor]:
-    """Without the boxes that cover nothing of the picture, and windows N×4 of the others.
-
-    See ``cascade.pixel_windows``. What is not in use has the picture's first pixel.
-    """
+    """Without the boxes that cover nothing of the picture, and windows N×4 of the others. See
+    ``cascade.pixel_windows``. What is not in use has the picture's first pixel."""
     height, width = table.shape[2] - 1, table.shape[3] - 1
     x1, y1, x2, y2 = boxes.boxes.trunc().long().unbind(1)
     x1, y1 = x1.clamp(min=1) - 1, y1.clamp(min=1) - 1

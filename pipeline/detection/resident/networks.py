@@ -35,8 +35,7 @@ _POOLS: Final[dict[Network, tuple[int, ...]]] = {
 def find_device(wanted: Device = "auto") -> torch.device:
     """The device of that kind; ``auto`` is the first CUDA device where torch sees one.
 
-    Raises:
-        BackendUnavailable: ``cuda`` is asked for and torch sees none; says why.
+    Raises BackendUnavailable if ``cuda`` is asked for and torch sees none; says why.
     """
     if wanted != "cpu" and torch.cuda.is_available():
         return torch.device("cuda:0")

@@ -1,8 +1,7 @@
 """Searches captured as CUDA graphs: some hundred kernels for the price of one launch.
 
 No shape in a search depends on data, so a whole search is captured once it is frequent, for one
-image size, batch and list length.
-https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+image size, batch and list length. https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 from __future__ import annotations
