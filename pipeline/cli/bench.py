@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 CHANGE_HEADS = ("case", "contender", "old", "new", "new / old", "noise", "")
 SUITES = ("detect", "embed", "search", "e2e", "scale")
-# Measures of each round beside the frames per second: key of the worker's answer, name, unit.
+# Measures of each round besides the frames per second: key of the worker's answer, name, unit.
 _MEASURES = (
     ("latency_p50_ms", "latency p50", "ms"),
     ("latency_p95_ms", "latency p95", "ms"),

@@ -87,7 +87,7 @@ class Row:
         memory_mb: largest resident size of its process in this case.
         gpu_memory_mb: memory it holds on the first GPU; None without one.
         cpu_seconds: CPU time per item, all threads; None where it is not measured.
-        checks: what was checked beside the speed, e.g. the recall.
+        checks: measured besides the speed, e.g. the recall.
         detail: what ran it: backend, device, precision, time to load.
     """
 

@@ -20,7 +20,7 @@ from .console import stderr
 
 
 class Plans:
-    """The folder of plans, and what the settings build plans for.
+    """The folder of plans, and the networks that the settings build plans for.
 
     Args:
         cache: the folder; None takes that of the settings.
@@ -63,7 +63,7 @@ class Plans:
         """Compare plans with their checksums, and with ``execute`` their results.
 
         Args:
-            which: networks or keys; none means all, and what is no readable plan.
+            which: networks or keys; none means all, unreadable files included.
             execute: run those that can run here.
 
         Raises:

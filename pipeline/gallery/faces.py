@@ -123,11 +123,7 @@ def choose(faces: Faces) -> int:
 
 
 def expand_photos(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Folders replaced by the pictures in them.
-
-    Returns:
-        The photos, and a note for each folder without any.
-    """
+    """Folders replaced by their pictures: the photos, and a note for each folder without any."""
     photos: list[Path] = []
     notes = []
     for path in paths:

@@ -25,10 +25,10 @@ class Encoder(Closing):
     """The recogniser. May be used from several threads.
 
     Args:
-        serving: what is to run it.
-        max_batch: most faces that are sent through the network at once, 1 to 256.
-        model: name of a network that ships, or the path of a model card (``.json``) with its
-            network beside it; None takes the one that ships.
+        serving: backend, device and precision.
+        max_batch: most faces in one run of the network, 1 to 256.
+        model: name of a shipped network, or path of a model card (``.json``) with its network in
+            the same folder; None takes the shipped encoder.
 
     Raises:
         ValueError: ``max_batch`` is out of its range.
@@ -63,17 +63,15 @@ class Encoder(Closing):
 
     @property
     def backend(self) -> str:
-        """Backend that serves."""
         return self._engine.backend
 
     @property
     def engines(self) -> dict[str, Engine]:
-        """What runs it, by the network's name; what it says may change while it runs."""
+        """The engine by the network's name; its description may change while it runs."""
         return {self.card.name: self._engine}
 
     @property
     def precision(self) -> str:
-        """Arithmetic it runs in."""
         return self._engine.precision
 
     def embed(self, crops: Image) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ Needs = Literal["all", "searched"]
 
 
 class Sink(Closing):
-    """Takes what the pipeline finds; override what is of interest.
+    """Receives the results of a pipeline; override the methods of interest.
 
     All methods are called from one thread, in the order of each source. A constructor checks that
     its output can be written and raises ``OutputError`` if not, before anything runs; it leaves

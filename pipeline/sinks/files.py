@@ -23,7 +23,7 @@ _STAMP = r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-([1-9]\d*))?"
 
 
 class OutputNames:
-    """Names for the files of one run: none is given out twice.
+    """Names for the files of one run, each used once.
 
     Args:
         earlier: ``replace``: a file of an earlier run may be replaced; ``keep``: what exists

@@ -81,8 +81,7 @@ def _atlas(sizes: tuple[tuple[int, int], ...], least: int) -> Atlas:
 
 def _sums(slots: list[tuple[int, int]], first: int) -> list[int]:
     """Widths of the finest level alone, and with this level and those after it beside it."""
-    beside = accumulate((width for _, width in slots[max(first, 1) :]), initial=slots[0][1])
-    return list(beside)
+    return list(accumulate((width for _, width in slots[max(first, 1) :]), initial=slots[0][1]))
 
 
 def _place(slots: list[tuple[int, int]], width: int) -> tuple[tuple[tuple[int, int], ...], int]:

@@ -242,8 +242,7 @@ def _run_filled(engine: Engine, pictures: Floats) -> Floats:
     size = min(-(-rest // 8) * 8, 1 << max(rest - 1, 0).bit_length())
     if size > rest:
         parts[-1] = np.concatenate([parts[-1], np.zeros((size - rest, *pictures.shape[1:]), "f4")])
-    results = [_run(engine, part) for part in parts]
-    return np.concatenate(results)[:count]
+    return np.concatenate([_run(engine, part) for part in parts])[:count]
 
 
 def _run_batched(engine: Engine, pictures: NDArray[Any]) -> Floats:

@@ -90,8 +90,7 @@ def search(
     needs = _Needs(lengths, frames.device)
     boxes = _propose(table, grid, networks, bounds[0], needs)
     boxes = _refine(table, boxes, networks, bounds[1], needs)
-    faces = _output(table, boxes, networks, bounds[2], needs)
-    return Found(faces, needs.tensor())
+    return Found(_output(table, boxes, networks, bounds[2], needs), needs.tensor())
 
 
 class _Needs:
@@ -157,8 +156,7 @@ def _propose(
     result = result._replace(used=result.used & best)
     # frames * (5 * cells): the offsets are the maps' channels 1 to 4.
     first = frames[index] * (5 * cells) + places[index]
-    steps = torch.arange(1, 5, device=maps.device) * cells
-    offsets = maps.take(first[:, None] + steps)
+    offsets = maps.take(first[:, None] + torch.arange(1, 5, device=maps.device) * cells)
     return result._replace(boxes=square(move(result.boxes, offsets, inclusive=0)))
 
 
@@ -181,8 +179,7 @@ def _refine(
     """See ``cascade.refine``."""
     boxes, windows = _inside(boxes, table)
     heads = _heads(networks.rnet, table, boxes.frames, windows, (RNET_SIDE, _RNET_STEP))
-    passed = boxes.used & (heads[:, 0] > bound)
-    slots = needs.count(chosen(passed, needs.lengths.refined))
+    slots = needs.count(chosen(boxes.used & (heads[:, 0] > bound), needs.lengths.refined))
     scores = probability(heads[slots.places, 0])
     order = ranked(boxes.frames[slots.places], scores, slots.used, ties="earlier")
     index = slots.places[order]
@@ -240,7 +237,7 @@ def _heads(
     windows: Tensor,
     sizes: tuple[int, int],
 ) -> Tensor:
-    """A network's heads for windows, cut out at a side and run so many at a time (``sizes``)."""
+    """A network's heads for windows, ``sizes``: their side, and how many run at once."""
     side, step = sizes
     parts = [
         network(tables.crops(table, frames[i : i + step], windows[i : i + step], side))

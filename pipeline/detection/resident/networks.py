@@ -93,7 +93,6 @@ class TorchNetwork(BaseEngine):
             return F.linear(x, weights["heads.weight"], weights["heads.bias"])
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
-        """See ``Engine.infer``."""
         check_feeds(self.inputs, feeds)
         try:
             with torch.inference_mode():

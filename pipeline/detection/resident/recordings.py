@@ -65,10 +65,7 @@ class Recordings:
         return len(self._kept)
 
     def run(self, key: Hashable, launch: Launch, frames: Tensor) -> Found:
-        """The result of ``launch`` for frames B×H×W×3 uint8.
-
-        ``key`` names everything else that ``launch`` depends on.
-        """
+        """The result of ``launch`` for frames B×H×W×3 uint8 and all else it depends on, ``key``."""
         if self._device.type == "cpu":
             return launch(frames)
         recording = self._kept.get(key)
