@@ -80,7 +80,7 @@ def _atlas(sizes: tuple[tuple[int, int], ...], least: int) -> Atlas:
 
 
 def _sums(slots: list[tuple[int, int]], first: int) -> list[int]:
-    """Widths of the finest level alone, and with this level and those after it beside it."""
+    """Widths of the finest level alone, and with this level and those after it to its right."""
     return list(accumulate((width for _, width in slots[max(first, 1) :]), initial=slots[0][1]))
 
 

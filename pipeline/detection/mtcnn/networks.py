@@ -55,7 +55,7 @@ SHAPES: Final[dict[Network, ShapeRange]] = {
 }
 """By network, the shapes N×3×H×W it is fed in: what plans for it are built for."""
 
-# What P-Net runs on again are tiles of so many cells each way, and so many pixels.
+# P-Net runs again on tiles of this many cells each way, and this many pixels.
 _TILE_CELLS = 4
 _TILE = (_TILE_CELLS - 1) * STRIDE + WINDOW
 

@@ -94,7 +94,7 @@ def search(
 
 
 class _Needs:
-    """Collects what is needed, and hands out what there is."""
+    """Collects the lengths that a batch needs; holds those it has."""
 
     def __init__(self, lengths: Lengths, device: torch.device) -> None:
         self.lengths = lengths

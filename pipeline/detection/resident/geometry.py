@@ -114,7 +114,7 @@ def geometry(height: int, width: int, *, min_face: int, factor: float) -> Geomet
 
 
 def map_side(side: int) -> int:
-    """Cells of P-Net's map along a side of so many pixels, at least 12.
+    """Cells of P-Net's map along a side of this many pixels, at least 12.
 
     Convolutions of 3 take 2 pixels off, its pooling rounds up.
     """

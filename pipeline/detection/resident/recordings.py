@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # Captured searches; each keeps the memory of a whole batch.
 MOST = 4
 
-# A search is captured at this run; runs are counted for so many kinds of searches.
+# A search is captured at this run; runs are counted for this many kinds of searches.
 FREQUENT = 32
 WATCHED = 64
 
