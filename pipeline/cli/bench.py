@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 CHANGE_HEADS = ("case", "contender", "old", "new", "new / old", "noise", "")
 SUITES = ("detect", "embed", "search", "e2e", "scale")
-# Measures of each round beside the frames per second: key of the worker's answer, name, unit.
+# Measures of each round besides the frames per second: key of the worker's answer, name, unit.
 _MEASURES = (
     ("latency_p50_ms", "latency p50", "ms"),
     ("latency_p95_ms", "latency p95", "ms"),
@@ -137,11 +137,8 @@ def bench(
 
 
 def _measure(videos: list[Path], settings: dict[str, Any], results: Results, folder: Path) -> None:
-    """Measure the videos in turn, round by round; an interruption keeps the complete rounds.
-
-    Raises:
-        FacestreamError: a video is missing or a run failed.
-    """
+    """Measure the videos in turn, round by round; an interruption keeps the complete rounds. Raises
+    FacestreamError if a video is missing or a run failed."""
     from .bench_worker import measure
     from .demo_clip import write_clip
 

@@ -87,7 +87,7 @@ class Row:
         memory_mb: largest resident size of its process in this case.
         gpu_memory_mb: memory it holds on the first GPU; None without one.
         cpu_seconds: CPU time per item, all threads; None where it is not measured.
-        checks: what was checked beside the speed, e.g. the recall.
+        checks: measured besides the speed, e.g. the recall.
         detail: what ran it: backend, device, precision, time to load.
     """
 
@@ -179,8 +179,7 @@ class Results:
 def load_results(path: Path) -> Results:
     """Read a file that ``Results.save`` wrote.
 
-    Raises:
-        UsageError: it is missing, no such file, or of a newer schema.
+    Raises UsageError if it is missing, no such file, or of a newer schema.
     """
     try:
         given = json.loads(path.read_text(encoding="utf-8"))

@@ -53,8 +53,7 @@ def warn(text: str) -> None:
 def confirmed(question: str, *, doing: str) -> bool:
     """Ask on the terminal.
 
-    Raises:
-        UsageError: there is no terminal; the message begins with ``doing``.
+    Raises UsageError if there is no terminal; the message begins with ``doing``.
     """
     if not sys.stdin.isatty():
         raise UsageError(f"{doing} needs a confirmation, and there is no terminal; give --yes")
@@ -75,7 +74,7 @@ def table(*columns: str, title: str | Text | None = None, right: Collection[str]
 
 
 def set_up_logging(*, debug: bool = False) -> None:
-    """Log to standard error: beside the progress bar on a terminal, with times elsewhere."""
+    """Log to standard error: above the progress bar on a terminal, with times elsewhere."""
     handler: logging.Handler
     if stderr().is_terminal:
         handler = RichHandler(console=stderr(), show_path=False, show_time=False)

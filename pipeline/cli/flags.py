@@ -111,8 +111,7 @@ _DEVICE_FLAGS: dict[Flag, Any] = {
 def with_devices(*flags: Flag) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command these flags; it gets ``devices``, settings by key (``runtime.device``).
 
-    Args:
-        flags: in the order in which the help shows them, after the command's own.
+    The help shows them in this order, after the command's own.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

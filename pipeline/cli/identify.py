@@ -61,8 +61,7 @@ def identify_images(
 ) -> int:
     """Print who is in the pictures; returns the exit status.
 
-    Raises:
-        UsageError: there are no pictures, or a setting or the gallery cannot be used.
+    Raises UsageError if there are no pictures, or a setting or the gallery cannot be used.
     """
     settings = load_settings(file=config, environment=os.environ, flags=flags)
     files = list_pictures(images)

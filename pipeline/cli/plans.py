@@ -20,7 +20,7 @@ from .console import stderr
 
 
 class Plans:
-    """The folder of plans, and what the settings build plans for.
+    """The folder of plans, and the networks that the settings build plans for.
 
     Args:
         cache: the folder; None takes that of the settings.
@@ -48,11 +48,7 @@ class Plans:
         return {one.name: one for one in found}
 
     def select(self, which: Sequence[str]) -> list[StoredPlan]:
-        """The plans of these networks and keys.
-
-        Raises:
-            UsageError: one of them has no plan.
-        """
+        """The plans of these networks and keys. Raises UsageError if one of them has no plan."""
         found: list[StoredPlan] = []
         for word in which:
             plans = self.store.select(word)
@@ -67,7 +63,7 @@ class Plans:
         """Compare plans with their checksums, and with ``execute`` their results.
 
         Args:
-            which: networks or keys; none means all, and what is no readable plan.
+            which: networks or keys; none means all, unreadable files included.
             execute: run those that can run here.
 
         Raises:

@@ -58,11 +58,9 @@ def show_progress(snapshot: Snapshot, *, every: float = LOG_SECONDS) -> Iterator
 
 @contextmanager
 def show_count(noun: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """Yields a function that shows how many things are done, and what else there is to say.
+    """Yields a function that shows how many things are done, with more text if given.
 
-    Args:
-        noun: the things, in the plural.
-        total: how many there are; where it is only known later, that function takes it, too.
+    ``noun`` names the things in the plural; a total that is known later goes to that function.
     """
     if stderr().is_terminal:
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn(f"{noun} {{task.fields[more]}}"))

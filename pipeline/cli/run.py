@@ -141,8 +141,7 @@ def announce_gallery(given: Path | None, used: Path | None) -> None:
 def what_runs(analyzer: FaceAnalyzer, gallery: Gallery | None = None) -> str:
     """What runs the networks and the search, and why; one line, for the end.
 
-    Raises:
-        BackendUnavailable: the index cannot serve here.
+    Raises BackendUnavailable if the index cannot serve here.
     """
     index = None if gallery is None else gallery.index_info
     serving = analyzer.settings.runtime.serving()
@@ -152,8 +151,7 @@ def what_runs(analyzer: FaceAnalyzer, gallery: Gallery | None = None) -> str:
 def write_report(path: Path, report: Report, settings: Settings, summary: SummarySink) -> None:
     """Write counts, times, people and settings as JSON.
 
-    Raises:
-        OutputError: the file cannot be written.
+    Raises OutputError if the file cannot be written.
     """
     content = {
         "report": report.to_dict(),

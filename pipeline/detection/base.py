@@ -18,17 +18,17 @@ class Detector(Protocol):
 
     @property
     def min_face(self) -> int:
-        """Side of the smallest faces that it looks for by default, in pixels."""
+        """Side of the smallest faces that are searched for by default, in pixels."""
         ...
 
     @property
     def backend(self) -> str:
-        """What runs it, e.g. ``openvino``."""
+        """What runs the networks, e.g. ``openvino``."""
         ...
 
     @property
     def engines(self) -> Mapping[str, Engine]:
-        """The engines of its networks by name; empty if it runs in its own way."""
+        """The engines of its networks by name; empty without engines."""
         ...
 
     def detect_batch(
@@ -38,8 +38,7 @@ class Detector(Protocol):
 
         Args:
             images: H×W×3 BGR uint8 each, of any sizes.
-            min_face: smallest faces to find in each, in pixels; None: the
-                detector's own.
+            min_face: smallest faces to find in each, in pixels; None: the detector's own.
         """
         ...
 

@@ -18,8 +18,8 @@ Window = tuple[int, int, int, int]
 # The picture is compared in cells of this share of the smallest face.
 _CELL = 0.25
 
-# A cell (averaged with its neighbours) has changed when it differs by so many grey levels, or by
-# so many times what the cells differ by at the median, which is the sensor's noise.
+# A cell (averaged with its neighbours) has changed when it differs by this many grey levels, or by
+# this multiple of the cells' median difference, which is the sensor's noise.
 _LEVELS = 3.0
 _NOISES = 4.0
 
@@ -29,8 +29,7 @@ _MOVES = 3.0
 # Searched around a change or a face: this share of its longer side, a smallest face at least.
 _AROUND = 0.35
 
-# Windows have sides of these shares of the picture's: an engine prepares itself for each size of
-# picture, which takes time and memory.
+# A window's sides are these shares of the picture's: an engine spends time and memory on each size.
 _SIDES = (0.25, 0.4, 0.6, 1.0)
 
 # Together they must leave this share of the picture out, or it is searched whole.
@@ -53,7 +52,6 @@ class SearchPlan:
 
     @classmethod
     def whole(cls, image: Image) -> SearchPlan:
-        """Everything."""
         return cls(((0, 0, image.shape[1], image.shape[0]),), np.zeros(0, np.int64))
 
     def cut(self, image: Image) -> list[Image]:
@@ -131,8 +129,7 @@ class Changes:
         if noise > _MOVES:
             return None
         changed = (difference > max(_LEVELS, _NOISES * noise)).astype(np.uint8)
-        boxes = [self._grown(box) for box in self._changed_boxes(changed)]
-        windows = self._settled(boxes)
+        windows = self._settled([self._grown(box) for box in self._changed_boxes(changed)])
         height, width = self._size
         area = sum((right - left) * (bottom - top) for left, top, right, bottom in windows)
         return windows if area <= (1 - _WORTH) * height * width else None
@@ -149,7 +146,7 @@ class Changes:
             cut = [
                 face
                 for face in faces
-                if any(_meet(face, window) and not _within(face, window) for window in windows)
+                if any(_meet(face, one) and _hull([face, one]) != one for one in windows)
             ]
             if not cut and len(_joined(windows)) == len(windows):
                 return tuple(windows)
@@ -204,10 +201,6 @@ def _hull(boxes: list[Window]) -> Window:
 
 def _meet(one: Window, other: Window) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _within(one: Window, other: Window) -> bool:
-    return _hull([one, other]) == other
 
 
 def _fitted(box: Window, width: int, height: int) -> Window:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..core.config import Polygon, Settings
 from ..core.types import Faces, Floats, Frame, Image
 
-# A face whose centre lies at the edge of a watched area must be seen whole: the search reaches so
-# much further on each side, of the picture's longer side.
+# A face centred on the edge of a watched area must be seen whole: the search extends beyond the
+# area by this share of the picture's longer side.
 _AROUND = 0.05
 
 # The detector's smallest window.
@@ -148,30 +148,16 @@ def _region(view: View, height: int, width: int) -> Region:
 
 
 def inside(points: NDArray[np.floating], polygon: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which points lie in a polygon, by the even-odd rule; its edges count as inside.
-
-    Args:
-        points: N×2, x and y.
-        polygon: K×2, corners in order.
-
-    Returns:
-        N.
-    """
+    """Which of the points N×2 lie in a polygon K×2, by the even-odd rule; edges count as inside."""
     contour = np.ascontiguousarray(polygon, np.float32).reshape(-1, 1, 2)
-    found = [
-        cv2.pointPolygonTest(contour, (float(x), float(y)), measureDist=False) >= 0
-        for x, y in points
-    ]
-    return np.array(found, np.bool_)
+    places = ((float(x), float(y)) for x, y in points)
+    return np.array([cv2.pointPolygonTest(contour, xy, False) >= 0 for xy in places], np.bool_)
 
 
 def view_of(settings: Settings, source: str, *, live: bool = False) -> View:
-    """How a source is searched, after the settings.
+    """How the settings search a source: a camera, or another one, which has no areas of its own.
 
-    Args:
-        settings: all of them.
-        source: name of a camera, or of any other source, which has no areas of its own.
-        live: whether ``tracking.search = "auto"`` means what changed.
+    ``live`` makes ``tracking.search = "auto"`` mean ``"changes"``.
     """
     camera = settings.cameras.get(source)
     merged = settings.for_source(source)

@@ -28,11 +28,9 @@ _END = "change0"  # the character after "/"
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A state of a gallery.
+    """A state of a gallery: the number of changes, and the last one's random stamp.
 
-    Attributes:
-        generation: how many changes there were.
-        stamp: random, of the last change; empty when a facestream without log made that.
+    The stamp is empty when a facestream without a log made that change.
     """
 
     generation: int
@@ -58,11 +56,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delta(Snapshot):
-    """The changes since an earlier state: only new photos, and names that are new or changed.
-
-    Attributes:
-        removed: people who are gone, with all their photos.
-    """
+    """The changes since an earlier state: new photos, new or changed names, removed people."""
 
     removed: frozenset[int]
 
@@ -124,10 +118,8 @@ def log_change(session: Session, kind: ChangeKind, person_id: int = 0) -> None:
 
 
 def _entries(session: Session, then: Head) -> dict[str, set[int]] | None:
-    """The people of each kind of change after ``then``.
-
-    None when the log does not reach so far, or ``then`` is no earlier state of this gallery.
-    """
+    """The people of each kind of change after ``then``. None when the log does not reach so far, or
+    ``then`` is no earlier state of this gallery."""
     rows = session.execute(
         select(MetaRow.key, MetaRow.value)
         .where(MetaRow.key >= _key(then.generation), MetaRow.key < _END)

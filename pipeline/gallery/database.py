@@ -202,7 +202,7 @@ def _identify(connection: Connection, path: Path) -> str | None:
 
 
 def delete_copies(path: Path) -> None:
-    """Overwrite and delete the copies of embeddings that older versions wrote beside the gallery.
+    """Overwrite and delete the copies of embeddings that older versions wrote next to the gallery.
 
     Called before the upgrade is committed: when interrupted, the next opening repeats it.
 

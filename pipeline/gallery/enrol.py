@@ -115,8 +115,7 @@ class ImportReport:
 def plan_import(folder: Path) -> ImportPlan:
     """The people of a folder: each folder in it is a person, named like the folder.
 
-    Raises:
-        GalleryError: it is not a folder, cannot be read, or has no people.
+    Raises GalleryError if it is not a folder, cannot be read, or has no people.
     """
     shown = printable(str(folder))
     people: list[tuple[str, Sequence[Path]]] = []

@@ -50,8 +50,7 @@ class PhotoContent:
     def load(cls, photo: Path | str | Image, *, name: Path) -> PhotoContent:
         """Read a file, or take an array that ``to_bgr`` accepts and call it ``name``.
 
-        Raises:
-            ImageError: the file is missing or cannot be read.
+        Raises ImageError if the file is missing or cannot be read.
         """
         if isinstance(photo, np.ndarray):
             image = np.ascontiguousarray(to_bgr(photo))
@@ -73,8 +72,7 @@ class PhotoContent:
 def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
     """The face of a photo that is enrolled.
 
-    Raises:
-        ImageError: there is none; ``reason`` says why.
+    Raises ImageError if there is none; ``reason`` says why.
     """
     content = picture.content
     image = decode_image(content, name="the file") if isinstance(content, bytes) else content
@@ -97,8 +95,7 @@ def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
 def choose(faces: Faces) -> int:
     """The row of the main face; the module's docstring has the rule.
 
-    Raises:
-        ImageError: ``no_face``, ``several_faces`` or ``too_small``.
+    Raises ImageError: ``no_face``, ``several_faces`` or ``too_small``.
     """
     sides = np.maximum(faces.boxes[:, 2:] - faces.boxes[:, :2], 0)
     areas = sides.prod(axis=1)
@@ -126,11 +123,7 @@ def choose(faces: Faces) -> int:
 
 
 def expand_photos(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Folders replaced by the pictures in them.
-
-    Returns:
-        The photos, and a note for each folder without any.
-    """
+    """Folders replaced by their pictures: the photos, and a note for each folder without any."""
     photos: list[Path] = []
     notes = []
     for path in paths:

@@ -112,9 +112,7 @@ class Gallery(Store):
     ) -> ImportReport:
         """Enrol a folder that holds a folder for each person, or the folder of an export.
 
-        Args:
-            folder: the folder.
-            progress: called with name and result after each photo.
+        ``progress`` is called with name and result after each photo.
 
         Raises:
             GalleryError: the folder cannot be read or has no people.
@@ -159,16 +157,10 @@ class Gallery(Store):
         return transfer.export(self, Path(folder))
 
     def re_embed(self, *, progress: Callable[[int, int], None] | None = None) -> int:
-        """Embed all faces with the reader's model, and use that model from now on.
+        """Embed all faces with the reader's model, use that model from now on; returns the count.
 
-        Args:
-            progress: called with the number that are done, and of all.
-
-        Returns:
-            How many were embedded.
-
-        Raises:
-            GalleryCorrupt: a crop cannot be read.
+        ``progress`` is called with the number done and the total. Raises GalleryCorrupt if a crop
+        cannot be read.
         """
         count = 0
         for done, total in enrol.re_embed(self, self._reader):
@@ -212,13 +204,8 @@ class Gallery(Store):
     def refresh(self) -> bool:
         """Bring the index up to date if the gallery changed, here or in another process.
 
-        A few changes cost milliseconds, whatever the gallery's size; searches go on meanwhile.
-
-        Returns:
-            True when it did.
-
-        Raises:
-            BackendUnavailable: the index cannot serve here.
+        True when it did. A few changes cost milliseconds, whatever the gallery's size; searches go
+        on meanwhile. Raises BackendUnavailable if the index cannot serve here.
         """
         return self._refreshed()[1]
 
@@ -263,18 +250,15 @@ class GallerySearch:
     cohort: Cohort | None = None
 
     def search(self, mu: Floats, k: int) -> Matches:
-        """See ``Searcher``."""
         return self.gallery.search(mu, k, cohort=self.cohort)
 
     def templates(self) -> int:
-        """See ``Searcher``."""
         return self.gallery.templates()
 
     def refresh(self) -> bool:
         """See ``Searcher``. A gallery that cannot be read at the moment stays as it was.
 
-        Raises:
-            ModelMismatch: it was embedded again by another model.
+        Raises ModelMismatch if it was embedded again by another model.
         """
         try:
             if not self.gallery.refresh():

@@ -44,7 +44,7 @@ class TemplateIndex:
 
     Raises:
         BackendUnavailable: the index cannot serve here.
-        InferenceError: it cannot take so many.
+        InferenceError: there are too many templates for it.
     """
 
     def __init__(self, snapshot: Snapshot, *, options: IndexOptions = DEFAULT_OPTIONS) -> None:
@@ -72,13 +72,9 @@ class TemplateIndex:
         return 0 if self._index is None else len(self._index)
 
     def update(self, delta: Delta) -> bool:
-        """Apply changes; for one thread at a time.
+        """Apply changes, from one thread at a time; False, unchanged, when it must be rebuilt.
 
-        Returns:
-            False, with nothing changed, when the index must be rebuilt.
-
-        Raises:
-            InferenceError: the index failed; rebuild it.
+        Raises InferenceError if the index failed; rebuild it.
         """
         templates = delta.templates
         if self._index is None or (len(templates.mu) and templates.mu.shape[1] != self._index.dim):
@@ -102,7 +98,7 @@ class TemplateIndex:
         return True
 
     def search(self, mu: Floats, k: int, *, cohort: Cohort | None = None) -> Matches:
-        """See ``Gallery.search``; a row that is zero or not finite matches nobody."""
+        """See ``Gallery.search``; a row that is zero or not finite matches no one."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
         index = self._index
@@ -141,10 +137,8 @@ class TemplateIndex:
     def _photos(
         self, index: LayeredIndex, unit: Floats, depth: int, cohort: Cohort | None
     ) -> tuple[Floats, Ids]:
-        """Similarities and people of the ``depth`` nearest photos (by cosine), best first.
-
-        −inf and −1 where there are fewer, because some were removed meanwhile.
-        """
+        """Similarities and people of the ``depth`` nearest photos (by cosine), best first. −inf and
+        −1 where there are fewer, because some were removed meanwhile."""
         scores, ids = index.search(unit, depth)
         # After the search: all photos that it found are listed.
         table = self._table
@@ -166,10 +160,8 @@ class TemplateIndex:
     def _template_means(
         self, index: LayeredIndex, table: _Table, rows: Ids, cohort: Cohort
     ) -> Floats:
-        """Mean similarity of these templates to the cohort; each is computed once.
-
-        NaN for those that were removed before it was computed.
-        """
+        """Mean similarity of these templates to the cohort; each is computed once. NaN for those
+        that were removed before it was computed."""
         with self._means_lock:
             means = self._means.get(cohort.card.sha256, np.zeros(0, np.float32))
             if len(means) < len(table.photo_ids):

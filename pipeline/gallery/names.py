@@ -20,9 +20,8 @@ _REFUSED = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
 def normalise_name(name: str) -> str:
     """The name in the form that is stored: NFC, stripped, single spaces inside.
 
-    Raises:
-        GalleryError: it is empty, longer than 200 characters, reserved (``unknown``), or holds
-            control or invisible characters.
+    Raises GalleryError if it is empty, longer than 200 characters, reserved (``unknown``), or holds
+    control or invisible characters.
     """
     text = unicodedata.normalize("NFC", name).strip()
     for char in text:

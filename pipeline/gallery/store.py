@@ -112,8 +112,7 @@ class Store(Closing):
     def crop(self, photo: Photo | int) -> Image:
         """The aligned face of a photo (or of the photo with this id), 112×112×3 BGR uint8.
 
-        Raises:
-            GalleryCorrupt: it is gone or damaged.
+        Raises GalleryCorrupt if it is gone or damaged.
         """
         photo_id = photo if isinstance(photo, int) else photo.id
         with self._read() as session:
@@ -149,8 +148,7 @@ class Store(Closing):
     def require_model(self, model_id: str) -> None:
         """Check that this model's embeddings can be searched here.
 
-        Raises:
-            ModelMismatch: the gallery's come from another; names the command that re-embeds.
+        Raises ModelMismatch if the gallery's come from another; names the command that re-embeds.
         """
         self._compare(self.model_id, model_id)
 
@@ -168,11 +166,8 @@ class Store(Closing):
     def add_face(self, name: str, face: Face, embedded: Embedded) -> str | None:
         """Store a photo; the first one creates the person.
 
-        Returns:
-            The name of the person who has this photo already; None when it was added.
-
-        Raises:
-            ModelMismatch: the gallery's embeddings come from another model.
+        Returns the name of the person who has this photo already; None when it was added. Raises
+        ModelMismatch if the gallery's embeddings come from another model.
         """
         name = normalise_name(name)
         now = datetime.now(UTC)
@@ -240,10 +235,7 @@ class Store(Closing):
     def add_embeddings(
         self, photo_ids: Sequence[int], mu: Floats, logvar: Floats, *, model_id: str
     ) -> None:
-        """Store N embeddings beside those of the model in use.
-
-        Photos that were removed meanwhile are skipped.
-        """
+        """Store N embeddings next to those of the model in use; skips photos removed meanwhile."""
         with self._write() as session:
             found = session.execute(
                 select(PhotoRow.id, PhotoRow.person_id).where(PhotoRow.id.in_(photo_ids))
@@ -255,11 +247,7 @@ class Store(Closing):
             write_templates(session, self.path, model_id, ids, people, mu[rows], logvar[rows])
 
     def switch_model(self, model_id: str) -> bool:
-        """Use this model and drop the others' embeddings, if it has embedded every photo.
-
-        Returns:
-            False, with nothing changed, when photos were added meanwhile.
-        """
+        """Use this model and drop the others' embeddings; False, unchanged, if it lacks a photo."""
         with self._write() as session:
             if _without_embedding(session, model_id):
                 return False

@@ -109,8 +109,7 @@ def write_templates(
 ) -> None:
     """Write N templates: ids N (of people above 0), ``mu`` and ``logvar`` N×D of one model.
 
-    Raises:
-        GalleryCorrupt: a block has a wrong size.
+    Raises GalleryCorrupt if a block has a wrong size.
     """
     dim = mu.shape[1]
     for block in np.unique(photo_ids // BLOCK).tolist():
@@ -128,8 +127,7 @@ def write_templates(
 def erase_templates(session: Session, path: Path, photo_ids: Ids) -> None:
     """Overwrite the templates of these photos, of all models; a block without any is deleted.
 
-    Raises:
-        GalleryCorrupt: a block has a wrong size.
+    Raises GalleryCorrupt if a block has a wrong size.
     """
     for block in np.unique(photo_ids // BLOCK).tolist():
         slots = photo_ids[photo_ids // BLOCK == block] % BLOCK

@@ -102,11 +102,7 @@ def is_export(folder: Path) -> bool:
 
 
 def read_export(folder: Path) -> Export:
-    """The description of an export.
-
-    Raises:
-        GalleryError: it is missing or not one of ours.
-    """
+    """The description of an export. Raises GalleryError if it is missing or not one of ours."""
     path = folder / DESCRIPTION
     try:
         return Export.model_validate_json(path.read_bytes())

@@ -1,7 +1,7 @@
 """From similarities to a name, or to the reason why there is none: open set, never forced.
 
 A face is named only when the best person is similar enough, clearly more similar than the next
-one, and nobody else in the frame has a better claim to that name. All functions are pure.
+one, and no other face in the frame has a better claim to that name. All functions are pure.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from facestream.engines.cards import CalibratedThresholds as Calibrated
     from facestream.engines.cards import FalseMatches, ModelCard
 
-# Two people this close in cosine are not told apart by the encoder's noise.
+# The encoder's noise hides the difference between two people this close in cosine.
 MARGIN = 0.05
-# A face narrower than this (pixels of the shorter side) tells too little about identity.
+# A face narrower than this (pixels of the shorter side) holds too little identity.
 MIN_FACE = 24.0
 # Steepness of the probability where the card has no calibration.
 SLOPE = 20.0
@@ -119,7 +119,7 @@ class Thresholds:
         )
 
     def among(self, templates: int) -> Self:
-        """The thresholds of a search among so many photos.
+        """The thresholds of a search among this many photos.
 
         A stranger is compared with each photo, and one false match is enough: with FMR the rate
         of one comparison, the rate of a search is 1 − (1 − FMR)^photos. The similarity is raised
@@ -175,15 +175,15 @@ def decide_frame(
       all the people it could be went to other faces.
 
     A face that has a name already keeps it more easily than another gets it: its similarity to
-    that person counts as higher by ``holders.release``, and nobody less similar than that makes
-    it ambiguous.
+    that person counts as higher by ``holders.release``, and no less similar person makes it
+    ambiguous.
 
     Args:
         matches: M rows; a person may be at most once in a row.
         thresholds: see ``Thresholds``.
         sigmas: M uncertainties, or None to skip that test.
         sizes: M lengths of the boxes' shorter sides in pixels, or None to skip that test.
-        holders: who has a name already; None: nobody.
+        holders: the faces that have a name already.
 
     Returns:
         M identities; an unknown one has the similarity to its best match.

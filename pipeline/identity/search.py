@@ -31,7 +31,7 @@ class Searcher(Protocol):
         ...
 
     def refresh(self) -> bool:
-        """Take in what others changed; True when something did."""
+        """Read the changes of other processes; True when there were any."""
         ...
 
 
@@ -75,8 +75,8 @@ class Matcher:
     def search(self, mu: Floats) -> list[Matches]:
         """The nearest people of each embedding M×D, one row each."""
         if self._searcher is None:
-            nobody = Matches(np.zeros((1, 0), np.float32), np.zeros((1, 0), np.int64), ((),))
-            return [nobody] * len(mu)
+            none = Matches(np.zeros((1, 0), np.float32), np.zeros((1, 0), np.int64), ((),))
+            return [none] * len(mu)
         found = self._searcher.search(mu, NEIGHBOURS)
         return [
             Matches(
@@ -96,7 +96,7 @@ class Matcher:
         return chosen if self._searcher is None else chosen.among(self._searcher.templates())
 
     def refresh(self) -> bool:
-        """Take in what other processes changed in the gallery; True when something did."""
+        """Read other processes' changes to the gallery; True when there were any."""
         return self._searcher is not None and self._searcher.refresh()
 
     def decide(
@@ -148,7 +148,7 @@ def open_matcher(
     """The matcher of the settings.
 
     Args:
-        gallery: who is known; None recognises nobody.
+        gallery: the known people; None: no one is recognised.
         card: the encoder's.
         recognition: see the class.
 

@@ -62,7 +62,7 @@ class CameraReport:
 def probe_cameras(
     names: Sequence[str], settings: Settings, environment: Mapping[str, str], *, read: Read
 ) -> list[CameraReport]:
-    """What cameras resolve to and, when they are opened, what they deliver.
+    """The cameras' resolved settings and, when they are opened, their streams.
 
     Args:
         names: which; none: all of them.

@@ -116,13 +116,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A run while it goes on.
+    """The state of a running run.
 
     Attributes:
         total: frames expected in all, None where a source does not say.
         queues: waiting items by queue.
         source: name of the source that delivered last.
-        ages: of the frames of each live source that had some.
+        ages: of the frames of each live source that delivered any.
         states: of each live source.
     """
 
@@ -143,8 +143,7 @@ def limiting_queue(queues: Sequence[QueueStats]) -> QueueStats | None:
     A worker is idle while it waits at its inlet or is blocked at its outlet; the slowest worker
     is the one that is idle least.
 
-    Args:
-        queues: from the sources downstream, each read by the worker that fills the next.
+    ``queues`` lead from the sources downstream; the worker that reads one fills the next.
     """
     if not queues:
         return None

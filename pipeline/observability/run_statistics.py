@@ -82,11 +82,7 @@ class RunStatistics:
         self.sightings += isinstance(event, Left)
 
     def progress(self, *, dropped: int) -> Progress:
-        """Where the run is now.
-
-        Args:
-            dropped: frames that the source queue dropped.
-        """
+        """The run so far; ``dropped`` is the number of frames that the source queue dropped."""
         frames, fps = self._frames_and_fps()
         ages = {state.name: self._age(state) for state in self._live}
         return Progress(

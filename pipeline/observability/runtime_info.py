@@ -1,7 +1,7 @@
 """What runs a pipeline: its networks, index and decoders, in one line and as metrics.
 
-Nothing is chosen here. The engines, the index and the decoders are asked each time: engines are
-exchanged while they run, galleries grow, hardware decoders fail.
+Nothing is chosen here, and nothing is kept: engines are replaced while they run, galleries grow,
+hardware decoders fail.
 """
 
 from __future__ import annotations
@@ -57,8 +57,7 @@ class RuntimeInfo:
             index = self._index()
             parts.append(f"index: {index.kind} on {index.device}{_because(index.reason)}")
         if self._decoding is not None:
-            reason = self._decoding.reason
-            parts.append(f"decode: {self._decoding.decoder}{_because(reason)}")
+            parts.append(f"decode: {self._decoding.decoder}{_because(self._decoding.reason)}")
         return "; ".join(parts)
 
     def _networks(self) -> str:
@@ -155,7 +154,7 @@ class RuntimeInfoMetrics:
             metrics.add(FALLBACKS, part="decode", reason="unavailable")
 
     def refresh(self) -> None:
-        """Update the gauges; what cannot be asked just now stays as it was."""
+        """Update the gauges; those of an index that cannot be read now stay as they are."""
         try:
             for family, key, labels in self._running.facts():
                 self._one(family, key, labels)

@@ -152,7 +152,7 @@ def _patterns(count: int) -> Image:
 
 
 def _by_opencv(crops: Image) -> Floats:
-    # OpenCV 5 warns that its new reader hands this model to the old one.
+    # OpenCV 5 warns that its new reader passes this model to the old one.
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     try:

@@ -2,7 +2,7 @@
 
 A face that resembles many strangers (a child for a network that saw few, a blurred one) gets high
 similarities to everybody; one threshold for all then gives false names to some groups far more
-often than to others. So the mean similarity to its nearest strangers is taken off.
+often than to others. So the mean similarity to its nearest strangers is subtracted.
 
 This is S-norm (Kenny, "Bayesian speaker verification with heavy-tailed priors", 2010) with an
 adaptive cohort (Matějka et al., "Analysis of score normalization in multilingual speaker
@@ -28,7 +28,7 @@ DEFAULT_COHORT = MODELS / "vae_cohort.json"
 
 # Rows compared with the cohort at once: 256 × 12,000 similarities are 12 MB.
 _ROWS: Final = 256
-# Up to so many rows BLAS is not asked. It shares even small products among threads, and its
+# Up to this many rows einsum replaces BLAS, which shares even small products among threads; its
 # workers then spin for some 20 ms: with four live cameras that was a fifth of all CPU time.
 _FEW: Final = 16
 
@@ -68,11 +68,7 @@ class Cohort:
 
 
 def load_cohort(model_id: str, *, card: Path = DEFAULT_COHORT) -> Cohort:
-    """The cohort of an encoder.
-
-    Args:
-        model_id: of the encoder whose embeddings are to be compared.
-        card: the cohort's card, its vectors beside it.
+    """The cohort of the encoder ``model_id``, from a card with the vectors in its folder.
 
     Raises:
         ModelError: it is missing or damaged, or belongs to another encoder.
@@ -96,12 +92,7 @@ def load_cohort(model_id: str, *, card: Path = DEFAULT_COHORT) -> Cohort:
 
 
 class Statistics(NamedTuple):
-    """Similarities of faces to the cohort.
-
-    Attributes:
-        mean: one a face.
-        deviation: one a face, above 0.
-    """
+    """Mean and deviation (above 0) of each face's similarities to the cohort."""
 
     mean: Floats
     deviation: Floats

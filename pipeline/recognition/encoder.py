@@ -25,10 +25,10 @@ class Encoder(Closing):
     """The recogniser. May be used from several threads.
 
     Args:
-        serving: what is to run it.
-        max_batch: most faces that are sent through the network at once, 1 to 256.
-        model: name of a network that ships, or the path of a model card (``.json``) with its
-            network beside it; None takes the one that ships.
+        serving: backend, device and precision.
+        max_batch: most faces in one run of the network, 1 to 256.
+        model: name of a shipped network, or path of a model card (``.json``) with its network in
+            the same folder; None takes the shipped encoder.
 
     Raises:
         ValueError: ``max_batch`` is out of its range.
@@ -63,17 +63,15 @@ class Encoder(Closing):
 
     @property
     def backend(self) -> str:
-        """Backend that serves."""
         return self._engine.backend
 
     @property
     def engines(self) -> dict[str, Engine]:
-        """What runs it, by the network's name; what it says may change while it runs."""
+        """The engine by the network's name; its description may change while it runs."""
         return {self.card.name: self._engine}
 
     @property
     def precision(self) -> str:
-        """Arithmetic it runs in."""
         return self._engine.precision
 
     def embed(self, crops: Image) -> tuple[Floats, Floats]:
@@ -138,11 +136,8 @@ def _find(model: str | Path | None) -> tuple[ModelCard, Path]:
 
 
 def _input_of(card: ModelCard) -> tuple[int, str]:
-    """Side of the crops and name of the input.
-
-    Raises:
-        ModelError: the card is not of an encoder.
-    """
+    """Side of the crops and name of the input. Raises ModelError if the card is not of an
+    encoder."""
     names = [output.name for output in card.outputs]
     shape = card.inputs[0].shape if card.inputs else ()
     if names[:2] != ["mu", "logvar"] or len(shape) != 4 or shape[2] is None:

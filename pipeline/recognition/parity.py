@@ -42,7 +42,7 @@ BATCHES: Final = (32, 16, 8, 4, 2, 1, 1)
 SIZE: Final = 112
 COUNT: Final = 64
 
-# Landmarks are moved by so many pixels of the portrait (a face is about 90 wide), each way.
+# Landmarks move by up to this many pixels of the portrait (a face is about 90 wide), each way.
 _SHIFT = 2.5
 
 Degradation = Callable[[Image, float, np.random.Generator], Image]
@@ -75,12 +75,10 @@ class EncoderGate:
 
     @property
     def key(self) -> str:
-        """See ``Gate``."""
         faces, network = faces_digest()[:16], checksum(self._path)[:16]
         return f"encoder-{_VERSION}-{faces}-{network}-{COSINE}-{RANK}"
 
     def judge(self, engine: Engine) -> Verdict:
-        """See ``Gate``."""
         expected = reference(self._path)
         found = run_encoder(engine, gate_faces())
         if found.mu.shape != expected.mu.shape or found.logvar.shape != expected.logvar.shape:
@@ -112,11 +110,9 @@ class DecoderGate:
 
     @property
     def key(self) -> str:
-        """See ``Gate``."""
         return f"decoder-{_VERSION}-{checksum(self._path)[:16]}-{COSINE}-{PSNR}"
 
     def judge(self, engine: Engine) -> Verdict:
-        """See ``Gate``."""
         expected = _decoder_reference(self._path, checksum(self._path))
         found = _decoded(engine)
         if found.shape != expected.shape:
@@ -138,14 +134,9 @@ def faces_digest() -> str:
 
 
 def run_encoder(engine: Engine, faces: Image) -> EncoderOutputs:
-    """An encoder's outputs for the gate's faces.
+    """An encoder's outputs for the gate's faces, 64×112×112×3 BGR uint8.
 
-    Args:
-        engine: takes N×S×S×3 BGR uint8, or N×3×S×S RGB float32.
-        faces: 64×112×112×3 BGR uint8.
-
-    Raises:
-        InferenceError: the engine failed.
+    The engine takes N×S×S×3 BGR uint8, or N×3×S×S RGB float32. Raises InferenceError if it fails.
     """
     spec = engine.inputs[0]
     side = spec.shape[2] or SIZE
@@ -191,13 +182,8 @@ def write_shipped(path: Path, file: Path = SHIPPED) -> None:
     """Write the reference that ships, for the encoder in ``path``; see ``reference``."""
     outputs = _computed(path)
     data = io.BytesIO()
-    np.savez_compressed(
-        data,
-        network=np.array(checksum(path)),
-        faces=np.array(faces_digest()),
-        mu=outputs.mu,
-        logvar=outputs.logvar,
-    )
+    network, faces = np.array(checksum(path)), np.array(faces_digest())
+    np.savez_compressed(data, network=network, faces=faces, mu=outputs.mu, logvar=outputs.logvar)
     file.write_bytes(data.getvalue())
 
 
@@ -247,8 +233,7 @@ def _decoded(engine: Engine) -> Floats:
     """Pictures as rows N×K."""
     spec = engine.inputs[0]
     codes = np.random.default_rng(0).standard_normal((_CODES, spec.shape[1] or 1), np.float32)
-    pictures = engine.infer({spec.name: codes})[engine.outputs[0].name]
-    return pictures.reshape(_CODES, -1)
+    return engine.infer({spec.name: codes})[engine.outputs[0].name].reshape(_CODES, -1)
 
 
 _FLOAT32 = EngineOptions(precision="float32")

@@ -19,13 +19,9 @@ LIMIT = 60.0
 
 
 def sigma(logvar: NDArray[Any]) -> Floats:
-    """How uncertain each embedding is: the geometric mean of its dimensions' deviations.
+    """Uncertainty of embeddings: the geometric mean of the deviations of ``logvar``, N×D.
 
-    Args:
-        logvar: N×D.
-
-    Returns:
-        N float32, above 0; larger means that the picture says less about identity.
+    N float32, above 0; larger means that the picture says less about identity.
     """
     logvar = np.asarray(logvar, np.float32)
     if logvar.ndim != 2 or logvar.shape[1] == 0:

@@ -47,7 +47,7 @@ def planned(*, max_batch: int = 32, precision: Precision = "auto") -> tuple[Plan
 def verify_all(serving: Serving) -> list[Row]:
     """Judge every network on every backend, device and precision that can execute here.
 
-    Kept verdicts are ignored: each is run anew.
+    Kept verdicts are ignored: each network is run again.
 
     Args:
         serving: its backend, device and precision narrow down what is judged; plans are taken

@@ -16,11 +16,11 @@ from .base import Sink
 FRAMES = 16
 IDLE_SECONDS = 1.0
 LATE: Literal["late"] = "late"
-"""Cause of a drop: the output is slower than the frames come."""
+"""Cause of a drop: the output is slower than the source."""
 
 
 class BackgroundSink(Sink):
-    """Runs a sink in its own thread; frames that come too fast for it are left out.
+    """Runs a sink in its own thread; frames that arrive too fast for it are dropped.
 
     Events and ends of sources all arrive, in their order among the frames. An error of the sink
     is raised at the next call. Its `Sink.enrich` is not called: events do not wait for it.
@@ -29,7 +29,7 @@ class BackgroundSink(Sink):
         inner: the sink; closed with this one, from its thread.
         name: of the output, in the metrics.
         frames: most that wait; each holds a whole picture.
-        idle: called about once a second while nothing comes, in the sink's thread.
+        idle: called about once a second while nothing arrives, in the sink's thread.
     """
 
     def __init__(

@@ -15,12 +15,11 @@ Needs = Literal["all", "searched"]
 
 
 class Sink(Closing):
-    """Takes what the pipeline finds; override what is of interest.
+    """Receives the results of a pipeline; override the methods of interest.
 
-    All methods are called from one thread, in the order of each source. A constructor checks
-    that its output can be written and raises ``OutputError`` if not, before anything runs; it
-    leaves what an earlier run wrote alone until there is something new. A sink that raises
-    stops the run.
+    All methods are called from one thread, in the order of each source. A constructor checks that
+    its output can be written and raises ``OutputError`` if not, before anything runs; it leaves
+    what an earlier run wrote alone until there is something new. A sink that raises stops the run.
 
     Attributes:
         needs: which frames it must see: ``all``, or those that were searched for faces.

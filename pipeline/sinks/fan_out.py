@@ -15,7 +15,7 @@ from .registry import open_sink
 
 
 class FanOut(Sink):
-    """Hands everything to each sink, and closes each of them once.
+    """Passes everything to each sink, and closes each of them once.
 
     An event is completed once, before the first sink gets it: by the sinks' `Sink.enrich` and,
     on request, with the fused embedding. All sinks see the same event.

@@ -23,7 +23,7 @@ _STAMP = r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-([1-9]\d*))?"
 
 
 class OutputNames:
-    """Names for the files of one run: none is given out twice.
+    """Names for the files of one run, each used once.
 
     Args:
         earlier: ``replace``: a file of an earlier run may be replaced; ``keep``: what exists
@@ -55,8 +55,7 @@ class OutputNames:
 def check_writable(path: Path) -> None:
     """Make sure that a file can be written, without changing what it holds.
 
-    Raises:
-        OutputError: its folder is missing, it is a folder, or it may not be written.
+    Raises OutputError if its folder is missing, it is a folder, or it may not be written.
     """
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
@@ -75,8 +74,7 @@ def check_writable(path: Path) -> None:
 def make_folder(path: Path) -> Path:
     """Create a folder for outputs, with its parents, and make sure that it can be written.
 
-    Raises:
-        OutputError: it cannot be created, is a file, or may not be written.
+    Raises OutputError if it cannot be created, is a file, or may not be written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -92,8 +90,7 @@ def make_folder(path: Path) -> Path:
 def write_jpeg(path: Path, image: Image) -> None:
     """Write a picture, H×W×3 BGR uint8; the file is there whole or not at all.
 
-    Raises:
-        OutputError: it cannot be written.
+    Raises OutputError if it cannot be written.
     """
     coded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
     if not coded:

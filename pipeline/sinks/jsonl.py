@@ -154,8 +154,7 @@ class LinesFile:
     def write(self, line: bytes) -> None:
         """Append a line, which ends with a line end; it is with the system on return.
 
-        Raises:
-            OutputError: it cannot be written; the file ends with the line before.
+        Raises OutputError if it cannot be written; the file ends with the line before.
         """
         try:
             if self._due(len(line)):
@@ -201,11 +200,8 @@ class LinesFile:
 
 
 def _write_whole(file: BinaryIO, line: bytes) -> None:
-    """Write all of a line, or leave a regular file as it was.
-
-    Raises:
-        OSError: it could not be written.
-    """
+    """Write all of a line, or leave a regular file as it was. Raises OSError if it could not be
+    written."""
     start = _position(file)
     done = 0
     try:

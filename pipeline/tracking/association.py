@@ -23,7 +23,7 @@ AMBIGUITY = 4.0
 
 
 class Association(NamedTuple):
-    """Who continues whom.
+    """Which detection continues which track.
 
     Attributes:
         pairs: (track row, detection row), each row at most once.
@@ -41,8 +41,8 @@ def associate(motion: Motion, detected: Floats, *, at: float, min_iou: float) ->
         motion: of the T tracks.
         detected: N×4 boxes that were found.
         at: their presentation time in seconds.
-        min_iou: overlap with the expected box from which a detection may be the track's however
-            unexpected its size and place are otherwise, 0..1.
+        min_iou: from this overlap with the expected box, 0..1, a detection may be the track's
+            whatever its size and place.
     """
     if not len(motion) or not len(detected):
         return Association([], set())
@@ -56,8 +56,7 @@ def _scores(motion: Motion, detected: Floats, at: float, min_iou: float) -> Numb
     value, variance, unit = (column[:, :3] for column in motion.forecast(at))
     apart = coordinates(detected)[None, :, :3] - value[:, None]
     distance = (apart**2 / variance[:, None]).sum(axis=2)
-    spread = np.log(variance / unit).sum(axis=1)
-    score: Numbers = PRIOR - (distance + spread[:, None]) / 2
+    score: Numbers = PRIOR - (distance + np.log(variance / unit).sum(axis=1)[:, None]) / 2
     score[distance > GATE] = -np.inf
     overlap = iou_matrix(motion.expected(at), detected)
     near = overlap >= min_iou
@@ -73,5 +72,4 @@ def _ambiguous(score: Numbers, pairs: list[tuple[int, int]]) -> set[int]:
     rest = score.copy()
     rest[rows, columns] = -np.inf
     others = np.maximum(rest.max(axis=1)[rows], rest.max(axis=0)[columns])
-    unclear = others > np.maximum(mine - AMBIGUITY, 0.0)
-    return {int(row) for row in rows[unclear]}
+    return {int(row) for row in rows[others > np.maximum(mine - AMBIGUITY, 0.0)]}

@@ -106,8 +106,7 @@ class EmbeddingPolicy:
         news = self._news(plan, quality=quality, pose=pose, certainty=certainty)
         young = plan.count < self.first and certainty == "open"
         plan.idle = 0 if news or young else plan.idle + 1
-        plan.count += 1
-        plan.at = pts
+        plan.count, plan.at = plan.count + 1, pts
         plan.quality = max(plan.quality, quality)
         plan.poses.add(pose)
 

@@ -20,14 +20,12 @@ POWER = 10.0
 
 
 class Template:
-    """Σ w·mu / Σ w over the embeddings at one face, with one w = (1/σ²)^POWER per embedding.
+    """Σ w·mu / Σ w over the embeddings of one face, with one w = (1/σ²)^POWER per embedding.
 
-    One embedding at a time (PFE, Shi & Jain 2019, eq. 5, with a power).
-
-    The weights do not depend on time: the surest embeddings decide, in whatever order and rate they
-    come. The certainty does: it is that of the surest embedding, and one soon after another adds
-    only a part of its own, so that it grows with independent embeddings and not with the frame
-    rate.
+    Computed one embedding at a time (PFE, Shi & Jain 2019, eq. 5, with a power). The weights do not
+    depend on time: the surest embeddings decide, in any order and at any rate. The certainty does:
+    it is that of the surest embedding, and one soon after another adds only a part of its own, so
+    it grows with independent embeddings and not with the frame rate.
     """
 
     def __init__(self) -> None:
@@ -38,12 +36,9 @@ class Template:
         self.count = 0
 
     def add(self, mu: Floats, logvar: Floats, *, at: float) -> None:
-        """Add an embedding.
+        """Add an embedding ``mu`` (D, of any length) and its ``logvar`` (D).
 
-        Args:
-            mu: D, the embedding as the encoder gives it; its length does not count.
-            logvar: D.
-            at: presentation time in seconds.
+        ``at`` is the presentation time in seconds.
         """
         bounded = np.asarray(logvar, np.float64).clip(-LIMIT, LIMIT)
         precision, weight = np.exp(-bounded), float(np.exp(-POWER * bounded.mean()))
@@ -61,22 +56,14 @@ class Template:
 
     @property
     def mu(self) -> Floats:
-        """D float32, not normalised; at most √D long, the scale of ``logvar``.
-
-        Raises:
-            ValueError: nothing was added yet.
-        """
+        """D float32, at most √D long, the scale of ``logvar``. Raises ValueError when empty."""
         if self._weighted is None:
             raise ValueError("a template without embeddings has no embedding")
         return np.asarray(self._weighted / self._weight, np.float32)
 
     @property
     def logvar(self) -> Floats:
-        """D float32, log variance of ``mu``.
-
-        Raises:
-            ValueError: nothing was added yet.
-        """
+        """D float32, log variance of ``mu``. Raises ValueError when empty."""
         if self._precision is None:
             raise ValueError("a template without embeddings has no variance")
         return np.asarray(-np.log(self._precision), np.float32)

@@ -83,10 +83,7 @@ class Motion:
         return _boxes(self._look_ahead(at).value)
 
     def forecast(self, at: float) -> tuple[Numbers, Numbers, Numbers]:
-        """Coordinates expected at a time, variances of a detection there, and squared units.
-
-        T×4 each; see `coordinates` and `units`.
-        """
+        """Expected `coordinates`, variances of a detection there and `units` squared, T×4 each."""
         ahead = self._look_ahead(at)
         return ahead.value, ahead.vv + MEASUREMENT**2 * ahead.unit, ahead.unit
 

@@ -1,4 +1,4 @@
-"""What is known of one person seen: evidence, name and what was emitted of it."""
+"""One person seen: the evidence, the name and what was emitted."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class Track:
 
     Attributes:
         sigma: uncertainty of the fused embedding.
-        clearest: sigma of the surest embedding. Poor embeddings are no better
-            together: their errors are alike, and only the formula makes the fused sigma small.
+        clearest: sigma of the surest embedding. Poor embeddings are no better together: their
+            errors are alike, and only the formula makes the fused sigma small.
         largest: the shorter side of the face's largest box in pixels.
         matches: the people most similar, of the last search.
         identity: the name given, or why there is none.
         candidate: the person that the last searches found.
         agreed: how many of them in a row.
-        plan: of the embeddings at it.
+        plan: of its embeddings.
         certainty: whether more embeddings may change what is known.
     """
 
@@ -111,7 +111,7 @@ class Track:
 
     @property
     def person(self) -> int | None:
-        """Whose name it has."""
+        """Id of the person it is named as."""
         return self.identity.person_id
 
     def add_detection(self, frame: Frame, faces: Faces, row: int, *, quality: float) -> bool:
@@ -143,7 +143,7 @@ class Track:
         return self.sigma < SAME_SIGMA * before or self.template.similarity(mu) < SAME_DIRECTION
 
     def set_matches(self, matches: Matches) -> None:
-        """Take in what a search found."""
+        """Keep the result of a search."""
         self.matches = matches
         self._searched = (self.sigma, self.template.mu)
 

@@ -89,11 +89,7 @@ class TrackerFactory(Protocol):
 
 
 class SourceTracker:
-    """A `Tracker` by a Kalman filter and one assignment per frame.
-
-    Attributes:
-        tracklets: the live ones, a row of the motion each.
-    """
+    """A `Tracker` by a Kalman filter and one assignment per frame."""
 
     def __init__(self, *, min_iou: float, absence_seconds: float) -> None:
         self._numbers = itertools.count(1)
@@ -102,10 +98,9 @@ class SourceTracker:
         self._motion = Motion()
         self.cut = CutDetector()
         self.searched_at = -np.inf
-        self.tracklets: list[Tracklet] = []
+        self.tracklets: list[Tracklet] = []  # the live ones, a row of the motion each
 
     def associate(self, boxes: Floats, *, at: float) -> list[Tracklet]:
-        """See `Tracker`."""
         self.searched_at = at
         pairs, ambiguous = associate(self._motion, boxes, at=at, min_iou=self._min_iou)
         found: list[Tracklet | None] = [None] * len(boxes)
@@ -129,14 +124,12 @@ class SourceTracker:
         return [tracklet for tracklet in found if tracklet is not None]
 
     def expected(self, at: float) -> tuple[list[Tracklet], Floats]:
-        """See `Tracker`."""
         rows = [r for r, f in enumerate(self.tracklets) if f.seen_at == self.searched_at]
         if not rows:
             return [], np.zeros((0, 4), np.float32)
         return [self.tracklets[row] for row in rows], self._motion.expected(at)[rows]
 
     def expire(self, at: float) -> list[Tracklet]:
-        """See `Tracker`."""
         if not self.tracklets:
             return []
         passed = at - self._motion.at
@@ -151,7 +144,6 @@ class SourceTracker:
         return gone
 
     def finish(self) -> list[Tracklet]:
-        """See `Tracker`."""
         gone = self.tracklets
         self._keep([])
         return gone

@@ -80,17 +80,13 @@ def _atlas(sizes: tuple[tuple[int, int], ...], least: int) -> Atlas:
 
 
 def _sums(slots: list[tuple[int, int]], first: int) -> list[int]:
-    """Widths of the finest level alone, and with this level and those after it beside it."""
-    beside = accumulate((width for _, width in slots[max(first, 1) :]), initial=slots[0][1])
-    return list(beside)
+    """Widths of the finest level alone, and with this level and those after it to its right."""
+    return list(accumulate((width for _, width in slots[max(first, 1) :]), initial=slots[0][1]))
 
 
 def _place(slots: list[tuple[int, int]], width: int) -> tuple[tuple[tuple[int, int], ...], int]:
-    """The corner of each slot on an atlas of this width, and the height they take.
-
-    Each goes to the topmost free rectangle that holds it; what is left of that beside it and
-    below is free again.
-    """
+    """The corner of each slot on an atlas of this width, and the height they take. Each goes to the
+    topmost free rectangle that holds it; what is left of that beside it and below is free again."""
     free: list[Box] = [(0, 0, sum(height for height, _ in slots), width)]
     corners = []
     for height, breadth in slots:

@@ -136,10 +136,8 @@ def _check_image(image: Image) -> None:
 
 
 def _on_engines(serving: Serving, mode: Mode) -> tuple[WorkerPool, str]:
-    """A search on the host, with the networks on a backend, and that backend's name.
-
-    ``auto`` takes the CPU: on a GPU every level and every stage would come back to the host.
-    """
+    """A search on the host, with the networks on a backend, and that backend's name. ``auto`` takes
+    the CPU: on a GPU every level and every stage would come back to the host."""
     auto = serving.backend == "auto" and serving.device != "cuda"
     choice = choose_backend(serving.backend, device="cpu" if auto else serving.device)
     check_strict(serving, choice.device, choice.reason)

@@ -55,7 +55,7 @@ SHAPES: Final[dict[Network, ShapeRange]] = {
 }
 """By network, the shapes N×3×H×W it is fed in: what plans for it are built for."""
 
-# What P-Net runs on again are tiles of so many cells each way, and so many pixels.
+# P-Net runs again on tiles of this many cells each way, and this many pixels.
 _TILE_CELLS = 4
 _TILE = (_TILE_CELLS - 1) * STRIDE + WINDOW
 
@@ -126,10 +126,8 @@ class Networks:
     def _values(
         self, atlas: Floats, rows: Ints, columns: Ints, edge_mask: NDArray[np.uint8]
     ) -> Floats:
-        """P-Net's values N×5 in float32 at these cells N of an atlas 3×H×W.
-
-        Computed from no more than the cells see; for ``edge_mask`` (N) see ``AtlasMap``.
-        """
+        """P-Net's values N×5 in float32 at these cells N of an atlas 3×H×W. Computed from no more
+        than the cells see; for ``edge_mask`` (N) see ``AtlasMap``."""
         values = np.empty((len(rows), 5), np.float32)
         whole = np.flatnonzero(edge_mask == 0)
         values[whole] = self._tiled(atlas, rows[whole], columns[whole])
@@ -244,8 +242,7 @@ def _run_filled(engine: Engine, pictures: Floats) -> Floats:
     size = min(-(-rest // 8) * 8, 1 << max(rest - 1, 0).bit_length())
     if size > rest:
         parts[-1] = np.concatenate([parts[-1], np.zeros((size - rest, *pictures.shape[1:]), "f4")])
-    results = [_run(engine, part) for part in parts]
-    return np.concatenate(results)[:count]
+    return np.concatenate([_run(engine, part) for part in parts])[:count]
 
 
 def _run_batched(engine: Engine, pictures: NDArray[Any]) -> Floats:

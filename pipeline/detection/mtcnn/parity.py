@@ -73,12 +73,10 @@ class NetworkGate:
 
     @property
     def key(self) -> str:
-        """See ``Gate``."""
         cascade = "-".join(load_card(name).sha256[:8] for name in NETWORKS)
         return f"{self._network}-{_VERSION}-{_digest()[:16]}-{cascade}-{OVERLAP}-{MEDIAN}"
 
     def judge(self, engine: Engine) -> Verdict:
-        """See ``Gate``."""
         with ExitStack() as stack:
             engines: dict[str, Engine] = {
                 name: stack.enter_context(_exact(name))
@@ -92,9 +90,8 @@ class NetworkGate:
 def judge_detector(detect: Detect) -> Verdict:
     """The verdict on a whole detector; for the figures see ``NetworkGate``.
 
-    Args:
-        detect: gives the faces of a picture H×W×3 BGR uint8, searched down to ``MIN_FACE`` with
-            the usual thresholds and factor.
+    ``detect`` finds the faces of a picture H×W×3 BGR uint8, down to ``MIN_FACE``, with the usual
+    thresholds and factor.
     """
     return compare([detect(image).boxes for image in scenes()], _reference())
 

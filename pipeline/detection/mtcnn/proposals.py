@@ -31,11 +31,8 @@ class Level:
 def pyramid(height: int, width: int, *, min_face: int, factor: float) -> tuple[Level, ...]:
     """The levels of a picture, finest first; none when it is smaller than a face.
 
-    Args:
-        height: of the picture in pixels.
-        width: of the picture in pixels.
-        min_face: side of the smallest faces to find, in pixels.
-        factor: from a level to the next, 0..1.
+    Lengths are in pixels, ``min_face`` is the smallest face's side; ``factor``, 0..1, is the ratio
+    of a level to the one before.
     """
     scale = WINDOW / min_face
     shorter = min(height, width) * scale
@@ -65,11 +62,7 @@ class Hits:
 
 
 def candidates(hits: Hits, *, scale: float) -> Floats:
-    """The windows that the hits of a level see, in pixels of the picture.
-
-    Returns:
-        N×9: box, score (probability) and P-Net's offsets.
-    """
+    """What the hits of a level see, N×9: box in the picture's pixels, probability and offsets."""
     corner = np.stack([hits.columns, hits.rows], axis=1).astype(np.float32) * STRIDE
     # Rounded down to whole pixels, as facenet-pytorch does.
     boxes = np.floor(np.concatenate([corner + 1, corner + WINDOW], axis=1) / np.float32(scale))

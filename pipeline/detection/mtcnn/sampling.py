@@ -29,14 +29,9 @@ _PIXEL = np.complex128
 
 
 def cell_edges(size: Ints | int, cells: int) -> tuple[Ints, Ints]:
-    """First and one past the last input cell that each output cell averages.
+    """First and one past the last input cell that each of ``cells`` output cells averages.
 
-    Args:
-        size: lengths N of the inputs, or one length.
-        cells: number of output cells.
-
-    Returns:
-        Two arrays N×cells (or cells).
+    Two arrays N×cells for inputs of N lengths, or two of ``cells`` for one length.
     """
     index = np.arange(cells, dtype=np.int64)
     size = np.asarray(size, np.int64)[..., None]

@@ -39,11 +39,7 @@ _LANDMARKS: Final = {
 
 @cache
 def portraits() -> tuple[Portrait, ...]:
-    """The portraits that ship.
-
-    Raises:
-        ModelError: one is missing or damaged.
-    """
+    """The portraits that ship. Raises ModelError if one is missing or damaged."""
     return tuple(_read(name) for name in _LANDMARKS)
 
 

@@ -35,8 +35,7 @@ def square(boxes: Tensor) -> Tensor:
 
 def move(boxes: Tensor, offsets: Tensor, *, inclusive: int) -> Tensor:
     """See ``boxes.move``."""
-    sides = boxes[:, 2:4] - boxes[:, 0:2] + inclusive
-    return boxes + offsets * sides.repeat(1, 2)
+    return boxes + offsets * (boxes[:, 2:4] - boxes[:, 0:2] + inclusive).repeat(1, 2)
 
 
 def landmarks_of(boxes: Tensor, heads: Tensor) -> Tensor:

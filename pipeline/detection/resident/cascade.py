@@ -90,12 +90,11 @@ def search(
     needs = _Needs(lengths, frames.device)
     boxes = _propose(table, grid, networks, bounds[0], needs)
     boxes = _refine(table, boxes, networks, bounds[1], needs)
-    faces = _output(table, boxes, networks, bounds[2], needs)
-    return Found(faces, needs.tensor())
+    return Found(_output(table, boxes, networks, bounds[2], needs), needs.tensor())
 
 
 class _Needs:
-    """Collects what is needed, and hands out what there is."""
+    """Collects the lengths that a batch needs; holds those it has."""
 
     def __init__(self, lengths: Lengths, device: torch.device) -> None:
         self.lengths = lengths
@@ -157,8 +156,7 @@ def _propose(
     result = result._replace(used=result.used & best)
     # frames * (5 * cells): the offsets are the maps' channels 1 to 4.
     first = frames[index] * (5 * cells) + places[index]
-    steps = torch.arange(1, 5, device=maps.device) * cells
-    offsets = maps.take(first[:, None] + steps)
+    offsets = maps.take(first[:, None] + torch.arange(1, 5, device=maps.device) * cells)
     return result._replace(boxes=square(move(result.boxes, offsets, inclusive=0)))
 
 
@@ -181,8 +179,7 @@ def _refine(
     """See ``cascade.refine``."""
     boxes, windows = _inside(boxes, table)
     heads = _heads(networks.rnet, table, boxes.frames, windows, (RNET_SIDE, _RNET_STEP))
-    passed = boxes.used & (heads[:, 0] > bound)
-    slots = needs.count(chosen(passed, needs.lengths.refined))
+    slots = needs.count(chosen(boxes.used & (heads[:, 0] > bound), needs.lengths.refined))
     scores = probability(heads[slots.places, 0])
     order = ranked(boxes.frames[slots.places], scores, slots.used, ties="earlier")
     index = slots.places[order]
@@ -221,10 +218,8 @@ def _suppress(boxes: _Boxes, limit: float, needs: _Needs, *, mode: NmsMode = "un
 
 
 def _inside(boxes: _Boxes, table: Tensor) -> tuple[_Boxes, Tensor]:
-    """Without the boxes that cover nothing of the picture, and windows N×4 of the others.
-
-    See ``cascade.pixel_windows``. What is not in use has the picture's first pixel.
-    """
+    """Without the boxes that cover nothing of the picture, and windows N×4 of the others. See
+    ``cascade.pixel_windows``. What is not in use has the picture's first pixel."""
     height, width = table.shape[2] - 1, table.shape[3] - 1
     x1, y1, x2, y2 = boxes.boxes.trunc().long().unbind(1)
     x1, y1 = x1.clamp(min=1) - 1, y1.clamp(min=1) - 1
@@ -242,7 +237,7 @@ def _heads(
     windows: Tensor,
     sizes: tuple[int, int],
 ) -> Tensor:
-    """A network's heads for windows, cut out at a side and run so many at a time (``sizes``)."""
+    """A network's heads for windows, ``sizes``: their side, and how many run at once."""
     side, step = sizes
     parts = [
         network(tables.crops(table, frames[i : i + step], windows[i : i + step], side))

@@ -28,7 +28,7 @@ from .recordings import Recordings
 
 log = logging.getLogger(__name__)
 
-# Kept for so many sizes of picture, the least recently used going first.
+# Sizes of picture for which tables are kept; the least recently used goes first.
 _SIZES = 16
 
 # What a picture takes on the device while it is searched, in bytes for each of its pixels (its

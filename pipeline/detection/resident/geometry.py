@@ -114,7 +114,7 @@ def geometry(height: int, width: int, *, min_face: int, factor: float) -> Geomet
 
 
 def map_side(side: int) -> int:
-    """Cells of P-Net's map along a side of so many pixels, at least 12.
+    """Cells of P-Net's map along a side of this many pixels, at least 12.
 
     Convolutions of 3 take 2 pixels off, its pooling rounds up.
     """
@@ -149,10 +149,8 @@ def _sides(level: Level) -> tuple[Axis, Axis]:
 
 
 def _reach(axis: Axis) -> int:
-    """How many cells away another may still overlap one enough to be merged.
-
-    Two boxes overlap no more than their sides along either axis do.
-    """
+    """How many cells away another may still overlap one enough to be merged. Two boxes overlap no
+    more than their sides along either axis do."""
     first, last = axis
     for step in range(1, len(first)):
         shared = np.maximum(last[:-step] - first[step:], 0)
@@ -163,10 +161,8 @@ def _reach(axis: Axis) -> int:
 
 
 def _crossing(sides: list[tuple[Axis, Axis]]) -> bool:
-    """Whether boxes of one level may overlap those of the next enough to be merged.
-
-    At best the smaller one lies in the larger one; within a level they were merged before.
-    """
+    """Whether boxes of one level may overlap those of the next enough to be merged. At best the
+    smaller one lies in the larger one; within a level they were merged before."""
     areas = [
         [float(np.prod([pick(last - first) for first, last in pair])) for pick in (np.min, np.max)]
         for pair in sides

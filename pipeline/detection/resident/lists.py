@@ -60,11 +60,7 @@ class Lengths(NamedTuple):
 
 
 class Planner:
-    """The lengths for batches of one kind: of one geometry and number of pictures.
-
-    Args:
-        frames: pictures in a batch.
-    """
+    """The lengths for batches of one geometry and one number of pictures (``frames``)."""
 
     def __init__(self, frames: int) -> None:
         lists = (frames * length for length in _FIRST)
@@ -154,12 +150,9 @@ def most_in_a_frame(frames: Tensor, used: Tensor, count: int) -> Tensor:
 
 
 def place_in_frame(frames: Tensor, used: Tensor, count: int) -> Tensor:
-    """How many used slots of its picture come before each, N.
+    """How many used slots (N bool) of its picture precede each, N.
 
-    Args:
-        frames: N int64, the picture of each, in the order of ``ranked``.
-        used: N bool.
-        count: of pictures.
+    ``frames`` is N int64, the picture of each in the order of ``ranked``, of ``count`` pictures.
     """
     before = used.cumsum(0) - used.long()
     # Where a picture's slots begin, what came before is least.

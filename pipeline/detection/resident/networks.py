@@ -35,8 +35,7 @@ _POOLS: Final[dict[Network, tuple[int, ...]]] = {
 def find_device(wanted: Device = "auto") -> torch.device:
     """The device of that kind; ``auto`` is the first CUDA device where torch sees one.
 
-    Raises:
-        BackendUnavailable: ``cuda`` is asked for and torch sees none; says why.
+    Raises BackendUnavailable if ``cuda`` is asked for and torch sees none; says why.
     """
     if wanted != "cpu" and torch.cuda.is_available():
         return torch.device("cuda:0")
@@ -94,7 +93,6 @@ class TorchNetwork(BaseEngine):
             return F.linear(x, weights["heads.weight"], weights["heads.bias"])
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
-        """See ``Engine.infer``."""
         check_feeds(self.inputs, feeds)
         try:
             with torch.inference_mode():

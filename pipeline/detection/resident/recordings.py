@@ -1,8 +1,7 @@
 """Searches captured as CUDA graphs: some hundred kernels for the price of one launch.
 
 No shape in a search depends on data, so a whole search is captured once it is frequent, for one
-image size, batch and list length.
-https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+image size, batch and list length. https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 # Captured searches; each keeps the memory of a whole batch.
 MOST = 4
 
-# A search is captured at this run; runs are counted for so many kinds of searches.
+# A search is captured at this run; runs are counted for this many kinds of searches.
 FREQUENT = 32
 WATCHED = 64
 
@@ -66,10 +65,7 @@ class Recordings:
         return len(self._kept)
 
     def run(self, key: Hashable, launch: Launch, frames: Tensor) -> Found:
-        """The result of ``launch`` for frames B×H×W×3 uint8.
-
-        ``key`` names everything else that ``launch`` depends on.
-        """
+        """The result of ``launch`` for frames B×H×W×3 uint8 and all else it depends on, ``key``."""
         if self._device.type == "cpu":
             return launch(frames)
         recording = self._kept.get(key)

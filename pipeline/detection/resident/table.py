@@ -15,15 +15,9 @@ from torch import Tensor
 
 
 def summed(frames: Tensor) -> Tensor:
-    """Summed-area tables of pictures.
+    """Summed-area tables B×3×(H+1)×(W+1) int32 of pictures B×H×W×3 uint8.
 
     Only differences of a table are used: they survive the overflow of its 32 bits.
-
-    Args:
-        frames: B×H×W×3 uint8.
-
-    Returns:
-        B×3×(H+1)×(W+1) int32.
     """
     planes = F.pad(frames.permute(0, 3, 1, 2), (1, 0, 1, 0))
     return planes.cumsum(3, dtype=torch.int32).cumsum_(2)
@@ -61,8 +55,7 @@ def crops(table: Tensor, frames: Tensor, windows: Tensor, side: int) -> Tensor:
     sums -= table.take(below + first)
     sums += table.take(above + first)
     heights = (bottom - top).float()[:, None, :, None]
-    widths = (right - left).float()[:, None, None, :]
-    return sums.float().div_(heights).div_(widths)
+    return sums.float().div_(heights).div_((right - left).float()[:, None, None, :])
 
 
 def _edges(start: Tensor, stop: Tensor, cells: int) -> tuple[Tensor, Tensor]:

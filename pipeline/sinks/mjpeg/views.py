@@ -17,12 +17,7 @@ QUALITY = 80
 
 
 class LiveView:
-    """One source: its newest frame, made into a JPEG only when it is requested.
-
-    Args:
-        name: of the source.
-        label: names it in addresses.
-    """
+    """One source's newest frame, encoded as JPEG on request; ``label`` names it in addresses."""
 
     def __init__(self, name: str, label: str) -> None:
         self.name = name

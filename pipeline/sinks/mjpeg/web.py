@@ -30,11 +30,7 @@ HEADERS = {
 
 
 def web_app(views: Mapping[str, LiveView]) -> FastAPI:
-    """The application, without its `Guard`.
-
-    Args:
-        views: by label; may grow meanwhile.
-    """
+    """The application, without its `Guard`; ``views`` by label may grow meanwhile."""
     app = FastAPI(title="facestream", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/", response_class=HTMLResponse)

@@ -28,7 +28,7 @@ class VideoSink(Sink):
     Args:
         path: ends in ``.mp4``.
         naming: ``single`` writes the one source to ``path``; ``per_source`` writes
-            ``<stem>-<source>.mp4`` beside it for each.
+            ``<stem>-<source>.mp4`` in the same folder for each.
         avoid: resolved paths that are not written, as those of the run's sources.
 
     Raises:

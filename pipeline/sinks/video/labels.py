@@ -21,7 +21,7 @@ INK: Colour = (20, 20, 20)
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a plate says.
+    """The text of a plate.
 
     Attributes:
         name: in bold.

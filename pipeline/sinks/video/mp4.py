@@ -30,8 +30,7 @@ LARGEST = (4096, 2304)
 def check_video(path: Path) -> None:
     """Make sure that annotated video can be written to a path.
 
-    Raises:
-        OutputError: it is no ``.mp4``, or cannot be written.
+    Raises OutputError if it is no ``.mp4``, or cannot be written.
     """
     if path.suffix.lower() not in (".mp4", ".m4v"):
         raise OutputError(f"cannot write {path}: the annotated video must end in .mp4")
@@ -124,11 +123,7 @@ class Mp4Writer:
         return canvas, Fit(scale, left, top)
 
     def draw(self, result: FrameResult) -> None:
-        """Add a frame with its tracks.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Add a frame with its tracks. Raises OutputError if it cannot be written."""
         canvas, fit = self._canvas(result.frame.image)
         draw_tracks(canvas, result.tracks, fit=fit)
         yuv = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_BGR2YUV_I420), np.uint8)
@@ -165,8 +160,7 @@ class Mp4Writer:
     def close(self) -> None:
         """Finish the file; it plays as it is, see also `index_in_front`.
 
-        Raises:
-            OutputError: the last frames cannot be written.
+        Raises OutputError if the last frames cannot be written.
         """
         try:
             if not self.broken:
