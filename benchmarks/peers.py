@@ -104,7 +104,11 @@ def onnxruntime_encoder(threads: int | None = None) -> tuple[Callable[[Image], F
     session = onnxruntime.InferenceSession(
         str(MODELS / load_card("vae_encoder").file),
         options,
-        providers=onnxruntime.get_available_providers(),
+        providers=[
+            name
+            for name in ("CUDAExecutionProvider", "CPUExecutionProvider")
+            if name in onnxruntime.get_available_providers()
+        ],
     )
     name = session.get_inputs()[0].name
 

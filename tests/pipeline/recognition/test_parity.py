@@ -94,7 +94,7 @@ HALVES = [
 def test_half_precision_passes(serving: Serving, request: pytest.FixtureRequest) -> None:
     if serving.precision == "bfloat16":
         request.getfixturevalue("bfloat16_cpu")
-    options = encoder_options(112, 32)
+    options = replace(encoder_options(112, 32), precision=serving.precision)
     with serve(ENCODER, serving=serving, options=options) as engine:
         assert engine.precision == serving.precision
         verdict = EncoderGate(ENCODER).judge(engine)
