@@ -64,10 +64,7 @@ def test_every_camera_gets_its_share_and_frames_do_not_grow_old(
         got = {name: run.seen.count(name) - before[name] for name in RATES}
         report = run.stop()
         metrics = run.pipeline.metrics
-    # The slow camera's frames are rarer than the rounds: hardly any is superseded.
     sources = {source.name: source for source in report.sources}
-    lost = sources["slow"].dropped.get("superseded", 0)
-    assert lost <= 0.15 * run.seen.count("slow")
     # The others are quicker than the rounds: each has a frame in nearly every round.
     assert min(got["usual"], got["quick"], got["hasty"]) >= 0.8 * max(got.values())
     for name in ("quick", "hasty"):
@@ -78,6 +75,10 @@ def test_every_camera_gets_its_share_and_frames_do_not_grow_old(
     assert detect is not None
     assert recognise is not None
     one_round = detect.quantile(0.95) + recognise.quantile(0.95)
+    # Hardly a frame of the slow camera is superseded where its frames are rarer than the rounds.
+    if one_round < 1 / RATES["slow"]:
+        lost = sources["slow"].dropped.get("superseded", 0)
+        assert lost <= 0.15 * run.seen.count("slow")
     for source in sources.values():
         assert source.age is not None
         assert source.age.p95 < 2 * one_round + 0.1
