@@ -150,6 +150,8 @@ class Pipeline(Closing):
         with ThreadPoolExecutor(1) as pool:
             deciding = pool.submit(decoding_of, self._specs, self.settings.runtime)
             self.analyzer.load()
+            # Kept for the report: a closed analyzer would load its networks again.
+            self._detector, self._encoder = self.analyzer.detector, self.analyzer.encoder
             self._decoding = deciding.result()
         self.running = RuntimeInfo(
             self.analyzer.engines,
@@ -229,7 +231,7 @@ class Pipeline(Closing):
         self._states = [*readers.states, *self._missing]
         live = {spec.name for spec in self._specs if spec.live}
         detect = DetectStage(
-            self.analyzer.detector,
+            self._detector,
             views=lambda name: view_of(self.settings, name, live=name in live),
             isolation=isolation,
         )
@@ -300,10 +302,7 @@ class Pipeline(Closing):
         """What the run did so far."""
         return self._statistics.report(
             embedded=self._recognise.embedded if self._recognise is not None else 0,
-            backends={
-                "detector": self.analyzer.detector.backend,
-                "encoder": self.analyzer.encoder.backend,
-            },
+            backends={"detector": self._detector.backend, "encoder": self._encoder.backend},
         )
 
 

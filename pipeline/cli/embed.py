@@ -11,14 +11,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import numpy as np
-
 from ..analysis import FaceAnalyzer, Keep
 from ..batch_embed import EmbeddingTable
 from ..core.config import load_settings
 from ..core.errors import SourceError
 from ..core.picture_files import in_batches, list_pictures, nothing_readable, read_ahead
-from ..core.types import Faces
 from ..sinks.files import check_writable
 from .console import plural, say, warn
 from .errors import BAD_INPUT, INTERRUPTED
@@ -30,13 +27,6 @@ log = logging.getLogger(__name__)
 
 NAMED = 20
 """Unreadable pictures that are named on the terminal."""
-EMBED_AT = 64
-"""Faces gathered, across pictures, before the encoder runs."""
-NO_FACE = Faces(
-    boxes=np.full((1, 4), np.nan, np.float32),
-    scores=np.zeros(1, np.float32),
-    landmarks=np.full((1, 5, 2), np.nan, np.float32),
-)
 
 
 def embed_paths(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from base64 import b64encode
@@ -60,7 +61,7 @@ class UrlSource(StreamSource):
 
     def _unreadable(self, error: av.error.FFmpegError) -> SourceError:
         moves = not self.live and "mp4" in self._container.format.name
-        if error.errno != _EIO or not moves:
+        if error.errno != errno.EIO or not moves:
             return super()._unreadable(error)
         # It was opened and has a length, so the server was there: it will be the same next time.
         why = (
@@ -70,16 +71,13 @@ class UrlSource(StreamSource):
         return SourceError(f"cannot read {self.name}: {why}", retry="slowly", reason=why)
 
     def _broke_off(self, error: av.error.FFmpegError) -> None:
-        if self.live and self._http and error.errno == _EIO:
+        if self.live and self._http and error.errno == errno.EIO:
             return  # a closed stream without a length: older FFmpeg reports an end, too
         why = reason(error)
         if isinstance(error, _TIMED_OUT):
             why = f"no data for {self._options.read_timeout:g} s"
         message = f"{self.name} broke off after {self.decoded} frames: {why}"
         raise SourceError(message, reason=f"the connection was lost: {why}") from None
-
-
-_EIO = 5
 
 
 def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContainer:
@@ -169,7 +167,7 @@ def _why(error: av.error.FFmpegError, url: str) -> tuple[str, Retry]:
             return why, "slowly"
     if isinstance(error, av.error.ProtocolNotFoundError):
         return reason(error), "never"
-    if error.errno == _EIO:
+    if error.errno == errno.EIO:
         if not _resolves(url):
             return "the name of the host is not known (DNS)", "soon"
         return "the connection broke, or what it sends is no video (input/output error)", "soon"

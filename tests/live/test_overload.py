@@ -75,10 +75,11 @@ def test_every_camera_gets_its_share_and_frames_do_not_grow_old(
     assert detect is not None
     assert recognise is not None
     one_round = detect.quantile(0.95) + recognise.quantile(0.95)
-    # Hardly a frame of the slow camera is superseded where its frames are rarer than the rounds.
-    if one_round < 1 / RATES["slow"]:
-        lost = sources["slow"].dropped.get("superseded", 0)
-        assert lost <= 0.15 * run.seen.count("slow")
+    # The slow camera's frames are rarer than the rounds: hardly any is superseded. Where a busy
+    # machine makes the rounds longer, of those that exceed the rounds as well.
+    lost = sources["slow"].dropped.get("superseded", 0)
+    excess = max(0.0, RATES["slow"] * one_round - 1)
+    assert lost <= (0.15 + excess) * run.seen.count("slow")
     for source in sources.values():
         assert source.age is not None
         assert source.age.p95 < 2 * one_round + 0.1

@@ -320,3 +320,13 @@ def test_results_are_frozen(clip: Path) -> None:
     with pytest.raises(AttributeError):
         result.detected = False  # type: ignore[misc]
     assert replace(result, detected=False).detected is False
+
+
+def test_a_report_after_the_end_loads_no_networks(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Pipeline([clip]) as pipeline:
+        pipeline.run()
+    monkeypatch.setattr("facestream.pipeline.analysis.open_detector", pytest.fail)
+    monkeypatch.setattr("facestream.pipeline.analysis.Encoder", pytest.fail)
+    assert pipeline.report().backends.keys() == {"detector", "encoder"}
