@@ -24,6 +24,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """A command that a test runs in this process leaves no handler and no level behind."""
+    from facestream.pipeline.cli.console import logging_restored
+
+    with logging_restored():
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of research data beside the checkout; skips where it is not there."""
