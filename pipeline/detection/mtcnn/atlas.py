@@ -26,13 +26,13 @@ class Atlas:
     Attributes:
         height: of the atlas, even.
         width: of the atlas, even.
-        sizes: height and width of each level.
+        levels: finest first.
         corners: top and left of each level.
     """
 
     height: int
     width: int
-    sizes: tuple[tuple[int, int], ...]
+    levels: tuple[Level, ...]
     corners: tuple[tuple[int, int], ...]
 
 
@@ -61,12 +61,12 @@ def atlas_of(levels: Sequence[Level], *, least: int) -> Atlas:
 
     Its height and width are at least ``least``, which is even.
     """
-    return _atlas(tuple((level.height, level.width) for level in levels), least)
+    return _atlas(tuple(levels), least)
 
 
 @lru_cache(maxsize=64)
-def _atlas(sizes: tuple[tuple[int, int], ...], least: int) -> Atlas:
-    slots = [(_even(height), _even(width)) for height, width in sizes]
+def _atlas(levels: tuple[Level, ...], least: int) -> Atlas:
+    slots = [(even(height), even(width)) for height, width in (level.shape for level in levels)]
     widths = {total for i in range(len(slots)) for total in _sums(slots, i)}
     widths = {max(width, least) for width in widths if width >= slots[0][1]}
     best: Atlas | None = None
@@ -74,7 +74,7 @@ def _atlas(sizes: tuple[tuple[int, int], ...], least: int) -> Atlas:
         corners, height = _place(slots, total)
         height = max(height, least)
         if best is None or height * total < best.height * best.width:
-            best = Atlas(height, total, sizes, corners)
+            best = Atlas(height, total, levels, corners)
     assert best is not None
     return best
 
@@ -100,7 +100,8 @@ def _place(slots: list[tuple[int, int]], width: int) -> tuple[tuple[tuple[int, i
     return tuple(corners), max(bottoms)
 
 
-def _even(length: int) -> int:
+def even(length: int) -> int:
+    """The length, or one more where it is odd."""
     return length + length % STRIDE
 
 
@@ -110,11 +111,10 @@ def atlas_map(atlas: Atlas) -> AtlasMap:
     shape = (atlas.height // STRIDE - _BORDER, atlas.width // STRIDE - _BORDER)
     level = np.full(shape, -1, np.int16)
     edge_mask = np.zeros(shape, np.uint8)
-    for index, ((height, width), (top, left)) in enumerate(
-        zip(atlas.sizes, atlas.corners, strict=True)
-    ):
-        rows = slice(top // STRIDE, (top + _even(height)) // STRIDE - _BORDER)
-        columns = slice(left // STRIDE, (left + _even(width)) // STRIDE - _BORDER)
+    for index, (placed, (top, left)) in enumerate(zip(atlas.levels, atlas.corners, strict=True)):
+        height, width = placed.shape
+        rows = slice(top // STRIDE, (top + even(height)) // STRIDE - _BORDER)
+        columns = slice(left // STRIDE, (left + even(width)) // STRIDE - _BORDER)
         level[rows, columns] = index
         if height % STRIDE:
             edge_mask[rows.stop - 1, columns] += 1

@@ -10,11 +10,13 @@ from typing import TypeVar
 
 import numpy as np
 from facestream.engines.base import Engine
+from numpy.typing import NDArray
 
 from ...core.boxes import move, nms, square
 from ...core.types import Faces, Floats, Image
 from .networks import Networks
 from .proposals import (
+    BORDER,
     LEVEL_OVERLAP,
     PYRAMID_OVERLAP,
     candidates,
@@ -41,6 +43,10 @@ OUTPUT_OVERLAP = 0.7
 # at 1080p the busiest had 2,641.
 MOST_PROPOSALS = 16_384
 
+# Share of a window that must lie in the picture in a padded search: a face whose middle is at the
+# picture's corner shows a quarter.
+LEAST_INSIDE = 0.25
+
 RNET_SIDE = 24
 ONET_SIDE = 48
 
@@ -53,6 +59,8 @@ class Search:
         min_face: side of the smallest faces in pixels, at least 12.
         factor: from one size of face to the next, 0.1 to 0.95.
         thresholds: probabilities that P-, R- and O-Net must give a face.
+        padded: fill what a window sees beyond the picture's edge; otherwise it is cut there and
+            stretched, as facenet-pytorch does it.
 
     Raises:
         ValueError: one is out of its range.
@@ -61,6 +69,7 @@ class Search:
     min_face: int
     factor: float
     thresholds: tuple[float, float, float]
+    padded: bool = False
 
     def __post_init__(self) -> None:
         if self.min_face < 12:
@@ -118,16 +127,17 @@ def find_faces(image: Image, search: Search, pool: WorkerPool) -> Faces:
     """The faces of a picture, by descending score."""
     sampler = AreaSampler(image)
     boxes = propose(sampler, search, pool.networks)
-    boxes = refine(sampler, boxes, pool, threshold=search.thresholds[1])
-    return output(sampler, boxes, pool, threshold=search.thresholds[2])
+    boxes = refine(sampler, boxes, pool, search)
+    return output(sampler, boxes, pool, search)
 
 
 def propose(sampler: AreaSampler, search: Search, networks: Networks) -> Floats:
     """P-Net: square boxes N×4 that may hold a face, the best first."""
-    levels = pyramid(*sampler.size, min_face=search.min_face, factor=search.factor)
+    border = BORDER if search.padded else 0
+    levels = pyramid(*sampler.size, min_face=search.min_face, factor=search.factor, border=border)
     hits = networks.cells(sampler, levels, log_odds(search.thresholds[0]))
     parts = [
-        suppress(candidates(some, scale=level.scale), LEVEL_OVERLAP)
+        suppress(candidates(some, level), LEVEL_OVERLAP)
         for level, some in zip(levels, hits, strict=True)
     ]
     found = suppress(np.concatenate([np.zeros((0, 9), np.float32), *parts]), PYRAMID_OVERLAP)
@@ -140,10 +150,10 @@ def propose(sampler: AreaSampler, search: Search, networks: Networks) -> Floats:
     return refined(found)[:MOST_PROPOSALS]
 
 
-def refine(sampler: AreaSampler, boxes: Floats, pool: WorkerPool, *, threshold: float) -> Floats:
-    """R-Net: the boxes that score above ``threshold``, moved and square again."""
-    odds = log_odds(threshold)
-    boxes, windows = _inside(boxes, sampler.size)
+def refine(sampler: AreaSampler, boxes: Floats, pool: WorkerPool, search: Search) -> Floats:
+    """R-Net: the boxes that score above its threshold, moved and square again."""
+    odds = log_odds(search.thresholds[1])
+    boxes, windows = _inside(boxes, sampler.size, padded=search.padded)
 
     def job(mine: Ints) -> Floats:
         return pool.networks.rnet(sampler.crops(mine, RNET_SIDE), odds)
@@ -155,15 +165,15 @@ def refine(sampler: AreaSampler, boxes: Floats, pool: WorkerPool, *, threshold: 
     return square(move(boxes[rows], heads[rows, 1:5], inclusive=1))
 
 
-def output(sampler: AreaSampler, boxes: Floats, pool: WorkerPool, *, threshold: float) -> Faces:
-    """O-Net: the faces that score above ``threshold``, with landmarks."""
-    boxes, windows = _inside(boxes, sampler.size)
+def output(sampler: AreaSampler, boxes: Floats, pool: WorkerPool, search: Search) -> Faces:
+    """O-Net: the faces that score above its threshold, with landmarks."""
+    boxes, windows = _inside(boxes, sampler.size, padded=search.padded)
 
     def job(mine: Ints) -> Floats:
         return pool.networks.onet(sampler.crops(mine, ONET_SIDE))
 
     heads = np.concatenate([np.zeros((0, 15), np.float32), *pool.each(job, _shares(windows, pool))])
-    stay = np.flatnonzero(heads[:, 0] > log_odds(threshold))
+    stay = np.flatnonzero(heads[:, 0] > log_odds(search.thresholds[2]))
     boxes, heads = boxes[stay], heads[stay]
     scores = probability(heads[:, 0])
     # Probabilities of 1.0 are common, and which of them wins shows in the box: this is the
@@ -179,24 +189,29 @@ def output(sampler: AreaSampler, boxes: Floats, pool: WorkerPool, *, threshold: 
     )
 
 
-def pixel_windows(boxes: Floats, height: int, width: int) -> Ints:
-    """The pixels under boxes, as x1, y1 and one past x2, y2, cut at the picture's edge.
-
-    facenet-pytorch's convention: coordinates count from 1 and are cut towards 0. A box outside
-    the picture gives an empty window.
-    """
-    windows = np.trunc(boxes).astype(np.int64)
-    windows[:, :2] = np.maximum(windows[:, :2], 1) - 1
-    windows[:, 2] = np.minimum(windows[:, 2], width)
-    windows[:, 3] = np.minimum(windows[:, 3], height)
-    return windows
-
-
-def _inside(boxes: Floats, size: tuple[int, int]) -> tuple[Floats, Ints]:
-    """The boxes that cover some of the picture, and their windows."""
-    windows = pixel_windows(boxes, *size)
-    rows = np.flatnonzero((windows[:, 2] > windows[:, 0]) & (windows[:, 3] > windows[:, 1]))
+def _inside(boxes: Floats, size: tuple[int, int], *, padded: bool) -> tuple[Floats, Ints]:
+    """The boxes that cover enough of the picture, and their windows."""
+    windows, stay = windows_of(boxes, *size, padded=padded)
+    rows = np.flatnonzero(stay)
     return boxes[rows], windows[rows]
+
+
+def windows_of(
+    boxes: Floats, height: int, width: int, *, padded: bool = False
+) -> tuple[Ints, NDArray[np.bool_]]:
+    """The pixels under boxes N×4, as x1, y1 and one past x2, y2, and which cover enough of the
+    picture: ``LEAST_INSIDE`` where they are not cut at its edge (``padded``), else any.
+
+    facenet-pytorch's convention: coordinates count from 1 and are rounded down.
+    """
+    whole = np.floor(boxes).astype(np.int64) - (1, 1, 0, 0)
+    cut = np.clip(whole, 0, (width, height, width, height))
+    sides = cut[:, 2:] - cut[:, :2]
+    stay = (sides > 0).all(axis=1)
+    if padded:
+        area = (whole[:, 2:] - whole[:, :2]).prod(axis=1)
+        stay &= sides.prod(axis=1) >= LEAST_INSIDE * area
+    return (whole if padded else cut), stay
 
 
 def _shares(windows: Ints, pool: WorkerPool) -> list[Ints]:

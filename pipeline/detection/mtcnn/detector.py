@@ -61,7 +61,7 @@ class Mtcnn(Closing):
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         serving: Serving = Serving(),
     ) -> None:
-        self._search = Search(min_face, factor, thresholds)
+        self._search = Search(min_face, factor, thresholds, padded=mode == "fast")
         if mode not in ("fast", "exact"):
             raise ValueError(f"mode must be 'fast' or 'exact', not {mode!r}")
         self.mode: Mode = mode

@@ -82,7 +82,7 @@ class Networks:
     def cells(self, sampler: AreaSampler, levels: Sequence[Level], threshold: float) -> list[Hits]:
         """P-Net: the cells of each level that score at least ``threshold`` (log-odds)."""
         if self._screens is None or not levels:
-            pictures = (sampler.level(level.height, level.width) for level in levels)
+            pictures = (sampler.level(level) for level in levels)
             return [Hits.of_maps(_maps(self._pnet, picture), threshold) for picture in pictures]
         atlas = atlas_of(levels, least=_TILE)
         cells = atlas_map(atlas)

@@ -14,6 +14,10 @@ from ...core.types import Floats
 WINDOW = 12
 STRIDE = 2
 
+# Pixels around a level in a padded search: a window may lie half outside. Even, so that the cells
+# inside are those of a search without it.
+BORDER = 6
+
 # Proposals overlapping more than this are merged: within a level, then across levels.
 LEVEL_OVERLAP = 0.5
 PYRAMID_OVERLAP = 0.7
@@ -21,24 +25,39 @@ PYRAMID_OVERLAP = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A size of the picture at which faces are as large as P-Net's window."""
+    """A size of the picture at which faces are as large as P-Net's window.
+
+    Attributes:
+        scale: pixels of the level for one of the picture.
+        height: in pixels, without the border.
+        width: likewise.
+        border: pixels of filling on each side.
+    """
 
     scale: float
     height: int
     width: int
+    border: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width with the border."""
+        return self.height + 2 * self.border, self.width + 2 * self.border
 
 
-def pyramid(height: int, width: int, *, min_face: int, factor: float) -> tuple[Level, ...]:
+def pyramid(
+    height: int, width: int, *, min_face: int, factor: float, border: int = 0
+) -> tuple[Level, ...]:
     """The levels of a picture, finest first; none when it is smaller than a face.
 
     Lengths are in pixels, ``min_face`` is the smallest face's side; ``factor``, 0..1, is the ratio
-    of a level to the one before.
+    of a level to the one before. With a ``border`` the largest faces are larger than the picture.
     """
     scale = WINDOW / min_face
     shorter = min(height, width) * scale
     levels = []
-    while shorter >= WINDOW:
-        levels.append(Level(scale, int(height * scale + 1), int(width * scale + 1)))
+    while shorter >= WINDOW - border:
+        levels.append(Level(scale, int(height * scale + 1), int(width * scale + 1), border))
         scale *= factor
         shorter *= factor
     return tuple(levels)
@@ -61,11 +80,13 @@ class Hits:
         return cls(rows, columns, np.ascontiguousarray(flat[:, places].T))
 
 
-def candidates(hits: Hits, *, scale: float) -> Floats:
+def candidates(hits: Hits, level: Level) -> Floats:
     """What the hits of a level see, N×9: box in the picture's pixels, probability and offsets."""
-    corner = np.stack([hits.columns, hits.rows], axis=1).astype(np.float32) * STRIDE
+    corner = np.stack([hits.columns, hits.rows], axis=1).astype(np.float32) * STRIDE - level.border
     # Rounded down to whole pixels, as facenet-pytorch does.
-    boxes = np.floor(np.concatenate([corner + 1, corner + WINDOW], axis=1) / np.float32(scale))
+    boxes = np.floor(
+        np.concatenate([corner + 1, corner + WINDOW], axis=1) / np.float32(level.scale)
+    )
     return np.concatenate([boxes, probability(hits.values[:, :1]), hits.values[:, 1:]], axis=1)
 
 

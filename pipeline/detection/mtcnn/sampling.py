@@ -16,13 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.types import Image
-from .atlas import Atlas
+from .atlas import Atlas, even
+from .proposals import Level
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 # Cells sampled at a time: what they need stays in the cache.
 _BLOCK = 32768
+
+# What lies outside the picture: the networks' zero.
+FILL = 127.5
 
 # A type of 16 bytes that numpy moves at once; its value is never looked at.
 _PIXEL = np.complex128
@@ -62,11 +66,13 @@ def _grid(rows: int, columns: int, height: int, width: int) -> _Grid:
 # takes 2.5 ms of a 720p frame's 15.
 @lru_cache(maxsize=48)  # 24 bytes a pixel of an atlas: 4.5 MB at 720p
 def _atlas_grid(rows: int, columns: int, atlas: Atlas) -> _Grid:
-    """The grids of an atlas's levels in one. Empty places are empty cells."""
+    """The grids of an atlas's levels in one. Empty places and borders are empty cells."""
     shape = (atlas.height, atlas.width)
     corners = tuple(np.zeros(shape, np.int32) for _ in range(4))
     heights, widths = np.ones(shape, np.float32), np.ones(shape, np.float32)
-    for (height, width), (top, left) in zip(atlas.sizes, atlas.corners, strict=True):
+    for level, (top, left) in zip(atlas.levels, atlas.corners, strict=True):
+        height, width = level.height, level.width
+        top, left = top + level.border, left + level.border
         grid = _grid.__wrapped__(rows, columns, height, width)
         # A side that is odd is made even with its last pixels once more.
         down, right = height % 2, width % 2
@@ -97,19 +103,30 @@ class AreaSampler:
         self._pixels = self._rows.view(_PIXEL)
         self.size = (height, width)
 
-    def level(self, height: int, width: int) -> Floats:
-        """The whole picture at this size, as 3×height×width, 0..255."""
-        return self._means(_grid(*self.size, height, width))
+    def level(self, level: Level) -> Floats:
+        """The whole picture at this size with its border, as 3×height×width, 0..255."""
+        picture = np.empty((3, *level.shape), np.float32)
+        inside = picture[:, *_fill_border(picture, level)]
+        self._means(_grid(*self.size, level.height, level.width), inside)
+        return picture
 
     def atlas(self, atlas: Atlas) -> Floats:
         """The picture's levels on an atlas, as 3×height×width, 0..255."""
-        return self._means(_atlas_grid(*self.size, atlas))
+        picture = np.empty((3, atlas.height, atlas.width), np.float32)
+        self._means(_atlas_grid(*self.size, atlas), picture)
+        for level, (top, left) in zip(atlas.levels, atlas.corners, strict=True):
+            _fill_border(
+                picture[:, top : top + even(level.shape[0]), left : left + even(level.shape[1])],
+                level,
+            )
+        return picture
 
     def crops(self, windows: Ints, side: int) -> Floats:
         """Parts of the picture at one size, as N×3×side×side, 0..255.
 
         Args:
-            windows: N×4, x1, y1 and one past x2, y2, inside the picture and not empty.
+            windows: N×4, x1, y1 and one past x2, y2, not empty. What lies outside the picture
+                is ``FILL``.
             side: height and width to bring them to.
         """
         result = np.empty((len(windows), 3, side, side), np.float32)
@@ -122,15 +139,21 @@ class AreaSampler:
         left, right = cell_edges(windows[:, 2] - windows[:, 0], side)
         top, bottom = cell_edges(windows[:, 3] - windows[:, 1], side)
         heights, widths = (bottom - top)[:, None, :, None], (right - left)[:, None, None, :]
-        left, right = (edge[:, None, :] + windows[:, 0, None, None] for edge in (left, right))
-        stride = self.size[1] + 1
-        top, bottom = ((e + windows[:, 1:2])[:, :, None] * stride for e in (top, bottom))
-        sums = self._sums((bottom + right, top + right, bottom + left, top + left))
+        rows, columns = self.size
+        # A cell's share outside the picture adds nothing to the sum.
+        left, right = (np.clip(edge + windows[:, 0:1], 0, columns) for edge in (left, right))
+        top, bottom = (np.clip(edge + windows[:, 1:2], 0, rows) for edge in (top, bottom))
+        above, below = (edge[:, :, None] * (columns + 1) for edge in (top, bottom))
+        first, last = left[:, None, :], right[:, None, :]
+        sums = self._sums((below + last, above + last, below + first, above + first))
         _mean(sums.transpose(0, 3, 1, 2), heights, widths, result)
+        beyond = (windows[:, :2] < 0).any(axis=1) | (windows[:, 2:] > (columns, rows)).any(axis=1)
+        for row in np.flatnonzero(beyond):
+            inside = np.multiply.outer(bottom[row] - top[row], right[row] - left[row])
+            result[row] += FILL * (1 - inside / (heights[row, 0] * widths[row, 0]))
 
-    def _means(self, grid: _Grid) -> Floats:
+    def _means(self, grid: _Grid, result: Floats) -> None:
         height, width = grid.corners[0].shape
-        result = np.empty((3, height, width), np.float32)
         step = max(1, _BLOCK // width)
         for start in range(0, height, step):
             rows = slice(start, start + step)
@@ -139,7 +162,6 @@ class AreaSampler:
             if len(widths) > 1:
                 widths = widths[rows]
             _mean(sums.transpose(2, 0, 1), heights, widths, result[:, rows])
-        return result
 
     def _sums(self, corners: tuple[NDArray[Any], ...]) -> NDArray[np.int32]:
         """Sums …×3 between corners given as places in the table, bottom right first."""
@@ -149,6 +171,15 @@ class AreaSampler:
         sums -= table.take(corners[2]).view(np.int32)
         sums += table.take(corners[3]).view(np.int32)
         return sums.reshape(*corners[0].shape, 4)[..., :3]
+
+
+def _fill_border(picture: Floats, level: Level) -> tuple[slice, slice]:
+    """Fill the border of a level that has this picture 3×H×W; where its inside is."""
+    rows, columns = (slice(level.border, level.border + n) for n in (level.height, level.width))
+    if level.border:
+        picture[:, : rows.start] = picture[:, rows.stop :] = FILL
+        picture[:, :, : columns.start] = picture[:, :, columns.stop :] = FILL
+    return rows, columns
 
 
 def _mean(

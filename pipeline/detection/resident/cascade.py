@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from ...core.boxes import NmsMode
-from ..mtcnn.cascade import MOST_PROPOSALS, ONET_SIDE, OUTPUT_OVERLAP, REFINE_OVERLAP, RNET_SIDE
+from ..mtcnn.cascade import (
+    LEAST_INSIDE,
+    MOST_PROPOSALS,
+    ONET_SIDE,
+    OUTPUT_OVERLAP,
+    REFINE_OVERLAP,
+    RNET_SIDE,
+)
 from ..mtcnn.proposals import LEVEL_OVERLAP, PYRAMID_OVERLAP, log_odds
 from . import table as tables
 from .boxes import (
@@ -57,6 +64,7 @@ class Grid:
         self.corners = torch.from_numpy(geometry.corners).to(device)
         self.heights = torch.from_numpy(geometry.heights).to(device)
         self.widths = torch.from_numpy(geometry.widths).to(device)
+        self.filling = torch.from_numpy(geometry.filling).to(device)
         self.boxes = torch.from_numpy(geometry.boxes).to(device)
         self.levels = torch.from_numpy(geometry.levels).to(device)
         self.near = torch.from_numpy(geometry.near).to(device)
@@ -89,8 +97,10 @@ def search(
     table = tables.summed(frames)
     needs = _Needs(lengths, frames.device)
     boxes = _propose(table, grid, networks, bounds[0], needs)
-    boxes = _refine(table, boxes, networks, bounds[1], needs)
-    return Found(_output(table, boxes, networks, bounds[2], needs), needs.tensor())
+    boxes, windows = _inside(boxes, table, padded=grid.geometry.padded)
+    boxes = _refine(table, boxes, windows, networks, bounds[1], needs)
+    boxes, windows = _inside(boxes, table, padded=grid.geometry.padded)
+    return Found(_output(table, boxes, windows, networks, bounds[2], needs), needs.tensor())
 
 
 class _Needs:
@@ -123,7 +133,8 @@ def _propose(
     table: Tensor, grid: Grid, networks: TorchNetworks, bound: float, needs: _Needs
 ) -> _Boxes:
     """See ``cascade.propose``."""
-    maps = _maps(tables.levels(table, grid.corners, grid.heights, grid.widths), grid, networks)
+    pixels = tables.levels(table, grid.corners, grid.heights, grid.widths, grid.filling)
+    maps = _maps(pixels, grid, networks)
     count, _, cells = maps.shape
     odds = maps[:, 0].flatten()
     seen = odds >= bound
@@ -174,10 +185,14 @@ def _maps(pixels: Tensor, grid: Grid, networks: TorchNetworks) -> Tensor:
 
 
 def _refine(
-    table: Tensor, boxes: _Boxes, networks: TorchNetworks, bound: float, needs: _Needs
+    table: Tensor,
+    boxes: _Boxes,
+    windows: Tensor,
+    networks: TorchNetworks,
+    bound: float,
+    needs: _Needs,
 ) -> _Boxes:
     """See ``cascade.refine``."""
-    boxes, windows = _inside(boxes, table)
     heads = _heads(networks.rnet, table, boxes.frames, windows, (RNET_SIDE, _RNET_STEP))
     slots = needs.count(chosen(boxes.used & (heads[:, 0] > bound), needs.lengths.refined))
     scores = probability(heads[slots.places, 0])
@@ -192,10 +207,14 @@ def _refine(
 
 
 def _output(
-    table: Tensor, boxes: _Boxes, networks: TorchNetworks, bound: float, needs: _Needs
+    table: Tensor,
+    boxes: _Boxes,
+    windows: Tensor,
+    networks: TorchNetworks,
+    bound: float,
+    needs: _Needs,
 ) -> Tensor:
     """See ``cascade.output``; N×17, see ``Found``."""
-    boxes, windows = _inside(boxes, table)
     heads = _heads(networks.onet, table, boxes.frames, windows, (ONET_SIDE, _ONET_STEP))
     used = boxes.used & (heads[:, 0] > bound)
     scores = probability(heads[:, 0])
@@ -217,17 +236,22 @@ def _suppress(boxes: _Boxes, limit: float, needs: _Needs, *, mode: NmsMode = "un
     return boxes._replace(used=needs.settled(kept))
 
 
-def _inside(boxes: _Boxes, table: Tensor) -> tuple[_Boxes, Tensor]:
-    """Without the boxes that cover nothing of the picture, and windows N×4 of the others. See
-    ``cascade.pixel_windows``. What is not in use has the picture's first pixel."""
+def _inside(boxes: _Boxes, table: Tensor, *, padded: bool) -> tuple[_Boxes, Tensor]:
+    """Without the boxes that cover too little of the picture, and windows N×4 of the others. See
+    ``cascade.windows_of``. What is not in use has the picture's first pixel."""
     height, width = table.shape[2] - 1, table.shape[3] - 1
-    x1, y1, x2, y2 = boxes.boxes.trunc().long().unbind(1)
-    x1, y1 = x1.clamp(min=1) - 1, y1.clamp(min=1) - 1
-    x2, y2 = x2.clamp(max=width), y2.clamp(max=height)
-    used = boxes.used & (x2 > x1) & (y2 > y1)
-    pixel = (0, 0, 1, 1)
-    windows = [torch.where(used, a, b) for a, b in zip((x1, y1, x2, y2), pixel, strict=True)]
-    return boxes._replace(used=used), torch.stack(windows, dim=1)
+    x1, y1, x2, y2 = boxes.boxes.floor().long().unbind(1)
+    whole = (x1 - 1, y1 - 1, x2, y2)
+    cut = [c.clamp(0, edge) for c, edge in zip(whole, (width, height) * 2, strict=True)]
+    across, down = (cut[2] - cut[0]).clamp(min=0), (cut[3] - cut[1]).clamp(min=0)
+    used = boxes.used & (across > 0) & (down > 0)
+    if padded:
+        area = (whole[2] - whole[0]) * (whole[3] - whole[1])
+        used &= across * down >= LEAST_INSIDE * area
+    # No tensor is made from numbers here: that would copy from the host.
+    corners = zip(whole if padded else cut, (0, 0, 1, 1), strict=True)
+    windows = torch.stack([torch.where(used, a, b) for a, b in corners], dim=1)
+    return boxes._replace(used=used), windows
 
 
 def _heads(

@@ -67,13 +67,13 @@ class _Batch:
 
 
 class ResidentDetector(Closing):
-    """MTCNN in exact mode without leaving the device. May be used from several threads.
+    """MTCNN in float32 without leaving the device. May be used from several threads.
 
     Pictures of one size are searched together; the host waits once a batch, for the results, and
     puts the next batch on the device before it waits for the last.
 
     Args:
-        settings: its factor and thresholds.
+        settings: its factor and thresholds, and whether it is padded.
         serving: its device, and its cache for the parity gate's verdicts.
 
     Attributes:
@@ -99,8 +99,12 @@ class ResidentDetector(Closing):
         @lru_cache(_SIZES)
         def grid(size: Size) -> Grid | None:
             """The tables of a size; None where it is smaller than a face."""
-            factor = settings.factor
-            found = geometry(size.height, size.width, min_face=size.min_face, factor=factor)
+            found = geometry(
+                *(size.height, size.width),
+                min_face=size.min_face,
+                factor=settings.factor,
+                padded=settings.padded,
+            )
             return None if found is None else Grid(found, device)
 
         @lru_cache(8 * _SIZES)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.boxes import Rows
 from ...core.types import Floats
-from ..mtcnn.proposals import LEVEL_OVERLAP, PYRAMID_OVERLAP, STRIDE, WINDOW, Level, pyramid
-from ..mtcnn.sampling import cell_edges
+from ..mtcnn.proposals import BORDER, LEVEL_OVERLAP, PYRAMID_OVERLAP, STRIDE, WINDOW, Level, pyramid
+from ..mtcnn.sampling import FILL, cell_edges
 
 # Overlaps this much below a bound are counted as reaching it: rounding must lose no neighbour.
 _SLACK = 0.01
@@ -54,21 +55,25 @@ class Geometry:
             (height + 1)×(width + 1): bottom right, top right, bottom left, top left.
         heights: P, rows of the picture that each pixel averages.
         widths: P, columns of the picture that each pixel averages.
+        filling: P, the value of each pixel of a border, 0 elsewhere.
         boxes: T×4, what each cell sees, in pixels of the picture; empty in the margins.
         levels: T, the level of each cell.
         near: L×K: how far from a cell of a level those lie that may overlap it enough to be
             merged within its level. The margins are wide enough that none is another level's.
         crossing: whether boxes of two levels may overlap enough to be merged.
+        padded: see ``Search``.
     """
 
     blocks: tuple[Block, ...]
     corners: NDArray[np.int32]
     heights: Floats
     widths: Floats
+    filling: Floats
     boxes: Floats
     levels: Rows
     near: Rows
     crossing: bool
+    padded: bool
 
     @property
     def pixels(self) -> int:
@@ -82,9 +87,12 @@ class Geometry:
 
 
 @lru_cache(maxsize=16)  # 30 bytes a pixel of the levels: 12 MB at 1080p and a smallest face of 40
-def geometry(height: int, width: int, *, min_face: int, factor: float) -> Geometry | None:
+def geometry(
+    height: int, width: int, *, min_face: int, factor: float, padded: bool = False
+) -> Geometry | None:
     """The search of pictures of this size; None where they are smaller than a face."""
-    levels = pyramid(height, width, min_face=min_face, factor=factor)
+    border = BORDER if padded else 0
+    levels = pyramid(height, width, min_face=min_face, factor=factor, border=border)
     if not levels:
         return None
     sides = [_sides(level) for level in levels]
@@ -100,16 +108,18 @@ def geometry(height: int, width: int, *, min_face: int, factor: float) -> Geomet
         place[..., 1], place[..., 3] = down[0][:, None], down[1][:, None]
     steps = range(-reach, reach + 1)
     around = [(y, x) for y in steps for x in steps if (y, x) != (0, 0)]
-    corners, heights, widths = _samples(height, width, levels)
+    corners, heights, widths, filling = _samples(height, width, levels)
     return Geometry(
         blocks=blocks,
         corners=corners,
         heights=heights,
         widths=widths,
+        filling=filling,
         boxes=boxes,
         levels=owner,
         near=np.array([[y * block.stride + x for y, x in around] for block in blocks], np.int64),
         crossing=_crossing(sides),
+        padded=padded,
     )
 
 
@@ -124,12 +134,13 @@ def map_side(side: int) -> int:
 def _blocks(levels: tuple[Level, ...], reach: int) -> tuple[tuple[Block, ...], int]:
     """The levels' places, and the number of cells with all margins."""
     pixel, blocks = 0, []
-    cell = reach * (map_side(levels[0].width) + reach) + reach
+    cell = reach * (map_side(levels[0].shape[1]) + reach) + reach
     for level in levels:
-        rows, columns = map_side(level.height), map_side(level.width)
+        height, width = level.shape
+        rows, columns = map_side(height), map_side(width)
         stride = columns + reach
-        blocks.append(Block(level.height, level.width, pixel, rows, columns, cell, stride))
-        pixel += level.height * level.width
+        blocks.append(Block(height, width, pixel, rows, columns, cell, stride))
+        pixel += height * width
         cell += (rows + reach) * stride + reach
     return tuple(blocks), cell
 
@@ -142,10 +153,11 @@ def _sides(level: Level) -> tuple[Axis, Axis]:
     step = np.float32(level.scale)
 
     def axis(side: int) -> Axis:
-        corner = np.arange(map_side(side)).astype(np.float32) * STRIDE
+        corner = np.arange(map_side(side)).astype(np.float32) * STRIDE - level.border
         return np.floor((corner + 1) / step), np.floor((corner + WINDOW) / step)
 
-    return axis(level.width), axis(level.height)
+    height, width = level.shape
+    return axis(width), axis(height)
 
 
 def _reach(axis: Axis) -> int:
@@ -177,16 +189,28 @@ def _crossing(sides: list[tuple[Axis, Axis]]) -> bool:
 
 def _samples(
     height: int, width: int, levels: tuple[Level, ...]
-) -> tuple[NDArray[np.int32], Floats, Floats]:
-    """See ``Geometry``: corners, heights and widths."""
-    corners, heights, widths = [], [], []
+) -> tuple[NDArray[np.int32], Floats, Floats, Floats]:
+    """See ``Geometry``: corners, heights, widths and filling."""
+    corners, heights, widths, filling = [], [], [], []
     for level in levels:
         top, bottom = (edge[:, None] for edge in cell_edges(height, level.height))
         left, right = (edge[None, :] for edge in cell_edges(width, level.width))
         pairs = ((bottom, right), (top, right), (bottom, left), (top, left))
-        places = np.stack([(y * (width + 1) + x).ravel() for y, x in pairs])
+        # All corners of a border's pixel are one: its sum is nothing.
+        places = np.stack([_bordered(y * (width + 1) + x, level, 0) for y, x in pairs])
         corners.append(places.astype(np.int32))
-        shape = (level.height, level.width)
-        heights.append(np.broadcast_to(bottom - top, shape).ravel().astype(np.float32))
-        widths.append(np.broadcast_to(right - left, shape).ravel().astype(np.float32))
-    return np.concatenate(corners, axis=1), np.concatenate(heights), np.concatenate(widths)
+        heights.append(_bordered(bottom - top, level, 1).astype(np.float32))
+        widths.append(_bordered(right - left, level, 1).astype(np.float32))
+        filling.append(_bordered(np.zeros((1, 1), np.float32), level, FILL))
+    return (
+        np.concatenate(corners, axis=1),
+        np.concatenate(heights),
+        np.concatenate(widths),
+        np.concatenate(filling),
+    )
+
+
+def _bordered(values: NDArray[Any], level: Level, outside: float) -> NDArray[Any]:
+    """Values that spread over a level's inside, and one for its border, pixel by pixel."""
+    inside = np.broadcast_to(values, (level.height, level.width))
+    return np.pad(inside, level.border, constant_values=outside).ravel()

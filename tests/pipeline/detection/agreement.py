@@ -13,6 +13,7 @@ import numpy as np
 from facestream.pipeline.core.boxes import iou_matrix
 from facestream.pipeline.core.images import decode_image, read_image
 from facestream.pipeline.core.types import Faces, Floats, Image
+from numpy.typing import NDArray
 
 LFW_PICTURES = 60
 FRAMES = 8
@@ -23,15 +24,20 @@ SURE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """When two detections are one: IoU, and the farthest landmark in pixels or of the width."""
+    """When two detections are one: IoU, and the farthest landmark in pixels or of the width.
+
+    Those nearer to the picture's edge than ``margin`` of their width do not count.
+    """
 
     iou: float
     pixels: float | None = None
     widths: float | None = None
+    margin: float = -np.inf
 
 
 EXACT = Tolerance(iou=0.98, pixels=1.0)
-FAST = Tolerance(iou=0.90, widths=0.02)
+# Where a window reaches beyond the edge, fast mode fills it and facenet-pytorch stretches it.
+FAST = Tolerance(iou=0.90, widths=0.02, margin=0.5)
 
 
 @dataclass(slots=True)
@@ -43,7 +49,9 @@ class Agreement:
     given: int = 0
     extra: int = 0
 
-    def add(self, peer: tuple[Floats, Floats, Floats], ours: Faces, tolerance: Tolerance) -> None:
+    def add(
+        self, picture: Image, peer: tuple[Floats, Floats, Floats], ours: Faces, tolerance: Tolerance
+    ) -> None:
         """Count one picture: the peer's boxes, probabilities and landmarks against ours."""
         boxes, probabilities, landmarks = peer
         overlap = np.asarray(iou_matrix(boxes, ours.boxes) >= tolerance.iou)
@@ -53,12 +61,19 @@ class Agreement:
         if tolerance.widths is not None:
             limit = tolerance.widths * (boxes[:, 2] - boxes[:, 0])
         same = np.asarray(overlap & (far <= limit[:, None]))
-        sure = np.asarray(probabilities >= SURE)
+        sure = np.asarray(probabilities >= SURE) & _within(boxes, picture, tolerance.margin)
         self.wanted += int(sure.sum())
         self.found += int(np.asarray(same.any(axis=1))[sure].sum())
-        mine = np.asarray(ours.scores >= SURE)
+        mine = np.asarray(ours.scores >= SURE) & _within(ours.boxes, picture, tolerance.margin)
         self.given += int(mine.sum())
         self.extra += int((~np.asarray(overlap.any(axis=0)))[mine].sum())
+
+
+def _within(boxes: Floats, picture: Image, margin: float) -> NDArray[np.bool_]:
+    """Which boxes N×4 keep a margin, in shares of their width, from the picture's edge."""
+    height, width = picture.shape[:2]
+    room = np.concatenate([boxes[:, :2], (width, height) - boxes[:, 2:]], axis=1).min(axis=1)
+    return np.asarray(room >= margin * (boxes[:, 2] - boxes[:, 0]))
 
 
 def real_pictures(shared_data: Path) -> Iterator[Image]:

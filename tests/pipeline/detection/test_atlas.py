@@ -12,15 +12,16 @@ sides = st.integers(24, 1500)
 
 
 @settings(max_examples=60, deadline=None)
-@given(height=sides, width=sides, min_face=st.integers(12, 120))
+@given(height=sides, width=sides, min_face=st.integers(12, 120), border=st.sampled_from([0, 6]))
 def test_levels_share_a_sheet_without_touching_each_other(
-    height: int, width: int, min_face: int
+    height: int, width: int, min_face: int, border: int
 ) -> None:
-    levels = pyramid(height, width, min_face=min_face, factor=0.709)
+    levels = pyramid(height, width, min_face=min_face, factor=0.709, border=border)
     assume(levels)
     atlas = atlas_of(levels, least=WINDOW)
     taken = np.zeros((atlas.height, atlas.width), np.uint8)
-    for (tall, wide), (top, left) in zip(atlas.sizes, atlas.corners, strict=True):
+    for level, (top, left) in zip(atlas.levels, atlas.corners, strict=True):
+        tall, wide = level.shape
         assert top % STRIDE == left % STRIDE == 0
         part = taken[top : top + tall, left : left + wide]
         assert part.shape == (tall, wide)
@@ -29,13 +30,15 @@ def test_levels_share_a_sheet_without_touching_each_other(
 
 
 @settings(max_examples=60, deadline=None)
-@given(height=sides, width=sides, min_face=st.integers(12, 120))
-def test_every_window_of_every_level_has_its_cell(height: int, width: int, min_face: int) -> None:
-    levels = pyramid(height, width, min_face=min_face, factor=0.709)
+@given(height=sides, width=sides, min_face=st.integers(12, 120), border=st.sampled_from([0, 6]))
+def test_every_window_of_every_level_has_its_cell(
+    height: int, width: int, min_face: int, border: int
+) -> None:
+    levels = pyramid(height, width, min_face=min_face, factor=0.709, border=border)
     assume(levels)
     atlas = atlas_of(levels, least=WINDOW)
     cells = atlas_map(atlas)
-    for index, (tall, wide) in enumerate(atlas.sizes):
+    for index, (tall, wide) in enumerate(level.shape for level in levels):
         # P-Net without padding, with a pooling that keeps a last odd row: ⌈side / 2⌉ − 5 cells.
         expected = (-(-tall // STRIDE) - 5) * (-(-wide // STRIDE) - 5)
         assert int((cells.level == index).sum()) == expected

@@ -59,7 +59,7 @@ def test_finds_what_facenet_pytorch_finds(
     agreement = Agreement()
     with Mtcnn(mode=mode, min_face=min_face) as detector:
         for detections, picture in zip(peer, pictures, strict=True):
-            agreement.add(detections, detector.detect(picture), tolerance)
+            agreement.add(picture, detections, detector.detect(picture), tolerance)
     assert agreement.wanted > 200
     assert agreement.found >= recall * agreement.wanted, agreement
     assert agreement.extra <= extra * agreement.given, agreement
@@ -75,5 +75,6 @@ def test_finds_what_facenet_pytorch_finds_on_a_public_picture() -> None:
         for backend in ("openvino", "torch"):
             agreement = Agreement()
             with Mtcnn(mode=mode, min_face=20, serving=Serving(backend=backend)) as detector:
-                agreement.add(detections, detector.detect(rgb[:, :, ::-1].copy()), EXACT)
+                bgr = rgb[:, :, ::-1].copy()
+                agreement.add(bgr, detections, detector.detect(bgr), EXACT)
             assert agreement == Agreement(wanted=1, found=1, given=1, extra=0), (mode, backend)

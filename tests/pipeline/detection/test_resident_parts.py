@@ -11,6 +11,7 @@ from facestream.pipeline.core.boxes import NmsMode
 from facestream.pipeline.core.types import Floats
 from facestream.pipeline.detection.mtcnn import proposals
 from facestream.pipeline.detection.mtcnn.proposals import (
+    BORDER,
     Hits,
     candidates,
     pyramid,
@@ -50,8 +51,10 @@ def on(device: Any, array: Any) -> Any:
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
-def known(height: int, width: int, *, min_face: int = 20, factor: float = 0.709) -> Geometry:
-    found = geometry(height, width, min_face=min_face, factor=factor)
+def known(
+    height: int, width: int, *, min_face: int = 20, factor: float = 0.709, padded: bool = False
+) -> Geometry:
+    found = geometry(height, width, min_face=min_face, factor=factor, padded=padded)
     assert found is not None
     return found
 
@@ -59,23 +62,26 @@ def known(height: int, width: int, *, min_face: int = 20, factor: float = 0.709)
 # Sampling
 
 
+@pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize(
     ("height", "width", "min_face"), [(97, 131, 12), (97, 131, 20), (40, 41, 12), (12, 300, 12)]
 )
-def test_levels_are_the_cpu_s(device: Any, height: int, width: int, min_face: int) -> None:
+def test_levels_are_the_cpu_s(
+    device: Any, height: int, width: int, min_face: int, padded: bool
+) -> None:
     frames = np.resize(NOISE, (2, height, width, 3))
-    where = known(height, width, min_face=min_face)
+    where = known(height, width, min_face=min_face, padded=padded)
+    levels = pyramid(height, width, min_face=min_face, factor=0.709, border=BORDER * padded)
     grid = cascade.Grid(where, device)
     pixels = table.levels(
-        table.summed(on(device, frames)), grid.corners, grid.heights, grid.widths
+        *(table.summed(on(device, frames)), grid.corners, grid.heights, grid.widths, grid.filling)
     ).cpu()
     assert pixels.shape == (2, 3, where.pixels)
     for frame, mine in zip(frames, pixels.numpy(), strict=True):
         sampler = AreaSampler(frame)
-        for block in where.blocks:
+        for block, level in zip(where.blocks, levels, strict=True):
             part = mine[:, block.pixel : block.pixel + block.height * block.width]
-            level = part.reshape(3, block.height, block.width)
-            assert (level == sampler.level(block.height, block.width)).all()
+            assert (part.reshape(3, block.height, block.width) == sampler.level(level)).all()
 
 
 windows = st.tuples(
@@ -97,6 +103,21 @@ def test_crops_are_the_cpu_s(device: Any, places: list[tuple[int, ...]], side: i
         assert (AreaSampler(NOISE[frame]).crops(window[None], side)[0] == crop).all()
 
 
+@given(
+    st.tuples(st.integers(-60, 130), st.integers(-60, 96)),
+    st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    st.sampled_from([24, 48]),
+)
+def test_crops_beyond_the_edge_are_the_cpu_s(
+    device: Any, corner: tuple[int, int], size: tuple[int, int], side: int
+) -> None:
+    window = np.array([[*corner, corner[0] + size[0], corner[1] + size[1]]])
+    tables = table.summed(on(device, NOISE))
+    crops = table.crops(tables, on(device, np.zeros(1, np.int64)), on(device, window), side)
+    wanted = AreaSampler(NOISE[0]).crops(window, side)
+    np.testing.assert_allclose(crops.cpu().numpy(), wanted, atol=1e-4)
+
+
 def test_white_stays_white_where_a_table_overflows(device: Any) -> None:
     """4,500 × 4,500 × 255 is more than 32 bits hold."""
     white = torch.full((1, 4500, 4500, 3), 255, dtype=torch.uint8, device=device)
@@ -113,14 +134,18 @@ def test_white_stays_white_where_a_table_overflows(device: Any) -> None:
     st.integers(12, 400),
     st.integers(12, 60),
     st.sampled_from([0.3, 0.5, 0.709, 0.85, 0.95]),
+    st.booleans(),
 )
-def test_a_geometry_is_its_pyramid(height: int, width: int, min_face: int, factor: float) -> None:
-    levels = pyramid(height, width, min_face=min_face, factor=factor)
-    found = geometry.__wrapped__(height, width, min_face=min_face, factor=factor)
+def test_a_geometry_is_its_pyramid(
+    height: int, width: int, min_face: int, factor: float, padded: bool
+) -> None:
+    size = (height, width)
+    levels = pyramid(*size, min_face=min_face, factor=factor, border=BORDER * padded)
+    found = geometry.__wrapped__(*size, min_face=min_face, factor=factor, padded=padded)
     assert (found is None) == (not levels)
     if found is None:
         return
-    assert [(b.height, b.width) for b in found.blocks] == [(v.height, v.width) for v in levels]
+    assert [(b.height, b.width) for b in found.blocks] == [level.shape for level in levels]
     taken = np.zeros(found.cells, np.int64)
     for index, (block, level) in enumerate(zip(found.blocks, levels, strict=True)):
         rows, columns = np.divmod(np.arange(block.rows * block.columns), block.columns)
@@ -128,7 +153,7 @@ def test_a_geometry_is_its_pyramid(height: int, width: int, min_face: int, facto
         mine = block.cell + rows * block.stride + columns
         taken[mine] += 1
         assert (found.levels[mine] == index).all()
-        assert (found.boxes[mine] == candidates(cells, scale=level.scale)[:, :4]).all()
+        assert (found.boxes[mine] == candidates(cells, level)[:, :4]).all()
     assert taken.max() == 1
     # No neighbour is another level's cell, or another picture's.
     for index, block in enumerate(found.blocks):
@@ -283,7 +308,7 @@ class Painted:
 
 def cpu_proposals(maps: list[Floats], levels: Any, odds: float) -> Floats:
     parts = [
-        suppress(candidates(Hits.of_maps(values, odds), scale=level.scale), 0.5)
+        suppress(candidates(Hits.of_maps(values, odds), level), 0.5)
         for values, level in zip(maps, levels, strict=True)
     ]
     return refined(suppress(np.concatenate(parts), 0.7))
