@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.core.errors import ImageError
-from facestream.pipeline.core.images import PICTURE_SUFFIXES, decode_image, read_image, to_bgr
+from facestream.pipeline.core.images import decode_image, read_image, to_bgr
+from facestream.pipeline.core.picture_kinds import PICTURE_SUFFIXES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow

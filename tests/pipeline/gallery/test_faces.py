@@ -112,5 +112,5 @@ def test_folders_are_expanded(tmp_path: Path) -> None:
     missing = tmp_path / "gone.jpg"
     files, notes = expand_photos([missing, tmp_path / "in", tmp_path / "empty"])
     assert files == [missing, two, one]
-    assert len(notes) == 1
+    assert len(notes) == 2
     assert "empty" in notes[0]
