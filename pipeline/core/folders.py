@@ -48,7 +48,9 @@ class PassedOver:
         if not self.counts:
             return None
         listed = ", ".join(f"{name} {count}" for name, count in self.counts.most_common(5))
-        return f"{place}: {self.counts.total()} hidden or system entries are passed over ({listed})"
+        total = self.counts.total()
+        entries = "entry is" if total == 1 else "entries are"
+        return f"{place}: {total} hidden or system {entries} passed over ({listed})"
 
 
 def files_below(

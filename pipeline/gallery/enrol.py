@@ -12,7 +12,6 @@ import numpy as np
 from ..core.errors import GalleryError, ImageError
 from ..core.folders import PassedOver
 from ..core.types import Image
-from ..recognition.uncertainty import sigma
 from .faces import PhotoContent, entries, main_face, pictures_of
 from .names import normalise_name, printable
 from .records import Embedded, Face, FaceReader, PhotoResult
@@ -21,8 +20,6 @@ from .store import Store
 # Crops that are embedded at once. What is not reported yet is lost when an import is interrupted.
 CHUNK = 8
 RE_EMBED_BATCH = 32
-# Sigma of a face that hardly helps; of 95 % of LFW's it is below 0.82.
-UNCLEAR = 1.0
 
 
 def enrol(
@@ -50,11 +47,7 @@ def add_face(store: Store, name: str, path: Path, face: Face, embedded: Embedded
     owner = store.add_face(name, face, embedded)
     if owner is not None:
         return PhotoResult.already_enrolled(path, name, owner=owner)
-    warnings = [*face.warnings]
-    spread = float(sigma(embedded.logvar[None])[0])
-    if spread > UNCLEAR:
-        warnings.append(f"the face is unclear (σ {spread:.2f}): a clearer photo recognises better")
-    return PhotoResult(path, True, warnings=tuple(warnings))
+    return PhotoResult(path, True, warnings=face.warnings)
 
 
 def _examine(
