@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,12 @@ class _Picture:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; numbers as in events.jsonl."""
-        found = [_face(face) for face in self.faces]
-        return {**asdict(replace(self, faces=[])), "faces": found}
+        return {
+            "path": self.path,
+            "problem": self.problem,
+            "faces": [_face(face) for face in self.faces],
+            "notes": self.notes,
+        }
 
 
 def _face(face: AnalyzedFace) -> dict[str, Any]:

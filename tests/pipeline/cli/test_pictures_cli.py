@@ -110,7 +110,7 @@ def test_identify_names_faces_from_left_to_right(run: Run, pictures: Path, tmp_p
     assert [face["name"] for face in two["faces"]] == ["Eileen Collins", "unknown"]
     assert two["faces"][1]["reason"] == "taken", "a person is at most once in a picture"
     assert two["faces"][0]["box"][0] < two["faces"][1]["box"][0]
-    assert none == {"path": str(files[1]), "problem": None, "faces": []}
+    assert none == {"path": str(files[1]), "problem": None, "faces": [], "notes": []}
     assert "is not a picture" in text_file["problem"]
     assert "is not a picture" in error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,15 +31,6 @@ def nas(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    logger = logging.getLogger("facestream")
-    logger.addHandler(caplog.handler)
-    caplog.set_level(logging.INFO, logger="facestream")
-    yield caplog
-    logger.removeHandler(caplog.handler)
-
-
 def test_the_walk(nas: Path) -> None:
     passed = PassedOver()
     assert list(files_below(nas, passed)) == [str(nas / "Ann" / "one.png")]
@@ -51,13 +41,14 @@ def test_the_walk(nas: Path) -> None:
     assert PassedOver().summary("people") is None
 
 
-def test_sources_and_lists_of_pictures(nas: Path, said: pytest.LogCaptureFixture) -> None:
+def test_sources_and_lists_of_pictures(nas: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="facestream")
     (spec,) = expand_sources([nas])
     assert spec.files == (nas / "Ann" / "one.png",)
     assert list_pictures([nas]) == [str(nas / "Ann" / "one.png")]
     (spec,) = expand_sources([f"{nas}/**/*.png"])
     assert spec.files == (nas / "Ann" / "one.png",)
-    assert [record.getMessage().count("passed over") for record in said.records] == [1, 1, 1]
+    assert [record.getMessage().count("passed over") for record in caplog.records] == [1, 1, 1]
 
 
 def test_what_is_named_is_read(nas: Path) -> None:
