@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -19,15 +19,17 @@ from facestream.engines.base import Engine
 from facestream.engines.closing import Closing
 
 from .core.config import Settings
-from .core.images import read_image
+from .core.images import DecodedPhoto, read_photo
 from .core.types import Faces, Floats, Identity, Image, Matches
 from .detection import Detector, open_detector
+from .detection.turned import find_turned
 from .identity.search import Matcher, MatchQuery, SearchableGallery, open_matcher
 from .recognition.align import align_faces
 from .recognition.encoder import Encoder
 from .recognition.uncertainty import normalise, sigma
 
 Keep = Literal["all", "largest"]
+Picture = Image | DecodedPhoto | Path | str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,11 +61,14 @@ class Analysis:
         faces: boxes, scores, landmarks, mu and logvar.
         sigma: N float32.
         identities: N.
+        turned: degrees (90, 180, 270) counterclockwise by which the picture had to be turned until
+            a face was found; boxes and landmarks are in the picture as it is.
     """
 
     faces: Faces
     sigma: Floats
     identities: tuple[Identity, ...]
+    turned: int = 0
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -84,8 +89,11 @@ class Analysis:
     def left_to_right(self) -> Analysis:
         """The same faces, ordered by the left edge of their boxes."""
         order = np.argsort(self.faces.boxes[:, 0], kind="stable").tolist()
-        return Analysis(
-            self.faces.take(order), self.sigma[order], tuple(self.identities[i] for i in order)
+        return replace(
+            self,
+            faces=self.faces.take(order),
+            sigma=self.sigma[order],
+            identities=tuple(self.identities[i] for i in order),
         )
 
 
@@ -175,7 +183,7 @@ class FaceAnalyzer(Closing):
         """What runs the networks, by the network's name."""
         return {**self.detector.engines, **self.encoder.engines}
 
-    def analyze(self, picture: Image | Path | str) -> Analysis:
+    def analyze(self, picture: Picture) -> Analysis:
         """The faces of a picture file, or of an image H×W×3 BGR uint8.
 
         Raises:
@@ -183,20 +191,20 @@ class FaceAnalyzer(Closing):
         """
         return self.analyze_batch([picture])[0]
 
-    def analyze_batch(
-        self, pictures: Sequence[Image | Path | str], *, keep: Keep = "all"
-    ) -> list[Analysis]:
+    def analyze_batch(self, pictures: Sequence[Picture], *, keep: Keep = "all") -> list[Analysis]:
         """The faces of each picture; the networks see all of them together.
 
         Args:
-            pictures: files, or images H×W×3 BGR uint8 of any sizes.
+            pictures: files, or images H×W×3 BGR uint8 of any sizes. Boxes are in pixels of the
+                file, also where it was decoded at a fraction of its size.
             keep: all faces, or the ``largest`` of each picture only.
 
         Raises:
             ImageError: a file cannot be read.
         """
-        images = [p if isinstance(p, np.ndarray) else read_image(p) for p in pictures]
-        found = self.detector.detect_batch(images)
+        photos = [_photo(picture) for picture in pictures]
+        images = [photo.image for photo in photos]
+        found, turns = self._found(images)
         if keep == "largest":
             found = [_largest(faces) for faces in found]
         counts = np.cumsum([len(faces) for faces in found])[:-1]
@@ -206,9 +214,13 @@ class FaceAnalyzer(Closing):
         mu, logvar = self.embed(np.concatenate(crops))
         matches = self.matcher.search(mu)
         rows = np.split(np.arange(len(mu)), counts)
-        return [
+        named = [
             self._named(faces.with_embeddings(mu[own], logvar[own]), [matches[row] for row in own])
             for faces, own in zip(found, rows, strict=True)
+        ]
+        return [
+            replace(one, faces=one.faces.scaled(photo.scale, photo.scale), turned=turned)
+            for one, photo, turned in zip(named, photos, turns, strict=True)
         ]
 
     def detect(self, image: Image, *, min_face: int | None = None) -> Faces:
@@ -219,6 +231,12 @@ class FaceAnalyzer(Closing):
             min_face: smallest faces to find, in pixels; None: as the settings say.
         """
         return self.detector.detect_batch([image], min_face=[min_face])[0]
+
+    def _found(self, images: Sequence[Image]) -> tuple[list[Faces], list[int]]:
+        """The faces of photos, and by how many degrees each was turned until one was found."""
+        found = self.detector.detect_batch(images)
+        both = [find_turned(i, faces, self.detect) for i, faces in zip(images, found, strict=True)]
+        return [faces for faces, _ in both], [turned for _, turned in both]
 
     def align(self, image: Image, landmarks: Floats) -> Image:
         """Crops N×112×112×3 BGR uint8 of the faces with these landmarks N×5×2."""
@@ -246,6 +264,12 @@ class FaceAnalyzer(Closing):
             for row, one, side in zip(matches, spread, sides, strict=True)
         ]
         return Analysis(faces, spread, tuple(self.matcher.decide(queries)))
+
+
+def _photo(picture: Picture) -> DecodedPhoto:
+    if isinstance(picture, DecodedPhoto):
+        return picture
+    return DecodedPhoto(picture) if isinstance(picture, np.ndarray) else read_photo(picture)
 
 
 def _largest(faces: Faces) -> Faces:

@@ -13,13 +13,18 @@ from numpy.typing import NDArray
 from .analysis import FaceAnalyzer, Keep
 from .core.errors import ImageError, OutputError
 from .core.filenames import part_of
-from .core.types import Faces, Image
+from .core.images import DecodedPhoto
+from .core.types import Faces
 from .recognition.uncertainty import normalise, sigma
 
 
 @dataclass(slots=True, eq=False)
 class EmbeddingTable:
     """Rows of embedded faces, in the order of the pictures; about 1.2 kB of memory each.
+
+    Attributes:
+        unreadable: paths and reasons.
+        damaged: what is missing of pictures that are cut short, a line each.
 
     Args:
         analyzer: finds and embeds the faces.
@@ -32,11 +37,12 @@ class EmbeddingTable:
     pictures: int = 0
     faces: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
     _paths: list[str] = field(default_factory=list)
     _rows: list[Faces] = field(default_factory=list)
 
-    def add(self, batch: Sequence[tuple[str, Image | ImageError]]) -> None:
-        """Take pictures (H×W×3 BGR uint8) with their paths, or why they are unreadable."""
+    def add(self, batch: Sequence[tuple[str, DecodedPhoto | ImageError]]) -> None:
+        """Take pictures with their paths, or why they are unreadable."""
         images = [image for _, image in batch if not isinstance(image, ImageError)]
         analyses = iter(self.analyzer.analyze_batch(images, keep=self.keep))
         for path, image in batch:
@@ -46,6 +52,7 @@ class EmbeddingTable:
                 faces = Faces.empty()
             else:
                 faces = next(analyses).faces
+                self.damaged += [image.damage] if image.damage else []
             self.faces += len(faces)
             if not len(faces):
                 if self.keep == "all":

@@ -19,10 +19,12 @@ class PixelReader:
 
     def detect(self, image: Image, *, min_face: int | None = None) -> Faces:
         count, side = int(image[0, 0, 0]), int(image[0, 0, 1])
+        if len(set(image[0, 0].tolist())) == 1:
+            count = 0  # another corner of a turned picture
         boxes = np.array([[10 * i, 5, 10 * i + side, 5 + side] for i in range(count)], np.float32)
         return Faces(
             boxes=boxes.reshape(count, 4),
-            scores=np.full(count, 0.99, np.float32),
+            scores=np.full(count, 0.999, np.float32),
             landmarks=np.full((count, 5, 2), 20, np.float32),
         )
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -82,6 +83,8 @@ def set_up_logging(*, debug: bool = False) -> None:
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    # Of what is odd about a photo, our own lines say what matters.
+    warnings.filterwarnings("ignore", module="PIL")
     logger = logging.getLogger("facestream")
     logger.handlers[:] = [handler]
     logger.propagate = False
@@ -90,11 +93,12 @@ def set_up_logging(*, debug: bool = False) -> None:
 
 @contextmanager
 def logging_restored() -> Iterator[None]:
-    """Undo `set_up_logging` at the end: a program that calls `main` keeps its own logging."""
+    """Undo `set_up_logging` at the end: a program that calls `main` keeps its own settings."""
     logger = logging.getLogger("facestream")
     handlers, propagate, level = logger.handlers[:], logger.propagate, logger.level
     try:
-        yield
+        with warnings.catch_warnings():
+            yield
     finally:
         logger.handlers[:], logger.propagate = handlers, propagate
         logger.setLevel(level)

@@ -69,7 +69,7 @@ def embed_paths(
 
 
 def _summarise(rows: EmbeddingTable, out: Path, *, total: int, seconds: float) -> None:
-    for _, why in rows.unreadable[:NAMED]:
+    for why in [*rows.damaged[:NAMED], *(why for _, why in rows.unreadable[:NAMED])]:
         warn(why)
     if len(rows.unreadable) > NAMED:
         warn(f"and {len(rows.unreadable) - NAMED} more; all are in the array 'unreadable'")

@@ -63,6 +63,9 @@ def enrol(
         print_json(content)
     else:
         _print_rejected(rejected)
+        for name, result in done:
+            for line in result.warnings:
+                warn(f"{printable(str(result.path))} ({name}): {line}")
         for note in (*notes, *refused):
             warn(note)
         say(_summary(done, added=added, duplicates=duplicates, rejected=len(rejected)))

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..analysis import AnalyzedFace, FaceAnalyzer
 from ..core.config import load_settings
 from ..core.errors import ImageError, SourceError
 from ..core.picture_files import list_pictures, nothing_readable, read_ahead
+from ..detection.turned import describe_turn
 from ..gallery import Gallery
 from ..gallery.gallery import searching_of
 from .console import stdout, table, warn
@@ -26,15 +28,23 @@ from .run import announce_gallery, chosen_gallery, what_runs
 log = logging.getLogger(__name__)
 
 
-Picture = tuple[str, list[AnalyzedFace] | ImageError]
-"""A path with its faces from left to right, or why it cannot be read."""
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A path with its faces from left to right, or why it cannot be read, and notes on it."""
 
+    path: str
+    faces: list[AnalyzedFace]
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
 
-def _to_dict(path: str, faces: list[AnalyzedFace] | ImageError) -> dict[str, Any]:
-    """For JSON; numbers as in events.jsonl."""
-    if isinstance(faces, ImageError):
-        return {"path": path, "problem": str(faces), "faces": []}
-    return {"path": path, "problem": None, "faces": [_face(face) for face in faces]}
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; numbers as in events.jsonl."""
+        return {
+            "path": self.path,
+            "problem": self.problem,
+            "faces": [_face(face) for face in self.faces],
+            "notes": self.notes,
+        }
 
 
 def _face(face: AnalyzedFace) -> dict[str, Any]:
@@ -74,44 +84,49 @@ def identify_images(
         analyzer = stack.enter_context(FaceAnalyzer(settings, gallery=people).load())
         running = what_runs(analyzer, people)
         pictures = list(_identified(files, analyzer))
-    problems = [str(faces) for _, faces in pictures if isinstance(faces, ImageError)]
+    problems = [picture.problem for picture in pictures if picture.problem is not None]
     if len(problems) == len(pictures):
         raise SourceError(nothing_readable(problems))
     announce_gallery(gallery, known)
     log.info("%s", running)
     if as_json:
         # An array with a picture a line: for programs as for people.
-        lines = [json.dumps(_to_dict(*one), ensure_ascii=False) for one in pictures]
+        lines = [json.dumps(one.to_dict(), ensure_ascii=False) for one in pictures]
         print("[\n" + ",\n".join(lines) + "\n]")
     else:
         stdout().print(_table(pictures))
-    for problem in problems:
-        warn(problem)
+    for line in [*(note for picture in pictures for note in picture.notes), *problems]:
+        warn(line)
     return BAD_INPUT if problems else 0
 
 
-def _identified(files: Sequence[str], analyzer: FaceAnalyzer) -> Iterator[Picture]:
-    for path, image in read_ahead(files, ahead=8):
-        if isinstance(image, ImageError):
-            yield path, image
-        else:
-            yield path, list(analyzer.analyze(image).left_to_right())
+def _identified(files: Sequence[str], analyzer: FaceAnalyzer) -> Iterator[_Picture]:
+    for path, photo in read_ahead(files, ahead=8):
+        if isinstance(photo, ImageError):
+            yield _Picture(path, [], str(photo))
+            continue
+        found = analyzer.analyze(photo).left_to_right()
+        notes = [photo.damage] if photo.damage else []
+        if found.turned:
+            notes.append(f"{path}: {describe_turn(found.turned)}")
+        yield _Picture(path, list(found), None, tuple(notes))
 
 
-def _table(pictures: Sequence[Picture]) -> Table:
+def _table(pictures: Sequence[_Picture]) -> Table:
     numeric = ("Similarity", "Probability", "σ", "Box")
     shown = table("Picture", "Who", *numeric, right=numeric)
-    for path, faces in pictures:
-        if isinstance(faces, ImageError) or not faces:
-            state = "unreadable" if isinstance(faces, ImageError) else "no face"
-            shown.add_row(Text(path), Text(state, style="dim"))
-            continue
-        for row, face in enumerate(faces):
+    for picture in pictures:
+        if not picture.faces:
+            state = "no face" if picture.problem is None else "unreadable"
+            shown.add_row(Text(picture.path), Text(state, style="dim"))
+        for row, face in enumerate(picture.faces):
             identity = face.identity
             who = Text(identity.name or "unknown", style="green" if identity.known else "yellow")
             if identity.reason is not None:
                 who.append(f" ({identity.reason.replace('_', ' ')})")
             box = " ".join(f"{value:.0f}" for value in face.box)
             numbers = (identity.similarity, identity.probability, face.sigma)
-            shown.add_row(Text("" if row else path), who, *(f"{n:.2f}" for n in numbers), box)
+            shown.add_row(
+                Text("" if row else picture.path), who, *(f"{n:.2f}" for n in numbers), box
+            )
     return shown

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..core.events import Event, Identified, Left, Updated
+from ..core.events import Event, Identified, Left, Moment, Updated
 from ..sinks.base import Sink
 from .console import clock, table
 
@@ -43,10 +43,14 @@ class AnnounceSink(Sink):
             self._print(event, Text(f"not {event.previous_name} after all", style="yellow"))
 
     def _print(self, event: Identified | Updated, who: Text) -> None:
-        line = Text(f"{event.at.utc.astimezone():%H:%M:%S}  ", style="dim")
+        line = Text(f"{_time_of(event.at)}  ", style="dim")
         line.append_text(who)
         line.append(f"  {event.source}  {event.similarity:.2f}", style="dim")
         self._console.print(line, soft_wrap=True)
+
+
+def _time_of(moment: Moment) -> str:
+    return clock(moment.pts) if moment.utc is None else f"{moment.utc.astimezone():%H:%M:%S}"
 
 
 @dataclass(slots=True)
@@ -121,7 +125,7 @@ class SummarySink(Sink):
 
     def _span(self, event: Left) -> str:
         if event.source in self._live:
-            start, end = (f"{m.utc.astimezone():%H:%M:%S}" for m in (event.start, event.end))
+            start, end = _time_of(event.start), _time_of(event.end)
         else:
             start, end = clock(event.start.pts), clock(event.end.pts)
         return start if start == end else f"{start}–{end}"

@@ -57,14 +57,15 @@ class Moment(Record):
 
     pts: Seconds
     """Presentation time: seconds since the start of the source."""
-    utc: AwareDatetime
-    """Wall-clock time (UTC, ISO 8601). Of a camera: when the picture arrived. Of a file: when it
-    was recorded, where it says so, else when it was opened, plus ``pts``."""
+    utc: AwareDatetime | None
+    """Wall-clock time (UTC, ISO 8601). Of a camera: when the picture arrived. Of a video: when it
+    was recorded, where it says so, else when it was opened, plus ``pts``. Of a photo: when it was
+    taken, null where it does not say."""
 
     @classmethod
     def at(cls, pts: float, utc: float) -> Moment:
-        """``utc`` in seconds since the epoch."""
-        return cls(pts=pts, utc=datetime.fromtimestamp(utc, UTC))
+        """``utc`` in seconds since the epoch; NaN where it is not known."""
+        return cls(pts=pts, utc=datetime.fromtimestamp(utc, UTC) if math.isfinite(utc) else None)
 
 
 class EventBase(Record):

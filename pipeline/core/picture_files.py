@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections import deque
@@ -14,13 +15,16 @@ from typing import TextIO
 from facestream.engines.devices import usable_cpus
 
 from .errors import ImageError, SourceError
-from .images import PICTURE_SUFFIXES, read_image
-from .types import Image
+from .folders import PassedOver, files_below
+from .images import DecodedPhoto, read_photo
+from .picture_kinds import PICTURE_SUFFIXES
+
+log = logging.getLogger(__name__)
 
 AHEAD_BYTES = 256 * 2**20
 BATCH_BYTES = 64 * 2**20
 
-Read = tuple[str, Image | ImageError]
+Read = tuple[str, DecodedPhoto | ImageError]
 """A path, and its picture or why there is none."""
 
 
@@ -38,14 +42,17 @@ def list_pictures(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -
     """
     found: list[str] = []
     for path in paths:
+        passed = PassedOver()
         if str(path) == "-":
             text = (stdin or sys.stdin).read()
             lines = text.split("\0") if "\0" in text else text.splitlines()
             found += [line for line in lines if line.strip()]
         elif Path(path).is_dir():
-            found += _below(Path(path))
+            found += _below(Path(path), passed)
         else:
             found.append(str(path))
+        if (line := passed.summary(str(path))) is not None:
+            log.info("%s", line)
     if not found:
         places = ", ".join(str(path) for path in paths)
         raise SourceError(f"no pictures in {places}; give picture files or a folder of them")
@@ -60,7 +67,7 @@ def read_ahead(paths: Sequence[str], *, ahead: int = 64) -> Generator[Read]:
     """
     workers = max(usable_cpus(), 2)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
-    waiting: deque[tuple[str, Future[Image | ImageError]]] = deque()
+    waiting: deque[tuple[str, Future[DecodedPhoto | ImageError]]] = deque()
     todo = iter(paths)
     room, mean = workers, 0.0
     try:
@@ -70,11 +77,12 @@ def read_ahead(paths: Sequence[str], *, ahead: int = 64) -> Generator[Read]:
             if not waiting:
                 return
             path, future = waiting.popleft()
-            image = future.result()
-            if not isinstance(image, ImageError):
-                mean = max(image.nbytes, 0.9 * mean + 0.1 * image.nbytes)
+            photo = future.result()
+            if not isinstance(photo, ImageError):
+                size = photo.image.nbytes
+                mean = max(size, 0.9 * mean + 0.1 * size)
                 room = min(max(int(AHEAD_BYTES / mean), workers), ahead)
-            yield path, image
+            yield path, photo
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -83,9 +91,9 @@ def in_batches(pictures: Iterator[Read], *, most: int = 32) -> Generator[list[Re
     """Group pictures for the detector: at most ``most``, fewer where they are large."""
     batch: list[Read] = []
     size = 0
-    for path, image in pictures:
-        batch.append((path, image))
-        size += 0 if isinstance(image, ImageError) else image.nbytes
+    for path, photo in pictures:
+        batch.append((path, photo))
+        size += 0 if isinstance(photo, ImageError) else photo.image.nbytes
         if len(batch) == most or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -100,20 +108,14 @@ def nothing_readable(reasons: Sequence[str]) -> str:
     return f"none of the {len(reasons)} pictures can be read; the first: {reasons[0]}"
 
 
-def _read(path: str) -> Image | ImageError:
+def _read(path: str) -> DecodedPhoto | ImageError:
     try:
-        return read_image(path)
+        return read_photo(path)
     except ImageError as error:
         return error
 
 
-def _below(folder: Path) -> list[str]:
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders.sort()
-        found += [
-            os.path.join(place, name)  # noqa: PTH118 - plain strings: there may be a million
-            for name in sorted(files)
-            if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and not name.startswith(".")  # noqa: PTH122
-        ]
-    return found
+def _below(folder: Path, passed: PassedOver) -> Iterator[str]:
+    for path in files_below(folder, passed):
+        if os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES:  # noqa: PTH122
+            yield path

@@ -45,7 +45,8 @@ class Frame:
         source: name of the source, free of credentials.
         index: number of the picture in its source, from 0.
         pts: presentation time in seconds since the source's start.
-        utc: wall-clock time of the picture, seconds since the epoch.
+        utc: wall-clock time of the picture, seconds since the epoch; NaN where it is not known (a
+            photo that does not say when it was taken).
         captured_at: monotonic clock in seconds when it was received; its age counts from here.
         image: H×W×3 BGR uint8.
         still: a single photo: tracks do not continue from the previous picture.
@@ -151,6 +152,11 @@ class Faces:
         """The same faces shifted by ``x`` and ``y`` pixels."""
         shift = np.array([x, y], np.float32)
         return replace(self, boxes=self.boxes + np.tile(shift, 2), landmarks=self.landmarks + shift)
+
+    def scaled(self, x: float, y: float) -> Faces:
+        """The same faces in a picture that is ``x`` times as wide and ``y`` times as high."""
+        scale = np.array([x, y], np.float32)
+        return replace(self, boxes=self.boxes * np.tile(scale, 2), landmarks=self.landmarks * scale)
 
     def take(self, rows: NDArray[np.integer[Any]] | NDArray[np.bool_] | list[int]) -> Faces:
         """These rows, in this order."""

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import GalleryError, ImageError
+from ..core.folders import PassedOver
 from ..core.types import Image
-from .faces import PhotoContent, main_face, pictures_in
+from .faces import PhotoContent, entries, main_face, pictures_of
 from .names import normalise_name, printable
 from .records import Embedded, Face, FaceReader, PhotoResult
 from .store import Store
@@ -46,7 +47,7 @@ def add_face(store: Store, name: str, path: Path, face: Face, embedded: Embedded
     owner = store.add_face(name, face, embedded)
     if owner is not None:
         return PhotoResult.already_enrolled(path, name, owner=owner)
-    return PhotoResult(path, True)
+    return PhotoResult(path, True, warnings=face.warnings)
 
 
 def _examine(
@@ -121,13 +122,13 @@ def plan_import(folder: Path) -> ImportPlan:
     people: list[tuple[str, Sequence[Path]]] = []
     notes: list[str] = []
     refused: list[str] = []
+    passed = PassedOver()
     try:
-        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        for entry in entries:
+        for entry in entries(folder, passed):
             if not entry.is_dir():
                 notes.append(f"'{printable(entry.name)}' is not a folder: left out")
                 continue
-            photos = _photos_of(entry, notes)
+            photos = _photos_of(entry, notes, passed)
             try:
                 if photos:
                     people.append((normalise_name(entry.name), photos))
@@ -143,13 +144,15 @@ def plan_import(folder: Path) -> ImportPlan:
             f"'{shown}' has no people: it needs a folder for each person, with photos in it; "
             "one person's photos go in with 'facestream gallery add NAME FOLDER'"
         )
+    if (line := passed.summary(shown)) is not None:
+        notes.append(line)
     return ImportPlan(people, notes, refused)
 
 
-def _photos_of(entry: Path, notes: list[str]) -> list[Path]:
+def _photos_of(entry: Path, notes: list[str], passed: PassedOver) -> list[Path]:
     shown = printable(entry.name)
-    inside = [path for path in entry.iterdir() if not path.name.startswith(".")]
-    photos = pictures_in(entry)
+    inside = entries(entry, passed)
+    photos = pictures_of(inside)
     folders = sum(path.is_dir() for path in inside)
     others = len(inside) - len(photos) - folders
     if folders:

@@ -9,6 +9,7 @@ detections are mostly patterns, and count only when they are larger than the mai
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ import cv2
 import numpy as np
 
 from ..core.errors import ImageError
-from ..core.images import PICTURE_SUFFIXES, decode_image, to_bgr
+from ..core.folders import PassedOver
+from ..core.images import DecodedPhoto, decode_photo, no_file, to_bgr
+from ..core.picture_kinds import PICTURE_SUFFIXES
 from ..core.types import Faces, Image
+from ..detection.turned import describe_turn, find_turned
 from .names import printable
 from .records import Face, FaceReader
 
@@ -58,6 +62,8 @@ class PhotoContent:
             digest.update(image.tobytes())
             return cls(name, digest.hexdigest(), image)
         path = Path(photo)
+        if (why := no_file(path)) is not None:
+            raise ImageError(f"it {why}")
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -75,20 +81,27 @@ def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
     Raises ImageError if there is none; ``reason`` says why.
     """
     content = picture.content
-    image = decode_image(content, name="the file") if isinstance(content, bytes) else content
-    faces = _found(image, reader)
+    if isinstance(content, bytes):
+        photo = decode_photo(content, name="the file")
+    else:
+        photo = DecodedPhoto(content)
+    faces, turned = find_turned(
+        photo.image, _found(photo.image, reader), lambda image: _found(image, reader)
+    )
     best = choose(faces)
-    crop = reader.align(image, faces.landmarks[best][None])[0]
-    height, width = image.shape[:2]
+    crop = reader.align(photo.image, faces.landmarks[best][None])[0]
+    height, width = photo.image.shape[:2]
+    full = faces.scaled(photo.scale, photo.scale)
     return Face(
         path=str(picture.path),
         sha256=picture.sha256,
-        width=width,
-        height=height,
-        box=faces.boxes[best],
-        landmarks=faces.landmarks[best],
+        width=width * photo.scale,
+        height=height * photo.scale,
+        box=full.boxes[best],
+        landmarks=full.landmarks[best],
         score=float(faces.scores[best]),
         crop=crop,
+        warnings=(*filter(None, [photo.damage]), *([describe_turn(turned)] if turned else [])),
     )
 
 
@@ -127,22 +140,28 @@ def expand_photos(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     photos: list[Path] = []
     notes = []
     for path in paths:
-        inside = pictures_in(path) if path.is_dir() else [path]
+        passed = PassedOver()
+        inside = pictures_of(entries(path, passed)) if path.is_dir() else [path]
         photos += inside
+        shown = printable(str(path))
         if not inside:
-            notes.append(f"the folder '{printable(str(path))}' has no pictures")
+            notes.append(f"the folder '{shown}' has no pictures")
+        if (line := passed.summary(shown)) is not None:
+            notes.append(line)
     return photos, notes
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The files of a folder that are pictures by their names, sorted; hidden ones are not."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-    )
+def entries(folder: Path, passed: PassedOver) -> list[Path]:
+    """Files and folders of a folder, sorted; what is hidden or of a system is counted.
+
+    Raises OSError if it cannot be read.
+    """
+    return [folder / name for name in passed.keep(os.listdir(folder))]  # noqa: PTH208
+
+
+def pictures_of(paths: Sequence[Path]) -> list[Path]:
+    """The files that are pictures by their names."""
+    return [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
 
 
 def _found(image: Image, reader: FaceReader) -> Faces:
@@ -154,10 +173,6 @@ def _found(image: Image, reader: FaceReader) -> Faces:
         if len(faces) and (faces.boxes[:, 2] - faces.boxes[:, 0]).max() >= 3 * MIN_FACE:
             # The copy has whole pixels: its scale differs a little from ``scale``.
             height, width = small.shape[:2]
-            back = np.array([image.shape[1] / width, image.shape[0] / height], np.float32)
-            return Faces(
-                boxes=faces.boxes * np.tile(back, 2),
-                scores=faces.scores,
-                landmarks=faces.landmarks * back,
-            )
+            back = image.shape[1] / width, image.shape[0] / height
+            return faces.scaled(*back)
     return reader.detect(image, min_face=MIN_FACE)

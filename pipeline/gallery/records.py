@@ -25,12 +25,14 @@ class PhotoResult:
             ``synthetic`` (made or repaired by a network), ``duplicate`` (the person has it
             already), ``other_person`` (it is enrolled for another person); None when accepted.
         detail: the reason in words; empty when accepted.
+        warnings: what may be wrong with a photo that was accepted, a line each.
     """
 
     path: Path
     accepted: bool
     reason: PhotoReason | None = None
     detail: str = ""
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def already_enrolled(cls, path: Path, name: str, *, owner: str) -> Self:
@@ -114,9 +116,15 @@ class Photo(FaceOfPhoto):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Face(FaceOfPhoto):
-    """A face that is good enough to enrol, with its aligned crop 112×112×3 BGR uint8."""
+    """A face that is good enough to enrol.
+
+    Attributes:
+        crop: aligned, 112×112×3 BGR uint8.
+        warnings: what may be wrong with the photo, a line each.
+    """
 
     crop: Image
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,7 +45,7 @@ class PicturesSink(Sink):
         if not isinstance(event, Left) or event.image is None:
             return event
         parts = [slug(Path(event.source).stem), f"{event.track_id:04d}", slug(event.name)]
-        if self._stamped:
+        if self._stamped and event.start.utc is not None:
             parts.insert(1, utc_stamp(event.start.utc.timestamp()))
         path = self._names.unused(self._folder / f"{'-'.join(parts)}.jpg")
         write_jpeg(path, event.image)

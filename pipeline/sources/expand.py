@@ -6,14 +6,15 @@ import glob
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import SourceError
-from ..core.images import PICTURE_SUFFIXES
+from ..core.folders import PassedOver, files_below
+from ..core.picture_kinds import PICTURE_SUFFIXES, content_kind
 from ..core.redact import with_quoted_credentials, without_credentials
 from .base import SourceSpec
 from .registry import find_opener
@@ -25,12 +26,11 @@ VIDEO_SUFFIXES = frozenset(
     {
         ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg",
         ".mpeg", ".m2v", ".vob", ".flv", ".f4v", ".wmv", ".asf", ".3gp", ".3g2", ".ogv",
-        ".ogg", ".gif", ".mjpeg", ".mjpg", ".h264", ".264", ".h265", ".265", ".hevc",
+        ".ogg", ".mjpeg", ".mjpg", ".h264", ".264", ".h265", ".265", ".hevc",
         ".ivf", ".y4m", ".mxf", ".dv", ".nut"
     }
 )
 # fmt: on
-IMAGE_SUFFIXES = PICTURE_SUFFIXES - VIDEO_SUFFIXES  # a GIF is read as a video
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _DIGITS = re.compile(r"(\d+)")
@@ -46,11 +46,11 @@ def expand_sources(specs: Sequence[str | Path]) -> list[SourceSpec]:
     - a camera: its number (``0``) or device (``/dev/video0``);
     - a URL: ``rtsp://…``, ``http://…``, or one of a registered source (``facestream.sources``);
       ``file://…`` is a path;
-    - a picture (by its suffix): a source of one still frame;
+    - a picture (by its content, whatever its suffix): a source of one still frame;
     - any other file: a video, whatever its suffix;
     - a folder: every video in it is a source, and all its pictures together are one source of
-      still frames. Folders inside are searched too; hidden files and folders are left out, links
-      to folders are not followed;
+      still frames. Folders inside are searched too; hidden files and folders and those of a
+      system (see ``core.folders``) are left out, links to folders are not followed;
     - a pattern with ``*``, ``?``, ``[…]`` or ``**``: the files that match, as for a folder.
 
     Files are in natural order (``frame2`` before ``frame10``).
@@ -178,45 +178,63 @@ def _expand_path(text: str) -> list[SourceSpec]:
         if path.is_dir():
             return _folder(path)
         if path.exists():
-            return _grouped([path], name=text, suffix_decides=False)
+            return _grouped([path], name=text, known_only=False)
     except OSError as error:  # e.g. a name that is too long
         raise SourceError(f"cannot read {text}: {error.strerror}") from error
     if glob.has_magic(text):
-        matches = [Path(match) for match in glob.glob(text, recursive=True)]  # noqa: PTH207 - absolute patterns
-        specs = _grouped([m for m in matches if m.is_file()], name=text, suffix_decides=True)
+        passed = PassedOver()
+        asked = set(path.parts)  # of the pattern: '@eaDir/*.jpg' wants what is there
+        found = (Path(match) for match in glob.glob(text, recursive=True))  # noqa: PTH207 - absolute patterns
+        matches = [m for m in found if m.is_file() and _kept(m, asked, passed)]
+        _say(passed, text)
+        specs = _grouped(matches, name=text, known_only=True)
         if not specs:
             raise SourceError(f"no video or picture matches {text}; quote patterns for the shell")
         return specs
     raise SourceError(f"there is no file or folder {text}; check the path")
 
 
+def _kept(match: Path, asked: Collection[str], passed: PassedOver) -> bool:
+    # The pattern decides on hidden files.
+    parts = [part for part in match.parts if part not in asked and not part.startswith(".")]
+    return len(passed.keep(parts)) == len(parts)
+
+
 def _folder(folder: Path) -> list[SourceSpec]:
     refused: list[OSError] = []
-    specs = _grouped(_walk(folder, refused.append), name=str(folder), suffix_decides=True)
+    passed = PassedOver()
+    files = (Path(path) for path in files_below(folder, passed, on_error=refused.append))
+    specs = _grouped(files, name=str(folder), known_only=True)
+    _say(passed, str(folder))
     if not specs:
         why = f" ({refused[0].strerror})" if refused else ""
         raise SourceError(f"folder {folder} holds no video or picture that can be read{why}")
     return specs
 
 
-def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, onerror=on_error):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in files if not name.startswith("."))
+def _say(passed: PassedOver, place: str) -> None:
+    if (line := passed.summary(place)) is not None:
+        log.info("%s", line)
 
 
 def _grouped(
-    files: Sequence[Path] | Iterator[Path], *, name: str, suffix_decides: bool
+    files: Sequence[Path] | Iterator[Path], *, name: str, known_only: bool
 ) -> list[SourceSpec]:
-    """A source for each video, and one for all pictures together, after the videos."""
+    """A source for each video, and one for all pictures together, after the videos.
+
+    With ``known_only``, files whose suffix is neither of a picture nor of a video are left out.
+    """
     ordered = sorted(files, key=natural_key)
     specs: list[SourceSpec] = []
     pictures: list[Path] = []
     for path in ordered:
         suffix = path.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
+        if known_only and suffix not in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+            continue
+        by_name = "picture" if suffix in PICTURE_SUFFIXES else "video"
+        if (content_kind(path) or by_name) == "picture":
             pictures.append(path)
-        elif suffix in VIDEO_SUFFIXES or not suffix_decides:
+        else:
             specs.append(SourceSpec("video", str(path), str(path)))
     if pictures:
         specs.append(SourceSpec("images", name, name, tuple(pictures)))

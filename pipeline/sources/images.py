@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Iterator
 
 from ..core.errors import ImageError, SourceError
-from ..core.images import read_image
+from ..core.images import read_photo
 from ..core.types import Frame
 from .base import DEFAULTS, BaseSource, Picture, SourceInfo, SourceOptions, SourceSpec
+
+log = logging.getLogger(__name__)
 
 _LISTED = 20  # unreadable files that are named; the rest are only counted
 
@@ -18,8 +22,9 @@ class ImagesSource(BaseSource):
 
     ``Frame.index`` is the number of the picture in ``files``, unreadable ones included, and
     ``pts`` is the index in seconds; each picture is delivered, whatever ``SourceOptions.every``.
+    ``Frame.utc`` is when the photo was taken, as far as its EXIF says.
     Pictures that cannot be read are counted in ``corrupt``, listed in ``problems`` with the reason,
-    and skipped.
+    and skipped; those that are cut short are listed.
 
     Raises:
         SourceError: there are no pictures; while iterating: not one could be read.
@@ -43,7 +48,7 @@ class ImagesSource(BaseSource):
                 if self.stopped or self.decoded == self.options.max_frames:
                     return
                 try:
-                    image = read_image(path)
+                    photo = read_photo(path)
                 except ImageError as error:
                     last = error
                     self.corrupt += 1
@@ -51,8 +56,13 @@ class ImagesSource(BaseSource):
                         self.problems.append(str(error))
                     continue
                 self.decoded += 1
-                utc, now = self._opened_at + index, time.monotonic()
-                yield Frame(self.name, index, float(index), utc, now, image, still=True)
+                if photo.damage:
+                    self.problems.append(photo.damage)
+                if photo.scale > 1:
+                    log.info("%s is read at 1/%d of its size", path, photo.scale)
+                utc = math.nan if photo.taken is None else photo.taken
+                now = time.monotonic()
+                yield Frame(self.name, index, float(index), utc, now, photo.image, still=True)
         finally:
             if self.corrupt > _LISTED:
                 self.problems.append(f"{self.corrupt - _LISTED} more pictures cannot be read")

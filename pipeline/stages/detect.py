@@ -9,6 +9,7 @@ from ..core.types import Faces, Frame, FrameResult, Image, LazyFrame
 from ..detection.base import Detector
 from ..detection.motion_gate import Changes, SearchPlan
 from ..detection.region import Region, View
+from ..detection.turned import find_turned
 from ..ingest.isolation import SourceIsolation
 
 
@@ -18,6 +19,7 @@ class _Due:
 
     place: int
     source: str
+    still: bool
     region: Region
     image: Image
     plan: SearchPlan
@@ -108,13 +110,14 @@ class DetectStage:
         image = region.cut(frame.image)
         whole = SearchPlan.whole(image)
         if region.view.refresh is None or frame.still:
-            return [_Due(place, frame.source, region, image, whole, None)]
+            return [_Due(place, frame.source, frame.still, region, image, whole, None)]
         changes = self._changes.get(frame.source)
         if changes is None:
             changes = self._changes[frame.source] = Changes(
                 min_face=region.min_face or self._detector.min_face, refresh=region.view.refresh
             )
-        return [_Due(place, frame.source, region, image, changes.plan(image, frame.pts), changes)]
+        plan = changes.plan(image, frame.pts)
+        return [_Due(place, frame.source, False, region, image, plan, changes)]
 
     def _fill(self, results: list[FrameResult | None], due: Sequence[_Due]) -> None:
         """Search the due frames in one call."""
@@ -139,7 +142,19 @@ class DetectStage:
         sizes = [size for size, _ in parts]
         options = {} if all(size is None for size in sizes) else {"min_face": sizes}
         found = iter(self._detector.detect_batch([image for _, image in parts], **options))
-        return [[next(found) for _ in one.plan.windows] for one in due]
+        windows = [[next(found) for _ in one.plan.windows] for one in due]
+        return [
+            [self._turned(one, faces[0])] if one.still else faces
+            for one, faces in zip(due, windows, strict=True)
+        ]
+
+    def _turned(self, one: _Due, found: Faces) -> Faces:
+        """The faces of a photo, also where its pixels lie turned."""
+        size = [one.region.min_face]
+        options = {} if size == [None] else {"min_face": size}
+        return find_turned(
+            one.image, found, lambda image: self._detector.detect_batch([image], **options)[0]
+        )[0]
 
 
 def frame_result(item: Frame | LazyFrame, isolation: SourceIsolation) -> FrameResult | None:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 from facestream.engines.closing import Closing
-from facestream.pipeline.core.images import PICTURE_SUFFIXES
+from facestream.pipeline.core.picture_kinds import PICTURE_SUFFIXES
 from facestream.pipeline.core.types import Image
 
 from ..errors import DataError

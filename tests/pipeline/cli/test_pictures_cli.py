@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.core.errors import ImageError
+from facestream.pipeline.core.images import DecodedPhoto
 from facestream.pipeline.core.picture_files import in_batches, list_pictures, read_ahead
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.gallery import Gallery
@@ -109,7 +110,7 @@ def test_identify_names_faces_from_left_to_right(run: Run, pictures: Path, tmp_p
     assert [face["name"] for face in two["faces"]] == ["Eileen Collins", "unknown"]
     assert two["faces"][1]["reason"] == "taken", "a person is at most once in a picture"
     assert two["faces"][0]["box"][0] < two["faces"][1]["box"][0]
-    assert none == {"path": str(files[1]), "problem": None, "faces": []}
+    assert none == {"path": str(files[1]), "problem": None, "faces": [], "notes": []}
     assert "is not a picture" in text_file["problem"]
     assert "is not a picture" in error
 
@@ -170,7 +171,7 @@ def test_reading_ahead_keeps_the_order(pictures: Path) -> None:
 
 def test_batches_are_bound_by_number_and_size() -> None:
     def of(count: int, side: int) -> list[int]:
-        image = np.zeros((side, side, 3), np.uint8)
+        image = DecodedPhoto(np.zeros((side, side, 3), np.uint8))
         return [len(b) for b in in_batches((str(n), image) for n in range(count))]
 
     assert of(70, 8) == [32, 32, 6]

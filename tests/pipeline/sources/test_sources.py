@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import pytest
 from facestream.pipeline.core.errors import SourceError
+from facestream.pipeline.core.events import Moment
 from facestream.pipeline.sources import (
     ImagesSource,
     SourceOptions,
@@ -17,6 +20,8 @@ from facestream.pipeline.sources import (
 from facestream.pipeline.sources.expand import natural_key
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ExifTags
+from PIL import Image as Pillow
 
 from tests.media import levels, make_clip, picture
 
@@ -76,6 +81,45 @@ def test_single_files(mixed: Path) -> None:
     video, image, other = expand_sources([mixed / "b.mp4", mixed / "p2.jpg", mixed / "notes.txt"])
     assert (video.kind, image.kind, other.kind) == ("video", "images", "video")
     assert image.files == (mixed / "p2.jpg",)
+
+
+def test_the_content_decides_and_animations_are_stills(tmp_path: Path) -> None:
+    frames = [Pillow.fromarray(picture(n, (48, 36))) for n in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    photo(tmp_path / "b.png").rename(tmp_path / "b.mp4")
+    make_clip(tmp_path / "c.mp4").rename(tmp_path / "c.jpg")
+    frames[0].save(tmp_path / "d.dat", "WEBP", save_all=True, append_images=frames[1:])
+    for name, kind in (("a.gif", "images"), ("b.mp4", "images"), ("d.dat", "images")):
+        (spec,) = expand_sources([tmp_path / name])
+        assert spec.kind == kind
+        with open_source(spec) as source:
+            assert [frame.still for frame in source] == [True]
+    specs = expand_sources([tmp_path])  # a folder's files of unknown names are left out
+    assert [Path(spec.location).name for spec in specs] == ["c.jpg", tmp_path.name]
+    assert [path.name for path in specs[1].files] == ["a.gif", "b.mp4"]
+
+
+def test_photos_have_the_time_at_which_they_were_taken(tmp_path: Path) -> None:
+    exif = Pillow.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif).update({36867: "2024:05:06 07:08:09", 36881: "-01:30"})
+    Pillow.fromarray(picture(0, (48, 36))).save(tmp_path / "a.jpg", exif=exif)
+    photo(tmp_path / "b.jpg")
+    (spec,) = expand_sources([tmp_path])
+    with open_source(spec) as source:
+        one, other = source
+    assert one.utc == datetime(2024, 5, 6, 8, 38, 9, tzinfo=UTC).timestamp()
+    assert math.isnan(other.utc)
+    assert Moment.at(other.pts, other.utc).utc is None
+
+
+def test_a_photo_that_is_cut_short_is_used_and_listed(tmp_path: Path) -> None:
+    path = photo(tmp_path / "a.jpg")
+    path.write_bytes(path.read_bytes()[:-2])
+    (spec,) = expand_sources([path])
+    with open_source(spec) as source:
+        assert len(list(source)) == 1
+    assert source.problems == [f"{path} is cut short; what is there is used"]
+    assert source.corrupt == 0
 
 
 def test_cameras_and_urls() -> None:

@@ -1,0 +1,82 @@
+"""Colours of pictures: any mode and profile of Pillow as 8-bit sRGB."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageCms
+
+_EIGHT_BITS: Final = frozenset({"L", "LA", "RGB", "RGBA", "CMYK", "LAB"})
+
+
+def eight_bits(picture: Pillow.Image) -> Pillow.Image:
+    """A decoded picture in one of the modes L, LA, RGB, RGBA, CMYK and LAB."""
+    if picture.mode in _EIGHT_BITS:
+        return _as_inked(picture) if picture.mode == "CMYK" else picture
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return Pillow.fromarray(_grey_levels(picture))
+    if picture.mode == "1":
+        return picture.convert("L")
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
+def to_srgb(picture: Pillow.Image, profile: bytes | None) -> Pillow.Image:
+    """A picture of ``eight_bits`` as L, LA, RGB or RGBA in the colours of sRGB.
+
+    Args:
+        picture: is not changed.
+        profile: its ICC profile. One that is damaged or of other channels is ignored.
+    """
+    wanted = "RGBA" if picture.mode == "RGBA" else "RGB"
+    try:
+        if picture.mode == "LAB":
+            lab = ImageCms.createProfile("LAB")
+            return _converted(picture, ImageCms.ImageCmsProfile(lab), wanted)
+        if profile and picture.mode in ("RGB", "RGBA", "CMYK"):
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "sRGB" not in (source.profile.profile_description or ""):
+                return _converted(picture, source, wanted)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        pass
+    if picture.mode in ("RGB", "RGBA", "L"):
+        return picture
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
+def _converted(
+    picture: Pillow.Image, source: ImageCms.ImageCmsProfile, wanted: str
+) -> Pillow.Image:
+    srgb = ImageCms.createProfile("sRGB")
+    done = ImageCms.profileToProfile(picture, source, srgb, outputMode=wanted)
+    return picture if done is None else done
+
+
+def _as_inked(picture: Pillow.Image) -> Pillow.Image:
+    """CMYK of which 255 is full ink.
+
+    Adobe's JPEGs are inverted and have Adobe's marker. Pillow inverts all JPEGs, also those of
+    other programs, which have no marker and are not inverted.
+    """
+    if getattr(picture, "format", None) not in ("JPEG", "MPO") or "adobe" in picture.info:
+        return picture
+    return picture.point(lambda value: 255 - value)
+
+
+def _grey_levels(picture: Pillow.Image) -> NDArray[np.uint8]:
+    """Grey of 16 or 32 bits; convert("RGB") would clip it at 255 instead of scaling it."""
+    values = np.asarray(picture).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("it has values that are not numbers")
+    highest = values.max(initial=0)
+    # 16-bit files come as "I" or "I;16". Values of 0..1 or 0..255 are taken as such.
+    if picture.mode == "F" and highest <= 1:
+        values = values * 255
+    elif highest > 65535:
+        values = values * (255 / highest)
+    elif highest > 255 or picture.mode.startswith("I;16"):
+        values = values / 256
+    return values.clip(0, 255).astype(np.uint8)
