@@ -22,7 +22,7 @@ from .core.config import Settings
 from .core.images import DecodedPhoto, read_photo
 from .core.types import Faces, Floats, Identity, Image, Matches
 from .detection import Detector, open_detector
-from .detection.turned import find_turned
+from .detection.photos import search_again
 from .identity.search import Matcher, MatchQuery, SearchableGallery, open_matcher
 from .recognition.align import align_faces
 from .recognition.encoder import Encoder
@@ -235,8 +235,13 @@ class FaceAnalyzer(Closing):
     def _found(self, images: Sequence[Image]) -> tuple[list[Faces], list[int]]:
         """The faces of photos, and by how many degrees each was turned until one was found."""
         found = self.detector.detect_batch(images)
-        both = [find_turned(i, faces, self.detect) for i, faces in zip(images, found, strict=True)]
+        both = [
+            search_again(i, faces, self._search) for i, faces in zip(images, found, strict=True)
+        ]
         return [faces for faces, _ in both], [turned for _, turned in both]
+
+    def _search(self, image: Image, min_face: int | None) -> Faces:
+        return self.detect(image, min_face=min_face)
 
     def align(self, image: Image, landmarks: Floats) -> Image:
         """Crops N×112×112×3 BGR uint8 of the faces with these landmarks N×5×2."""

@@ -148,6 +148,11 @@ class Faces:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    @property
+    def best_score(self) -> float:
+        """The highest score; 0 where there is no face."""
+        return float(self.scores.max(initial=0))
+
     def moved(self, x: float, y: float) -> Faces:
         """The same faces shifted by ``x`` and ``y`` pixels."""
         shift = np.array([x, y], np.float32)

@@ -32,10 +32,10 @@ def find_turned(image: Image, found: Faces, detect: Callable[[Image], Faces]) ->
     """
     best, degrees = found, 0
     for turns in (1, 3, 2):
-        if _score(best) >= _UPRIGHT:
+        if best.best_score >= _UPRIGHT:
             break
         faces = detect(np.ascontiguousarray(np.rot90(image, turns)))
-        if _score(faces) > max(_score(best), _TURNED):
+        if faces.best_score > max(best.best_score, _TURNED):
             best, degrees = _turned_back(faces, image, turns), 90 * turns
     return best, degrees
 
@@ -43,10 +43,6 @@ def find_turned(image: Image, found: Faces, detect: Callable[[Image], Faces]) ->
 def describe_turn(degrees: int) -> str:
     """A line for the user."""
     return f"the photo lies turned: its face was found after a turn by {degrees}° to the left"
-
-
-def _score(faces: Faces) -> float:
-    return float(faces.scores.max(initial=0))
 
 
 def _turned_back(faces: Faces, image: Image, turns: int) -> Faces:

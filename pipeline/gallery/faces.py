@@ -22,7 +22,8 @@ from ..core.folders import PassedOver
 from ..core.images import DecodedPhoto, decode_photo, no_file, to_bgr
 from ..core.picture_kinds import PICTURE_SUFFIXES
 from ..core.types import Faces, Image
-from ..detection.turned import describe_turn, find_turned
+from ..detection.photos import search_again
+from ..detection.turned import describe_turn
 from .names import printable
 from .records import Face, FaceReader
 
@@ -85,9 +86,13 @@ def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
         photo = decode_photo(content, name="the file")
     else:
         photo = DecodedPhoto(content)
-    faces, turned = find_turned(
-        photo.image, _found(photo.image, reader), lambda image: _found(image, reader)
-    )
+
+    def find(image: Image, min_face: int | None) -> Faces:
+        if min_face is None:
+            return _found(image, reader)
+        return reader.detect(image, min_face=min_face)
+
+    faces, turned = search_again(photo.image, _found(photo.image, reader), find)
     best = choose(faces)
     crop = reader.align(photo.image, faces.landmarks[best][None])[0]
     height, width = photo.image.shape[:2]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from ..core.types import Faces, Frame, FrameResult, Image, LazyFrame
 from ..detection.base import Detector
 from ..detection.motion_gate import Changes, SearchPlan
+from ..detection.photos import search_again
 from ..detection.region import Region, View
-from ..detection.turned import find_turned
 from ..ingest.isolation import SourceIsolation
 
 
@@ -144,17 +144,19 @@ class DetectStage:
         found = iter(self._detector.detect_batch([image for _, image in parts], **options))
         windows = [[next(found) for _ in one.plan.windows] for one in due]
         return [
-            [self._turned(one, faces[0])] if one.still else faces
+            [self._again(one, faces[0])] if one.still else faces
             for one, faces in zip(due, windows, strict=True)
         ]
 
-    def _turned(self, one: _Due, found: Faces) -> Faces:
-        """The faces of a photo, also where its pixels lie turned."""
-        size = [one.region.min_face]
-        options = {} if size == [None] else {"min_face": size}
-        return find_turned(
-            one.image, found, lambda image: self._detector.detect_batch([image], **options)[0]
-        )[0]
+    def _again(self, one: _Due, found: Faces) -> Faces:
+        """The faces of a photo, also where it is cut to the face or lies turned."""
+
+        def find(image: Image, min_face: int | None) -> Faces:
+            size = [min_face or one.region.min_face]
+            options = {} if size == [None] else {"min_face": size}
+            return self._detector.detect_batch([image], **options)[0]
+
+        return search_again(one.image, found, find)[0]
 
 
 def frame_result(item: Frame | LazyFrame, isolation: SourceIsolation) -> FrameResult | None:
