@@ -40,7 +40,7 @@ class FileSource(StreamSource):
     def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
         self._path = Path(spec.location)
         container = _open(self._path, spec.name, options)
-        self.still = container.format.name.endswith("_pipe")  # a picture without its suffix
+        self.still = container.format.name.endswith("_pipe")  # a picture of a rare kind
         super().__init__(spec, options, container)
 
     def _clock(self) -> tuple[float, Clock]:

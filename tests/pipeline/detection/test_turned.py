@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from facestream.pipeline import FaceAnalyzer, Gallery
@@ -97,6 +98,18 @@ def test_boxes_are_in_pixels_of_the_file(analyzer: FaceAnalyzer) -> None:
     image = portraits()[0].image
     (plain,), (reduced,) = analyzer.analyze_batch([image, DecodedPhoto(image, scale=4)])
     assert reduced.box == pytest.approx(plain.box * 4)
+
+
+def test_a_photo_that_is_cut_short_is_enrolled_with_a_warning(
+    analyzer: FaceAnalyzer, tmp_path: Path
+) -> None:
+    done, content = cv2.imencode(".jpg", portraits()[0].image)
+    assert done
+    (tmp_path / "cut.jpg").write_bytes(content.tobytes()[:-2])
+    with Gallery(tmp_path / "people.db", reader=analyzer) as gallery:
+        (result,) = gallery.add("Eileen", tmp_path / "cut.jpg")
+    assert result.accepted
+    assert result.warnings == ("the file is cut short; what is there is used",)
 
 
 def test_a_photo_upside_down_is_enrolled_with_a_warning(

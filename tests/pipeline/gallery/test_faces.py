@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,12 @@ def test_large_photos_are_searched_small_first(share: float, searches: int) -> N
         assert face.box[2] - face.box[0] == pytest.approx(share * 3000, abs=1)
         assert face.landmarks[0] == pytest.approx(face.box[:2])
     assert len(reader.asked) == searches
+
+
+def test_a_named_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageError, match="it is a named pipe or a device"):
+        PhotoContent.load(tmp_path / "pipe.jpg", name=tmp_path / "pipe.jpg")
 
 
 def test_folders_are_expanded(tmp_path: Path) -> None:
