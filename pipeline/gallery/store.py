@@ -33,7 +33,7 @@ from .changes import (
     read_snapshot,
 )
 from .database import Create, open_database, translated, writing
-from .names import name_key, normalise_name, printable, suggestions
+from .names import name_key, normalise_name, printable, shortened, suggestions
 from .records import Embedded, Face, FaceOfPhoto, Person, Photo
 from .schema import MetaRow, PersonRow, PhotoRow
 from .templates import drop_other_models, embedded_photos, erase_templates, write_templates
@@ -285,7 +285,12 @@ def _owner(session: Session, sha256: str) -> str | None:
 
 
 def _lookup(session: Session, name: str) -> PersonRow | None:
-    return session.scalar(select(PersonRow).where(PersonRow.name_key == name_key(name)))
+    """By the key. The migration 0003 appended a line to keys that two people had: of these the
+    exact name decides."""
+    key = name_key(name)
+    same_key = PersonRow.name_key.between(key, f"{key}\n\U0010ffff")
+    query = select(PersonRow).where(same_key).order_by(PersonRow.name != name, PersonRow.id)
+    return session.scalars(query.limit(1)).first()
 
 
 def _find(session: Session, name: str) -> PersonRow:
@@ -300,7 +305,7 @@ def _find(session: Session, name: str) -> PersonRow:
         hint = "did you mean " + " or ".join(f"'{other}'" for other in near) + "?"
     else:
         hint = "'facestream gallery list' shows who is there"
-    raise PersonNotFound(f"there is nobody called '{printable(name)}' in the gallery; {hint}")
+    raise PersonNotFound(f"there is nobody called '{shortened(name)}' in the gallery; {hint}")
 
 
 def _without_embedding(session: Session, model_id: str) -> list[int]:
