@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.errors import GalleryError, ImageError
 from ..core.types import Image
+from ..recognition.uncertainty import sigma
 from .faces import PhotoContent, main_face, pictures_in
 from .names import normalise_name, printable
 from .records import Embedded, Face, FaceReader, PhotoResult
@@ -46,7 +47,7 @@ def add_face(store: Store, name: str, path: Path, face: Face, embedded: Embedded
     owner = store.add_face(name, face, embedded)
     if owner is not None:
         return PhotoResult.already_enrolled(path, name, owner=owner)
-    return PhotoResult(path, True)
+    return PhotoResult(path, True, sigma=float(sigma(embedded.logvar[None])[0]))
 
 
 def _examine(

@@ -17,9 +17,7 @@ _JOINERS = "\u200c\u200d"
 _SELECTORS = frozenset(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
 # Letters and marks that show nothing: fillers of Hangul, Khmer and Mongolian, the empty braille
 # pattern, the grapheme joiner.
-_BLANK = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0"
-)
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0")
 # Control, format (also the bidirectional overrides), surrogate, unassigned, line, paragraph.
 _REFUSED = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
 _SHOWN = 60

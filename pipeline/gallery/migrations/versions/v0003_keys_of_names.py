@@ -7,7 +7,6 @@ that no other name has, and is found by its exact spelling.
 from __future__ import annotations
 
 from alembic import op
-
 from facestream.pipeline.gallery.names import name_key
 
 revision = "0003"
