@@ -104,6 +104,7 @@ def add(
     "import",
     epilog=examples(
         "facestream gallery import people/   (people/ada/1.jpg, people/ada/2.jpg, people/bob/…)",
+        "facestream gallery import known/ --files   (known/ada.jpg, known/bob.jpg)",
         "facestream gallery import backup/   (made by 'facestream gallery export backup/')",
         REASONS,
         STATUS,
@@ -114,6 +115,20 @@ def import_(
     folder: Annotated[
         Path, argument("DIR", "A folder with a folder for each person, or an export.")
     ],
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip",
+            metavar="NAME",
+            help="Leave out this folder or file of DIR. May be given several times.",
+        ),
+    ] = None,
+    files: Annotated[
+        bool,
+        typer.Option(
+            "--files", help="Pictures in DIR itself are people, too, named like the file."
+        ),
+    ] = False,
     gallery: GalleryPath = None,
     as_json: Json = False,
     config: Config = None,
@@ -130,7 +145,7 @@ def import_(
         plan = ImportPlan(())
         total = sum(len(person.photos) for person in read_export(folder).people)
     else:
-        plan = plan_import(folder)
+        plan = plan_import(folder, skip=skip or (), files=files)
         total = plan.photos
     with opened(gallery, config, devices, create="if_missing") as people:
         steps = people.iter_restore(folder) if exported else people.iter_import(plan)

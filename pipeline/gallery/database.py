@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from ..core.errors import GalleryCorrupt, GalleryError
-from .names import printable
+from .names import name_key, printable
 
 Create = Literal["if_missing", "never"]
 
@@ -246,4 +246,5 @@ def alembic_config(connection: Connection) -> Any:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     config.attributes["metadata"] = Base.metadata
+    config.attributes["name_key"] = name_key
     return config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from ..core.errors import GalleryError, ImageError
 from ..core.types import Image
 from ..recognition.uncertainty import sigma
-from .faces import PhotoContent, main_face, pictures_in
+from .faces import PhotoContent, is_picture, main_face, pictures_in
 from .names import normalise_name, printable
 from .records import Embedded, Face, FaceReader, PhotoResult
 from .store import Store
@@ -113,8 +113,15 @@ class ImportReport:
     notes: list[str] = field(default_factory=list)
 
 
-def plan_import(folder: Path) -> ImportPlan:
+def plan_import(
+    folder: Path, *, skip: Collection[str] = (), files: bool = False
+) -> ImportPlan:
     """The people of a folder: each folder in it is a person, named like the folder.
+
+    Args:
+        folder: that is imported.
+        skip: names of folders and files in it that are left out.
+        files: each picture in the folder is a person, too, named like the file without its suffix.
 
     Raises GalleryError if it is not a folder, cannot be read, or has no people.
     """
@@ -125,15 +132,19 @@ def plan_import(folder: Path) -> ImportPlan:
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         for entry in entries:
-            if not entry.is_dir():
-                notes.append(f"'{printable(entry.name)}' is not a folder: left out")
+            if entry.name in skip:
                 continue
-            photos = _photos_of(entry, notes)
+            alone = not entry.is_dir()
+            if alone and not (files and is_picture(entry)):
+                hint = "; with --files it is a person" if is_picture(entry) else ""
+                notes.append(f"'{printable(entry.name)}' is not a folder: left out{hint}")
+                continue
+            photos = [entry] if alone else _photos_of(entry, notes)
             try:
                 if photos:
-                    people.append((normalise_name(entry.name), photos))
+                    people.append((normalise_name(entry.stem if alone else entry.name), photos))
             except GalleryError as error:
-                refused.append(f"the folder '{printable(entry.name)}' is left out: {error}")
+                refused.append(f"'{printable(entry.name)}' is left out: {error}")
     except OSError as error:
         raise GalleryError(
             f"the folder '{shown}' cannot be read: {error.strerror}; give a folder with a folder "
@@ -142,7 +153,8 @@ def plan_import(folder: Path) -> ImportPlan:
     if not people and not refused:
         raise GalleryError(
             f"'{shown}' has no people: it needs a folder for each person, with photos in it; "
-            "one person's photos go in with 'facestream gallery add NAME FOLDER'"
+            "with --files each picture in it is a person, and one person's photos go in with "
+            "'facestream gallery add NAME FOLDER'"
         )
     return ImportPlan(people, notes, refused)
 

@@ -136,10 +136,13 @@ def expand_photos(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The files of a folder that are pictures by their names, sorted; hidden ones are not."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES
+    return sorted(path for path in folder.iterdir() if is_picture(path))
+
+
+def is_picture(path: Path) -> bool:
+    """True for a file that is a picture by its name and not hidden."""
+    return (
+        path.suffix.lower() in PICTURE_SUFFIXES
         and not path.name.startswith(".")
         and path.is_file()
     )

@@ -7,7 +7,6 @@ that no other name has, and is found by its exact spelling.
 from __future__ import annotations
 
 from alembic import op
-from facestream.pipeline.gallery.names import name_key
 
 revision = "0003"
 down_revision = "0002"
@@ -17,6 +16,8 @@ depends_on = None
 
 def upgrade() -> None:
     connection = op.get_bind()
+    # A script has no package from which it could import.
+    name_key = op.get_context().config.attributes["name_key"]
     people = connection.exec_driver_sql("SELECT id, name, name_key FROM people ORDER BY id").all()
     taken: set[str] = set()
     changed = []
