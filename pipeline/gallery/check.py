@@ -193,25 +193,30 @@ class _Check:
                 similarity = float(best[0].max())
                 same.append(SamePerson(names, (len(rows[0]), len(rows[1])), similarity))
                 continue
-            for side, stranger in ((0, other), (1, one)):
-                self._note_misplaced(rows[side], best[side], stranger, doubtful)
+            # Where few photos resemble the other person, these are the wrong ones; the photos of
+            # the other person that only resemble them are not.
+            first = int(np.argmin(shares))
+            wrong = self._note_misplaced(rows[first], rows[1 - first], doubtful)
+            rest = rows[first][~np.isin(rows[first], wrong)]
+            self._note_misplaced(rows[1 - first], rest, doubtful)
         return same, doubtful
 
-    def _note_misplaced(
-        self, rows: Rows, scores: Floats, stranger: int, doubtful: dict[int, DoubtfulPhoto]
-    ) -> None:
-        near = np.flatnonzero(scores >= self.threshold)
-        if not len(near) or len(rows) < 2:
-            return
-        own = self._best(rows[near], rows)
-        for row, score, similarity in zip(rows[near], scores[near], own, strict=True):
+    def _note_misplaced(self, rows: Rows, others: Rows, doubtful: dict[int, DoubtfulPhoto]) -> Rows:
+        """Note and return the photos that resemble another person's more than their own."""
+        if len(rows) < 2 or not len(others):
+            return rows[:0]
+        scores, own = self._best(rows, others), self._best(rows, rows)
+        wrong = (scores >= self.threshold) & (scores > own)
+        stranger = self._names[int(self.person_ids[others[0]])]
+        for row, score, similarity in zip(rows[wrong], scores[wrong], own[wrong], strict=True):
             known = doubtful.get(int(row))
-            if score > similarity and (known is None or score > (known.other_similarity or 0)):
+            if known is None or score > (known.other_similarity or 0):
                 doubtful[int(row)] = replace(
                     self._doubtful(int(row), "other_person", float(similarity)),
-                    other=self._names[stranger],
+                    other=stranger,
                     other_similarity=float(score),
                 )
+        return rows[wrong]
 
     def compare_photos(self, person: int, doubtful: dict[int, DoubtfulPhoto]) -> None:
         """Note the photos of a person that are uncertain, or unlike the others."""

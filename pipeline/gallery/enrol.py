@@ -113,9 +113,7 @@ class ImportReport:
     notes: list[str] = field(default_factory=list)
 
 
-def plan_import(
-    folder: Path, *, skip: Collection[str] = (), files: bool = False
-) -> ImportPlan:
+def plan_import(folder: Path, *, skip: Collection[str] = (), files: bool = False) -> ImportPlan:
     """The people of a folder: each folder in it is a person, named like the folder.
 
     Args:

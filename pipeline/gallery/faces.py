@@ -142,9 +142,7 @@ def pictures_in(folder: Path) -> list[Path]:
 def is_picture(path: Path) -> bool:
     """True for a file that is a picture by its name and not hidden."""
     return (
-        path.suffix.lower() in PICTURE_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
+        path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
 
 

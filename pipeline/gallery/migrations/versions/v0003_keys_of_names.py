@@ -17,7 +17,9 @@ depends_on = None
 def upgrade() -> None:
     connection = op.get_bind()
     # A script has no package from which it could import.
-    name_key = op.get_context().config.attributes["name_key"]
+    config = op.get_context().config
+    assert config is not None
+    name_key = config.attributes["name_key"]
     people = connection.exec_driver_sql("SELECT id, name, name_key FROM people ORDER BY id").all()
     taken: set[str] = set()
     changed = []
