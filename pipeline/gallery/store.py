@@ -17,10 +17,10 @@ from typing import Literal
 import cv2
 import numpy as np
 from facestream.engines.closing import Closing
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from ..core.errors import GalleryCorrupt, GalleryError, ModelMismatch, PersonExists
+from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists
 from ..core.types import Floats, Image
 from .changes import (
     Delta,
@@ -33,11 +33,12 @@ from .changes import (
     read_snapshot,
 )
 from .database import Create, open_database, translated, writing
+from .edits import merge, remove_photos
 from .names import name_key, normalise_name, printable
 from .records import Embedded, Face, FaceOfPhoto, Person, Photo
-from .rows import find, forget, lookup, note_merged, owner_of, read_people, without_embedding
+from .rows import find, forget, lookup, owner_of, read_people, without_embedding
 from .schema import MetaRow, PersonRow, PhotoRow
-from .templates import assign_templates, drop_other_models, erase_templates, write_templates
+from .templates import drop_other_models, erase_templates, write_templates
 
 # Fewer than SQLite takes in one statement.
 _VARIABLES = 10_000
@@ -237,19 +238,7 @@ class Store(Closing):
         Raises GalleryError if no photo of the person would be left.
         """
         with self._write() as session:
-            person = find(session, name)
-            theirs = [photo.id for photo in person.photos]
-            gone = sorted(set(photo_ids) & set(theirs))
-            if len(gone) == len(theirs):
-                raise GalleryError(
-                    f"no photo of '{printable(person.name)}' would be left; to remove the person "
-                    "leave out --photo"
-                )
-            erase_templates(session, self.path, np.array(gone, np.int64))
-            session.execute(delete(PhotoRow).where(PhotoRow.id.in_(gone)))
-            for photo in gone:
-                log_change(session, "photo_removed", photo)
-            return next(read_people(session, person.id))
+            return remove_photos(session, self.path, find(session, name), photo_ids)
 
     def merge(self, keep: str, other: str) -> Person:
         """Make two people one: ``keep`` gets the photos of ``other``, who is removed.
@@ -259,19 +248,7 @@ class Store(Closing):
         Raises GalleryError if both names are the same person's.
         """
         with self._write() as session:
-            kept, gone = find(session, keep), find(session, other)
-            if kept.id == gone.id:
-                raise GalleryError(
-                    f"'{printable(keep)}' and '{printable(other)}' are one person already"
-                )
-            photos = [photo.id for photo in gone.photos]
-            assign_templates(session, self.path, np.array(photos, np.int64), kept.id)
-            moved = update(PhotoRow).where(PhotoRow.person_id == gone.id)
-            session.execute(moved.values(person_id=kept.id))
-            note_merged(session, kept.id, gone)
-            session.execute(delete(PersonRow).where(PersonRow.id == gone.id))
-            log_change(session, "merged", kept.id)
-            return next(read_people(session, kept.id))
+            return merge(session, self.path, find(session, keep), find(session, other))
 
     def rename(self, old: str, new: str) -> Person:
         """Give a person another name.
@@ -287,7 +264,7 @@ class Store(Closing):
             if other is not None and other.id != person.id:
                 raise PersonExists(
                     f"there is already a person called '{other.name}'; choose another name, or "
-                    "remove one of the two first"
+                    "make the two one with 'facestream gallery merge'"
                 )
             person.name, person.name_key = new, name_key(new)
             log_change(session, "renamed", person.id)

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlparse
 import cv2
 import pytest
 from facestream.pipeline.core.config import default_gallery_path
+from facestream.pipeline.core.images import read_image
 from facestream.pipeline.gallery import Gallery
 
 from .conftest import ROOT, Run
@@ -43,7 +44,7 @@ def stills(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Small portraits by name; the working folder is an empty one."""
     folder = tmp_path / "stills"
     for source in sorted((shared_data / "stills").glob("[!_]*/*")):
-        picture = cv2.imread(str(source))
+        picture = read_image(source)
         scale = 480 / max(picture.shape[:2])
         target = folder / source.parent.name / f"{source.stem}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def stills(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def save(source: Path, target: Path) -> None:
     """The picture in the format of the target's suffix."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(target), cv2.imread(str(source)))
+    assert cv2.imwrite(str(target), read_image(source))
 
 
 def test_frigate(run: Run, stills: Path, tmp_path: Path) -> None:

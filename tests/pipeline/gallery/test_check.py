@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.errors import GalleryError, PersonNotFound
 from facestream.pipeline.core.types import Floats, Image
-from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.gallery import Gallery, plan_import
 from facestream.pipeline.gallery.check import GalleryCheck
 from facestream.pipeline.gallery.groups import groups_of
 from facestream.pipeline.gallery.records import select_photo
@@ -164,3 +164,18 @@ def test_groups() -> None:
     assert groups_of(near).tolist() == [1, 2, 1, 0, 0, 0]
     assert groups_of(np.eye(2, dtype=np.bool_)).tolist() == [0, 1]
     assert groups_of(np.zeros((0, 0), np.bool_)).tolist() == []
+
+
+def test_what_an_import_leaves_out_and_takes(tmp_path: Path) -> None:
+    folder = tmp_path / "people"
+    for name in ("Ann", "train", "a\u202eb", "a\nb", "Ann\u3164", "-Bob"):
+        paint(folder / name / "1.png")
+    for name in ("Cem.jpg", "Dana.png", "notes.txt", "skipped.png"):
+        paint(folder / name) if name != "notes.txt" else (folder / name).touch()
+    plan = plan_import(folder, skip=["train", "skipped.png"], files=True)
+    assert [name for name, _ in plan.people] == ["-Bob", "Ann", "Cem", "Dana"]
+    assert len(plan.refused) == 3
+    assert all(line.isprintable() for line in plan.refused)
+    assert plan.notes == ["'notes.txt' is not a folder: left out"]
+    (note, *_) = plan_import(folder, skip=["train"]).notes
+    assert note == "'Cem.jpg' is not a folder: left out; with --files it is a person"
