@@ -14,6 +14,7 @@ settings.register_profile("facestream", deadline=None)
 settings.load_profile("facestream")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED_CASES = SHARED_DATA.parent / "cases"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,6 +40,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the research data in ../shared/data, which is not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of small inputs that once failed; skips where it is not beside the checkout."""
+    if not SHARED_CASES.is_dir():
+        pytest.skip("needs ../shared/cases, which is not beside this checkout")
+    return SHARED_CASES
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -29,7 +29,7 @@ from .flags import (
     examples,
     with_devices,
 )
-from .gallery import gallery_app
+from .gallery_edit import gallery_app
 from .run_command import RUN_EPILOG, run
 
 app = command_group(

@@ -30,19 +30,19 @@ FILE_WIDTH = 1000
 @cache
 def stderr() -> Console:
     """Where progress, warnings and, when stdout carries data, tables go."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def stdout() -> Console:
     """Where results go; in a file or a pipe, lines are as long as they need to be."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = FILE_WIDTH
     return console
 
 
 def say(text: str) -> None:
-    """Print one line of results; nothing in it is read as markup, names can hold brackets."""
+    """Print one line of results; names can hold what looks like markup or emoji."""
     stdout().print(text, soft_wrap=True, markup=False)
 
 

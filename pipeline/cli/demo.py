@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from .console import stdout
 from .flags import examples
@@ -40,13 +41,12 @@ def demo(
     folder = make_folder(out)
     console = stdout()
     clip, people = folder / "clip.mp4", folder / "gallery.sqlite"
-    console.print(f"[bold]1.[/bold] Rendering {clip} from two portraits", highlight=False)
+    console.print(f"[bold]1.[/bold] Rendering {escape(str(clip))} from two portraits")
     write_clip(clip)
-    console.print(f"[bold]2.[/bold] Enrolling {PERSON} from one photo", highlight=False)
+    console.print(f"[bold]2.[/bold] Enrolling {PERSON} from one photo")
     people.unlink(missing_ok=True)
     with Gallery(people) as gallery:
         gallery.add(PERSON, portraits()[0].image)
-    console.print(
-        f"[bold]3.[/bold] facestream run {clip} --gallery {people} --out {folder}", highlight=False
-    )
+    command = f"facestream run {clip} --gallery {people} --out {folder}"
+    console.print(f"[bold]3.[/bold] {escape(command)}", soft_wrap=True)
     raise typer.Exit(run_sources([str(clip)], OutputRequest(out=folder), gallery=people))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
+from facestream.engines.errors import EngineError
 from rich.text import Text
 
-from ..core.errors import GalleryError
+from ..core.config import Settings
+from ..core.errors import FacestreamError, GalleryError
 from ..gallery import Gallery, PhotoResult
 from ..gallery.names import printable
 from .console import plural, print_json, say, stdout, table, warn
 from .errors import BAD_INPUT, INTERRUPTED
+from .findings import check_with, finding_lines
 from .progress import show_count
 
 Step = tuple[str, PhotoResult]
+FINDINGS_SHOWN = 8
 
 
 def enrol(
@@ -25,6 +30,8 @@ def enrol(
     notes: Sequence[str],
     refused: Sequence[str] = (),
     as_json: bool,
+    settings: Settings,
+    given: Path | None,
 ) -> int:
     """Enrol photos one by one and report; returns the exit status.
 
@@ -35,12 +42,16 @@ def enrol(
         notes: about the input, a line each.
         refused: why parts of the input were not used, a line each.
         as_json: print JSON instead of words.
+        settings: have the thresholds for two photos that resemble each other.
+        given: the gallery's path on the command line.
 
     Raises:
         GalleryError: no photo could be used.
+        FacestreamError, EngineError: enrolment failed; what was added before is reported.
     """
     done: list[Step] = []
     interrupted = False
+    failure: Exception | None = None
     try:
         with show_count("photos", total) as show:
             for step in steps:
@@ -48,9 +59,21 @@ def enrol(
                 show(len(done))
     except KeyboardInterrupt:
         interrupted = True
+    except (FacestreamError, EngineError, OSError) as error:
+        if not done:
+            raise
+        failure = error
     added = sum(result.accepted for _, result in done)
     duplicates = sum(result.reason == "duplicate" for _, result in done)
     rejected = [(name, result) for name, result in done if result.rejected]
+    used = bool(added or duplicates)
+    names = {name for name, result in done if result.accepted}
+    found = None
+    if names and failure is None and not interrupted:
+        try:
+            found = check_with(gallery, settings, names)
+        except KeyboardInterrupt:
+            interrupted = True
     if as_json:
         content = {
             "gallery": str(gallery.path),
@@ -59,20 +82,27 @@ def enrol(
             "rejected": len(rejected),
             "photos": [{"name": name, **result.to_dict()} for name, result in done],
             "notes": [*notes, *refused],
+            "check": None if found is None else found.to_dict(),
         }
         print_json(content)
     else:
-        _print_rejected(rejected)
+        if used or len(rejected) > 1 or failure is not None:  # else the error below says it
+            _print_rejected(rejected)
         for name, result in done:
             for line in result.warnings:
                 warn(f"{printable(str(result.path))} ({name}): {line}")
         for note in (*notes, *refused):
             warn(note)
-        say(_summary(done, added=added, duplicates=duplicates, rejected=len(rejected)))
+        if used or interrupted or failure is not None:
+            say(_summary(names, added=added, duplicates=duplicates, rejected=len(rejected)))
+        if found is not None:
+            _warn_of(finding_lines(found, given))
     if interrupted:
         warn("interrupted; what was added is kept")
         return INTERRUPTED
-    if not added and not duplicates:
+    if failure is not None:
+        raise failure
+    if not used:
         raise GalleryError(_nothing_added(done, refused))
     return BAD_INPUT if rejected or refused else 0
 
@@ -89,15 +119,21 @@ def _nothing_added(done: Sequence[Step], refused: Sequence[str]) -> str:
     return f"none of the {len(done)} photos can be used ({listed}); give photos of one face each"
 
 
-def _summary(done: Sequence[Step], *, added: int, duplicates: int, rejected: int) -> str:
-    names = {name for name, result in done if result.accepted}
+def _summary(names: Collection[str], *, added: int, duplicates: int, rejected: int) -> str:
     text = f"Added {plural(added, 'photo')}"
     if names:
-        text += f" of '{names.pop()}'" if len(names) == 1 else f" of {len(names):,} people"
+        text += f" of '{next(iter(names))}'" if len(names) == 1 else f" of {len(names):,} people"
     for count, what in ((duplicates, "there already"), (rejected, "rejected")):
         if count:
             text += f"; {count} {'was' if count == 1 else 'were'} {what}"
     return text + "."
+
+
+def _warn_of(lines: Sequence[str]) -> None:
+    for line in lines[:FINDINGS_SHOWN]:
+        warn(line)
+    if len(lines) > FINDINGS_SHOWN:
+        warn(f"and {len(lines) - FINDINGS_SHOWN} more: 'facestream gallery check' lists all")
 
 
 def _print_rejected(rejected: Sequence[Step]) -> None:

@@ -1,10 +1,11 @@
-"""``facestream gallery``: the people who can be recognised.
+"""``facestream gallery``: adding and listing people; ``gallery_edit`` has the other commands.
 
 The database and the networks are imported inside the functions, so that help comes up quickly.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from .console import confirmed, plural, print_json, say, stdout, table
-from .flags import NETWORKS, Config, Json, Yes, argument, command_group, examples, with_devices
+from .console import plural, print_json, say, stdout, table
+from .flags import NETWORKS, Config, Json, argument, command_group, examples, with_devices
 
 if TYPE_CHECKING:
     from ..core.config import Settings
     from ..gallery import Gallery
     from ..gallery.database import Create
+
+log = logging.getLogger(__name__)
 
 STATUS = (
     "Exit status: 0 all photos are in, 3 some were rejected, 2 none could be used, "
@@ -35,7 +38,7 @@ REASONS = (
 
 gallery_app = command_group(
     "gallery",
-    "The people who can be recognised: add, import, list, show, remove, rename, export.",
+    "The people who can be recognised: add, import, list, show, check, merge, remove, export.",
     epilog=examples(
         "facestream gallery add 'Ada Lovelace' ada1.jpg ada2.jpg",
         "facestream gallery import people/ --gallery friends.db",
@@ -83,9 +86,17 @@ def add(
     files, notes = expand_photos(photos)
     if not files:
         raise UsageError("; ".join(notes) + "; give picture files or a folder of them")
-    with _opened(gallery, config, devices, create="if_missing") as people:
+    with opened(gallery, config, devices, create="if_missing") as people:
         steps = ((name, result) for result in people.iter_add(name, files))
-        status = enrol(people, steps, total=len(files), notes=notes, as_json=as_json)
+        status = enrol(
+            people,
+            steps,
+            total=len(files),
+            notes=notes,
+            as_json=as_json,
+            settings=settings_of(config),
+            given=gallery,
+        )
     raise typer.Exit(status)
 
 
@@ -93,6 +104,7 @@ def add(
     "import",
     epilog=examples(
         "facestream gallery import people/   (people/ada/1.jpg, people/ada/2.jpg, people/bob/…)",
+        "facestream gallery import known/ --files   (known/ada.jpg, known/bob.jpg)",
         "facestream gallery import backup/   (made by 'facestream gallery export backup/')",
         REASONS,
         STATUS,
@@ -103,6 +115,20 @@ def import_(
     folder: Annotated[
         Path, argument("DIR", "A folder with a folder for each person, or an export.")
     ],
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip",
+            metavar="NAME",
+            help="Leave out this folder or file of DIR. May be given several times.",
+        ),
+    ] = None,
+    files: Annotated[
+        bool,
+        typer.Option(
+            "--files", help="Pictures in DIR itself are people, too, named like the file."
+        ),
+    ] = False,
     gallery: GalleryPath = None,
     as_json: Json = False,
     config: Config = None,
@@ -119,12 +145,21 @@ def import_(
         plan = ImportPlan(())
         total = sum(len(person.photos) for person in read_export(folder).people)
     else:
-        plan = plan_import(folder)
+        plan = plan_import(folder, skip=skip or (), files=files)
         total = plan.photos
-    with _opened(gallery, config, devices, create="if_missing") as people:
+    with opened(gallery, config, devices, create="if_missing") as people:
         steps = people.iter_restore(folder) if exported else people.iter_import(plan)
         notes, refused = plan.notes, plan.refused
-        status = enrol(people, steps, total=total, notes=notes, refused=refused, as_json=as_json)
+        status = enrol(
+            people,
+            steps,
+            total=total,
+            notes=notes,
+            refused=refused,
+            as_json=as_json,
+            settings=settings_of(config),
+            given=gallery,
+        )
     raise typer.Exit(status)
 
 
@@ -134,21 +169,25 @@ def import_(
 def list_(gallery: GalleryPath = None, as_json: Json = False, config: Config = None) -> None:
     """Who is in the gallery."""
     from ..core.config import default_gallery_path
+    from ..gallery.names import printable
 
     if gallery is not None or default_gallery_path().exists():
-        with _opened(gallery, config) as opened:
-            people = opened.people()
+        with opened(gallery, config) as store:
+            people = store.people()
     else:
-        _settings(config)  # a mistake in them is one here, too
+        settings_of(config)  # a mistake in them is one here, too
         people = []
     if as_json:
         print_json([person.to_dict() for person in people])
     elif not people:
-        say("The gallery is empty: 'facestream gallery add NAME PHOTO' adds someone.")
+        where = printable(str(gallery or default_gallery_path()))
+        say(f"The gallery {where} is empty: 'facestream gallery add NAME PHOTO' adds someone.")
     else:
         shown = table("Name", "Photos", "Since")
         for person in people:
-            shown.add_row(Text(person.name), str(person.photos), f"{person.created_at:%Y-%m-%d}")
+            shown.add_row(
+                Text(printable(person.name)), str(person.photos), f"{person.created_at:%Y-%m-%d}"
+            )
         stdout().print(shown)
 
 
@@ -159,15 +198,17 @@ def show(
     """A person's photos."""
     from ..gallery.names import printable
 
-    with _opened(gallery, config) as people:
+    with opened(gallery, config) as people:
         person, photos = people.person(name), people.photos(name)
     if as_json:
         print_json({**person.to_dict(), "photos": [photo.to_dict() for photo in photos]})
         return
-    shown = table("Photo", "Picture", "Face", "Score", "Added", title=Text(person.name))
+    shown = table("No", "Photo", "Picture", "Face", "Score", "Added", right=("No",))
+    shown.title = Text(printable(person.name))
     for photo in photos:
         width, height = photo.box[2:] - photo.box[:2]
         shown.add_row(
+            str(photo.id),
             Text(printable(photo.path)),
             f"{photo.width}×{photo.height}",
             f"{width:.0f}×{height:.0f}",
@@ -175,40 +216,8 @@ def show(
             f"{photo.created_at:%Y-%m-%d %H:%M}",
         )
     stdout().print(shown)
-
-
-@gallery_app.command(
-    epilog=examples(
-        "facestream gallery remove 'Ada Lovelace'",
-        "facestream gallery remove Ada --yes   (in scripts)",
-    )
-)
-def remove(
-    name: Name, gallery: GalleryPath = None, yes: Yes = False, config: Config = None
-) -> None:
-    """Remove a person with all photos and embeddings."""
-    with _opened(gallery, config) as people:
-        person = people.person(name)
-        what = f"'{person.name}' with {plural(person.photos, 'photo')}"
-        if not yes and not confirmed(f"Remove {what}?", doing=f"removing '{person.name}'"):
-            say("Nobody was removed.")
-            return
-        people.remove(person.name)
-    say(f"Removed {what}.")
-
-
-@gallery_app.command(epilog=examples("facestream gallery rename ada 'Ada Lovelace'"))
-def rename(
-    old: Annotated[str, argument("OLD", "The person.")],
-    new: Annotated[str, argument("NEW", "The new name.")],
-    gallery: GalleryPath = None,
-    config: Config = None,
-) -> None:
-    """Give a person another name."""
-    with _opened(gallery, config) as people:
-        before = people.person(old)
-        after = people.rename(old, new)
-    say(f"'{before.name}' is now '{after.name}'.")
+    for one in person.merged:
+        say(f"'{printable(one.name)}' (person {one.id}) was merged in on {one.at:%Y-%m-%d}.")
 
 
 @gallery_app.command(
@@ -227,8 +236,8 @@ def export(
     """Write everything to a folder of plain files, which 'import' reads."""
     from ..gallery.names import printable
 
-    with _opened(gallery, config) as opened:
-        people = opened.export(folder).people
+    with opened(gallery, config) as store:
+        people = store.export(folder).people
     count = "1 person" if len(people) == 1 else f"{len(people):,} people"
     photos = plural(sum(len(person.photos) for person in people), "photo")
     say(f"Exported {count} with {photos} to {printable(str(folder))}.")
@@ -242,7 +251,7 @@ def re_embed(
     """Embed the kept faces again, after an upgrade that brought another model."""
     from .progress import show_count
 
-    with _opened(gallery, config, devices) as people, show_count("faces", None) as show:
+    with opened(gallery, config, devices) as people, show_count("faces", None) as show:
         before = people.model_id
         count = people.re_embed(progress=lambda done, total: show(done, total=total))
         after = people.model_id
@@ -252,25 +261,29 @@ def re_embed(
         say(f"Embedded {plural(count, 'photo')} with the model '{after}'.")
 
 
-def _settings(config: Path | None, devices: Mapping[str, Any] | None = None) -> Settings:
+def settings_of(config: Path | None, devices: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of ``--config``, the environment and flags."""
     from ..core.config import load_settings
 
     return load_settings(file=config, environment=os.environ, flags=devices or {})
 
 
 @contextmanager
-def _opened(
+def opened(
     path: Path | None,
     config: Path | None,
     devices: Mapping[str, Any] | None = None,
     *,
     create: Create = "never",
 ) -> Iterator[Gallery]:
+    """The gallery of ``--gallery``; which one it was is logged at the end where none was given."""
     from ..analysis import FaceAnalyzer
     from ..gallery import Gallery
 
     with (
-        FaceAnalyzer(_settings(config, devices)) as reader,
-        Gallery(path, create=create, reader=reader) as opened,
+        FaceAnalyzer(settings_of(config, devices)) as reader,
+        Gallery(path, create=create, reader=reader) as people,
     ):
-        yield opened
+        yield people
+    if path is None:
+        log.info("used the gallery %s", people.path)

@@ -24,6 +24,7 @@ from ..gallery.gallery import searching_of
 from .console import stdout, table, warn
 from .errors import BAD_INPUT
 from .run import announce_gallery, chosen_gallery, what_runs
+from .summary import reason_in_words
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,9 @@ def _face(face: AnalyzedFace) -> dict[str, Any]:
         "probability": round(identity.probability, 4),
         "uncertainty": round(face.sigma, 4),
         "reason": identity.reason,
+        "candidates": [
+            {**one._asdict(), "similarity": round(one.similarity, 4)} for one in identity.candidates
+        ],
     }
 
 
@@ -123,7 +127,8 @@ def _table(pictures: Sequence[_Picture]) -> Table:
             identity = face.identity
             who = Text(identity.name or "unknown", style="green" if identity.known else "yellow")
             if identity.reason is not None:
-                who.append(f" ({identity.reason.replace('_', ' ')})")
+                names = tuple(one.name for one in identity.candidates)
+                who.append(f" ({reason_in_words(identity.reason, names)})")
             box = " ".join(f"{value:.0f}" for value in face.box)
             numbers = (identity.similarity, identity.probability, face.sigma)
             shown.add_row(

@@ -63,7 +63,8 @@ def show_count(noun: str, total: int | None) -> Iterator[Callable[..., None]]:
     ``noun`` names the things in the plural; a total that is known later goes to that function.
     """
     if stderr().is_terminal:
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn(f"{noun} {{task.fields[more]}}"))
+        text = TextColumn(f"{noun} {{task.fields[more]}}", markup=False)
+        columns = (BarColumn(), MofNCompleteColumn(), text)
         with Bar(*columns, TimeRemainingColumn(), console=stderr(), transient=True) as bar:
             task = bar.add_task(noun, total=total, more="")
 

@@ -133,7 +133,11 @@ def chosen_gallery(given: Path | None) -> Path | None:
 def announce_gallery(given: Path | None, used: Path | None) -> None:
     """Say which gallery served where none was given; called last, after what can go wrong."""
     if used is None:
-        log.info("no gallery, everybody is unknown: 'facestream gallery add NAME PHOTO' makes one")
+        log.info(
+            "there is no gallery at %s, so everybody is unknown: 'facestream gallery add NAME "
+            "PHOTO' makes it, --gallery selects another",
+            default_gallery_path(),
+        )
     elif given is None:
         log.info("used the gallery %s", used)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class PersonSummary:
         best: the sighting with the highest similarity; ``picture`` is its file.
         spans: start and end of the first few sightings, in words.
         reasons: why they are unknown.
+        ambiguous: between whom, by name.
     """
 
     source: str
@@ -72,6 +73,7 @@ class PersonSummary:
     seconds: float = 0.0
     spans: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+    ambiguous: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -86,6 +88,10 @@ class PersonSummary:
             "uncertainty": self.best.uncertainty,
             "picture": None if self.picture is None else self.picture.as_posix(),
             "reasons": dict(self.reasons),
+            "ambiguous": [
+                {"names": names, "sightings": count}
+                for names, count in self.ambiguous.most_common()
+            ],
         }
 
 
@@ -119,6 +125,9 @@ class SummarySink(Sink):
             seen.spans.append(self._span(event))
         if event.reason is not None:
             seen.reasons[event.reason] += 1
+        if event.candidates:
+            # In a fixed order: either may be the more similar one.
+            seen.ambiguous[tuple(sorted(one.name for one in event.candidates))] += 1
         if event.similarity > seen.best.similarity:
             seen.best = event
             seen.picture = picture or seen.picture
@@ -155,8 +164,12 @@ def people_table(people: list[PersonSummary]) -> Table | str:
     for seen in people:
         who = Text(seen.name, style="yellow" if seen.person_id is None else "green")
         if seen.reasons:
-            reasons = (reason.replace("_", " ") for reason, _ in seen.reasons.most_common(2))
-            who.append(f" ({', '.join(reasons)})")
+            pairs = seen.ambiguous.most_common(1)
+            names = pairs[0][0] if pairs else ()
+            shown_reasons = [reason for reason, _ in seen.reasons.most_common(2)]
+            if names and "ambiguous" not in shown_reasons:
+                shown_reasons.append("ambiguous")
+            who.append(f" ({', '.join(reason_in_words(one, names) for one in shown_reasons)})")
         more = seen.count - len(seen.spans)
         best, sigma = seen.best, seen.best.uncertainty
         cells = [
@@ -169,6 +182,12 @@ def people_table(people: list[PersonSummary]) -> Table | str:
         ]
         shown.add_row(who, *map(Text, cells))
     return shown
+
+
+def reason_in_words(reason: str, names: Sequence[str]) -> str:
+    """``below threshold``, ``ambiguous: Ann or Bob``."""
+    words = reason.replace("_", " ")
+    return f"{words}: {' or '.join(names)}" if names and reason == "ambiguous" else words
 
 
 def _short(path: Path) -> str:

@@ -91,6 +91,17 @@ class FusedTemplate:
     logvar: Floats
 
 
+class CandidateRecord(Record):
+    """Someone whom an ambiguous face may be."""
+
+    person_id: int
+    """The person's number in the gallery."""
+    name: str
+    """The person's name."""
+    similarity: Fraction = Field(ge=-1.001, le=1.001)
+    """To the best template of the person, −1 to 1."""
+
+
 class SightingEvent(EventBase):
     """The fields of every event of a sighting."""
 
@@ -111,6 +122,8 @@ class SightingEvent(EventBase):
     """Sigma of the face's fused embedding: smaller is more certain; null without an embedding."""
     reason: Reason | None = None
     """Why the face is unknown; null when it has a name."""
+    candidates: tuple[CandidateRecord, ...] = ()
+    """With the reason ``ambiguous``: the people the face may be, the most similar first."""
     model: str
     """Identifier of the encoder the similarity comes from."""
 

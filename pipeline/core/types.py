@@ -179,6 +179,14 @@ class Faces:
         return f"Faces({len(self)}, embedding={dim})"
 
 
+class PersonMatch(NamedTuple):
+    """Someone whom an ambiguous face may be."""
+
+    person_id: int
+    name: str
+    similarity: float
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who a face is, or why it is unknown.
@@ -190,6 +198,7 @@ class Identity:
             normalised by a cohort or not.
         probability: calibrated probability that ``name`` is right, 0..1.
         reason: why it is unknown; None when known.
+        candidates: of an ``ambiguous`` face: the people it may be, the most similar first.
     """
 
     person_id: int | None
@@ -197,12 +206,18 @@ class Identity:
     similarity: float
     probability: float
     reason: Reason | None
+    candidates: tuple[PersonMatch, ...] = ()
 
     @classmethod
     def unknown(
-        cls, reason: Reason, *, similarity: float = 0.0, probability: float = 0.0
+        cls,
+        reason: Reason,
+        *,
+        similarity: float = 0.0,
+        probability: float = 0.0,
+        candidates: tuple[PersonMatch, ...] = (),
     ) -> Identity:
-        return cls(None, None, similarity, probability, reason)
+        return cls(None, None, similarity, probability, reason, candidates)
 
     @property
     def known(self) -> bool:

@@ -1,8 +1,9 @@
 """The gallery's log of changes, by which an index is updated instead of rebuilt.
 
 Each change increments the generation and adds a row to ``meta``: a random stamp, the kind of
-change, and the person's id. Two copies of one gallery that were changed separately
-have different stamps, so the state of one is never taken for a state of the other.
+change, and the id of the person, or of the photo if only that is removed. Two copies of one gallery
+that were changed separately have different stamps, so the state of one is never taken for a state
+of the other.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from .schema import MetaRow, PersonRow, PhotoRow
 from .templates import Templates, read_templates
 
-ChangeKind = Literal["added", "removed", "renamed", "model"]
+ChangeKind = Literal["added", "removed", "renamed", "photo_removed", "merged", "model"]
 
 # Rows of the log, 50 bytes each. An index that is further behind is rebuilt.
 LOG_LENGTH = 4096
@@ -56,9 +57,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delta(Snapshot):
-    """The changes since an earlier state: new photos, new or changed names, removed people."""
+    """The changes since an earlier state: new photos, new or changed names, removed people and
+    photos."""
 
     removed: frozenset[int]
+    removed_photos: frozenset[int]
 
 
 def model_in_use(session: Session) -> str | None:
@@ -81,12 +84,13 @@ def read_snapshot(
 def read_delta(
     session: Session, path: Path, *, since: Head, after: int, model_id: str | None
 ) -> Delta | None:
-    """The changes; None when the log does not reach that far, or the model is another.
+    """The changes; None when all must be read again: the log does not reach that far, photos went
+    to another person, or the model is another.
 
     ``after`` is the largest photo id and ``model_id`` the model of the state ``since``.
     """
     log = _entries(session, since)
-    if log is None or model_in_use(session) != model_id or log.get("model"):
+    if log is None or model_in_use(session) != model_id or log.keys() & {"merged", "model"}:
         return None
     templates = read_templates(session, path, model_id, after=after)
     # The log holds at most LOG_LENGTH people, fewer than SQLite takes variables.
@@ -94,7 +98,8 @@ def read_delta(
     people = session.execute(select(PersonRow.id, PersonRow.name).where(renamed))
     names = {row.id: row.name for row in people}
     removed = frozenset(log.get("removed", ()))
-    return Delta(read_head(session), model_id, names, templates, removed)
+    photos = frozenset(log.get("photo_removed", ()))
+    return Delta(read_head(session), model_id, names, templates, removed, photos)
 
 
 def read_head(session: Session) -> Head:

@@ -19,14 +19,14 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from ..core.errors import GalleryCorrupt, GalleryError
-from .names import printable
+from .names import name_key, printable
 
 Create = Literal["if_missing", "never"]
 
 # "FSTG" in the file's header tells a gallery from any other SQLite file.
 APPLICATION_ID = 0x46535447
 # Oldest first; this version writes the last. A test compares them with the scripts.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 BUSY_SECONDS = 10.0
 # quick_check reads the whole file, about 1 GB/s: larger galleries are checked as they are read.
 CHECKED_BYTES = 256 * 2**20
@@ -246,4 +246,5 @@ def alembic_config(connection: Connection) -> Any:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     config.attributes["metadata"] = Base.metadata
+    config.attributes["name_key"] = name_key
     return config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,8 @@ import numpy as np
 from ..core.errors import GalleryError, ImageError
 from ..core.folders import PassedOver
 from ..core.types import Image
-from .faces import PhotoContent, entries, main_face, pictures_of
+from ..recognition.uncertainty import sigma
+from .faces import PhotoContent, entries, is_picture, main_face
 from .names import normalise_name, printable
 from .records import Embedded, Face, FaceReader, PhotoResult
 from .store import Store
@@ -47,7 +48,8 @@ def add_face(store: Store, name: str, path: Path, face: Face, embedded: Embedded
     owner = store.add_face(name, face, embedded)
     if owner is not None:
         return PhotoResult.already_enrolled(path, name, owner=owner)
-    return PhotoResult(path, True, warnings=face.warnings)
+    spread = float(sigma(embedded.logvar[None])[0])
+    return PhotoResult(path, True, warnings=face.warnings, sigma=spread)
 
 
 def _examine(
@@ -113,8 +115,13 @@ class ImportReport:
     notes: list[str] = field(default_factory=list)
 
 
-def plan_import(folder: Path) -> ImportPlan:
+def plan_import(folder: Path, *, skip: Collection[str] = (), files: bool = False) -> ImportPlan:
     """The people of a folder: each folder in it is a person, named like the folder.
+
+    Args:
+        folder: that is imported.
+        skip: names of folders and files in it that are left out.
+        files: each picture in the folder is a person, too, named like the file without its suffix.
 
     Raises GalleryError if it is not a folder, cannot be read, or has no people.
     """
@@ -125,15 +132,19 @@ def plan_import(folder: Path) -> ImportPlan:
     passed = PassedOver()
     try:
         for entry in entries(folder, passed):
-            if not entry.is_dir():
-                notes.append(f"'{printable(entry.name)}' is not a folder: left out")
+            if entry.name in skip:
                 continue
-            photos = _photos_of(entry, notes, passed)
+            alone = not entry.is_dir()
+            if alone and not (files and is_picture(entry)):
+                hint = "; with --files it is a person" if is_picture(entry) else ""
+                notes.append(f"'{printable(entry.name)}' is not a folder: left out{hint}")
+                continue
+            photos = [entry] if alone else _photos_of(entry, notes, passed)
             try:
                 if photos:
-                    people.append((normalise_name(entry.name), photos))
+                    people.append((normalise_name(entry.stem if alone else entry.name), photos))
             except GalleryError as error:
-                refused.append(f"the folder '{printable(entry.name)}' is left out: {error}")
+                refused.append(f"'{printable(entry.name)}' is left out: {error}")
     except OSError as error:
         raise GalleryError(
             f"the folder '{shown}' cannot be read: {error.strerror}; give a folder with a folder "
@@ -142,7 +153,8 @@ def plan_import(folder: Path) -> ImportPlan:
     if not people and not refused:
         raise GalleryError(
             f"'{shown}' has no people: it needs a folder for each person, with photos in it; "
-            "one person's photos go in with 'facestream gallery add NAME FOLDER'"
+            "with --files each picture in it is a person, and one person's photos go in with "
+            "'facestream gallery add NAME FOLDER'"
         )
     if (line := passed.summary(shown)) is not None:
         notes.append(line)
@@ -152,7 +164,7 @@ def plan_import(folder: Path) -> ImportPlan:
 def _photos_of(entry: Path, notes: list[str], passed: PassedOver) -> list[Path]:
     shown = printable(entry.name)
     inside = entries(entry, passed)
-    photos = pictures_of(inside)
+    photos = [path for path in inside if is_picture(path)]
     folders = sum(path.is_dir() for path in inside)
     others = len(inside) - len(photos) - folders
     if folders:

@@ -146,7 +146,9 @@ def expand_photos(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     notes = []
     for path in paths:
         passed = PassedOver()
-        inside = pictures_of(entries(path, passed)) if path.is_dir() else [path]
+        inside = [path]
+        if path.is_dir():
+            inside = [entry for entry in entries(path, passed) if is_picture(entry)]
         photos += inside
         shown = printable(str(path))
         if not inside:
@@ -164,9 +166,9 @@ def entries(folder: Path, passed: PassedOver) -> list[Path]:
     return [folder / name for name in passed.keep(os.listdir(folder))]  # noqa: PTH208
 
 
-def pictures_of(paths: Sequence[Path]) -> list[Path]:
-    """The files that are pictures by their names."""
-    return [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
+def is_picture(path: Path) -> bool:
+    """True for a file that is a picture by its name."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
 
 
 def _found(image: Image, reader: FaceReader) -> Faces:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from facestream.engines.cards import load_card
 from facestream.engines.errors import InferenceError
 from facestream.engines.index import DEFAULT_OPTIONS, IndexInfo, IndexOptions
 
-from ..core.config import RuntimeSettings, default_gallery_path
+from ..core.config import RecognitionSettings, RuntimeSettings, default_gallery_path
 from ..core.errors import GalleryError, ModelMismatch
 from ..core.types import Floats, Image, Matches
+from ..identity.decision import Thresholds
+from ..identity.search import open_rules
 from ..recognition.cohort import Cohort
 from . import enrol, transfer
+from .check import GalleryCheck, check_gallery
 from .database import Create
 from .enrol import ImportPlan, ImportReport, plan_import
 from .faces import expand_photos
@@ -168,6 +172,33 @@ class Gallery(Store):
             if progress is not None:
                 progress(done, total)
         return count
+
+    def check(
+        self,
+        people: Collection[str] | None = None,
+        *,
+        thresholds: Thresholds | None = None,
+        cohort: Cohort | None = None,
+    ) -> GalleryCheck:
+        """Look for people who may be one, and for photos that may be of somebody else.
+
+        Args:
+            people: names of those who are compared with everybody; None: all.
+            thresholds: when two photos are similar; None: those of the shipped encoder, with its
+                cohort.
+            cohort: see ``search``; only together with ``thresholds``.
+
+        Raises:
+            ModelMismatch: the gallery's embeddings are not the shipped encoder's.
+            PersonNotFound: a name is not in the gallery.
+        """
+        if thresholds is None:
+            from ..recognition.encoder import DEFAULT_MODEL  # loads an inference engine
+
+            card = load_card(DEFAULT_MODEL)
+            self.require_model(card.id)
+            thresholds, cohort = open_rules(card, RecognitionSettings())
+        return check_gallery(self, thresholds, cohort=cohort, people=people)
 
     # --- searching -------------------------------------------------------------------------
 

@@ -90,9 +90,10 @@ class TemplateIndex:
                 np.concatenate([table.person_ids, new.person_ids]),
             )
             self._index.add(new.photo_ids, unit)
-        if delta.removed:
+        if delta.removed or delta.removed_photos:
             table = self._table
             gone = np.isin(table.person_ids, np.array(sorted(delta.removed), np.int64))
+            gone |= np.isin(table.photo_ids, np.array(sorted(delta.removed_photos), np.int64))
             self._index.remove(table.photo_ids[gone])
         self.head = delta.head
         return True

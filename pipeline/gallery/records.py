@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from ..core.errors import RejectReason
+from ..core.errors import GalleryError, RejectReason
 from ..core.types import Faces, Floats, Image
-from .names import name_key
+from .names import name_key, printable, shortened
+
+# As wide as the encoder's prior: such a picture says next to nothing about who it is. The cosine to
+# a clear picture of the same face is 0.56 at the median between 1.0 and 1.1, 0.44 up to 1.2.
+POOR_SIGMA = 1.0
 
 PhotoReason = Literal[RejectReason, "duplicate", "other_person"]
 
@@ -26,6 +31,7 @@ class PhotoResult:
             already), ``other_person`` (it is enrolled for another person); None when accepted.
         detail: the reason in words; empty when accepted.
         warnings: what may be wrong with a photo that was accepted, a line each.
+        sigma: uncertainty of the embedding; None when rejected.
     """
 
     path: Path
@@ -33,13 +39,14 @@ class PhotoResult:
     reason: PhotoReason | None = None
     detail: str = ""
     warnings: tuple[str, ...] = ()
+    sigma: float | None = None
 
     @classmethod
-    def already_enrolled(cls, path: Path, name: str, *, owner: str) -> Self:
+    def already_enrolled(cls, path: Path, name: str, *, owner: Person) -> Self:
         """A photo for ``name`` that ``owner`` has."""
-        if name_key(owner) == name_key(name):
+        if owner.is_called(name):
             return cls(path, False, "duplicate", "this photo is in the gallery already")
-        return cls(path, False, "other_person", f"this photo is enrolled for '{owner}'")
+        return cls(path, False, "other_person", f"this photo is enrolled for '{owner.name}'")
 
     @property
     def rejected(self) -> bool:
@@ -48,7 +55,23 @@ class PhotoResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "path": str(self.path)}
+        sigma = None if self.sigma is None else round(self.sigma, 4)
+        return {**asdict(self), "path": str(self.path), "sigma": sigma}
+
+
+@dataclass(frozen=True, slots=True)
+class MergedPerson:
+    """Someone who was merged into another person.
+
+    Attributes:
+        id: the number in older events.
+        name: the former name.
+        at: when they were merged, UTC.
+    """
+
+    id: int
+    name: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +83,24 @@ class Person:
         name: as it is shown.
         created_at: UTC.
         photos: how many are enrolled.
+        merged: who was merged into this person.
     """
 
     id: int
     name: str
     created_at: datetime
     photos: int
+    merged: tuple[MergedPerson, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "created_at": self.created_at.isoformat()}
+        merged = [{**asdict(one), "at": one.at.isoformat()} for one in self.merged]
+        return {**asdict(self), "created_at": self.created_at.isoformat(), "merged": merged}
+
+    def is_called(self, name: str) -> bool:
+        """True for the name, and for those of who was merged into this person."""
+        names = [self.name, *(one.name for one in self.merged)]
+        return name_key(name) in map(name_key, names)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -155,3 +186,21 @@ class FaceReader(Protocol):
     def embed(self, crops: Image) -> tuple[Floats, Floats]:
         """mu N×D (not normalised) and logvar N×D of crops N×112×112×3 BGR uint8."""
         ...
+
+
+def select_photo(photos: Sequence[Photo], wanted: str, *, name: str) -> Photo:
+    """The one of a person's photos with this path, file name or id.
+
+    Raises GalleryError if there is none, or several have the file name.
+    """
+    full = str(Path(wanted).absolute())
+    found = [photo for photo in photos if photo.path in (wanted, full)]
+    found = found or [photo for photo in photos if Path(photo.path).name == wanted]
+    found = found or [photo for photo in photos if str(photo.id) == wanted]
+    if len(found) == 1:
+        return found[0]
+    count = f"{len(found)} photos" if found else "no photo"
+    raise GalleryError(
+        f"'{printable(name)}' has {count} '{shortened(wanted)}'; give the number or the path that "
+        "'facestream gallery show' prints"
+    )

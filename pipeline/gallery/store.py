@@ -7,7 +7,7 @@ returns, the change is on the disk.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -17,10 +17,10 @@ from typing import Literal
 import cv2
 import numpy as np
 from facestream.engines.closing import Closing
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists, PersonNotFound
+from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists
 from ..core.types import Floats, Image
 from .changes import (
     Delta,
@@ -33,10 +33,15 @@ from .changes import (
     read_snapshot,
 )
 from .database import Create, open_database, translated, writing
-from .names import name_key, normalise_name, printable, suggestions
+from .edits import merge, remove_photos
+from .names import name_key, normalise_name, printable
 from .records import Embedded, Face, FaceOfPhoto, Person, Photo
+from .rows import find, forget, lookup, owner_of, read_people, without_embedding
 from .schema import MetaRow, PersonRow, PhotoRow
-from .templates import drop_other_models, embedded_photos, erase_templates, write_templates
+from .templates import drop_other_models, erase_templates, write_templates
+
+# Fewer than SQLite takes in one statement.
+_VARIABLES = 10_000
 
 
 class Store(Closing):
@@ -93,12 +98,12 @@ class Store(Closing):
     def people(self) -> list[Person]:
         """All people, by name."""
         with self._read() as session:
-            return sorted(_people(session), key=lambda person: name_key(person.name))
+            return sorted(read_people(session), key=lambda person: name_key(person.name))
 
     def person(self, name: str) -> Person:
         """One person."""
         with self._read() as session:
-            return next(_people(session, _find(session, name).id))
+            return next(read_people(session, find(session, name).id))
 
     def photos(self, name: str) -> list[Photo]:
         """A person's photos, oldest first."""
@@ -106,8 +111,22 @@ class Store(Closing):
             names = [field.name for field in fields(Photo)]
             return [
                 Photo(**{name: getattr(row, name) for name in names})
-                for row in _find(session, name).photos
+                for row in find(session, name).photos
             ]
+
+    def photo_paths(self, photo_ids: Collection[int]) -> dict[int, str]:
+        """Where these photos were when they were added, by id."""
+        ids = sorted(photo_ids)
+        with self._read() as session:
+            return {
+                row.id: row.path
+                for start in range(0, len(ids), _VARIABLES)
+                for row in session.execute(
+                    select(PhotoRow.id, PhotoRow.path).where(
+                        PhotoRow.id.in_(ids[start : start + _VARIABLES])
+                    )
+                )
+            }
 
     def crop(self, photo: Photo | int) -> Image:
         """The aligned face of a photo (or of the photo with this id), 112×112×3 BGR uint8.
@@ -125,10 +144,10 @@ class Store(Closing):
             )
         return np.asarray(crop, np.uint8)
 
-    def owner(self, sha256: str) -> str | None:
-        """The name of the person who has this photo, or None."""
+    def owner(self, sha256: str) -> Person | None:
+        """The person who has this photo, or None."""
         with self._read() as session:
-            return _owner(session, sha256)
+            return owner_of(session, sha256)
 
     def snapshot(self, *, columns: Literal["mu", "both"] = "mu") -> Snapshot:
         """All templates; see ``read_snapshot``."""
@@ -143,7 +162,7 @@ class Store(Closing):
     def without_embedding(self, model_id: str) -> list[int]:
         """The photos that this model has not embedded yet."""
         with self._read() as session:
-            return _without_embedding(session, model_id)
+            return without_embedding(session, model_id)
 
     def require_model(self, model_id: str) -> None:
         """Check that this model's embeddings can be searched here.
@@ -163,10 +182,10 @@ class Store(Closing):
 
     # --- writing ---------------------------------------------------------------------------
 
-    def add_face(self, name: str, face: Face, embedded: Embedded) -> str | None:
+    def add_face(self, name: str, face: Face, embedded: Embedded) -> Person | None:
         """Store a photo; the first one creates the person.
 
-        Returns the name of the person who has this photo already; None when it was added. Raises
+        Returns the person who has this photo already; None when it was added. Raises
         ModelMismatch if the gallery's embeddings come from another model.
         """
         name = normalise_name(name)
@@ -177,10 +196,10 @@ class Store(Closing):
             self._compare(in_use, embedded.model_id)
             if in_use is None:
                 session.merge(MetaRow(key="model_id", value=embedded.model_id))
-            owner = _owner(session, face.sha256)
+            owner = owner_of(session, face.sha256)
             if owner is not None:
                 return owner
-            person = _lookup(session, name)
+            person = lookup(session, name)
             if person is None:
                 person = PersonRow(name=name, name_key=name_key(name), created_at=now)
                 session.add(person)
@@ -205,12 +224,31 @@ class Store(Closing):
     def remove(self, name: str) -> Person:
         """Remove a person with all photos and embeddings, whose bytes are overwritten."""
         with self._write() as session:
-            person = next(_people(session, _find(session, name).id))
+            person = next(read_people(session, find(session, name).id))
             photos = session.scalars(select(PhotoRow.id).where(PhotoRow.person_id == person.id))
             erase_templates(session, self.path, np.array(list(photos), np.int64))
             session.execute(delete(PersonRow).where(PersonRow.id == person.id))
+            forget(session, person)
             log_change(session, "removed", person.id)
             return person
+
+    def remove_photos(self, name: str, photo_ids: Sequence[int]) -> Person:
+        """Remove some photos of a person and their embeddings, whose bytes are overwritten.
+
+        Raises GalleryError if no photo of the person would be left.
+        """
+        with self._write() as session:
+            return remove_photos(session, self.path, find(session, name), photo_ids)
+
+    def merge(self, keep: str, other: str) -> Person:
+        """Make two people one: ``keep`` gets the photos of ``other``, who is removed.
+
+        The photos keep their paths and times; ``Person.merged`` says who was taken in.
+
+        Raises GalleryError if both names are the same person's.
+        """
+        with self._write() as session:
+            return merge(session, self.path, find(session, keep), find(session, other))
 
     def rename(self, old: str, new: str) -> Person:
         """Give a person another name.
@@ -221,16 +259,16 @@ class Store(Closing):
         """
         new = normalise_name(new)
         with self._write() as session:
-            person = _find(session, old)
-            other = _lookup(session, new)
+            person = find(session, old)
+            other = lookup(session, new)
             if other is not None and other.id != person.id:
                 raise PersonExists(
                     f"there is already a person called '{other.name}'; choose another name, or "
-                    "remove one of the two first"
+                    "make the two one with 'facestream gallery merge'"
                 )
             person.name, person.name_key = new, name_key(new)
             log_change(session, "renamed", person.id)
-            return next(_people(session, person.id))
+            return next(read_people(session, person.id))
 
     def add_embeddings(
         self, photo_ids: Sequence[int], mu: Floats, logvar: Floats, *, model_id: str
@@ -249,7 +287,7 @@ class Store(Closing):
     def switch_model(self, model_id: str) -> bool:
         """Use this model and drop the others' embeddings; False, unchanged, if it lacks a photo."""
         with self._write() as session:
-            if _without_embedding(session, model_id):
+            if without_embedding(session, model_id):
                 return False
             drop_other_models(session, model_id)
             session.merge(MetaRow(key="model_id", value=model_id))
@@ -263,47 +301,3 @@ def encode_crop(crop: Image) -> bytes:
     if not done:
         raise ValueError(f"a crop of shape {crop.shape} cannot be stored as PNG")
     return bytes(data)
-
-
-def _people(session: Session, person_id: int | None = None) -> Iterator[Person]:
-    """All people, or one, with the number of photos."""
-    query = (
-        select(PersonRow.id, PersonRow.name, PersonRow.created_at, func.count(PhotoRow.id))
-        .outerjoin(PersonRow.photos)
-        .group_by(PersonRow.id)
-    )
-    if person_id is not None:
-        query = query.where(PersonRow.id == person_id)
-    for row in session.execute(query):
-        yield Person(*row)
-
-
-def _owner(session: Session, sha256: str) -> str | None:
-    return session.scalar(
-        select(PersonRow.name).join(PersonRow.photos).where(PhotoRow.sha256 == sha256)
-    )
-
-
-def _lookup(session: Session, name: str) -> PersonRow | None:
-    return session.scalar(select(PersonRow).where(PersonRow.name_key == name_key(name)))
-
-
-def _find(session: Session, name: str) -> PersonRow:
-    """Like ``_lookup``, but raises ``PersonNotFound``, which suggests similar names."""
-    row = _lookup(session, name)
-    if row is not None:
-        return row
-    known = list(session.scalars(select(PersonRow.name)))
-    if not known:
-        hint = "the gallery is empty"
-    elif near := suggestions(name, known):
-        hint = "did you mean " + " or ".join(f"'{other}'" for other in near) + "?"
-    else:
-        hint = "'facestream gallery list' shows who is there"
-    raise PersonNotFound(f"there is nobody called '{printable(name)}' in the gallery; {hint}")
-
-
-def _without_embedding(session: Session, model_id: str) -> list[int]:
-    photos = session.scalars(select(PhotoRow.id).order_by(PhotoRow.id))
-    embedded = embedded_photos(session, model_id)
-    return [photo for photo in photos if photo not in embedded]

@@ -137,6 +137,21 @@ def erase_templates(session: Session, path: Path, photo_ids: Ids) -> None:
                 session.delete(row)
 
 
+def assign_templates(session: Session, path: Path, photo_ids: Ids, person_id: int) -> None:
+    """Give the templates of these photos, of all models, to a person.
+
+    Raises GalleryCorrupt if a block has a wrong size.
+    """
+    for block in np.unique(photo_ids // BLOCK).tolist():
+        slots = photo_ids[photo_ids // BLOCK == block] % BLOCK
+        for row in session.scalars(select(TemplateRow).where(TemplateRow.block == block)):
+            if len(row.person_ids) != 8 * BLOCK:
+                raise _damaged(path, block)
+            people = np.frombuffer(row.person_ids, "<i8").copy()
+            people[slots] = np.where(people[slots] > 0, person_id, 0)  # this model may lack some
+            row.person_ids = people.tobytes()
+
+
 def _fill(
     row: TemplateRow,
     path: Path,

@@ -6,7 +6,7 @@ one, and no other face in the frame has a better claim to that name. All functio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..core.assignment import assign
 from ..core.errors import ConfigError
-from ..core.types import Floats, Identity, Matches, Reason
+from ..core.types import Floats, Identity, Matches, PersonMatch, Reason
 
 if TYPE_CHECKING:
     from facestream.engines.cards import CalibratedThresholds as Calibrated
@@ -186,7 +186,8 @@ def decide_frame(
         holders: the faces that have a name already.
 
     Returns:
-        M identities; an unknown one has the similarity to its best match.
+        M identities; an unknown one has the similarity to its best match, an ambiguous one the
+        people it may be.
     """
     count = len(matches.person_ids)
     reasons = [
@@ -211,7 +212,8 @@ def decide_frame(
         reason = reasons[i]
         if reason is None and i not in given:
             reason = lost.get(i, "taken") if claims[i] else "below_threshold"
-        identities.append(_identity(matches, i, given.get(i), reason, thresholds))
+        rivals = claims[i].keys() if reason == "ambiguous" else ()
+        identities.append(_identity(matches, i, given.get(i), reason, thresholds, rivals))
     return identities
 
 
@@ -311,7 +313,12 @@ def _objection(
 
 
 def _identity(
-    matches: Matches, row: int, person: int | None, reason: Reason | None, thresholds: Thresholds
+    matches: Matches,
+    row: int,
+    person: int | None,
+    reason: Reason | None,
+    thresholds: Thresholds,
+    rivals: Collection[int],
 ) -> Identity:
     ids, similarities = matches.person_ids[row], matches.similarities[row]
     usable = (ids >= 0) & np.isfinite(similarities)
@@ -324,7 +331,14 @@ def _identity(
     similarity = float(similarities[column])
     probability = thresholds.probability(similarity)
     if person is None:
+        candidates = (
+            PersonMatch(int(ids[at]), matches.names[row][at] or "", float(similarities[at]))
+            for at in np.flatnonzero(np.isin(ids, list(rivals)))
+        )
         return Identity.unknown(
-            reason or "below_threshold", similarity=similarity, probability=probability
+            reason or "below_threshold",
+            similarity=similarity,
+            probability=probability,
+            candidates=tuple(sorted(candidates, key=lambda one: -one.similarity)),
         )
     return Identity(person, matches.names[row][column], similarity, probability, None)

@@ -156,27 +156,25 @@ def open_matcher(
         ModelError: the cohort is missing, damaged or another encoder's.
         ConfigError: there is no threshold.
     """
-    cohort = _cohort(card, recognition)
+    thresholds, cohort = open_rules(card, recognition)
     searcher = None if gallery is None else gallery.searcher(card.id, cohort)
-    return Matcher(searcher, _thresholds(card, recognition, cohort))
+    return Matcher(searcher, thresholds)
 
 
 def open_thresholds(card: ModelCard, recognition: RecognitionSettings) -> Thresholds:
     """The thresholds of the settings (of one camera); raises as `open_matcher`."""
-    return _thresholds(card, recognition, _cohort(card, recognition))
+    return open_rules(card, recognition)[0]
 
 
-def _cohort(card: ModelCard, recognition: RecognitionSettings) -> Cohort | None:
-    return load_cohort(card.id) if recognition.normalise == "cohort" else None
-
-
-def _thresholds(
-    card: ModelCard, recognition: RecognitionSettings, cohort: Cohort | None
-) -> Thresholds:
+def open_rules(
+    card: ModelCard, recognition: RecognitionSettings
+) -> tuple[Thresholds, Cohort | None]:
+    """The thresholds and the cohort of the settings; raises as `open_matcher`."""
+    cohort = load_cohort(card.id) if recognition.normalise == "cohort" else None
     max_sigma = recognition.max_sigma
     if max_sigma is None and cohort is not None and "max_sigma" in cohort.card.metrics:
         max_sigma = float(cohort.card.metrics["max_sigma"])
-    return Thresholds.from_card(
+    thresholds = Thresholds.from_card(
         card,
         calibrated=None if cohort is None else cohort.card.thresholds,
         similarity=recognition.threshold,
@@ -185,3 +183,4 @@ def _thresholds(
         min_size=recognition.min_face_to_name,
         false_alarms=recognition.false_alarms,
     )
+    return thresholds, cohort

@@ -15,9 +15,11 @@ from facestream.engines.errors import EngineError
 from facestream.engines.index import index_status
 from facestream.engines.registry import backend_status, choose_backend
 
-from ..core.config import Settings
+from ..core.config import Settings, default_gallery_path
 from ..core.errors import FacestreamError
 from ..core.versions import facestream_version, processor, version_of
+from ..gallery.names import printable
+from ..gallery.store import Store
 from ..sources import capability, decide
 from .self_check import checks
 
@@ -53,6 +55,7 @@ def check_installation(settings: Settings) -> Iterator[CheckResult]:
     for area in (_versions, _machine, _devices, _backends, _indexes, _decoders):
         yield from area()
     yield _engine_cache(settings)
+    yield _gallery()
     for name, check in checks(settings).items():
         yield _run(name, check)
 
@@ -151,6 +154,25 @@ def _engine_cache(settings: Settings) -> CheckResult:
                 sizes.append(path.stat().st_size)
     files = "1 file" if len(sizes) == 1 else f"{len(sizes):,} files"
     return CheckResult("engines", "cache", "ok", f"{folder}, {files}, {sum(sizes) / 2**20:.1f} MiB")
+
+
+def _gallery() -> CheckResult:
+    """The gallery that serves where none is given."""
+    try:
+        path = default_gallery_path()
+        if not path.exists():
+            hint = "none yet: 'facestream gallery add NAME PHOTO' makes it"
+            return CheckResult("gallery", "default", "ok", f"{printable(str(path))}, {hint}")
+        store = Store(path, create="never")
+        try:
+            people = store.people()
+        finally:
+            store.close()
+    except FacestreamError as error:
+        return CheckResult("gallery", "default", "note", str(error))
+    photos = sum(person.photos for person in people)
+    detail = f"{printable(str(path))}, people: {len(people):,}, photos: {photos:,}"
+    return CheckResult("gallery", "default", "ok", detail)
 
 
 def _run(name: str, check: Callable[[], str]) -> CheckResult:

@@ -8,7 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.events import Appeared, FusedTemplate, Identified, Left, Moment, TrackEvent, Updated
+from ..core.events import (
+    Appeared,
+    CandidateRecord,
+    FusedTemplate,
+    Identified,
+    Left,
+    Moment,
+    TrackEvent,
+    Updated,
+)
 from ..core.types import Frame
 from ..metrics.families import IDENTITIES, SIGMA, TIME_TO_NAME
 from ..metrics.store import Metrics
@@ -161,6 +170,7 @@ class TrackEventEmitter:
             "probability": identity.probability,
             "uncertainty": track.sigma,
             "reason": identity.reason,
+            "candidates": tuple(CandidateRecord(**one._asdict()) for one in identity.candidates),
             "model": self._model,
         }
 

@@ -25,7 +25,8 @@ from ..evaluation.protocol import Interval
 from ..fit.config import RENAMED
 from ..progress import ReportProgress
 
-err = Console(stderr=True)
+# Nothing that is printed is read as markup or emoji: paths can look like it.
+err = Console(stderr=True, markup=False, emoji=False)
 SHARED = Path("../shared/data")
 TRAIN, LFW = SHARED / "train", SHARED / "lfw"
 SFACE = SHARED / "models/face_recognition_sface_2021dec.onnx"
@@ -119,8 +120,10 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
     table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    (console if console.is_terminal else Console(width=140)).print(table)
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 140
+    console.print(table)
 
 
 def show_figures(figures: dict[str, float]) -> None:

@@ -9,15 +9,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from facestream.engines.devices import cuda_devices
 from facestream.pipeline.cli import main
+from facestream.pipeline.core.config import default_gallery_path
+from facestream.pipeline.core.errors import GalleryError
+from facestream.pipeline.detection.portraits import portraits
 from facestream.pipeline.gallery import FaceReader, Gallery, enrol
 from facestream.pipeline.gallery.faces import PhotoContent, main_face
 from facestream.pipeline.gallery.records import Face
+from facestream.pipeline.gallery.store import Store
 
 ROOT = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str, str]]
@@ -43,7 +48,8 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
     def call(*arguments: str | Path, gallery: Path | None = None) -> tuple[int, str, str]:
         path = gallery or tmp_path / "people.db"
-        status = main(["gallery", *map(str, arguments), "--gallery", str(path)])
+        command, *rest = map(str, arguments)
+        status = main(["gallery", command, "--gallery", str(path), *rest])
         output = capsys.readouterr()
         return status, output.out, output.err
 
@@ -98,9 +104,93 @@ def test_json(run: Run, pictures: Path) -> None:
     assert reasons["one.png"] is None
 
 
+def test_a_single_rejected_photo_is_reported_once(run: Run, pictures: Path) -> None:
+    status, out, error = run("add", "Eileen", pictures / "none.png")
+    assert (status, out) == (2, "")
+    assert error.count("none.png") == error.count("no face") == 1
+
+
+def test_the_same_person_under_another_name(run: Run, pictures: Path, tmp_path: Path) -> None:
+    run("add", "Eileen", pictures / "one.png")
+    status, out, _ = run("add", "--json", "--", "-E [b]", pictures / "mirror.png")
+    assert status == 0
+    (pair,) = json.loads(out)["check"]["same"]
+    assert pair["names"] == ["Eileen", "-E [b]"]
+    status, out, _ = run("check")
+    assert status == 3
+    command = f"facestream gallery merge --gallery {tmp_path / 'people.db'} -- Eileen '-E [b]'"
+    assert command in out
+    assert "1 pair that may be one person" in out
+    assert "--yes" in failed(run("merge", "--", "Eileen", "-E [b]"))
+    assert run("merge", "--yes", "--", "Eileen", "-E [b]")[0] == 0
+    content = json.loads(run("show", "Eileen", "--json")[1])
+    assert [one["name"] for one in content["merged"]] == ["-E [b]"]
+    assert run("check")[0] == 0
+    number = str(content["photos"][0]["id"])
+    assert "--yes" in failed(run("remove", "Eileen", "--photo", number))
+    outcome = run("remove", "Eileen", "--photo", number, "--yes")
+    assert outcome[:2] == (0, "Removed 1 photo of 'Eileen'.\n")
+
+
+def test_a_warning_names_both_people(run: Run, pictures: Path, shared_cases: Path) -> None:
+    run("add", "Eileen", pictures / "one.png")
+    status, _, error = run("add", "Other", shared_cases / "16-reencoded.jpg")
+    assert status == 0
+    (line,) = [line for line in error.splitlines() if line.startswith("facestream: ")]
+    assert "'Eileen' and 'Other' may be one person: similarity 0.9" in line
+
+
+def test_a_hopeless_photo_is_warned_of(run: Run, tmp_path: Path) -> None:
+    grey = cv2.cvtColor(portraits()[1].image, cv2.COLOR_BGR2GRAY)
+    cv2.imwrite(str(tmp_path / "one-bit.png"), np.where(grey > 127, 255, 0).astype(np.uint8))
+    status, _, error = run("add", "Eileen", tmp_path / "one-bit.png")
+    assert status == 0
+    assert "shows too little of the face" in error
+    (photo,) = json.loads(run("check", "--json")[1])["doubtful"]
+    assert photo["problem"] == "uncertain"
+    assert photo["sigma"] > 1
+
+
+def test_a_failed_import_says_what_went_in(
+    run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("Ann", "Bob"):
+        (tmp_path / "people" / name).mkdir(parents=True)
+    shutil.copy(pictures / "one.png", tmp_path / "people" / "Ann")
+    shutil.copy(pictures / "mirror.png", tmp_path / "people" / "Bob")
+    real = Store.add_face
+
+    def full(store: Store, name: str, *arguments: Any) -> Any:
+        if name == "Bob":
+            raise GalleryError("the gallery cannot grow: the disk is full")
+        return real(store, name, *arguments)
+
+    monkeypatch.setattr(Store, "add_face", full)
+    status, out, error = run("import", tmp_path / "people")
+    assert (status, out) == (2, "Added 1 photo of 'Ann'.\n")
+    assert "the disk is full" in error
+
+
+def test_names_are_not_emoji(run: Run, pictures: Path) -> None:
+    run("add", ":smile:", pictures / "one.png")
+    assert ":smile:" in run("list")[1]
+    assert ":smile:" in run("show", ":smile:")[1]
+    assert "'Ann :smile:'" in run("rename", ":smile:", "Ann :smile:")[1]
+
+
+def test_the_gallery_in_use_is_named(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gallery", "add", "Eileen", str(pictures / "one.png")]) == 0
+    where = str(default_gallery_path())
+    assert f"used the gallery {where}" in capsys.readouterr().err
+    assert main(["gallery", "list"]) == 0
+    assert f"used the gallery {where}" in capsys.readouterr().err
+
+
 def test_nothing_usable_is_a_mistake(run: Run, pictures: Path, tmp_path: Path) -> None:
     assert "no such file" in failed(run("add", "Eileen", tmp_path / "missing.jpg"))
-    assert "no_face 1" in failed(run("add", "E", pictures / "none.png", pictures / "text.jpg"))
+    outcome = run("add", "E", pictures / "none.png", pictures / "text.jpg")
+    assert "no_face 1" in failed(outcome)
+    assert len(outcome[1].splitlines()) == 2
     (tmp_path / "empty").mkdir()
     assert "no pictures" in failed(run("add", "Eileen", tmp_path / "empty"))
     assert "cannot be empty" in failed(run("add", " ", pictures / "one.png"))
@@ -167,6 +257,8 @@ def test_settings_come_from_a_file_the_environment_and_flags(
         ("show", "Eileen"),
         ("remove", "Eileen", "--yes"),
         ("rename", "Eileen", "Ann"),
+        ("check",),
+        ("merge", "Eileen", "Ann"),
         ("export", tmp_path / "out"),
         ("re-embed",),
     ):
@@ -221,7 +313,8 @@ def test_an_empty_default_gallery_is_no_mistake(
 
 
 @pytest.mark.parametrize(
-    "command", ["add", "import", "list", "show", "remove", "rename", "export", "re-embed"]
+    "command",
+    ["add", "import", "list", "show", "check", "merge", "remove", "rename", "export", "re-embed"],
 )
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gallery", command, "--help"]) == 0

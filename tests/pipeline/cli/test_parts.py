@@ -15,7 +15,7 @@ from facestream.pipeline.cli.console import clock, logging_restored, plural, set
 from facestream.pipeline.cli.progress import describe, show_progress
 from facestream.pipeline.cli.signals import stopping_on_signals
 from facestream.pipeline.cli.summary import SummarySink, people_table
-from facestream.pipeline.core.events import Moment
+from facestream.pipeline.core.events import Left, Moment
 from facestream.pipeline.observability.report import Progress
 from rich.console import Console
 
@@ -91,6 +91,18 @@ def test_names_are_not_taken_for_markup() -> None:
     text = shown(summary)
     assert "[red]Ada[/red]" in text
     assert "a[b].mp4" in text
+
+
+def test_an_ambiguous_person_is_shown_with_both_names() -> None:
+    summary = SummarySink()
+    pair = ({"person_id": 2, "name": ":smile:"}, {"person_id": 1, "name": "[b]Ann"})
+    for order in (pair, pair[::-1]):
+        event = sighting().model_dump() | {"reason": "ambiguous"}
+        event["candidates"] = [{**one, "similarity": 0.7} for one in order]
+        summary.event(Left.model_validate(event))
+    (unknown,) = summary.people()
+    assert unknown.to_dict()["ambiguous"] == [{"names": (":smile:", "[b]Ann"), "sightings": 2}]
+    assert "unknown (ambiguous: :smile: or [b]Ann)" in shown(summary)
 
 
 def test_nobody_was_seen() -> None:

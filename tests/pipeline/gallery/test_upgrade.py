@@ -125,7 +125,7 @@ def revision(path: Path) -> str:
 def test_everything_is_taken_over(old: Path) -> None:
     assert revision(old) == "0001"
     is_complete(old)
-    assert revision(old) == "0002"
+    assert revision(old) == database.REVISIONS[-1]
     is_complete(old)
 
 
@@ -230,3 +230,23 @@ def test_a_damaged_embedding_is_left_out_and_made_again(
         assert gallery.templates() == len(PHOTOS) - 1
         assert gallery.re_embed() == 1
         assert gallery.templates() == len(PHOTOS)
+
+
+def test_names_that_are_one_person_now_both_stay(old: Path) -> None:
+    names = {1: "Ann Lee", 2: "Ann\u200b\u00adLee", 3: "Ａnn\u2800lee", 4: "می\u200cرود"}
+    with sqlite3.connect(old) as file:
+        for person, name in {**names, 6: "annlee", 7: "a\nb"}.items():
+            row = (name, name.casefold(), person)
+            file.execute("UPDATE people SET name = ?, name_key = ? WHERE id = ?", row)
+    file.close()
+    with Gallery(old, reader=PixelReader()) as gallery:
+        assert gallery.person("ann  lee").id == 1
+        assert gallery.person("ANNLEE").id == 2, "the first of those with that key"
+        for person in (2, 3, 6):
+            name = names.get(person, "annlee")
+            assert gallery.person(name).id == person, "found by the exact name"
+        assert gallery.person("میرود").id == 4
+        assert gallery.person("a\nb").id == 7
+        assert gallery.rename(names[3], "Ann the third").id == 3
+        assert gallery.remove("annlee").id == 6
+        assert gallery.person("annlee").id == 2

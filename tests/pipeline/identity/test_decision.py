@@ -64,6 +64,14 @@ def test_reasons(face: dict[int, float], sigma: float, size: float, reason: str)
     assert identity.similarity == pytest.approx(max(face.values(), default=0.0))
 
 
+def test_an_ambiguous_face_names_the_people_it_may_be() -> None:
+    (identity,) = decide_frame(frame({2: 0.58, 1: 0.60, 3: 0.4}), RULES)
+    assert [(one.person_id, one.name) for one in identity.candidates] == [(1, "Ann"), (2, "Bob")]
+    assert identity.candidates[1].similarity == pytest.approx(0.58)
+    assert decide_frame(frame({1: 0.2}), RULES)[0].candidates == ()
+    assert decide_frame(frame({1: 0.6}), RULES)[0].candidates == ()
+
+
 def test_the_threshold_itself_is_enough() -> None:
     assert outcome(decide_frame(frame({1: 0.5}), Thresholds(similarity=0.5))) == ["Ann"]
 
