@@ -16,7 +16,7 @@ from ..core.errors import FacestreamError, UsageError
 from .console import logging_restored, safe_streams
 
 # What a write raises where output cannot go on: it is no bug.
-_NO_OUTPUT = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_OUTPUT = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 FAILED, WRONG_USAGE, BAD_INPUT, INTERRUPTED = 1, 2, 3, 130
 

@@ -17,7 +17,7 @@ RUN_EPILOG = examples(
     "facestream run --config cameras.toml --restream :8080",
     "ffmpeg -i … -c copy -f mpegts - | facestream run - --annotate out.mp4",
     "Cameras and streams run until Ctrl-C and are opened again when they are lost. Ctrl-C stops "
-    "and completes the files; a second one aborts. Exit status: 0 all good, 1 a stage failed, "
+    "and completes the files; another one, a second later or more, aborts. Exit status: 0 all good, 1 a stage failed, "
     "2 wrong usage, 3 some input was unreadable or truncated, 130 interrupted.",
 )
 

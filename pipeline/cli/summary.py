@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ class AnnounceSink(Sink):
         line = Text(f"{event.at.utc.astimezone():%H:%M:%S}  ", style="dim")
         line.append_text(who)
         line.append(f"  {event.source}  {event.similarity:.2f}", style="dim")
-        self._console.print(line, soft_wrap=True)
+        with suppress(OSError):  # a terminal that was closed does not end the run
+            self._console.print(line, soft_wrap=True)
 
 
 @dataclass(slots=True)

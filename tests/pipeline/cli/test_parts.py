@@ -129,15 +129,29 @@ def test_without_a_terminal_progress_is_logged(caplog: pytest.LogCaptureFixture)
     assert not [thread for thread in threading.enumerate() if thread.name == "progress"]
 
 
-def test_the_first_signal_stops_and_the_second_aborts() -> None:
+def test_the_first_signal_stops_and_a_later_one_aborts() -> None:
     stopped = threading.Event()
     before = signal.getsignal(signal.SIGTERM)
-    with stopping_on_signals(stopped.set):
+    now = [100.0]
+    with stopping_on_signals(stopped.set, clock=lambda: now[0]):
         os.kill(os.getpid(), signal.SIGTERM)
         assert stopped.wait(30)
+        now[0] += 0.9
+        os.kill(os.getpid(), signal.SIGINT)  # the same request, repeated
+        now[0] += 0.2
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+    try:
+        with stopping_on_signals(lambda: pytest.fail("stopped")):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_signals_are_left_alone_outside_the_main_thread() -> None:

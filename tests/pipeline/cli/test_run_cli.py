@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +22,7 @@ from facestream.pipeline.sources.file import FileSource
 from tests.pipeline.tracks import read_video
 from tests.waiting import wait_until
 
-from .conftest import Run, mistake, start, write_clip
+from .conftest import LAUNCH, ROOT, Run, mistake, start, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +220,7 @@ def test_a_signal_completes_the_files(
         assert line, "it ended before its first result"
     wait_until(lambda: video.exists() and video.stat().st_size > 0)
     process.send_signal(number)
+    process.send_signal(number)  # as timeout -s and some terminals do
     text, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
     assert "Traceback" not in error
@@ -228,6 +233,29 @@ def test_a_signal_completes_the_files(
     assert len(read_video(video)[0]) == frames
     assert video.read_bytes().index(b"moov") < video.read_bytes().index(b"mdat")
     sightings((tmp_path / "seen" / "events.jsonl").read_text(encoding="utf-8"))
+
+
+def test_a_closed_terminal_completes_the_files(portrait: Image, tmp_path: Path) -> None:
+    long = tmp_path / "long.mp4"
+    write_clip(long, portrait, frames=2000)
+    events = tmp_path / "seen" / "events.jsonl"
+    terminal, end = pty.openpty()
+    owns = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    command = [sys.executable, "-c", owns + LAUNCH, str(ROOT), "run", str(long)]
+    with subprocess.Popen(
+        [*command, "--out", str(events.parent)],
+        **dict.fromkeys(("stdin", "stdout", "stderr"), end),
+        start_new_session=True,
+    ) as process:
+        os.close(end)
+        while not (events.exists() and b'"appeared"' in events.read_bytes()):
+            assert os.read(terminal, 1 << 16)  # a full terminal would block it
+        os.close(terminal)
+    assert process.returncode == 130
+    assert len(sightings(events.read_text(encoding="utf-8"))) == 1
+    report = json.loads((events.parent / "report.json").read_text(encoding="utf-8"))
+    assert report["report"]["interrupted"]
+    assert 0 < report["report"]["frames"] < 2000
 
 
 def test_an_unexpected_error_of_the_only_source_is_one_line(
