@@ -33,6 +33,7 @@ def demo(
     from ..detection.portraits import portraits
     from ..gallery import Gallery
     from ..sinks.files import make_folder
+    from ..sinks.locks import OutputLock
     from ..sinks.outputs import OutputRequest
     from .demo_clip import write_clip
     from .run import run_sources
@@ -40,13 +41,13 @@ def demo(
     folder = make_folder(out)
     console = stdout()
     clip, people = folder / "clip.mp4", folder / "gallery.sqlite"
-    console.print(f"[bold]1.[/bold] Rendering {clip} from two portraits", highlight=False)
-    write_clip(clip)
-    console.print(f"[bold]2.[/bold] Enrolling {PERSON} from one photo", highlight=False)
-    people.unlink(missing_ok=True)
-    with Gallery(people) as gallery:
-        gallery.add(PERSON, portraits()[0].image)
-    console.print(
-        f"[bold]3.[/bold] facestream run {clip} --gallery {people} --out {folder}", highlight=False
-    )
-    raise typer.Exit(run_sources([str(clip)], OutputRequest(out=folder), gallery=people))
+    with OutputLock(clip):
+        console.print(f"[bold]1.[/bold] Rendering {clip} from two portraits", highlight=False)
+        write_clip(clip)
+        console.print(f"[bold]2.[/bold] Enrolling {PERSON} from one photo", highlight=False)
+        people.unlink(missing_ok=True)
+        with Gallery(people) as gallery:
+            gallery.add(PERSON, portraits()[0].image)
+        command = f"facestream run {clip} --gallery {people} --out {folder}"
+        console.print(f"[bold]3.[/bold] {command}", highlight=False)
+        raise typer.Exit(run_sources([str(clip)], OutputRequest(out=folder), gallery=people))

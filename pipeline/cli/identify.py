@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from ..core.errors import ImageError, SourceError
 from ..core.picture_files import list_pictures, nothing_readable, read_ahead
 from ..gallery import Gallery
 from ..gallery.gallery import searching_of
-from .console import stdout, table, warn
+from .console import json_text, stdout, table, warn
 from .errors import BAD_INPUT
 from .run import announce_gallery, chosen_gallery, what_runs
 
@@ -81,7 +80,7 @@ def identify_images(
     log.info("%s", running)
     if as_json:
         # An array with a picture a line: for programs as for people.
-        lines = [json.dumps(_to_dict(*one), ensure_ascii=False) for one in pictures]
+        lines = [json_text(_to_dict(*one)) for one in pictures]
         print("[\n" + ",\n".join(lines) + "\n]")
     else:
         stdout().print(_table(pictures))
@@ -112,6 +111,9 @@ def _table(pictures: Sequence[Picture]) -> Table:
             if identity.reason is not None:
                 who.append(f" ({identity.reason.replace('_', ' ')})")
             box = " ".join(f"{value:.0f}" for value in face.box)
-            numbers = (identity.similarity, identity.probability, face.sigma)
-            shown.add_row(Text("" if row else path), who, *(f"{n:.2f}" for n in numbers), box)
+            likeness = [f"{n:.2f}" for n in (identity.similarity, identity.probability)]
+            if identity.reason == "no_gallery":
+                likeness = ["–", "–"]  # nothing was compared
+            cells = (*likeness, f"{face.sigma:.2f}", box)
+            shown.add_row(Text("" if row else path), who, *cells)
     return shown

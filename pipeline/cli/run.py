@@ -16,7 +16,7 @@ from rich.console import Console
 from ..analysis import FaceAnalyzer
 from ..core.addresses import Address
 from ..core.config import Settings, default_gallery_path, load_settings
-from ..core.errors import OutputError, SourceError, UsageError
+from ..core.errors import ConfigError, OutputError, SourceError, UsageError
 from ..core.versions import facestream_version
 from ..gallery import Gallery
 from ..ingest.readers import list_sources
@@ -68,6 +68,7 @@ def run_sources(
     live = [spec.name for spec in found.specs if spec.live]
     with ExitStack() as stack:
         outputs = open_outputs(request, settings, found.specs)
+        stack.enter_context(outputs.locks)
         below = None if outputs.events is None else outputs.events.parent
         summary = SummarySink(live=live, pictures_below=below)
         sinks: list[Sink] = [summary, *outputs.sinks]
@@ -100,10 +101,16 @@ def run_sources(
         if nothing_read(report):
             raise SourceError(nothing_read(report))
         announce_gallery(gallery, used)
-        if outputs.report is not None:
-            write_report(outputs.report, report, settings, summary)
         console = stderr() if request.events == "-" else stdout()
+        unwritten: OutputError | None = None
+        if outputs.report is not None:
+            try:
+                write_report(outputs.report, report, settings, summary)
+            except OutputError as error:  # the table is shown all the same
+                unwritten, outputs.report = error, None
         _summarise(console, report, outputs, summary, verbose=verbose)
+        if unwritten is not None:
+            raise unwritten
         left_out = int(pipeline.metrics.value(OUTPUT_DROPPED))
         if left_out:
             log.warning(
@@ -126,7 +133,10 @@ def chosen_gallery(given: Path | None) -> Path | None:
     """The gallery that is given, else the default one where it exists."""
     if given is not None:
         return given
-    default = default_gallery_path()
+    try:
+        default = default_gallery_path()
+    except ConfigError:  # a user without a home has none
+        return None
     return default if default.is_file() else None
 
 
@@ -190,6 +200,12 @@ def _summarise(
         more = len(files) - FILES_SHOWN
         written = ", ".join(files[:FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
         console.print(f"Wrote {written}", soft_wrap=True, markup=False)
+    pictures = outputs.pictures
+    if pictures is not None and pictures.older:
+        have = plural(pictures.older, "picture")
+        console.print(
+            f"{pictures.folder} also has {have} of earlier runs", soft_wrap=True, markup=False
+        )
     console.print(_headline(report), soft_wrap=True, markup=False)
     if verbose:
         console.print(*report_tables(report), sep="\n")

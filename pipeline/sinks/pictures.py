@@ -27,6 +27,9 @@ class PicturesSink(Sink):
 
     Raises:
         OutputError: the folder cannot be written.
+
+    Attributes:
+        folder: see above.
     """
 
     def __init__(
@@ -36,10 +39,17 @@ class PicturesSink(Sink):
         relative_to: Path | None = None,
         earlier: Literal["replace", "keep"] = "replace",
     ) -> None:
-        self._folder = make_folder(folder)
+        self.folder = make_folder(folder)
         self._base = relative_to
         self._stamped = earlier == "keep"
         self._names = OutputNames(earlier)
+        names = (one.name for one in folder.glob("*.jpg"))
+        self._older = set() if self._stamped else set(names)
+
+    @property
+    def older(self) -> int:
+        """Pictures of earlier runs that lie in the folder, where this run may replace pictures."""
+        return len(self._older)
 
     def enrich(self, event: Event) -> Event:
         if not isinstance(event, Left) or event.image is None:
@@ -47,8 +57,9 @@ class PicturesSink(Sink):
         parts = [slug(Path(event.source).stem), f"{event.track_id:04d}", slug(event.name)]
         if self._stamped:
             parts.insert(1, utc_stamp(event.start.utc.timestamp()))
-        path = self._names.unused(self._folder / f"{'-'.join(parts)}.jpg")
+        path = self._names.unused(self.folder / f"{'-'.join(parts)}.jpg")
         write_jpeg(path, event.image)
+        self._older.discard(path.name)
         if self._base is not None:
             path = Path(os.path.relpath(path, self._base))
         return event.with_picture(path.as_posix())

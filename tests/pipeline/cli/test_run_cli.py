@@ -244,7 +244,9 @@ def test_a_closed_terminal_completes_the_files(portrait: Image, tmp_path: Path) 
     command = [sys.executable, "-c", owns + LAUNCH, str(ROOT), "run", str(long)]
     with subprocess.Popen(
         [*command, "--out", str(events.parent)],
-        **dict.fromkeys(("stdin", "stdout", "stderr"), end),
+        stdin=end,
+        stdout=end,
+        stderr=end,
         start_new_session=True,
     ) as process:
         os.close(end)
