@@ -19,6 +19,7 @@ from ..core.config import Settings, default_gallery_path, load_settings
 from ..core.errors import ConfigError, OutputError, SourceError, UsageError
 from ..core.versions import facestream_version
 from ..gallery import Gallery
+from ..identity.grouping import open_grouping
 from ..ingest.readers import list_sources
 from ..metrics.families import BUILD_INFO, OUTPUT_DROPPED
 from ..observability.report import Report
@@ -30,7 +31,7 @@ from .console import muted, plural, stderr, stdout, warn
 from .errors import BAD_INPUT, INTERRUPTED
 from .progress import show_progress
 from .signals import stopping_on_signals
-from .summary import AnnounceSink, SummarySink, people_table
+from .summary import GROUPED, AnnounceSink, PersonSummary, SummarySink, people_table
 from .tables import live_table, report_tables
 
 if TYPE_CHECKING:
@@ -101,14 +102,22 @@ def run_sources(
         if nothing_read(report):
             raise SourceError(nothing_read(report))
         announce_gallery(gallery, used)
+        rule = open_grouping(pipeline.analyzer.encoder.card, settings.recognition)
+        unknown = summary.grouped(rule)
         console = stderr() if request.events == "-" else stdout()
         unwritten: OutputError | None = None
         if outputs.report is not None:
             try:
-                write_report(outputs.report, report, settings, summary)
+                write_report(outputs.report, report, settings, summary, unknown)
             except OutputError as error:  # the table is shown all the same
                 unwritten, outputs.report = error, None
-        _summarise(console, report, outputs, summary, verbose=verbose)
+        if report.frames:
+            known = [person for person in summary.people() if person.person_id is not None]
+            console.print(people_table([*known, *unknown]))
+        if summary.ungrouped:
+            more = plural(summary.ungrouped, "sighting")
+            log.warning("%s of unknown people came after the first %s: not grouped", more, GROUPED)
+        _summarise(console, report, outputs, verbose=verbose)
         if unwritten is not None:
             raise unwritten
         left_out = int(pipeline.metrics.value(OUTPUT_DROPPED))
@@ -158,14 +167,21 @@ def what_runs(analyzer: FaceAnalyzer, gallery: Gallery | None = None) -> str:
     return RuntimeInfo(analyzer.engines, index=index, serving=serving).line()
 
 
-def write_report(path: Path, report: Report, settings: Settings, summary: SummarySink) -> None:
-    """Write counts, times, people and settings as JSON.
+def write_report(
+    path: Path,
+    report: Report,
+    settings: Settings,
+    summary: SummarySink,
+    unknown: Sequence[PersonSummary],
+) -> None:
+    """Write counts, times, people, groups of unknown people and settings as JSON.
 
     Raises OutputError if the file cannot be written.
     """
     content = {
         "report": report.to_dict(),
         "people": [person.to_dict() for person in summary.people()],
+        "groups": [row.group_dict() for row in unknown],
         "settings": settings.model_dump(mode="json"),
     }
     try:
@@ -189,11 +205,7 @@ def exit_status(report: Report) -> int:
     return BAD_INPUT if report.problems else 0
 
 
-def _summarise(
-    console: Console, report: Report, outputs: Outputs, summary: SummarySink, *, verbose: bool
-) -> None:
-    if report.frames:
-        console.print(people_table(summary.people()))
+def _summarise(console: Console, report: Report, outputs: Outputs, *, verbose: bool) -> None:
     if (live := live_table(report)) is not None:
         console.print(live)
     if files := [str(path) for path in outputs.files]:

@@ -156,17 +156,18 @@ def open_matcher(
         ModelError: the cohort is missing, damaged or another encoder's.
         ConfigError: there is no threshold.
     """
-    cohort = _cohort(card, recognition)
+    cohort = open_cohort(card, recognition)
     searcher = None if gallery is None else gallery.searcher(card.id, cohort)
     return Matcher(searcher, _thresholds(card, recognition, cohort))
 
 
 def open_thresholds(card: ModelCard, recognition: RecognitionSettings) -> Thresholds:
     """The thresholds of the settings (of one camera); raises as `open_matcher`."""
-    return _thresholds(card, recognition, _cohort(card, recognition))
+    return _thresholds(card, recognition, open_cohort(card, recognition))
 
 
-def _cohort(card: ModelCard, recognition: RecognitionSettings) -> Cohort | None:
+def open_cohort(card: ModelCard, recognition: RecognitionSettings) -> Cohort | None:
+    """The strangers that normalise similarities; None without. Raises ModelError as above."""
     return load_cohort(card.id) if recognition.normalise == "cohort" else None
 
 

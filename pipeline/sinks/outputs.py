@@ -108,11 +108,11 @@ def open_outputs(
         # Live runs add to what is there, with names of their own: several may.
         adds: Share = "shared" if live else "exclusive"
         whole: Share = "shared" if all(spec.live for spec in specs) else "exclusive"
-        shares = ((lines, adds), (pictures, adds), (annotate, whole), (report, "exclusive"))
-        for path, share in shares:
+        for path, share in ((lines, adds), (pictures, adds), (annotate, whole)):
             if path is not None:
                 outputs.locks.enter_context(OutputLock(path, share=share))
         if report is not None:
+            outputs.locks.enter_context(OutputLock(report))
             check_writable(report)
 
         def add(sink: Sink) -> None:

@@ -10,12 +10,15 @@ import threading
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from facestream.pipeline.cli.console import clock, logging_restored, plural, set_up_logging
 from facestream.pipeline.cli.progress import describe, show_progress
 from facestream.pipeline.cli.signals import stopping_on_signals
 from facestream.pipeline.cli.summary import SummarySink, people_table
-from facestream.pipeline.core.events import Moment
+from facestream.pipeline.core.events import FusedTemplate, Left, Moment
+from facestream.pipeline.identity.decision import Thresholds
+from facestream.pipeline.identity.grouping import GroupingRule
 from facestream.pipeline.observability.report import Progress
 from rich.console import Console
 
@@ -91,6 +94,56 @@ def test_names_are_not_taken_for_markup() -> None:
     text = shown(summary)
     assert "[red]Ada[/red]" in text
     assert "a[b].mp4" in text
+
+
+def unknown(number: int, person: int, *, source: str = "a.mp4", sigma: float = 0.6) -> Left:
+    """A sighting, one second long, of a person without a name; no two at the same time."""
+    template = FusedTemplate(np.eye(4, dtype=np.float32)[person], np.zeros(4, np.float32), sigma)
+    values = {
+        "reason": "no_gallery",
+        "uncertainty": sigma,
+        "start": Moment.at(2 * number, 1e9),
+        "end": Moment.at(2 * number + 1, 1e9),
+        "picture": f"pictures/{number}.jpg",
+    }
+    event = sighting(track_id=number, source=source).model_copy(update=values)
+    return event.with_template(template)
+
+
+def test_unknown_people_are_told_apart() -> None:
+    summary = SummarySink(pictures_below=Path("/out"))
+    for number, (person, sigma) in enumerate([(1, 0.8), (2, 0.6), (1, 0.5), (3, 9.0)]):
+        summary.event(unknown(number, person, sigma=sigma))
+    summary.event(unknown(9, 2, source="b.mp4"))
+    summary.event(unknown(10, 2, source="b.mp4"))
+    rows = summary.grouped(GroupingRule(Thresholds(0.4, max_sigma=1.2)))
+    assert [(row.group, row.source, row.count) for row in rows] == [
+        (1, "a.mp4", 1),
+        (1, "b.mp4", 2),
+        (2, "a.mp4", 2),
+        (None, "a.mp4", 1),
+    ]
+    assert rows[2].picture == Path("/out/pictures/2.jpg"), "the surest"
+    assert rows[2].group_dict()["sighting_ids"] == ["a.mp4-0", "a.mp4-2"]
+    assert [person.count for person in summary.people()] == [4, 2], "as before"
+    console = Console(file=io.StringIO(), width=200)
+    console.print(people_table(rows))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "person 2" in text
+    assert "unknown (no gallery)" in text
+    assert "Similarity" not in text, "nothing was compared"
+
+
+def test_pictures_that_do_not_fit_are_listed_below_the_table() -> None:
+    summary = SummarySink(pictures_below=Path("/a/rather/long/folder/of/the/results"))
+    summary.event(sighting(name="Ada Lovelace").model_copy(update={"picture": "pictures/1.jpg"}))
+    path = "/a/rather/long/folder/of/the/results/pictures/1.jpg"
+    for width, line in ((80, f"Ada Lovelace: {path}"), (200, f" │ {path} │")):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(people_table(summary.people()))
+        assert isinstance(console.file, io.StringIO)
+        assert line in console.file.getvalue()
 
 
 def test_nobody_was_seen() -> None:

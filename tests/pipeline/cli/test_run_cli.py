@@ -17,6 +17,7 @@ import pytest
 from facestream.pipeline.core.events import Left, parse_event
 from facestream.pipeline.core.types import Frame, Image
 from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.sinks.locks import OutputLock
 from facestream.pipeline.sources.file import FileSource
 
 from tests.pipeline.tracks import read_video
@@ -61,6 +62,46 @@ def test_who_was_seen_when_and_how_sure(run: Run, clip: Path, people: Path, tmp_
     assert report["report"]["frames"] == 20
     assert report["people"][0]["name"] == "Eileen Collins"
     assert report["settings"]["detector"]["min_face"] == 40
+
+
+def test_without_a_gallery_it_says_who_was_there(
+    run: Run, clip: Path, people: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.mp4"
+    other.write_bytes(clip.read_bytes())
+    out = tmp_path / "seen"
+    status, text, error = run("run", clip, other, "--out", out, "--no-video")
+    assert status == 0, error
+    assert text.count("│ person 1 │") == 2
+    assert "person 2" not in text
+    assert "unknown" not in text.replace("-unknown.jpg", "")
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert [group["group"] for group in report["groups"]] == [1, 1]
+    ids = [one for group in report["groups"] for one in group["sighting_ids"]]
+    events = sightings((out / "events.jsonl").read_text(encoding="utf-8"))
+    assert sorted(ids) == sorted(event.sighting for event in events)
+    assert [len(report["people"]), report["people"][0]["name"]] == [2, "unknown"]
+    # A second run into the folder: what is older is left, and said.
+    status, text, _ = run("run", clip, "-g", people, "--out", out, "--no-video", "--threshold", "1")
+    assert status == 0
+    assert "person 1 (below threshold)" in text
+    assert f"{out / 'pictures'} also has 1 picture of earlier runs" in text
+    assert len(list((out / "pictures").iterdir())) == 2
+
+
+def test_two_runs_into_one_folder(run: Run, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "seen"
+    assert run("run", clip, "--out", out, "--no-video", "--max-frames", "4")[0] == 0
+    before = (out / "events.jsonl").read_bytes()
+    with OutputLock(out / "events.jsonl"):
+        line = mistake(run("run", clip, "--out", out))
+    assert f"another run (process {os.getpid()}) is writing {out / 'events.jsonl'}" in line
+    assert (out / "events.jsonl").read_bytes() == before
+    assert sorted(path.name for path in out.iterdir()) == [
+        "events.jsonl",
+        "pictures",
+        "report.json",
+    ]
 
 
 def test_events_on_standard_output_leave_it_clean(run: Run, clip: Path) -> None:
@@ -158,6 +199,7 @@ def test_flags_win_over_the_file(run: Run, clip: Path, tmp_path: Path) -> None:
         (["run", "{tmp}"], "{tmp}"),
         (["run", "{tmp}/*.mkv"], "{tmp}/*.mkv"),
         (["run", "{zero}"], "zero.mp4 is empty"),
+        (["run", "{clip}", "--threshold", "2"], "--threshold on the command line: must be at most"),
         (["run", "{clip}", "--backend", "tpu"], "--backend"),
         (["run", "{clip}", "--min-face", "2"], "--min-face on the command line: must be at least"),
         (["run", "{clip}", "--min-face", "big"], "--min-face"),

@@ -52,10 +52,8 @@ C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 def test_what_an_encoding_lacks_is_escaped(people: Path, environment: dict[str, str]) -> None:
     listed = ran(command("gallery", "list", "-g", people, "--json"), environment)
     assert (listed.returncode, listed.stderr) == (0, "")
-    ascii_only = "ascii" in environment.values() or environment is C_LOCALE
-    if ascii_only:
-        assert [person["name"] for person in json.loads(listed.stdout)] == [NAME]
-    assert "\\u674e \\ud83d\\ude00" in listed.stdout
+    assert [person["name"] for person in json.loads(listed.stdout)] == [NAME]
+    assert listed.stdout.isascii()
     table = ran(command("gallery", "list", "-g", people), environment)
     assert (table.returncode, table.stderr) == (0, "")
     assert "\\u674e" in table.stdout
