@@ -164,7 +164,7 @@ def snapshot() -> Progress:
 
 def test_progress_in_words() -> None:
     assert describe(snapshot()) == (
-        "50/150 frames · 25.0 fps · 7 faces · queues inbox 8 found 0 · dropped 2 · 0:04 left"
+        "50/150 frames · 25.0 fps · 7 faces · 0:04 left · queues inbox 8 found 0 · dropped 2"
     )
 
 

@@ -89,6 +89,20 @@ def test_without_a_gallery_it_says_who_was_there(
     assert len(list((out / "pictures").iterdir())) == 2
 
 
+def test_a_report_that_cannot_be_written_does_not_cost_the_table(run: Run, clip: Path) -> None:
+    status, text, error = run("run", clip, "--report", "/dev/full", "--max-frames", "6")
+    assert status == 2
+    assert "person 1" in text
+    assert "Wrote" not in text
+    assert error.splitlines()[-1] == "facestream: cannot write /dev/full: No space left on device"
+
+
+def test_a_full_disk_is_named_without_the_stage(run: Run, clip: Path) -> None:
+    status, _, error = run("run", clip, "--events", "/dev/full", "--max-frames", "6")
+    assert status == 1
+    assert error.splitlines()[-1] == "facestream: cannot write /dev/full: No space left on device"
+
+
 def test_two_runs_into_one_folder(run: Run, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "seen"
     assert run("run", clip, "--out", out, "--no-video", "--max-frames", "4")[0] == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from facestream.pipeline.cli.run import chosen_gallery
 from facestream.pipeline.core.errors import GalleryError
 from facestream.pipeline.detection.portraits import portraits
 from facestream.pipeline.gallery import Gallery
@@ -116,6 +117,15 @@ def test_a_user_without_a_home() -> None:
         "facestream: this user has no home folder for a gallery: give --gallery PEOPLE.db, "
         "or set HOME"
     )
+
+
+def test_without_a_home_there_is_no_default_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(*_: object, **__: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("facestream.pipeline.core.config.folders.user_data_path", homeless)
+    assert chosen_gallery(None) is None, "a run goes on without one"
+    assert chosen_gallery(Path("people.db")) == Path("people.db")
 
 
 def test_the_home_of_nobody() -> None:
