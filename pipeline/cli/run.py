@@ -212,12 +212,11 @@ def _summarise(console: Console, report: Report, outputs: Outputs, *, verbose: b
         more = len(files) - FILES_SHOWN
         written = ", ".join(files[:FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
         console.print(f"Wrote {written}", soft_wrap=True, markup=False)
-    pictures = outputs.pictures
-    if pictures is not None and pictures.older:
-        have = plural(pictures.older, "picture")
-        console.print(
-            f"{pictures.folder} also has {have} of earlier runs", soft_wrap=True, markup=False
-        )
+    counts = zip(outputs.older(), ("picture", "annotated video"), strict=True)
+    if outputs.pictures is not None and (old := [plural(n, noun) for n, noun in counts if n]):
+        folder = outputs.pictures.folder.parent
+        line = f"{folder} also has {' and '.join(old)} of earlier runs"
+        console.print(line, soft_wrap=True, markup=False)
     console.print(_headline(report), soft_wrap=True, markup=False)
     if verbose:
         console.print(*report_tables(report), sep="\n")

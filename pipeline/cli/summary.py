@@ -239,10 +239,8 @@ def _people_table(people: Sequence[PersonSummary], *, pictures: bool) -> Table:
     shown.columns[2 if several else 1].max_width = 28
     for seen in people:
         who = Text(_label(seen), style="yellow" if seen.person_id is None else "green")
-        # Without a gallery nobody could have a name, which one line says for all.
-        reasons = [reason for reason, _ in seen.reasons.most_common(2)]
-        if reasons and (seen.group is None or compared):
-            who.append(f" ({', '.join(reason.replace('_', ' ') for reason in reasons)})")
+        if reasons := _reasons(seen):
+            who.append(f" ({', '.join(reasons)})")
         more = seen.count - len(seen.spans)
         best, sigma = seen.best, seen.best.uncertainty
         similarity = "–" if best.reason == "no_gallery" else f"{best.similarity:.2f}"
@@ -256,6 +254,14 @@ def _people_table(people: Sequence[PersonSummary], *, pictures: bool) -> Table:
         ]
         shown.add_row(who, *map(Text, cells))
     return shown
+
+
+def _reasons(seen: PersonSummary) -> list[str]:
+    reasons = [reason.replace("_", " ") for reason, _ in seen.reasons.most_common(2)]
+    if reasons != ["no gallery"]:
+        return reasons
+    # One line says for all that there is no gallery; a face without a group shows too little.
+    return ["uncertain"] if seen.group is None else []
 
 
 def _label(seen: PersonSummary) -> str:

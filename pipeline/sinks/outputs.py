@@ -74,6 +74,13 @@ class Outputs:
         found += [path for video in self.videos for path in video.paths]
         return found if self.report is None else [*found, self.report]
 
+    def older(self) -> tuple[int, int]:
+        """How many pictures and annotated videos of earlier runs lie beside those of this run."""
+        if self.pictures is None or not self.pictures.replaces:
+            return 0, 0
+        videos = set(self.pictures.folder.parent.glob("annotated*.mp4")) - set(self.files)
+        return self.pictures.older, len(videos)
+
 
 def open_outputs(
     request: OutputRequest, settings: Settings, specs: Sequence[SourceSpec]

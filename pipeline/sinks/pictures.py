@@ -30,6 +30,7 @@ class PicturesSink(Sink):
 
     Attributes:
         folder: see above.
+        replaces: ``earlier`` is ``replace``.
     """
 
     def __init__(
@@ -41,21 +42,20 @@ class PicturesSink(Sink):
     ) -> None:
         self.folder = make_folder(folder)
         self._base = relative_to
-        self._stamped = earlier == "keep"
+        self.replaces = earlier == "replace"
         self._names = OutputNames(earlier)
-        names = (one.name for one in folder.glob("*.jpg"))
-        self._older = set() if self._stamped else set(names)
+        self._older = {one.name for one in folder.glob("*.jpg")} if self.replaces else set()
 
     @property
     def older(self) -> int:
-        """Pictures of earlier runs that lie in the folder, where this run may replace pictures."""
+        """Pictures of earlier runs that this one did not replace; 0 where it replaces none."""
         return len(self._older)
 
     def enrich(self, event: Event) -> Event:
         if not isinstance(event, Left) or event.image is None:
             return event
         parts = [slug(Path(event.source).stem), f"{event.track_id:04d}", slug(event.name)]
-        if self._stamped:
+        if not self.replaces:
             parts.insert(1, utc_stamp(event.start.utc.timestamp()))
         path = self._names.unused(self.folder / f"{'-'.join(parts)}.jpg")
         write_jpeg(path, event.image)

@@ -131,7 +131,7 @@ def test_unknown_people_are_told_apart() -> None:
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "person 2" in text
-    assert "unknown (no gallery)" in text
+    assert "unknown (uncertain)" in text
     assert "Similarity" not in text, "nothing was compared"
 
 

@@ -82,10 +82,11 @@ def test_without_a_gallery_it_says_who_was_there(
     assert sorted(ids) == sorted(event.sighting for event in events)
     assert [len(report["people"]), report["people"][0]["name"]] == [2, "unknown"]
     # A second run into the folder: what is older is left, and said.
+    (out / "annotated-before.mp4").touch()
     status, text, _ = run("run", clip, "-g", people, "--out", out, "--no-video", "--threshold", "1")
     assert status == 0
     assert "person 1 (below threshold)" in text
-    assert f"{out / 'pictures'} also has 1 picture of earlier runs" in text
+    assert f"{out} also has 1 picture and 1 annotated video of earlier runs" in text
     assert len(list((out / "pictures").iterdir())) == 2
 
 
