@@ -272,5 +272,6 @@ def _short(path: Path | None) -> str:
     """From the working folder where it lies below it."""
     if path is None:
         return ""
-    full, here = path.absolute(), Path.cwd()
-    return str(full.relative_to(here)) if full.is_relative_to(here) else str(path)
+    with suppress(OSError, ValueError):  # the working folder was deleted, or is another
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

@@ -146,6 +146,19 @@ def test_pictures_that_do_not_fit_are_listed_below_the_table() -> None:
         assert line in console.file.getvalue()
 
 
+def test_a_working_folder_that_was_deleted_does_not_cost_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = SummarySink(pictures_below=tmp_path / "seen")
+    summary.event(sighting(name="Ada").model_copy(update={"picture": "1.jpg"}))
+    monkeypatch.chdir(tmp_path)
+    assert " seen/1.jpg " in shown(summary)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert str(tmp_path / "seen" / "1.jpg") in shown(summary)
+
+
 def test_nobody_was_seen() -> None:
     assert people_table([]) == "Nobody was seen."
 
