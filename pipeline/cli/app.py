@@ -24,6 +24,7 @@ from .flags import (
     Gallery,
     Json,
     MinFace,
+    Threshold,
     argument,
     command_group,
     examples,
@@ -83,6 +84,7 @@ def identify(
     ] = False,
     gallery: Gallery = None,
     min_face: MinFace = None,
+    threshold: Threshold = None,
     config: Config = None,
     *,
     devices: dict[str, Any],
@@ -90,7 +92,7 @@ def identify(
     """Say who is in pictures: faces, names, similarities, boxes."""
     from .identify import identify_images
 
-    flags = devices | {"detector.min_face": min_face}
+    flags = devices | {"detector.min_face": min_face, "recognition.threshold": threshold}
     raise typer.Exit(
         identify_images(images, gallery=gallery, as_json=as_json, config=config, flags=flags)
     )

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from rich.console import Console
@@ -62,15 +62,23 @@ def confirmed(question: str, *, doing: str) -> bool:
 
 
 def print_json(content: Any) -> None:
-    """Print JSON on standard output."""
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    """Print JSON on standard output, see `json_text`."""
+    print(json_text(content, indent=2))
+
+
+def json_text(content: Any, *, indent: int | None = None) -> str:
+    """JSON for standard output: ASCII where its encoding is not UTF-8, so it is always UTF-8."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    escape = codecs.lookup(encoding).name != "utf-8"
+    return json.dumps(content, indent=indent, ensure_ascii=escape)
 
 
 def table(*columns: str, title: str | Text | None = None, right: Collection[str] = ()) -> Table:
     """An empty table whose cells fold; the columns in ``right`` are aligned to the right."""
     empty = Table(title=title, title_justify="left", title_style="bold")
     for name in columns:
-        empty.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        side: Literal["right", "left"] = "right" if name in right else "left"
+        empty.add_column(_as_printed(name), justify=side, overflow="fold")
     return empty
 
 
@@ -104,13 +112,27 @@ def logging_restored() -> Iterator[None]:
         logger.setLevel(level)
 
 
+# Characters of our own texts that Latin-1, cp1252 or ASCII lack.
+_SPELT = {"σ": "sigma", "–": "-", "−": "-", "·": "-", "×": "x", "…": "...", "≥": ">="}
+
+
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """Error handler of the streams: JSON's escapes for what the encoding lacks."""
+    """Error handler of the streams for what the encoding lacks: a spelling, or JSON's escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    units = text.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
+    return "".join(_SPELT.get(char) or _json_escape(char) for char in text), error.end
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+def _as_printed(text: str) -> str:
+    """The text as standard output shows it, so that a table reserves the right width."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "facestream.escaped").decode(encoding)
 
 
 codecs.register_error("facestream.escaped", _escaped)

@@ -34,6 +34,7 @@ def demo(
     from ..detection.portraits import portraits
     from ..gallery import Gallery
     from ..sinks.files import make_folder
+    from ..sinks.locks import OutputLock
     from ..sinks.outputs import OutputRequest
     from .demo_clip import write_clip
     from .run import run_sources
@@ -41,12 +42,13 @@ def demo(
     folder = make_folder(out)
     console = stdout()
     clip, people = folder / "clip.mp4", folder / "gallery.sqlite"
-    console.print(f"[bold]1.[/bold] Rendering {escape(str(clip))} from two portraits")
-    write_clip(clip)
-    console.print(f"[bold]2.[/bold] Enrolling {PERSON} from one photo")
-    people.unlink(missing_ok=True)
-    with Gallery(people) as gallery:
-        gallery.add(PERSON, portraits()[0].image)
-    command = f"facestream run {clip} --gallery {people} --out {folder}"
-    console.print(f"[bold]3.[/bold] {escape(command)}", soft_wrap=True)
-    raise typer.Exit(run_sources([str(clip)], OutputRequest(out=folder), gallery=people))
+    with OutputLock(clip):
+        console.print(f"[bold]1.[/bold] Rendering {escape(str(clip))} from two portraits")
+        write_clip(clip)
+        console.print(f"[bold]2.[/bold] Enrolling {PERSON} from one photo")
+        people.unlink(missing_ok=True)
+        with Gallery(people) as gallery:
+            gallery.add(PERSON, portraits()[0].image)
+        command = f"facestream run {clip} --gallery {people} --out {folder}"
+        console.print(f"[bold]3.[/bold] {escape(command)}", soft_wrap=True)
+        raise typer.Exit(run_sources([str(clip)], OutputRequest(out=folder), gallery=people))

@@ -17,6 +17,7 @@ from ..core.config import load_settings
 from ..core.errors import SourceError
 from ..core.picture_files import in_batches, list_pictures, nothing_readable, read_ahead
 from ..sinks.files import check_writable
+from ..sinks.locks import OutputLock
 from .console import plural, say, warn
 from .errors import BAD_INPUT, INTERRUPTED
 from .progress import show_count
@@ -40,10 +41,11 @@ def embed_paths(
         UsageError: nothing to read, the file cannot be written, a setting is wrong.
     """
     settings = load_settings(file=config, environment=os.environ, flags=flags)
-    check_writable(out)
     files = list_pictures(paths)
     began = time.monotonic()
-    with FaceAnalyzer(settings).load() as analyzer:
+    with OutputLock(out), FaceAnalyzer(settings) as analyzer:
+        check_writable(out)
+        analyzer.load()
         running = what_runs(analyzer)
         rows = EmbeddingTable(analyzer, keep)
         stopped = Event()

@@ -12,11 +12,11 @@ from contextlib import suppress
 import typer
 from facestream.engines.errors import BackendUnavailable, EngineError, ParityRefused
 
-from ..core.errors import FacestreamError, UsageError
+from ..core.errors import FacestreamError, OutputError, StageFailed, UsageError
 from .console import logging_restored, safe_streams
 
 # What a write raises where output cannot go on: it is no bug.
-_NO_OUTPUT = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_OUTPUT = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 FAILED, WRONG_USAGE, BAD_INPUT, INTERRUPTED = 1, 2, 3, 130
 
@@ -47,6 +47,10 @@ def _run(app: typer.Typer, arguments: list[str] | None) -> int:
         return _parser_error(error)
     except (UsageError, BackendUnavailable, ParityRefused) as error:
         return _complain(str(error), WRONG_USAGE)
+    except StageFailed as error:
+        # Where the output ended (a full disk, | head) the stage's name explains nothing.
+        cause = error.__cause__
+        return _complain(str(cause if isinstance(cause, OutputError) else error), FAILED)
     except (FacestreamError, EngineError) as error:
         return _complain(str(error), FAILED)
     except (KeyboardInterrupt, typer.Abort):

@@ -51,6 +51,15 @@ MinFace = Annotated[
     int | None,
     typer.Option("--min-face", metavar="PX", help="Smallest face to look for, in pixels. [40]"),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        metavar="S",
+        help="Lowest similarity that gives a name, -1 to 1, whatever the size of the gallery; "
+        "higher: fewer false names, more unknown. \\[about 0.38, rising with the number of photos]",
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(

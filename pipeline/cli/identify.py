@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from ..core.picture_files import list_pictures, nothing_readable, read_ahead
 from ..detection.turned import describe_turn
 from ..gallery import Gallery
 from ..gallery.gallery import searching_of
-from .console import stdout, table, warn
+from .console import json_text, stdout, table, warn
 from .errors import BAD_INPUT
 from .run import announce_gallery, chosen_gallery, what_runs
 from .summary import reason_in_words
@@ -95,7 +94,7 @@ def identify_images(
     log.info("%s", running)
     if as_json:
         # An array with a picture a line: for programs as for people.
-        lines = [json.dumps(one.to_dict(), ensure_ascii=False) for one in pictures]
+        lines = [json_text(one.to_dict()) for one in pictures]
         print("[\n" + ",\n".join(lines) + "\n]")
     else:
         stdout().print(_table(pictures))
@@ -130,8 +129,9 @@ def _table(pictures: Sequence[_Picture]) -> Table:
                 names = tuple(one.name for one in identity.candidates)
                 who.append(f" ({reason_in_words(identity.reason, names)})")
             box = " ".join(f"{value:.0f}" for value in face.box)
-            numbers = (identity.similarity, identity.probability, face.sigma)
-            shown.add_row(
-                Text("" if row else picture.path), who, *(f"{n:.2f}" for n in numbers), box
-            )
+            likeness = [f"{n:.2f}" for n in (identity.similarity, identity.probability)]
+            if identity.reason == "no_gallery":
+                likeness = ["–", "–"]  # nothing was compared
+            cells = (*likeness, f"{face.sigma:.2f}", box)
+            shown.add_row(Text("" if row else picture.path), who, *cells)
     return shown

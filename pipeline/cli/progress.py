@@ -87,10 +87,12 @@ def show_count(noun: str, total: int | None) -> Iterator[Callable[..., None]]:
 def describe(now: Progress) -> str:
     """A snapshot in words."""
     of = f"/{now.total}" if now.total else ""
-    parts = [
-        f"{now.frames}{of} frames",
-        f"{now.fps:.1f} fps",
-        plural(now.faces, "face"),
+    parts = [f"{now.frames}{of} frames", f"{now.fps:.1f} fps", plural(now.faces, "face")]
+    if (
+        now.total and now.fps > 0 and now.frames < now.total
+    ):  # early: a narrow terminal cuts the end
+        parts.append(f"{clock((now.total - now.frames) / now.fps)} left")
+    parts += [
         "queues " + (" ".join(f"{name} {n}" for name, n in now.queues.items()) or "-"),
         f"dropped {now.dropped}",
     ]
@@ -100,8 +102,6 @@ def describe(now: Progress) -> str:
     if now.states:
         counts = Counter(now.states.values())
         parts.append(", ".join(f"{count} {state}" for state, count in counts.most_common()))
-    if now.total and now.fps > 0 and now.frames < now.total:
-        parts.append(f"{clock((now.total - now.frames) / now.fps)} left")
     return " · ".join(parts)
 
 

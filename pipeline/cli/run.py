@@ -16,9 +16,10 @@ from rich.console import Console
 from ..analysis import FaceAnalyzer
 from ..core.addresses import Address
 from ..core.config import Settings, default_gallery_path, load_settings
-from ..core.errors import OutputError, SourceError, UsageError
+from ..core.errors import ConfigError, OutputError, SourceError, UsageError
 from ..core.versions import facestream_version
 from ..gallery import Gallery
+from ..identity.grouping import open_grouping
 from ..ingest.readers import list_sources
 from ..metrics.families import BUILD_INFO, OUTPUT_DROPPED
 from ..observability.report import Report
@@ -30,7 +31,7 @@ from .console import muted, plural, stderr, stdout, warn
 from .errors import BAD_INPUT, INTERRUPTED
 from .progress import show_progress
 from .signals import stopping_on_signals
-from .summary import AnnounceSink, SummarySink, people_table
+from .summary import GROUPED, AnnounceSink, PersonSummary, SummarySink, people_table
 from .tables import live_table, report_tables
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def run_sources(
     live = [spec.name for spec in found.specs if spec.live]
     with ExitStack() as stack:
         outputs = open_outputs(request, settings, found.specs)
+        stack.enter_context(outputs.locks)
         below = None if outputs.events is None else outputs.events.parent
         summary = SummarySink(live=live, pictures_below=below)
         sinks: list[Sink] = [summary, *outputs.sinks]
@@ -100,10 +102,24 @@ def run_sources(
         if nothing_read(report):
             raise SourceError(nothing_read(report))
         announce_gallery(gallery, used)
-        if outputs.report is not None:
-            write_report(outputs.report, report, settings, summary)
+        rule = open_grouping(pipeline.analyzer.encoder.card, settings.recognition)
+        unknown = summary.grouped(rule)
         console = stderr() if request.events == "-" else stdout()
-        _summarise(console, report, outputs, summary, verbose=verbose)
+        unwritten: OutputError | None = None
+        if outputs.report is not None:
+            try:
+                write_report(outputs.report, report, settings, summary, unknown)
+            except OutputError as error:  # the table is shown all the same
+                unwritten, outputs.report = error, None
+        if report.frames:
+            known = [person for person in summary.people() if person.person_id is not None]
+            console.print(people_table([*known, *unknown]))
+        if summary.ungrouped:
+            more = plural(summary.ungrouped, "sighting")
+            log.warning("%s of unknown people came after the first %s: not grouped", more, GROUPED)
+        _summarise(console, report, outputs, verbose=verbose)
+        if unwritten is not None:
+            raise unwritten
         left_out = int(pipeline.metrics.value(OUTPUT_DROPPED))
         if left_out:
             log.warning(
@@ -126,7 +142,10 @@ def chosen_gallery(given: Path | None) -> Path | None:
     """The gallery that is given, else the default one where it exists."""
     if given is not None:
         return given
-    default = default_gallery_path()
+    try:
+        default = default_gallery_path()
+    except ConfigError:  # a user without a home has none
+        return None
     return default if default.is_file() else None
 
 
@@ -152,14 +171,21 @@ def what_runs(analyzer: FaceAnalyzer, gallery: Gallery | None = None) -> str:
     return RuntimeInfo(analyzer.engines, index=index, serving=serving).line()
 
 
-def write_report(path: Path, report: Report, settings: Settings, summary: SummarySink) -> None:
-    """Write counts, times, people and settings as JSON.
+def write_report(
+    path: Path,
+    report: Report,
+    settings: Settings,
+    summary: SummarySink,
+    unknown: Sequence[PersonSummary],
+) -> None:
+    """Write counts, times, people, groups of unknown people and settings as JSON.
 
     Raises OutputError if the file cannot be written.
     """
     content = {
         "report": report.to_dict(),
         "people": [person.to_dict() for person in summary.people()],
+        "groups": [row.group_dict() for row in unknown],
         "settings": settings.model_dump(mode="json"),
     }
     try:
@@ -183,17 +209,18 @@ def exit_status(report: Report) -> int:
     return BAD_INPUT if report.problems else 0
 
 
-def _summarise(
-    console: Console, report: Report, outputs: Outputs, summary: SummarySink, *, verbose: bool
-) -> None:
-    if report.frames:
-        console.print(people_table(summary.people()))
+def _summarise(console: Console, report: Report, outputs: Outputs, *, verbose: bool) -> None:
     if (live := live_table(report)) is not None:
         console.print(live)
     if files := [str(path) for path in outputs.files]:
         more = len(files) - FILES_SHOWN
         written = ", ".join(files[:FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
         console.print(f"Wrote {written}", soft_wrap=True, markup=False)
+    counts = zip(outputs.older(), ("picture", "annotated video"), strict=True)
+    if outputs.pictures is not None and (old := [plural(n, noun) for n, noun in counts if n]):
+        folder = outputs.pictures.folder.parent
+        line = f"{folder} also has {' and '.join(old)} of earlier runs"
+        console.print(line, soft_wrap=True, markup=False)
     console.print(_headline(report), soft_wrap=True, markup=False)
     if verbose:
         console.print(*report_tables(report), sep="\n")

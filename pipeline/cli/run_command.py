@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .flags import ALL, Config, Gallery, MinFace, argument, examples, with_devices
+from .flags import ALL, Config, Gallery, MinFace, Threshold, argument, examples, with_devices
 
 RUN_EPILOG = examples(
     "facestream run party.mp4 --out seen",
@@ -17,8 +17,8 @@ RUN_EPILOG = examples(
     "facestream run --config cameras.toml --restream :8080",
     "ffmpeg -i … -c copy -f mpegts - | facestream run - --annotate out.mp4",
     "Cameras and streams run until Ctrl-C and are opened again when they are lost. Ctrl-C stops "
-    "and completes the files; a second one aborts. Exit status: 0 all good, 1 a stage failed, "
-    "2 wrong usage, 3 some input was unreadable or truncated, 130 interrupted.",
+    "and completes the files; another one, a second later or more, aborts. Exit status: 0 all good,"
+    " 1 a stage failed, 2 wrong usage, 3 some input was unreadable or truncated, 130 interrupted.",
 )
 
 
@@ -132,6 +132,7 @@ def run(
         typer.Option("--detect-every", metavar="N", help="Look for faces on every N-th frame. [1]"),
     ] = None,
     min_face: MinFace = None,
+    threshold: Threshold = None,
     max_frames: Annotated[
         int | None,
         typer.Option("--max-frames", metavar="N", help="Stop each source after N frames."),
@@ -153,6 +154,7 @@ def run(
     flags = devices | {
         "tracking.detect_every": detect_every,
         "detector.min_face": min_face,
+        "recognition.threshold": threshold,
         "runtime.max_frames": max_frames,
         "live.transport": transport,
         "events.types": None if events_of is None else _types(events_of),

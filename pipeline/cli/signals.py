@@ -1,29 +1,38 @@
-"""SIGINT and SIGTERM stop a run cleanly; the second one aborts it."""
+"""SIGINT, SIGTERM and SIGHUP stop a run cleanly; a later one aborts it."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 log = logging.getLogger(__name__)
 
+REPEAT_SECONDS = 1.0
+"""A stop often arrives twice: ``timeout -s INT`` signals the process and its group, and some
+terminals and supervisors repeat it. What follows within this time is the same request."""
+
 
 @contextmanager
-def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` on the first signal, raise KeyboardInterrupt on the second.
+def stopping_on_signals(
+    stop: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[None]:
+    """Call ``stop`` on the first signal, raise KeyboardInterrupt on one that comes later.
 
-    Outside the main thread, where Python allows no handlers, it does nothing.
+    Signals within `REPEAT_SECONDS` of the first, by ``clock``, are ignored. SIGHUP stays ignored
+    where it was (``nohup``). Outside the main thread, where Python allows no handlers, it does
+    nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in signals}
-    stopped = threading.Event()
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+    first: float | None = None
 
     def finish(number: int) -> None:
         stop()
@@ -31,17 +40,33 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
         log.warning("%s: stopping and completing the files; once more aborts", name)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stopped.is_set():
+        nonlocal first
+        if number == signal.SIGHUP:
+            _drop_lost(terminals)
+        if first is not None:
+            if clock() - first < REPEAT_SECONDS:
+                return
             raise KeyboardInterrupt
-        stopped.set()
+        first = clock()
         # The handler interrupts the main thread wherever it is, maybe while it holds a lock of
         # the console or the pipeline: another thread takes the message and the stop.
         threading.Thread(target=finish, args=(number,), daemon=True).start()
 
-    for number in signals:
-        signal.signal(number, handle)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in signals}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _drop_lost(terminals: list[int]) -> None:
+    """Let output go nowhere whose terminal was closed: a write would fail and end the run."""
+    for number in terminals:
+        if not os.isatty(number):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)

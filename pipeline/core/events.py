@@ -85,10 +85,14 @@ class EventBase(Record):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusedTemplate:
-    """The fused embedding of a sighting: ``mu`` and ``logvar``, D float32 each."""
+    """The fused embedding of a sighting: ``mu`` and ``logvar``, D float32 each.
+
+    ``clearest`` is the sigma of its surest embedding: poor ones are no better together.
+    """
 
     mu: Floats
     logvar: Floats
+    clearest: float = math.nan
 
 
 class CandidateRecord(Record):

@@ -64,6 +64,11 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{cut(path.name, NAME_BYTES - SPARE_BYTES)}.part")
 
 
+def lock_of(path: Path) -> Path:
+    """The name of the file, in the same folder, that is locked while ``path`` is written."""
+    return path.with_name(f".{cut(path.name, NAME_BYTES - SPARE_BYTES)}.lock")
+
+
 def graphemes(text: str) -> Iterator[str]:
     """Characters as readers see them, as far as the standard library tells them apart.
 

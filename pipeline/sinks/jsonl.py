@@ -174,7 +174,12 @@ class LinesFile:
                 _finish_last_line(self._path)
                 if self._path.stat().st_size:
                     self._day = _day(self._path.stat().st_mtime)
-            return self._path.open("wb" if earlier == "replace" else "ab", buffering=0)
+            # Appending, also to a new file: lines of two processes stay whole.
+            file = self._path.open("ab", buffering=0)
+            if earlier == "replace" and _is_regular(self._path):
+                file.truncate(0)
+                file.seek(0)
+            return file
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
 

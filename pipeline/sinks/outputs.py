@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from .background import BackgroundSink
 from .base import Sink, SourcesSink
 from .files import check_writable, make_folder
 from .jsonl import JsonlSink
+from .locks import OutputLock, Share
 from .mjpeg.sink import RestreamSink
 from .pictures import PicturesSink
 from .registry import open_sink
@@ -54,13 +55,17 @@ class Outputs:
         events: file of the events, or None; pictures are named relative to its folder.
         report: file of the report, or None. It is written after the run, by the caller.
         videos: the sinks that write annotated video.
+        pictures: the sink that writes pictures, or None.
+        locks: keep other runs from writing the same files; to be closed after the report.
     """
 
     sinks: list[Sink]
     window: WindowSink | None
     events: Path | None
     report: Path | None
-    videos: list[VideoSink | SegmentsSink]
+    videos: list[VideoSink | SegmentsSink] = field(default_factory=list)
+    pictures: PicturesSink | None = None
+    locks: ExitStack = field(default_factory=ExitStack)
 
     @property
     def files(self) -> list[Path]:
@@ -68,6 +73,13 @@ class Outputs:
         found = [] if self.events is None else [self.events]
         found += [path for video in self.videos for path in video.paths]
         return found if self.report is None else [*found, self.report]
+
+    def older(self) -> tuple[int, int]:
+        """How many pictures and annotated videos of earlier runs lie beside those of this run."""
+        if self.pictures is None or not self.pictures.replaces:
+            return 0, 0
+        videos = set(self.pictures.folder.parent.glob("annotated*.mp4")) - set(self.files)
+        return self.pictures.older, len(videos)
 
 
 def open_outputs(
@@ -81,7 +93,8 @@ def open_outputs(
         specs: the sources.
 
     Raises:
-        UsageError: one of them cannot be written or served, or is also a source.
+        UsageError: one of them cannot be written or served, is also a source, or is being written
+            by another run.
     """
     folder = None if request.out is None else make_folder(request.out)
     events, annotate, report = request.events, request.annotate, request.report
@@ -90,28 +103,39 @@ def open_outputs(
         report = report or folder / "report.json"
         if request.video:
             annotate = annotate or folder / "annotated.mp4"
-    if report is not None:
-        check_writable(report)
     # A folder of pictures is one source of many files.
     sources = {Path(spec.location).resolve() for spec in specs if not spec.live}
-    _check_files(sources, annotate, None if events in (None, "-") else Path(events), report)
+    lines = None if events in (None, "-") else Path(events)
+    pictures = None if folder is None else folder / "pictures"
+    _check_files(sources, annotate, lines, report)
     live = any(spec.live for spec in specs)
-    outputs = Outputs([], window=None, events=None, report=report, videos=[])
+    outputs = Outputs([], window=None, events=None, report=report)
     with ExitStack() as opened:  # where a later one cannot be opened
+        opened.enter_context(outputs.locks)
+        # Live runs add to what is there, with names of their own: several may.
+        adds: Share = "shared" if live else "exclusive"
+        whole: Share = "shared" if all(spec.live for spec in specs) else "exclusive"
+        for path, share in ((lines, adds), (pictures, adds), (annotate, whole)):
+            if path is not None:
+                outputs.locks.enter_context(OutputLock(path, share=share))
+        if report is not None:
+            outputs.locks.enter_context(OutputLock(report))
+            check_writable(report)
 
         def add(sink: Sink) -> None:
             outputs.sinks.append(opened.enter_context(sink))
 
         if events is not None:
-            lines = JsonlSink(
+            jsonl = JsonlSink(
                 events, settings=settings.events, earlier="append" if live else "replace"
             )
-            outputs.events = lines.path
-            add(lines)
-        if folder is not None:
+            outputs.events = jsonl.path
+            add(jsonl)
+        if pictures is not None:
             base = None if outputs.events is None else outputs.events.parent
             earlier: Literal["keep", "replace"] = "keep" if live else "replace"
-            add(PicturesSink(folder / "pictures", relative_to=base, earlier=earlier))
+            outputs.pictures = PicturesSink(pictures, relative_to=base, earlier=earlier)
+            add(outputs.pictures)
         if annotate is not None:
             for sink in _annotate(outputs, annotate, settings, specs, avoid=sources):
                 add(sink)

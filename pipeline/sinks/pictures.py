@@ -27,6 +27,10 @@ class PicturesSink(Sink):
 
     Raises:
         OutputError: the folder cannot be written.
+
+    Attributes:
+        folder: see above.
+        replaces: ``earlier`` is ``replace``.
     """
 
     def __init__(
@@ -36,19 +40,26 @@ class PicturesSink(Sink):
         relative_to: Path | None = None,
         earlier: Literal["replace", "keep"] = "replace",
     ) -> None:
-        self._folder = make_folder(folder)
+        self.folder = make_folder(folder)
         self._base = relative_to
-        self._stamped = earlier == "keep"
+        self.replaces = earlier == "replace"
         self._names = OutputNames(earlier)
+        self._older = {one.name for one in folder.glob("*.jpg")} if self.replaces else set()
+
+    @property
+    def older(self) -> int:
+        """Pictures of earlier runs that this one did not replace; 0 where it replaces none."""
+        return len(self._older)
 
     def enrich(self, event: Event) -> Event:
         if not isinstance(event, Left) or event.image is None:
             return event
         parts = [slug(Path(event.source).stem), f"{event.track_id:04d}", slug(event.name)]
-        if self._stamped and event.start.utc is not None:
+        if not self.replaces and event.start.utc is not None:
             parts.insert(1, utc_stamp(event.start.utc.timestamp()))
-        path = self._names.unused(self._folder / f"{'-'.join(parts)}.jpg")
+        path = self._names.unused(self.folder / f"{'-'.join(parts)}.jpg")
         write_jpeg(path, event.image)
+        self._older.discard(path.name)
         if self._base is not None:
             path = Path(os.path.relpath(path, self._base))
         return event.with_picture(path.as_posix())

@@ -97,7 +97,9 @@ class TrackEventEmitter:
         self._count(track)
         self._on_event(
             event.with_image(best.picture).with_template(
-                FusedTemplate(template.mu, template.logvar) if template.count else None
+                FusedTemplate(template.mu, template.logvar, track.clearest)
+                if template.count
+                else None
             )
         )
 

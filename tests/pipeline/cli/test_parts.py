@@ -10,12 +10,15 @@ import threading
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from facestream.pipeline.cli.console import clock, logging_restored, plural, set_up_logging
 from facestream.pipeline.cli.progress import describe, show_progress
 from facestream.pipeline.cli.signals import stopping_on_signals
 from facestream.pipeline.cli.summary import SummarySink, people_table
-from facestream.pipeline.core.events import Left, Moment
+from facestream.pipeline.core.events import FusedTemplate, Left, Moment
+from facestream.pipeline.identity.decision import Thresholds
+from facestream.pipeline.identity.grouping import GroupingRule
 from facestream.pipeline.observability.report import Progress
 from rich.console import Console
 
@@ -105,6 +108,69 @@ def test_an_ambiguous_person_is_shown_with_both_names() -> None:
     assert "unknown (ambiguous: :smile: or [b]Ann)" in shown(summary)
 
 
+def unknown(number: int, person: int, *, source: str = "a.mp4", sigma: float = 0.6) -> Left:
+    """A sighting, one second long, of a person without a name; no two at the same time."""
+    template = FusedTemplate(np.eye(4, dtype=np.float32)[person], np.zeros(4, np.float32), sigma)
+    values = {
+        "reason": "no_gallery",
+        "uncertainty": sigma,
+        "start": Moment.at(2 * number, 1e9),
+        "end": Moment.at(2 * number + 1, 1e9),
+        "picture": f"pictures/{number}.jpg",
+    }
+    event = sighting(track_id=number, source=source).model_copy(update=values)
+    return event.with_template(template)
+
+
+def test_unknown_people_are_told_apart() -> None:
+    summary = SummarySink(pictures_below=Path("/out"))
+    for number, (person, sigma) in enumerate([(1, 0.8), (2, 0.6), (1, 0.5), (3, 9.0)]):
+        summary.event(unknown(number, person, sigma=sigma))
+    summary.event(unknown(9, 2, source="b.mp4"))
+    summary.event(unknown(10, 2, source="b.mp4"))
+    rows = summary.grouped(GroupingRule(Thresholds(0.4, max_sigma=1.2)))
+    assert [(row.group, row.source, row.count) for row in rows] == [
+        (1, "a.mp4", 1),
+        (1, "b.mp4", 2),
+        (2, "a.mp4", 2),
+        (None, "a.mp4", 1),
+    ]
+    assert rows[2].picture == Path("/out/pictures/2.jpg"), "the surest"
+    assert rows[2].group_dict()["sighting_ids"] == ["a.mp4-0", "a.mp4-2"]
+    assert [person.count for person in summary.people()] == [4, 2], "as before"
+    console = Console(file=io.StringIO(), width=200)
+    console.print(people_table(rows))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "person 2" in text
+    assert "unknown (uncertain)" in text
+    assert "Similarity" not in text, "nothing was compared"
+
+
+def test_pictures_that_do_not_fit_are_listed_below_the_table() -> None:
+    summary = SummarySink(pictures_below=Path("/a/rather/long/folder/of/the/results"))
+    summary.event(sighting(name="Ada Lovelace").model_copy(update={"picture": "pictures/1.jpg"}))
+    path = "/a/rather/long/folder/of/the/results/pictures/1.jpg"
+    for width, line in ((80, f"Ada Lovelace: {path}"), (200, f" │ {path} │")):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(people_table(summary.people()))
+        assert isinstance(console.file, io.StringIO)
+        assert line in console.file.getvalue()
+
+
+def test_a_working_folder_that_was_deleted_does_not_cost_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = SummarySink(pictures_below=tmp_path / "seen")
+    summary.event(sighting(name="Ada").model_copy(update={"picture": "1.jpg"}))
+    monkeypatch.chdir(tmp_path)
+    assert " seen/1.jpg " in shown(summary)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert str(tmp_path / "seen" / "1.jpg") in shown(summary)
+
+
 def test_nobody_was_seen() -> None:
     assert people_table([]) == "Nobody was seen."
 
@@ -123,7 +189,7 @@ def snapshot() -> Progress:
 
 def test_progress_in_words() -> None:
     assert describe(snapshot()) == (
-        "50/150 frames · 25.0 fps · 7 faces · queues inbox 8 found 0 · dropped 2 · 0:04 left"
+        "50/150 frames · 25.0 fps · 7 faces · 0:04 left · queues inbox 8 found 0 · dropped 2"
     )
 
 
@@ -141,15 +207,29 @@ def test_without_a_terminal_progress_is_logged(caplog: pytest.LogCaptureFixture)
     assert not [thread for thread in threading.enumerate() if thread.name == "progress"]
 
 
-def test_the_first_signal_stops_and_the_second_aborts() -> None:
+def test_the_first_signal_stops_and_a_later_one_aborts() -> None:
     stopped = threading.Event()
     before = signal.getsignal(signal.SIGTERM)
-    with stopping_on_signals(stopped.set):
+    now = [100.0]
+    with stopping_on_signals(stopped.set, clock=lambda: now[0]):
         os.kill(os.getpid(), signal.SIGTERM)
         assert stopped.wait(30)
+        now[0] += 0.9
+        os.kill(os.getpid(), signal.SIGINT)  # the same request, repeated
+        now[0] += 0.2
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+    try:
+        with stopping_on_signals(lambda: pytest.fail("stopped")):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_signals_are_left_alone_outside_the_main_thread() -> None:

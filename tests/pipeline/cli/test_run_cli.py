@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +17,13 @@ import pytest
 from facestream.pipeline.core.events import Left, parse_event
 from facestream.pipeline.core.types import Frame, Image
 from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.sinks.locks import OutputLock
 from facestream.pipeline.sources.file import FileSource
 
 from tests.pipeline.tracks import read_video
 from tests.waiting import wait_until
 
-from .conftest import Run, mistake, start, write_clip
+from .conftest import LAUNCH, ROOT, Run, mistake, start, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +62,61 @@ def test_who_was_seen_when_and_how_sure(run: Run, clip: Path, people: Path, tmp_
     assert report["report"]["frames"] == 20
     assert report["people"][0]["name"] == "Eileen Collins"
     assert report["settings"]["detector"]["min_face"] == 40
+
+
+def test_without_a_gallery_it_says_who_was_there(
+    run: Run, clip: Path, people: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.mp4"
+    other.write_bytes(clip.read_bytes())
+    out = tmp_path / "seen"
+    status, text, error = run("run", clip, other, "--out", out, "--no-video")
+    assert status == 0, error
+    assert text.count("│ person 1 │") == 2
+    assert "person 2" not in text
+    assert "unknown" not in text.replace("-unknown.jpg", "")
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert [group["group"] for group in report["groups"]] == [1, 1]
+    ids = [one for group in report["groups"] for one in group["sighting_ids"]]
+    events = sightings((out / "events.jsonl").read_text(encoding="utf-8"))
+    assert sorted(ids) == sorted(event.sighting for event in events)
+    assert [len(report["people"]), report["people"][0]["name"]] == [2, "unknown"]
+    # A second run into the folder: what is older is left, and said.
+    (out / "annotated-before.mp4").touch()
+    status, text, _ = run("run", clip, "-g", people, "--out", out, "--no-video", "--threshold", "1")
+    assert status == 0
+    assert "person 1 (below threshold)" in text
+    assert f"{out} also has 1 picture and 1 annotated video of earlier runs" in text
+    assert len(list((out / "pictures").iterdir())) == 2
+
+
+def test_a_report_that_cannot_be_written_does_not_cost_the_table(run: Run, clip: Path) -> None:
+    status, text, error = run("run", clip, "--report", "/dev/full", "--max-frames", "6")
+    assert status == 2
+    assert "person 1" in text
+    assert "Wrote" not in text
+    assert error.splitlines()[-1] == "facestream: cannot write /dev/full: No space left on device"
+
+
+def test_a_full_disk_is_named_without_the_stage(run: Run, clip: Path) -> None:
+    status, _, error = run("run", clip, "--events", "/dev/full", "--max-frames", "6")
+    assert status == 1
+    assert error.splitlines()[-1] == "facestream: cannot write /dev/full: No space left on device"
+
+
+def test_two_runs_into_one_folder(run: Run, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "seen"
+    assert run("run", clip, "--out", out, "--no-video", "--max-frames", "4")[0] == 0
+    before = (out / "events.jsonl").read_bytes()
+    with OutputLock(out / "events.jsonl"):
+        line = mistake(run("run", clip, "--out", out))
+    assert f"another run (process {os.getpid()}) is writing {out / 'events.jsonl'}" in line
+    assert (out / "events.jsonl").read_bytes() == before
+    assert sorted(path.name for path in out.iterdir()) == [
+        "events.jsonl",
+        "pictures",
+        "report.json",
+    ]
 
 
 def test_events_on_standard_output_leave_it_clean(run: Run, clip: Path) -> None:
@@ -154,6 +214,7 @@ def test_flags_win_over_the_file(run: Run, clip: Path, tmp_path: Path) -> None:
         (["run", "{tmp}"], "{tmp}"),
         (["run", "{tmp}/*.mkv"], "{tmp}/*.mkv"),
         (["run", "{zero}"], "zero.mp4 is empty"),
+        (["run", "{clip}", "--threshold", "2"], "--threshold on the command line: must be at most"),
         (["run", "{clip}", "--backend", "tpu"], "--backend"),
         (["run", "{clip}", "--min-face", "2"], "--min-face on the command line: must be at least"),
         (["run", "{clip}", "--min-face", "big"], "--min-face"),
@@ -216,6 +277,7 @@ def test_a_signal_completes_the_files(
         assert line, "it ended before its first result"
     wait_until(lambda: video.exists() and video.stat().st_size > 0)
     process.send_signal(number)
+    process.send_signal(number)  # as timeout -s and some terminals do
     text, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
     assert "Traceback" not in error
@@ -228,6 +290,31 @@ def test_a_signal_completes_the_files(
     assert len(read_video(video)[0]) == frames
     assert video.read_bytes().index(b"moov") < video.read_bytes().index(b"mdat")
     sightings((tmp_path / "seen" / "events.jsonl").read_text(encoding="utf-8"))
+
+
+def test_a_closed_terminal_completes_the_files(portrait: Image, tmp_path: Path) -> None:
+    long = tmp_path / "long.mp4"
+    write_clip(long, portrait, frames=2000)
+    events = tmp_path / "seen" / "events.jsonl"
+    terminal, end = pty.openpty()
+    owns = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    command = [sys.executable, "-c", owns + LAUNCH, str(ROOT), "run", str(long)]
+    with subprocess.Popen(
+        [*command, "--out", str(events.parent)],
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+    ) as process:
+        os.close(end)
+        while not (events.exists() and b'"appeared"' in events.read_bytes()):
+            assert os.read(terminal, 1 << 16)  # a full terminal would block it
+        os.close(terminal)
+    assert process.returncode == 130
+    assert len(sightings(events.read_text(encoding="utf-8"))) == 1
+    report = json.loads((events.parent / "report.json").read_text(encoding="utf-8"))
+    assert report["report"]["interrupted"]
+    assert 0 < report["report"]["frames"] < 2000
 
 
 def test_an_unexpected_error_of_the_only_source_is_one_line(
