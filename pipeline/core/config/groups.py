@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from facestream.engines.options import Serving
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from ..events import EventType
 from .folders import default_engine_cache
 
 Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)")
+
+
+def _seconds(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = _DURATION.fullmatch(value.strip())
+    if found is None:
+        raise ValueError('must be seconds, or a time such as "1s", "500ms" or "5m"')
+    return float(found[1]) * _UNITS[found[2]]
+
+
+Pause = Annotated[float, Field(ge=0.02, le=86400, strict=True), BeforeValidator(_seconds)]
+"""Seconds; in the settings also e.g. "1s"."""
 
 
 class Group(BaseModel):
@@ -170,6 +186,9 @@ class LiveSettings(Group):
     """Seconds without a frame after which the source is ``stalled``."""
     frozen_after: float = Field(default=30.0, gt=0, le=86400, strict=True)
     """Seconds of an unchanged picture after which the source is ``stalled``."""
+    snapshot_every: Pause = 1.0
+    """Seconds between two requests of a URL that gives one picture (HTTP, ``image/*``); also e.g.
+    "500ms", "10s" or "5m"."""
     retry_first: float = Field(default=1.0, gt=0, le=600, strict=True)
     """Seconds before the first retry of a lost source; doubled after each failure."""
     retry_longest: float = Field(default=30.0, gt=0, le=3600, strict=True)
