@@ -14,8 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from email.message import Message
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -200,7 +199,7 @@ class _Digest(HTTPDigestAuthHandler):
     _answered = False
 
     def http_error_401(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
     ) -> Any:
         for challenge in headers.get_all("www-authenticate", []):
             scheme, _, rest = challenge.partition(" ")
@@ -209,6 +208,7 @@ class _Digest(HTTPDigestAuthHandler):
             stale = fields.get("stale", "").lower() == "true"
             if scheme.lower() == "digest" and known and (stale or not self._answered):
                 self._answered = True
+                fp.close()
                 return self.retry_http_digest_auth(req, challenge)
         return None
 
@@ -219,6 +219,17 @@ class _Digest(HTTPDigestAuthHandler):
             return new(text.encode()).hexdigest()
 
         return digest, lambda secret, data: digest(f"{secret}:{data}")
+
+
+class _Basic(HTTPBasicAuthHandler):
+    def http_error_401(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
+    ) -> Any:
+        fp.close()
+        try:
+            return super().http_error_401(req, fp, code, msg, headers)
+        except ValueError:  # basic is not offered
+            return None
 
 
 def _handlers(plain: str, login: tuple[str, str] | None, wait: _Wait) -> list[BaseHandler]:
@@ -238,7 +249,7 @@ def _handlers(plain: str, login: tuple[str, str] | None, wait: _Wait) -> list[Ba
         passwords.add_password(
             None, urlunsplit(urlsplit(plain)._replace(path="/", query="")), *login
         )
-        handlers += [_Digest(passwords), HTTPBasicAuthHandler(passwords)]
+        handlers += [_Digest(passwords), _Basic(passwords)]
     return handlers
 
 

@@ -227,7 +227,8 @@ class JpegSplitter:
                 found.append(bytes(self._buffer[: self._length]) + _LAST)
             else:
                 self.damaged += 1
-            del self._buffer[:end]
+            # The header of the picture after an incomplete one is still needed.
+            del self._buffer[: end if complete else max(2, end - _HEAD)]
             self._begun = False
         return found
 
