@@ -183,7 +183,7 @@ def _summarise(
     console: Console, report: Report, outputs: Outputs, summary: SummarySink, *, verbose: bool
 ) -> None:
     if report.frames:
-        console.print(people_table(summary.people()))
+        console.print(people_table(summary.people(), faces=report.faces))
     if (live := live_table(report)) is not None:
         console.print(live)
     if files := [str(path) for path in outputs.files]:

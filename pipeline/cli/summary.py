@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..core.events import Event, Identified, Left, Updated
 from ..sinks.base import Sink
-from .console import clock, table
+from .console import clock, plural, table
 
 SPANS_SHOWN = 3
 
@@ -133,9 +133,12 @@ class SummarySink(Sink):
         )
 
 
-def people_table(people: list[PersonSummary]) -> Table | str:
-    """The table of who was seen."""
+def people_table(people: list[PersonSummary], *, faces: int = 0) -> Table | str:
+    """The table of who was seen; without anybody what became of the ``faces`` that were found."""
     if not people:
+        if faces:
+            brief = "each seen too briefly" if faces > 1 else "seen too briefly"
+            return f"{plural(faces, 'face')}, {brief} (fewer than tracking.min_faces times)."
         return "Nobody was seen."
     several = len({seen.source for seen in people}) > 1
     pictures = any(seen.picture for seen in people)

@@ -81,7 +81,8 @@ class TrackEventEmitter:
     def left(self, track: Track) -> None:
         """Emit the last event of a track that ended, if it had a first one or is confirmed now."""
         best = track.best
-        if not track.emitted.appeared and self._confirmed(track):
+        late = track.identity.known and not track.emitted.named
+        if (late or not track.emitted.appeared) and self._confirmed(track):
             self._emit_for(track, _Instant(track.end_pts, track.end_utc))
         self._note_seen(track)
         if not track.emitted.appeared or best is None:

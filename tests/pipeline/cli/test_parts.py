@@ -95,6 +95,8 @@ def test_names_are_not_taken_for_markup() -> None:
 
 def test_nobody_was_seen() -> None:
     assert people_table([]) == "Nobody was seen."
+    brief = "13 faces, each seen too briefly (fewer than tracking.min_faces times)."
+    assert people_table([], faces=13) == brief
 
 
 def snapshot() -> Progress:
