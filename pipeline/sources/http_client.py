@@ -225,11 +225,12 @@ class _Basic(HTTPBasicAuthHandler):
     def http_error_401(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
     ) -> Any:
-        fp.close()
-        try:
-            return super().http_error_401(req, fp, code, msg, headers)
-        except ValueError:  # basic is not offered
+        # Not urllib's own way: it warns of a realm without quotes, and raises if basic is missing.
+        offered = headers.get_all("www-authenticate", [])
+        if not any(challenge.lower().startswith("basic") for challenge in offered):
             return None
+        fp.close()
+        return self.retry_http_basic_auth(req.full_url, req, "")
 
 
 def _handlers(plain: str, login: tuple[str, str] | None, wait: _Wait) -> list[BaseHandler]:

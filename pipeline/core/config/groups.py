@@ -88,11 +88,14 @@ class TrackingSettings(Group):
     iou: float = Field(default=0.3, gt=0, lt=1, strict=True)
     """Least overlap (intersection over union) of two boxes of the same face."""
     absence_timeout: float = Field(default=1.0, gt=0, le=3600, strict=True)
-    """Seconds without a detection after which a face has left."""
+    """Seconds without a detection after which a face has left; at least 2.5 intervals between
+    searched frames."""
     min_faces: int = Field(default=3, ge=1, le=1000, strict=True)
-    """Least detections of a track that is reported as a sighting; for photos it is 1."""
+    """Least detections of a track that is reported as a sighting; for photos it is 1. Where searched
+    frames are further apart than 0.4 s, as many as there are in a second, at least 1."""
     confirm: int = Field(default=2, ge=1, le=100, strict=True)
-    """Searches that must agree on a person before the track is named; for photos it is 1."""
+    """Searches that must agree on a person before the track is named; for photos it is 1. Where
+    searched frames are far apart it falls like ``min_faces``."""
     cooldown: float = Field(default=0.0, ge=0, le=86400, strict=True)
     """Seconds after a source last saw a person in which ``identified`` is not sent again for them;
     their sightings are reported all the same."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import cv2
@@ -203,3 +204,26 @@ def test_a_camera_that_stops_giving_pictures_is_lost_and_comes_back() -> None:
         watched.until(lambda: watched.states.count("live") == 2)
     assert watched.states[:4] == ["connecting", "live", "retrying", "live"]
     assert watched.events[2].reason == "the server answers 503 Busy"
+
+
+def test_nothing_stays_open_whatever_the_answer_is() -> None:
+    answers = [
+        answer("image/jpeg", PICTURES[0]),
+        answer("text/html", b"<html>"),
+        answer("multipart/x-mixed-replace; boundary=x", b"--x\r\n"),
+        b"HTTP/1.0 404 No\r\n\r\n",
+        b"HTTP/1.0 401 No\r\nWWW-Authenticate: Basic realm=a\r\n\r\n",
+        b"no HTTP\r\n\r\n",
+        b"",
+    ]
+
+    def serve(connection: Connection) -> None:
+        connection.request()
+        connection.send(answers[connection.number % len(answers)])
+
+    with Server(serve) as server:
+        before = loopback.open_descriptors()
+        for _ in range(21):
+            with suppress(SourceError), open_source(server.url("snap"), QUICK) as source:
+                next(iter(source.pictures()))
+    assert loopback.open_descriptors() <= before
