@@ -86,7 +86,9 @@ def show_count(noun: str, total: int | None) -> Iterator[Callable[..., None]]:
 def describe(now: Progress) -> str:
     """A snapshot in words."""
     of = f"/{now.total}" if now.total else ""
+    files, read = now.files
     parts = [
+        *([f"{read}/{files} files"] if files > 1 and not now.states else []),
         f"{now.frames}{of} frames",
         f"{now.fps:.1f} fps",
         plural(now.faces, "face"),
@@ -99,8 +101,8 @@ def describe(now: Progress) -> str:
     if now.states:
         counts = Counter(now.states.values())
         parts.append(", ".join(f"{count} {state}" for state, count in counts.most_common()))
-    if now.total and now.fps > 0 and now.frames < now.total:
-        parts.append(f"{clock((now.total - now.frames) / now.fps)} left")
+    if left := now.seconds_left:
+        parts.append(f"{clock(left)} left")
     return " · ".join(parts)
 
 

@@ -91,8 +91,8 @@ class TrackingSettings(Group):
     """Seconds without a detection after which a face has left; at least 2.5 intervals between
     searched frames."""
     min_faces: int = Field(default=3, ge=1, le=1000, strict=True)
-    """Least detections of a track that is reported as a sighting; for photos it is 1. Where searched
-    frames are further apart than 0.4 s, as many as there are in a second, at least 1."""
+    """Least detections of a track that is reported as a sighting; for photos it is 1. Where
+    searched frames are more than 0.4 s apart, as many as there are in a second, at least 1."""
     confirm: int = Field(default=2, ge=1, le=100, strict=True)
     """Searches that must agree on a person before the track is named; for photos it is 1. Where
     searched frames are far apart it falls like ``min_faces``."""

@@ -55,7 +55,7 @@ def test_of_many_files_only_two_wait_in_memory(tmp_path: Path) -> None:
     )
     thread = threading.Thread(target=reader.run)
     thread.start()
-    order = []
+    order: list[str] = []
     while len(order) < 18:
         order += [Path(frame.source).stem for frame in queue.get_batch(1, 0.0)]
         waiting = [buffer for buffer in queue.source_stats() if buffer.depth]

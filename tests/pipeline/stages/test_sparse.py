@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pytest
 from facestream.pipeline.core.events import Left, TrackEvent
 from facestream.pipeline.core.types import FrameResult
-from facestream.pipeline.stages import recognise as recognise_module
 
 from tests.pipeline.stages.worlds import Seen, frame, recogniser, rules
 
@@ -88,7 +87,7 @@ def test_a_glimpse_in_a_fast_video_is_not_reported() -> None:
 def test_a_camera_that_sends_a_picture_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its clock it is silent after each: everybody ends, also who was in one picture only."""
     now = 0.0
-    monkeypatch.setattr(recognise_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr("facestream.pipeline.stages.recognise.time.monotonic", lambda: now)
     events: list[TrackEvent] = []
     stage, _ = recogniser(events, rules=rules(min_faces=3))
     stage([frame(0, Seen(100, 50, ADA))])
