@@ -127,6 +127,8 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
         try:
             return _container(spec.location, spec, options, scheme)
         except av.error.HTTPUnauthorizedError:
+            if scheme not in {"http", "https"}:
+                raise
             # FFmpeg forgets the login at a redirect that names the host.
             with request(spec.location, options, name=spec.name) as answer:
                 moved = answer.url
