@@ -87,12 +87,14 @@ def show_count(noun: str, total: int | None) -> Iterator[Callable[..., None]]:
 def describe(now: Progress) -> str:
     """A snapshot in words."""
     of = f"/{now.total}" if now.total else ""
-    parts = [f"{now.frames}{of} frames", f"{now.fps:.1f} fps", plural(now.faces, "face")]
-    if (
-        now.total and now.fps > 0 and now.frames < now.total
-    ):  # early: a narrow terminal cuts the end
-        parts.append(f"{clock((now.total - now.frames) / now.fps)} left")
-    parts += [
+    files, read = now.files
+    parts = [
+        *([f"{read}/{files} files"] if files > 1 and not now.states else []),
+        f"{now.frames}{of} frames",
+        f"{now.fps:.1f} fps",
+        plural(now.faces, "face"),
+        # Early: a narrow terminal cuts the end.
+        *([f"{clock(now.seconds_left)} left"] if now.seconds_left else []),
         "queues " + (" ".join(f"{name} {n}" for name, n in now.queues.items()) or "-"),
         f"dropped {now.dropped}",
     ]

@@ -113,7 +113,7 @@ def run_sources(
                 unwritten, outputs.report = error, None
         if report.frames:
             known = [person for person in summary.people() if person.person_id is not None]
-            console.print(people_table([*known, *unknown]))
+            console.print(people_table([*known, *unknown], faces=report.faces))
         if summary.ungrouped:
             more = plural(summary.ungrouped, "sighting")
             log.warning("%s of unknown people came after the first %s: not grouped", more, GROUPED)

@@ -18,7 +18,7 @@ from rich.text import Text
 from ..core.events import Event, Identified, Left, Moment, Updated
 from ..identity.grouping import ALONE, GroupingRule, group_sightings
 from ..sinks.base import Sink
-from .console import clock, table
+from .console import clock, plural, table
 
 SPANS_SHOWN = 3
 GROUPED = 3_000
@@ -214,9 +214,14 @@ def _gather(
     return row
 
 
-def people_table(people: Sequence[PersonSummary]) -> PeopleTable | str:
-    """The table of who was seen."""
-    return PeopleTable(people) if people else "Nobody was seen."
+def people_table(people: Sequence[PersonSummary], *, faces: int = 0) -> PeopleTable | str:
+    """The table of who was seen; without anybody what became of the ``faces`` that were found."""
+    if people:
+        return PeopleTable(people)
+    if faces:
+        brief = "each seen too briefly" if faces > 1 else "seen too briefly"
+        return f"{plural(faces, 'face')}, {brief} (fewer than tracking.min_faces times)."
+    return "Nobody was seen."
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,20 @@ def update_identities(
     return _take_from_holders(live, granted, threshold=threshold)
 
 
+def name_at_end(track: Track, live: Sequence[Track], *, confirm: int) -> None:
+    """Give a track that ends the name that its searches agree on.
+
+    The interval between frames, and so how many searches are enough, may be known only now.
+    """
+    proposal = track.proposal
+    if track.person is not None or proposal is None or track.agreed < confirm:
+        return
+    if all(other.person != proposal.person_id for other in live):
+        track.identity = proposal
+
+
 def _count(track: Track, verdict: Identity) -> None:
+    track.proposal = verdict if verdict.known else None
     if verdict.person_id is None:
         track.candidate, track.agreed = None, 0
     elif verdict.person_id == track.candidate:

@@ -15,6 +15,7 @@ from ..sources import Source
 log = logging.getLogger(__name__)
 
 _TOGETHER = 0.03  # frames within so many seconds of each other arrived together
+_SMOOTHING = 0.3  # of the interval between frames
 _GRACE = 0.5  # FFmpeg's own time-out acts first: its error is more precise
 
 Outcome = Literal["complete", "broken"]
@@ -80,6 +81,9 @@ class Session:
         elif self._back_at is None:
             self._back_at = now
         progress.first_burst = self._back_at is not None and now - self._back_at < _TOGETHER
+        if progress.last_frame is not None:
+            gap = now - progress.last_frame
+            progress.interval += _SMOOTHING * (gap - progress.interval)
         progress.last_frame = now
         progress.frozen = frozen
         if self.first_frame is None:
@@ -121,6 +125,7 @@ class SessionProgress:
         first_burst: the last frame arrived together with the first after a silence. A reader that
             times out delivers the frames that it still holds: only a later one shows that the
             source is back.
+        interval: between two frames; a slow source is silent for so long without being stalled.
     """
 
     started: float
@@ -128,6 +133,7 @@ class SessionProgress:
     busy: bool = False
     frozen: bool = False
     first_burst: bool = False
+    interval: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +173,7 @@ class Watchdog:
             if left > 0:
                 return SessionState("opening", recheck=left)
             return SessionState("lost", f"no picture within {self.open_within:g} s")
-        idle = now - progress.last_frame
+        idle = now - progress.last_frame - progress.interval
         if progress.busy:
             return SessionState("live")
         if idle >= self.lost_after + _GRACE:

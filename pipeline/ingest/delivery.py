@@ -98,6 +98,7 @@ class Delivery:
     def _live(self, session: Session, source: Source) -> Outcome:
         frozen = FrozenDetector(self._frozen_after)
         pacer = Pacer() if source.bursts else None
+        session.progress.interval = source.info.period or 0.0
         for picture in source.pictures():
             if pacer is not None:
                 session.halt.wait(pacer.wait(picture.time, time.monotonic()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -18,6 +19,8 @@ from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_sour
 from .isolation import SourceIsolation
 
 log = logging.getLogger(__name__)
+
+_FILES_AT_ONCE = 2  # whose frames wait
 
 
 @dataclass(slots=True)
@@ -117,7 +120,8 @@ class Reader:
     """Reads sources one after another into buffers of the queue.
 
     Files share one reader: the next file is opened while the last frames of the one before are
-    processed. A source that cannot be opened or read is noted in its state; the others go on.
+    processed, and no further ones: a thousand short clips would all wait in memory. A source that
+    cannot be opened or read is noted in its state; the others go on.
 
     Args:
         buffer_frames: decoded frames that may wait per source.
@@ -156,7 +160,10 @@ class Reader:
 
     def run(self) -> None:
         """Read everything; returns when all sources are done."""
+        waiting: deque[SourceBuffer[Frame | LazyFrame]] = deque()
         for spec, state in zip(self._specs, self.states, strict=True):
+            if len(waiting) == _FILES_AT_ONCE:
+                waiting.popleft().wait_until_ended()
             if self._stopping.is_set():
                 break
             options = replace(self._options(spec.name), halt=self._stopping)
@@ -176,6 +183,8 @@ class Reader:
             finally:
                 self._current = None
                 state.done = True
+                if state.buffer is not None:
+                    waiting.append(state.buffer)
 
     def _read(self, source: Source, state: SourceState) -> None:
         state.opened = True

@@ -111,6 +111,7 @@ class LiveReader:
             open_timeout=live.open_timeout,
             read_timeout=live.read_timeout,
             rtsp_transport=live.transport,
+            snapshot_every=live.snapshot_every,
         )
         self._live = live
         self._schedule = schedule

@@ -248,4 +248,5 @@ def _options(settings: Settings, frames: FrameSelection, options: SourceOptions)
         open_timeout=live.open_timeout,
         read_timeout=live.read_timeout,
         rtsp_transport=live.transport,
+        snapshot_every=live.snapshot_every,
     )

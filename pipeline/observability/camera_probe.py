@@ -135,6 +135,7 @@ def _opened(report: CameraReport, spec: SourceSpec, settings: Settings, read: Re
         open_timeout=live.open_timeout,
         read_timeout=live.read_timeout,
         rtsp_transport=live.transport,
+        snapshot_every=live.snapshot_every,
     )
     with open_source(spec, options) as source:
         info = source.info

@@ -124,6 +124,7 @@ class Progress:
         source: name of the source that delivered last.
         ages: of the frames of each live source that delivered any.
         states: of each live source.
+        files: how many there are, and how many of them were read.
     """
 
     frames: int
@@ -135,6 +136,17 @@ class Progress:
     source: str | None
     ages: Mapping[str, AgeReport] = field(default_factory=dict)
     states: Mapping[str, State] = field(default_factory=dict)
+    files: tuple[int, int] = (0, 0)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the frames, else by the files; None where neither is known."""
+        files, read = self.files
+        if self.fps <= 0 or self.states:
+            return None
+        if self.total:
+            return max(0, self.total - self.frames) / self.fps
+        return self.frames / self.fps * (files - read) / read if read else None
 
 
 def limiting_queue(queues: Sequence[QueueStats]) -> QueueStats | None:

@@ -95,6 +95,7 @@ class RunStatistics:
             source=self._source,
             ages={name: age for name, age in sorted(ages.items()) if age is not None},
             states={state.name: state.state for state in self._live if state.state is not None},
+            files=(len(self._states) - len(self._live), 0 if self._live else self._done),
         )
 
     def report(self, *, embedded: int, backends: dict[str, str]) -> Report:

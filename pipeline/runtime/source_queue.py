@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -71,13 +72,7 @@ class SourceBuffer(Generic[T]):
         """
         with self._queue._lock:
             if not self.live and self._state == "open" and len(self._items) >= self.capacity:
-                start = time.monotonic()
-                self._not_full.wait_for(
-                    lambda: self._state != "open" or len(self._items) < self.capacity
-                )
-                waited = time.monotonic() - start
-                self._blocked += waited
-                self._queue._totals.blocked += waited
+                self._wait(lambda: self._state != "open" or len(self._items) < self.capacity)
             if self._state != "open":
                 raise Closed(f"source '{self.name}' is closed")
             if len(self._items) >= self.capacity:
@@ -99,6 +94,11 @@ class SourceBuffer(Generic[T]):
             self._not_full.notify_all()
             self._queue._not_empty.notify_all()
 
+    def wait_until_ended(self) -> None:
+        """Wait until all frames of a closed buffer were taken, or thrown away."""
+        with self._queue._lock:
+            self._wait(lambda: self.ended)
+
     @property
     def ended(self) -> bool:
         """True when it is closed and all its frames were taken."""
@@ -119,6 +119,13 @@ class SourceBuffer(Generic[T]):
                 {cause: n for cause, n in self._dropped.items() if n},
                 self._blocked,
             )
+
+    def _wait(self, until: Callable[[], bool]) -> None:
+        start = time.monotonic()
+        self._not_full.wait_for(until)
+        waited = time.monotonic() - start
+        self._blocked += waited
+        self._queue._totals.blocked += waited
 
     def _take(self) -> T:
         item = self._items.popleft()

@@ -24,7 +24,7 @@ from .hardware import BY_CPU, DecodedBy, Decoding, FallbackReason, capability, d
 from .images import ImagesSource
 from .registry import find_opener
 from .stdin import StdinSource
-from .url import UrlSource, served_file
+from .url import open_url, served_file
 
 __all__ = [
     "BY_CPU",
@@ -55,7 +55,7 @@ _OPENERS: Mapping[Kind, SourceOpener] = {
     "images": ImagesSource,
     "camera": CameraSource,
     "stdin": StdinSource,
-    "url": UrlSource,
+    "url": open_url,
 }
 
 

@@ -57,6 +57,7 @@ class SourceOptions:
         open_timeout: seconds until opening a URL or camera fails.
         read_timeout: seconds without data until reading a URL or camera fails.
         rtsp_transport: how RTSP streams travel.
+        snapshot_every: seconds between two requests of a URL that is one picture.
         decode_threads: threads that decode a file, 0 for all cores. Two decode 1080p faster than
             the detector takes it on two cores.
         every: only frames whose index is a multiple of this are delivered. The others are decoded
@@ -70,6 +71,7 @@ class SourceOptions:
     open_timeout: float = 10.0
     read_timeout: float = 10.0
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    snapshot_every: float = 1.0
     decode_threads: int = 2
     every: int = 1
     decoding: Decoding = BY_CPU

@@ -33,10 +33,9 @@ def _open(spec: SourceSpec, options: SourceOptions) -> InputContainer:
     device = Path(spec.location)
     if not device.exists():
         found = ", ".join(sorted(path.name for path in Path("/dev").glob("video*")))
-        raise SourceError(
-            f"{spec.name}: there is no {device}; "
-            + (f"this machine has {found}" if found else "this machine has no camera")
-        )
+        why = f"there is no {device}; "
+        why += f"this machine has {found}" if found else "this machine has no camera"
+        raise SourceError(f"{spec.name}: {why}", reason=why)
     try:
         return open_container(
             *(str(device), options.decoding, spec.name),

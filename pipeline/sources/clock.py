@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 LARGEST_GAP = 10.0
-"""Seconds by which a live stream's clock may outrun ours between two frames; more is a jump."""
+"""Seconds by which a stream's clock may outrun ours between two frames; more is a jump."""
 SMALLEST_STEP = 0.001
+# Of a time lapse, steps of minutes are no jumps: they are as long as those before.
+_USUAL_STEPS = 20
 
 
 class FileClock:
@@ -13,25 +15,37 @@ class FileClock:
     Args:
         origin: what counts as 0, on the container's clock.
         step: seconds between two frames, where the container does not say.
+        jumps: the container's clock may jump forwards, too (what was sent as a stream): such a jump
+            is left out.
     """
 
-    def __init__(self, origin: float, step: float) -> None:
+    def __init__(self, origin: float, step: float, *, jumps: bool = False) -> None:
         self._origin = origin
         self._step = step
+        self._usual = step
+        self._jumps = jumps
         self._last: float | None = None
 
-    def stamp(self, time: float | None) -> float:
-        """Seconds since the start of the frame with this time on the container's clock."""
+    def stamp(self, time: float | None, *, passed: float = 0.0) -> float:
+        """Seconds since the start of the frame with this time on the container's clock.
+
+        ``passed``: seconds that we waited for the frame; by so much the clock may have gone on.
+        """
         last = self._last
         if time is None:
             pts = 0.0 if last is None else last + self._step
         else:
             pts = max(0.0, time - self._origin)
-            if last is not None and pts < last:
-                pts = last + self._step
-                self._origin = time - pts
+            if last is not None:
+                if pts < last or self._is_jump(pts - last, passed):
+                    pts = last + self._step
+                    self._origin = time - pts
+                self._usual = pts - last
         self._last = pts
         return pts
+
+    def _is_jump(self, step: float, passed: float) -> bool:
+        return self._jumps and step > max(passed + LARGEST_GAP, _USUAL_STEPS * self._usual)
 
 
 class LiveClock:

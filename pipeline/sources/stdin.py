@@ -27,6 +27,8 @@ class StdinSource(StreamSource):
         SourceError: it is a terminal, is empty, or holds no video; never retried.
     """
 
+    piped = True
+
     def __init__(
         self, spec: SourceSpec, options: SourceOptions = DEFAULTS, *, descriptor: int = 0
     ) -> None:

@@ -19,6 +19,8 @@ from .decode import VideoDecoder, fps_of, reason, video_stream
 
 # FFmpeg's AVFMT_NOTIMESTAMPS: MJPEG over HTTP, bare H.264.
 _NO_TIMESTAMPS = 0x80
+# FFmpeg's AVFMT_TS_DISCONT: MPEG-TS, VOB. Its own programs leave jumps of ten seconds out.
+_CLOCK_JUMPS = 0x200
 
 
 class _Stop:
@@ -52,6 +54,7 @@ class StreamSource(Closing):
 
     live = False
     still = False
+    piped = False  # another program sends it
 
     def __init__(
         self,
@@ -94,7 +97,11 @@ class StreamSource(Closing):
             self.close()
             raise
         self._fps = None if self._timeless(container) else fps_of(self._stream)
-        self._file_clock = FileClock(self._start(), 1 / self._fps if self._fps else 0.04)
+        self._file_clock = FileClock(
+            *(self._start(), 1 / self._fps if self._fps else 0.04),
+            jumps=self.piped or bool(container.format.flags & _CLOCK_JUMPS),
+        )
+        self._arrived = time.monotonic()
         self._live_clock = LiveClock()
         self._epoch, clock = self._clock()
         self.info = self._described(image, clock)
@@ -152,7 +159,9 @@ class StreamSource(Closing):
         if self.live:
             pts = self._live_clock.stamp(picture.time, arrived, period=self.info.period)
         else:
-            pts = self._file_clock.stamp(picture.time)
+            passed = arrived - self._arrived if self.piped else 0.0
+            pts = self._file_clock.stamp(picture.time, passed=passed)
+        self._arrived = arrived
         if image is None:
             self.skipped += 1
             return None

@@ -6,9 +6,10 @@ import errno
 import socket
 import time
 from base64 import b64encode
+from dataclasses import replace
 from http.client import HTTPException
 from pathlib import PurePosixPath
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import av
@@ -16,8 +17,10 @@ from av.container import InputContainer
 
 from ..core.errors import Retry, SourceError
 from ..core.redact import with_quoted_credentials
-from .base import DEFAULTS, SourceOptions, SourceSpec
+from .base import DEFAULTS, Source, SourceOptions, SourceSpec
 from .decode import open_container, reason
+from .http_client import REFUSALS, request, split_login
+from .mjpeg import HttpPictures, holds_pictures
 from .stream import StreamSource
 
 # These serve both files and streams.
@@ -33,14 +36,43 @@ _FILE_SUFFIXES = frozenset(
         *(".ogv", ".webm", ".wmv"),
     }
 )
+# Pictures are never sent under these names: FFmpeg asks for them, once.
+_BY_FFMPEG = _FILE_SUFFIXES | {".ts", ".m2ts", ".mts", ".m3u8", ".m3u", ".mpd", ".flv"}
+_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 _TIMED_OUT = (av.error.ExitError, av.error.TimeoutError)
 # Another attempt fails until the setup changes: the pauses are long.
 _REFUSED = {
-    av.error.HTTPUnauthorizedError: "user or password refused",
-    av.error.HTTPForbiddenError: "access forbidden (403)",
-    av.error.HTTPNotFoundError: "not found (404); check the path",
+    av.error.HTTPUnauthorizedError: REFUSALS[401],
+    av.error.HTTPForbiddenError: REFUSALS[403],
+    av.error.HTTPNotFoundError: REFUSALS[404],
     av.error.InvalidDataError: "what it sends is no video (invalid data)",
 }
+
+
+def open_url(spec: SourceSpec, options: SourceOptions = DEFAULTS) -> Source:
+    """Open a URL: pictures over HTTP here, all else by FFmpeg.
+
+    Raises:
+        SourceError: it cannot be reached, or is neither a video nor a picture. The message holds no
+            credentials.
+    """
+    if _suffix(spec.location) in _BY_FFMPEG | {None}:
+        return UrlSource(spec, options)
+    answer = request(spec.location, options, name=spec.name)
+    try:
+        if holds_pictures(answer):
+            return HttpPictures(spec, options, answer)
+        if answer.kind in _PAGES:
+            why = (
+                f"it is a web page ({answer.kind}), no video; give the address of the camera's "
+                "stream or of a picture"
+            )
+            raise SourceError(f"cannot open {spec.name}: {why}", retry="slowly", reason=why)
+    except BaseException:
+        answer.close()
+        raise
+    answer.close()
+    return UrlSource(replace(spec, location=answer.url), options)
 
 
 class UrlSource(StreamSource):
@@ -80,14 +112,27 @@ class UrlSource(StreamSource):
         raise SourceError(message, reason=f"the connection was lost: {why}") from None
 
 
+def _suffix(url: str) -> str | None:
+    """The suffix of an http URL's path in lower case; None for other URLs."""
+    try:
+        parts = urlsplit(with_quoted_credentials(url))
+    except ValueError:
+        return None
+    return PurePosixPath(parts.path).suffix.lower() if parts.scheme in {"http", "https"} else None
+
+
 def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContainer:
     started = time.monotonic()
     try:
-        return open_container(
-            *(with_quoted_credentials(spec.location), options.decoding, spec.name),
-            options=_ffmpeg_options(scheme, options),
-            timeout=(options.open_timeout, options.read_timeout),
-        )
+        try:
+            return _container(spec.location, spec, options, scheme)
+        except av.error.HTTPUnauthorizedError:
+            if scheme not in {"http", "https"}:
+                raise
+            # FFmpeg forgets the login at a redirect that names the host.
+            with request(spec.location, options, name=spec.name) as answer:
+                moved = answer.url
+            return _container(moved, spec, options, scheme)
     except av.error.FFmpegError as error:
         # `from None`: PyAV's message holds the URL with its credentials.
         # A time-out raises a different error in each protocol: the time that passed decides.
@@ -100,6 +145,14 @@ def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContain
     except ValueError:
         why = "the URL holds characters that no URL may; write them as %XX"
         raise SourceError(f"cannot open {spec.name}: {why}", retry="never", reason=why) from None
+
+
+def _container(url: str, spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContainer:
+    return open_container(
+        *(with_quoted_credentials(url), options.decoding, spec.name),
+        options=_ffmpeg_options(scheme, options),
+        timeout=(options.open_timeout, options.read_timeout),
+    )
 
 
 def _has_length(container: InputContainer) -> bool:
@@ -125,16 +178,15 @@ def served_file(url: str, *, timeout: float = 3.0) -> bool:
     login other than Basic) it counts as a live stream, which may prove to be a file once open.
     """
     try:
-        parts = urlsplit(with_quoted_credentials(url))
-        suffix = PurePosixPath(parts.path).suffix.lower()
-        if parts.scheme not in {"http", "https"} or suffix not in _FILE_SUFFIXES:
+        if _suffix(url) not in _FILE_SUFFIXES:
             return False
-        address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
-        request = Request(address, headers={"Range": "bytes=0-0"})
-        if parts.username is not None:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-            request.add_header("Authorization", f"Basic {b64encode(login).decode()}")
-        with urlopen(request, timeout=timeout) as answer:
+        address, login = split_login(url)
+        question = Request(address, headers={"Range": "bytes=0-0"})
+        if login is not None:
+            basic = b64encode(":".join(login).encode()).decode()
+            # Not a header of the request itself: that would be sent to another host, too.
+            question.add_unredirected_header("Authorization", f"Basic {basic}")
+        with urlopen(question, timeout=timeout) as answer:
             return "Content-Range" in answer.headers or "Content-Length" in answer.headers
     except (OSError, ValueError, HTTPException):
         return False

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +27,8 @@ from .track_events import TrackEventEmitter
 REFRESH_SECONDS = 2.0  # between two checks of the gallery's file for changes by another process
 # A source without frames for this much longer than the absence is silent: its tracks end.
 SILENCE_SECONDS = 5.0
+# Pictures this far apart differ in any scene, and a face in the same place may be another's.
+SPARSE_SECONDS = 0.5
 
 
 class Embedder(Protocol):
@@ -38,8 +41,16 @@ class _Source:
     tracker: Tracker
     tracks: SourceTracks
     heard: float = 0.0  # by the stage's clock
+    seen: float = -inf  # presentation time of the last frame
+
+    @property
+    def silent_after(self) -> float:
+        """Seconds without a frame after which the tracks end."""
+        absence = self.tracker.interval.absence(self.rules.absence_seconds)
+        return (absence if absence < inf else self.rules.absence_seconds) + SILENCE_SECONDS
 
     def end(self) -> None:
+        self.tracker.interval.end(least=self.rules.emission.min_faces)
         self.tracks.end(self.tracker.finish())
 
 
@@ -133,7 +144,7 @@ class RecogniseStage:
         self._refresh()
         now = time.monotonic()
         for name, source in self._sources.items():
-            if now - source.heard > source.rules.absence_seconds + SILENCE_SECONDS:
+            if now - source.heard > source.silent_after:
                 self._isolation.clean_up(name, "recognise", source.end)
 
     def end_source(self, source: str) -> None:
@@ -165,17 +176,19 @@ class RecogniseStage:
         source = self._sources.get(frame.source)
         if source is None:
             rules = self._rules(frame.source)
+            tracker = self._tracker(min_iou=rules.min_iou, absence_seconds=rules.absence_seconds)
             emitter = TrackEventEmitter(
                 frame.source,
                 rules.emission,
                 on_event=self._on_event,
                 model=self._model,
                 metrics=self._metrics,
+                interval=tracker.interval,
             )
             source = self._sources[frame.source] = _Source(
                 rules,
-                self._tracker(min_iou=rules.min_iou, absence_seconds=rules.absence_seconds),
-                SourceTracks(self._ids, self._matcher, rules.hysteresis, emitter),
+                tracker,
+                SourceTracks(self._ids, self._matcher, rules.hysteresis, emitter, tracker.interval),
             )
         source.heard = time.monotonic()
         return source
@@ -185,18 +198,24 @@ class RecogniseStage:
         frame, faces = result.frame, result.faces
         source = self._source(frame)
         tracker = source.tracker
-        apart = tracker.cut(frame.image) or frame.still
-        ended = tracker.finish() if apart else tracker.expire(frame.pts)
+        cut = tracker.cut(frame.image)
+        if cut and frame.pts - source.seen >= SPARSE_SECONDS:
+            tracker.forget_places()
+            cut = False
+        source.seen = frame.pts
+        ended = tracker.finish() if cut or frame.still else tracker.expire(frame.pts)
         if not result.detected:
             tracklets, boxes = tracker.expected(frame.pts)
             return _Pending(result, source, ended, tracklets, boxes)
         rules = source.rules
         # A box that is found only once is rarely a face: if the next detection is soon, wait.
-        soon = frame.pts - tracker.searched_at < rules.embedding.first_seconds
+        passed = frame.pts - tracker.searched_at
+        soon = passed < rules.embedding.first_seconds
         patient = soon and rules.emission.min_faces > 1 and not frame.still
         tracklets = tracker.associate(faces.boxes, at=frame.pts)
         item = _Pending(result, source, ended, tracklets, faces.boxes, quality=quality(faces))
-        item.rows = _rows_to_embed(item, rules.embedding, least=2 if patient else 1)
+        sparse = passed >= SPARSE_SECONDS
+        item.rows = _rows_to_embed(item, rules.embedding, least=2 if patient else 1, every=sparse)
         return item
 
     def _embed(self, items: Sequence[_Pending]) -> list[tuple[Floats, Floats]]:
@@ -236,8 +255,13 @@ def _name_of(item: _Pending) -> str:
     return item.result.frame.source
 
 
-def _rows_to_embed(item: _Pending, policy: EmbeddingPolicy, *, least: int) -> list[int]:
-    """The rows to embed, noted in the tracklets' plans; none found less than ``least`` times."""
+def _rows_to_embed(
+    item: _Pending, policy: EmbeddingPolicy, *, least: int, every: bool
+) -> list[int]:
+    """The rows to embed, noted in the tracklets' plans; none found less than ``least`` times.
+
+    ``every``: all that the policy allows.
+    """
     tracklets, pts = item.tracklets, item.result.frame.pts
     if policy.policy == "every":
         return list(range(len(tracklets)))
@@ -249,7 +273,7 @@ def _rows_to_embed(item: _Pending, policy: EmbeddingPolicy, *, least: int) -> li
         certainty = "open" if tracklet.track is None else tracklet.track.certainty
         value, pose = float(item.quality[row]), pose_of(item.result.faces.landmarks[row])
         wanted = policy.should_embed(plan, quality=value, pose=pose, pts=pts, certainty=certainty)
-        if wanted or (tracklet.unverified and policy.may_verify(plan, pts=pts)):
+        if every or wanted or (tracklet.unverified and policy.may_verify(plan, pts=pts)):
             item.ambiguous[row] = tracklet.unverified or tracklet.ambiguous
             tracklet.unverified = False
             policy.record(plan, quality=value, pose=pose, pts=pts, certainty=certainty)

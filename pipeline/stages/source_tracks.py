@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from ..core.types import Floats, Frame, FrameResult, TrackSnapshot
-from ..identity.hysteresis import HysteresisRules, update_identities
+from ..identity.hysteresis import HysteresisRules, name_at_end, update_identities
 from ..identity.search import Matcher
 from ..tracking.embedding_schedule import EmbeddingPlan
+from ..tracking.interval import SearchInterval
 from ..tracking.reidentification import Candidate, reassign
 from ..tracking.track import Track
 from ..tracking.tracker import Tracklet
@@ -28,6 +30,9 @@ class Observation(NamedTuple):
 class SourceTracks:
     """Begins, continues, names and ends the tracks of a source. Owned by one thread.
 
+    Args:
+        interval: between searched frames; where they are far apart, fewer confirm a name.
+
     Attributes:
         stale: the gallery changed; all tracks are searched again with the next frame.
         live: the tracks that have not ended, the oldest first.
@@ -39,11 +44,13 @@ class SourceTracks:
         matcher: Matcher,
         rules: HysteresisRules,
         emitter: TrackEventEmitter,
+        interval: SearchInterval,
     ) -> None:
         self._ids = ids
         self._matcher = matcher
         self._rules = rules
         self._emitter = emitter
+        self._interval = interval
         self._changed = False
         self._followed: dict[int, Tracklet] = {}  # by the track id
         self.stale = False
@@ -166,11 +173,12 @@ class SourceTracks:
             tracklet.track, tracklet.released = None, True
         self.live.remove(track)
         self._changed = True  # its name is free
+        name_at_end(track, self.live, confirm=self._confirm)
         self._emitter.left(track)
 
     def _search(self, embedded: Sequence[Track]) -> list[Track]:
         """Search the tracks whose evidence changed, or all when the gallery did."""
-        due = [s for s in embedded if s.needs_search(confirm=self._rules.confirm)]
+        due = [s for s in embedded if s.needs_search(confirm=self._confirm)]
         if self.stale:
             self.stale = False
             due = [s for s in self.live if s.template.count]
@@ -180,9 +188,14 @@ class SourceTracks:
                 track.set_matches(matches)
         return due
 
+    @property
+    def _confirm(self) -> int:
+        return self._interval.scaled(self._rules.confirm)
+
     def _name(self, searched: Sequence[Track], pts: float) -> None:
+        rules = replace(self._rules, confirm=self._confirm)
         for track in update_identities(
-            self.live, searched, matcher=self._matcher, rules=self._rules, pts=pts
+            self.live, searched, matcher=self._matcher, rules=rules, pts=pts
         ):
             self._end(track)
 

@@ -64,6 +64,7 @@ class Track:
         identity: the name given, or why there is none.
         candidate: the person that the last searches found.
         agreed: how many of them in a row.
+        proposal: the identity that they agree on.
         plan: of its embeddings.
         certainty: whether more embeddings may change what is known.
     """
@@ -89,6 +90,7 @@ class Track:
     matches: Matches | None = None
     candidate: int | None = None
     agreed: int = 0
+    proposal: Identity | None = None
     certainty: Certainty = "open"
     best: BestFace | None = None
     emitted: EmittedState = field(default_factory=EmittedState)

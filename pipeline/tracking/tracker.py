@@ -16,6 +16,7 @@ from ..core.types import Floats, Image
 from .association import associate
 from .cuts import CutDetector
 from .embedding_schedule import EmbeddingPlan
+from .interval import SearchInterval
 from .kalman import Motion
 from .track import Track
 
@@ -50,7 +51,12 @@ class Tracker(Protocol):
 
     Boxes are N×4 float32 in pixels, times are presentation times in seconds. A tracklet that was
     ``released`` and has no track ends with the next `expire`.
+
+    Attributes:
+        interval: between the searched frames.
     """
+
+    interval: SearchInterval
 
     @property
     def searched_at(self) -> float:
@@ -63,6 +69,10 @@ class Tracker(Protocol):
 
     def associate(self, boxes: Floats, *, at: float) -> list[Tracklet]:
         """The tracklet of each detection, in their order."""
+        ...
+
+    def forget_places(self) -> None:
+        """No detection continues a tracklet of now: its track goes on by its embedding only."""
         ...
 
     def expected(self, at: float) -> tuple[list[Tracklet], Floats]:
@@ -82,7 +92,7 @@ class TrackerFactory(Protocol):
     """Makes the tracker of a source.
 
     ``min_iou`` is the overlap from which two boxes are the same face, ``absence_seconds`` the time
-    after which a face that is not seen is lost.
+    after which a face that is not seen is lost, or more where searched frames are far apart.
     """
 
     def __call__(self, *, min_iou: float, absence_seconds: float) -> Tracker: ...
@@ -97,11 +107,14 @@ class SourceTracker:
         self._absence = absence_seconds
         self._motion = Motion()
         self.cut = CutDetector()
+        self.interval = SearchInterval()
         self.searched_at = -np.inf
         self.tracklets: list[Tracklet] = []  # the live ones, a row of the motion each
+        self._placeless: list[Tracklet] = []
 
     def associate(self, boxes: Floats, *, at: float) -> list[Tracklet]:
         self.searched_at = at
+        self.interval.add(at)
         pairs, ambiguous = associate(self._motion, boxes, at=at, min_iou=self._min_iou)
         found: list[Tracklet | None] = [None] * len(boxes)
         for row, face in pairs:
@@ -123,6 +136,10 @@ class SourceTracker:
                 found[face] = tracklet
         return [tracklet for tracklet in found if tracklet is not None]
 
+    def forget_places(self) -> None:
+        self._placeless += self.tracklets
+        self._keep([])
+
     def expected(self, at: float) -> tuple[list[Tracklet], Floats]:
         rows = [r for r, f in enumerate(self.tracklets) if f.seen_at == self.searched_at]
         if not rows:
@@ -130,22 +147,22 @@ class SourceTracker:
         return [self.tracklets[row] for row in rows], self._motion.expected(at)[rows]
 
     def expire(self, at: float) -> list[Tracklet]:
-        if not self.tracklets:
-            return []
-        passed = at - self._motion.at
-        stay = (passed >= 0) & (passed <= self._absence)
-        for row, tracklet in enumerate(self.tracklets):
-            if tracklet.released and tracklet.track is None:
-                stay[row] = False
-        if stay.all():
-            return []
-        gone = [f for f, here in zip(self.tracklets, stay, strict=True) if not here]
-        self._keep([row for row, here in enumerate(stay) if here])
+        absence = self.interval.absence(self._absence)
+
+        def stays(tracklet: Tracklet) -> bool:
+            bare = tracklet.released and tracklet.track is None
+            return not bare and 0 <= at - tracklet.seen_at <= absence
+
+        known = self.tracklets + self._placeless
+        gone = [tracklet for tracklet in known if not stays(tracklet)]
+        if gone:
+            self._keep([row for row, one in enumerate(self.tracklets) if stays(one)])
+            self._placeless = [one for one in self._placeless if stays(one)]
         return gone
 
     def finish(self) -> list[Tracklet]:
-        gone = self.tracklets
-        self._keep([])
+        self.forget_places()
+        gone, self._placeless = self._placeless, []
         return gone
 
     def _keep(self, rows: list[int]) -> None:

@@ -17,7 +17,14 @@ from pydantic import (
     model_validator,
 )
 
-from .groups import DetectorSettings, Group, LiveSettings, RecognitionSettings, TrackingSettings
+from .groups import (
+    DetectorSettings,
+    Group,
+    LiveSettings,
+    Pause,
+    RecognitionSettings,
+    TrackingSettings,
+)
 from .schedule import Schedule, Span
 from .urls import CameraUrl
 
@@ -27,6 +34,13 @@ LONGEST_NAME = 64
 SHARED_KEYS: Mapping[str, frozenset[str]] = {
     "detector": frozenset({"mode", "factor", "thresholds"}),
     "recognition": frozenset({"normalise"}),
+}
+
+# Keys of a camera that stand for one of a group.
+_SHORTHANDS: Mapping[str, tuple[str, str]] = {
+    "detect_every": ("tracking", "detect_every"),
+    "transport": ("live", "transport"),
+    "every": ("live", "snapshot_every"),
 }
 
 
@@ -93,6 +107,9 @@ class CameraSettings(Group):
     """``false``: not read unless it is named on the command line."""
     transport: Literal["tcp", "udp"] | None = None
     """Transport of its RTSP stream. Unset: live.transport."""
+    every: Pause | None = None
+    """Time between two requests of a URL that gives one picture, e.g. "1s". Unset:
+    live.snapshot_every."""
     detect_size: int | None = Field(default=None, ge=32, le=16384, strict=True)
     """Longest side in pixels of the detector's input; larger frames are shrunk for it. Unset: not
     shrunk."""
@@ -154,9 +171,9 @@ class CameraSettings(Group):
             raise ValueError("needs either url or device")
         if self.stream == "sub" and self.sub_url is None:
             raise ValueError('stream = "sub" needs sub_url')
-        for key, table in (("detect_every", "tracking"), ("transport", "live")):
-            if getattr(self, key) is not None and key in getattr(self, table).model_fields_set:
-                raise ValueError(f"{key} and {table}.{key} say the same; keep one of them")
+        for key, (table, name) in _SHORTHANDS.items():
+            if getattr(self, key) is not None and name in getattr(self, table).model_fields_set:
+                raise ValueError(f"{key} and {table}.{name} say the same; keep one of them")
         return self
 
     @cached_property
@@ -171,10 +188,9 @@ class CameraSettings(Group):
             for name in ("detector", "tracking", "recognition", "live")
             if isinstance(group := getattr(self, name), Group)
         }
-        if self.detect_every is not None:
-            found["tracking"]["detect_every"] = self.detect_every
-        if self.transport is not None:
-            found["live"]["transport"] = self.transport
+        for key, (table, name) in _SHORTHANDS.items():
+            if getattr(self, key) is not None:
+                found[table][name] = getattr(self, key)
         return {name: values for name, values in found.items() if values}
 
 

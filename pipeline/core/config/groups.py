@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from facestream.engines.options import Serving
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from ..events import EventType
 from .folders import default_engine_cache
 
 Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)")
+
+
+def _seconds(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = _DURATION.fullmatch(value.strip())
+    if found is None:
+        raise ValueError('must be seconds, or a time such as "1s", "500ms" or "5m"')
+    return float(found[1]) * _UNITS[found[2]]
+
+
+Pause = Annotated[float, Field(ge=0.02, le=86400, strict=True), BeforeValidator(_seconds)]
+"""Seconds; in the settings also e.g. "1s"."""
 
 
 class Group(BaseModel):
@@ -72,11 +88,14 @@ class TrackingSettings(Group):
     iou: float = Field(default=0.3, gt=0, lt=1, strict=True)
     """Least overlap (intersection over union) of two boxes of the same face."""
     absence_timeout: float = Field(default=1.0, gt=0, le=3600, strict=True)
-    """Seconds without a detection after which a face has left."""
+    """Seconds without a detection after which a face has left; at least 2.5 intervals between
+    searched frames."""
     min_faces: int = Field(default=3, ge=1, le=1000, strict=True)
-    """Least detections of a track that is reported as a sighting; for photos it is 1."""
+    """Least detections of a track that is reported as a sighting; for photos it is 1. Where
+    searched frames are more than 0.4 s apart, as many as there are in a second, at least 1."""
     confirm: int = Field(default=2, ge=1, le=100, strict=True)
-    """Searches that must agree on a person before the track is named; for photos it is 1."""
+    """Searches that must agree on a person before the track is named; for photos it is 1. Where
+    searched frames are far apart it falls like ``min_faces``."""
     cooldown: float = Field(default=0.0, ge=0, le=86400, strict=True)
     """Seconds after a source last saw a person in which ``identified`` is not sent again for them;
     their sightings are reported all the same."""
@@ -170,6 +189,9 @@ class LiveSettings(Group):
     """Seconds without a frame after which the source is ``stalled``."""
     frozen_after: float = Field(default=30.0, gt=0, le=86400, strict=True)
     """Seconds of an unchanged picture after which the source is ``stalled``."""
+    snapshot_every: Pause = 1.0
+    """Seconds between two requests of a URL that gives one picture (HTTP, ``image/*``); also e.g.
+    "500ms", "10s" or "5m"."""
     retry_first: float = Field(default=1.0, gt=0, le=600, strict=True)
     """Seconds before the first retry of a lost source; doubled after each failure."""
     retry_longest: float = Field(default=30.0, gt=0, le=3600, strict=True)

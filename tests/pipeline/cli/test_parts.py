@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -173,6 +174,8 @@ def test_a_working_folder_that_was_deleted_does_not_cost_the_table(
 
 def test_nobody_was_seen() -> None:
     assert people_table([]) == "Nobody was seen."
+    brief = "13 faces, each seen too briefly (fewer than tracking.min_faces times)."
+    assert people_table([], faces=13) == brief
 
 
 def snapshot() -> Progress:
@@ -266,3 +269,10 @@ def test_clock(seconds: float, text: str) -> None:
 
 def test_plural() -> None:
     assert [plural(n, "face") for n in (0, 1, 1200)] == ["0 faces", "1 face", "1,200 faces"]
+
+
+def test_progress_over_many_files_goes_by_the_files() -> None:
+    now = replace(snapshot(), total=None, frames=100, fps=10.0, files=(40, 10))
+    assert describe(now).startswith("10/40 files · 100 frames · 10.0 fps")
+    assert describe(now).endswith("0:30 left")
+    assert "left" not in describe(replace(now, files=(40, 0)))

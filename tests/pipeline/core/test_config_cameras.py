@@ -240,3 +240,20 @@ def test_a_token_that_is_too_short_is_not_quoted(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^restream\.token in .* at least 8") as caught:
         load_settings(file=written(tmp_path, "[restream]\ntoken = 'xyzzy'\n"))
     assert "xyzzy" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [('"1s"', 1.0), ('"500ms"', 0.5), ('"5m"', 300.0), ("2.5", 2.5)]
+)
+def test_how_often_a_single_picture_is_asked_for(tmp_path: Path, text: str, seconds: float) -> None:
+    table = f'[cameras.door]\nurl = "http://10.0.0.9/snap.jpg"\nevery = {text}\n'
+    settings = load_settings(file=written(tmp_path, table))
+    assert settings.for_source("door").live.snapshot_every == seconds
+    assert settings.live.snapshot_every == 1.0
+
+
+@pytest.mark.parametrize("text", ['"often"', '"1 day"', "0", '"0s"', "true"])
+def test_a_time_that_is_none(tmp_path: Path, text: str) -> None:
+    table = f'[cameras.door]\nurl = "http://10.0.0.9/snap.jpg"\nevery = {text}\n'
+    with pytest.raises(ConfigError, match=r"cameras\.door\.every"):
+        load_settings(file=written(tmp_path, table))

@@ -74,3 +74,22 @@ def test_file_times_never_fall(times: list[float | None]) -> None:
     clock = FileClock(0.0, 0.04)
     stamps = [clock.stamp(time) for time in times]
     assert stamps == sorted(stamps)
+
+
+@pytest.mark.parametrize("jump", [3600.0, 1e5])
+def test_a_jump_of_what_was_sent_is_left_out(jump: float) -> None:
+    clock = FileClock(2.0, 0.5, jumps=True)
+    times = [2.0, 2.5, 3.0, 3.5 + jump, 4.0 + jump, 4.5 + jump, 5.0]
+    assert [clock.stamp(time) for time in times] == pytest.approx([n / 2 for n in range(7)])
+
+
+def test_a_gap_of_a_file_and_the_steps_of_a_time_lapse_stay() -> None:
+    assert [FileClock(0.0, 0.04).stamp(time) for time in (0.0, 3600.0)] == [0.0, 3600.0]
+    lapse = FileClock(0.0, 60.0, jumps=True)
+    assert [lapse.stamp(60.0 * n) for n in range(4)] == [0.0, 60.0, 120.0, 180.0]
+
+
+def test_a_pipe_that_was_silent_for_an_hour_goes_on_an_hour_later() -> None:
+    clock = FileClock(0.0, 0.04, jumps=True)
+    clock.stamp(0.0)
+    assert clock.stamp(3600.0, passed=3599.0) == 3600.0

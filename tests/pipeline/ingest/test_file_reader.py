@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,43 @@ def test_frames_that_are_passed_over_are_counted(tmp_path: Path) -> None:
         assert not state.finished
     queue.seal()
     assert [frame.index for frame in queue.get_batch(6, 0.0)] == [0, 0, 4, 4, 8, 8]
+
+
+def test_of_many_files_only_two_wait_in_memory(tmp_path: Path) -> None:
+    clips = [make_clip(tmp_path / f"{n}.mp4", frames=3) for n in range(6)]
+    queue: SourceQueue[Frame | LazyFrame] = SourceQueue()
+    reader = Reader(
+        *(expand_sources(clips), queue, Metrics()),
+        buffer_frames=8,
+        options=lambda _: SourceOptions(),
+    )
+    thread = threading.Thread(target=reader.run)
+    thread.start()
+    order: list[str] = []
+    while len(order) < 18:
+        order += [Path(frame.source).stem for frame in queue.get_batch(1, 0.0)]
+        waiting = [buffer for buffer in queue.source_stats() if buffer.depth]
+        assert len(waiting) <= 2
+    thread.join()
+    assert sorted(order) == sorted("012345" * 3)
+    assert order[:3].count("5") == 0
+
+
+def test_an_aborted_run_does_not_wait_for_the_frames_of_earlier_files(tmp_path: Path) -> None:
+    clips = [make_clip(tmp_path / f"{n}.mp4", frames=3) for n in range(4)]
+    queue: SourceQueue[Frame | LazyFrame] = SourceQueue()
+    reader = Reader(
+        *(expand_sources(clips), queue, Metrics()),
+        buffer_frames=8,
+        options=lambda _: SourceOptions(),
+    )
+    thread = threading.Thread(target=reader.run)
+    thread.start()
+    while queue.depth < 6:
+        time.sleep(0.01)
+    queue.close(discard=True)
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_live_source_has_finished_when_the_rest_was_dropped() -> None:

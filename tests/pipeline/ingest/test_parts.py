@@ -97,6 +97,12 @@ def test_the_watchdog_by_the_last_frame(idle: float, state: str) -> None:
     assert DOG.check(SessionProgress(0, last_frame=50), 50 + idle).state == state
 
 
+@pytest.mark.parametrize(("idle", "state"), [(7, "live"), (8, "stalled"), (16, "lost")])
+def test_a_slow_source_may_be_silent_for_its_interval_too(idle: float, state: str) -> None:
+    progress = SessionProgress(0, last_frame=50, interval=5)
+    assert DOG.check(progress, 50 + idle).state == state
+
+
 def test_the_watchdog_has_patience_with_our_own_side() -> None:
     assert DOG.check(SessionProgress(0, last_frame=50, busy=True), 500).state == "live"
 

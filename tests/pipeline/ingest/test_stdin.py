@@ -17,6 +17,7 @@ from facestream.pipeline.sources import (
     SourceSpec,
     StdinSource,
     expand_sources,
+    open_source,
 )
 
 from tests.media import make_clip
@@ -114,3 +115,18 @@ def test_a_terminal_is_refused() -> None:
 def test_closed_standard_input_is_one_clear_line() -> None:
     with pytest.raises(SourceError, match="stdin is closed; pipe a video into it"):
         StdinSource(expand_sources(["-"])[0], descriptor=999)
+
+
+def test_a_jump_of_its_clock_is_no_hour_without_pictures(tmp_path: Path) -> None:
+    times = [n / 10 + (3600 if n >= 20 else 0) for n in range(40)]
+    for name in ("clip.ts", "clip.mkv"):
+        content = make_clip(tmp_path / name, frames=40, times=times).read_bytes()
+        with piped(content) as pipe, watching("-", opener=pipe) as watched:
+            watched.thread.join(20)
+            watched.until(lambda watched=watched: len(watched.frames) == 40)  # type: ignore[misc]
+        assert watched.frames[-1].pts == pytest.approx(3.9, abs=0.2)
+        assert watched.frames[-1].utc - time.time() < 10
+    with open_source(tmp_path / "clip.ts") as source:
+        assert list(source)[-1].pts == pytest.approx(3.9, abs=0.2)
+    with open_source(tmp_path / "clip.mkv") as source:  # of a recording the gap is true
+        assert list(source)[-1].pts == pytest.approx(3603.9, abs=0.2)

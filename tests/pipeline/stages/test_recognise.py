@@ -17,6 +17,7 @@ from facestream.pipeline.stages.recognise import RecogniseStage
 from facestream.pipeline.stages.rules import TrackingRules
 from facestream.pipeline.stages.track_events import EmissionRules
 from facestream.pipeline.tracking.embedding_schedule import EmbeddingPolicy
+from facestream.pipeline.tracking.interval import SearchInterval
 from facestream.pipeline.tracking.tracker import Tracklet
 
 DIM = 4
@@ -184,9 +185,16 @@ def test_photos_do_not_share_tracks(events: list[TrackEvent]) -> None:
 
 def test_tracks_too_short_to_be_believed_are_not_reported(events: list[TrackEvent]) -> None:
     recognise = stage(events, min_faces=3)
-    recognise([result(i, (20, 50)) for i in range(2)])
+    recognise([*(result(i, (20, 50)) for i in range(2)), result(2)])
     recognise.flush()
     assert events == []
+
+
+def test_all_frames_of_a_short_video_count_like_photos(events: list[TrackEvent]) -> None:
+    recognise = stage(events, min_faces=3)
+    recognise([result(i, (20, 50)) for i in range(2)])
+    recognise.flush()
+    assert [event.type for event in events] == ["appeared", "identified", "left"]
 
 
 def test_one_person_is_in_a_frame_once(events: list[TrackEvent]) -> None:
@@ -281,6 +289,7 @@ class ByOrder:
     def __init__(self, *, min_iou: float, absence_seconds: float) -> None:
         assert (min_iou, absence_seconds) == (0.2, 3.0)
         self.searched_at = -np.inf
+        self.interval = SearchInterval()
         self.live: list[Tracklet] = []
 
     def cut(self, image: Image) -> bool:
@@ -293,6 +302,9 @@ class ByOrder:
             tracklet.seen_at = at
             tracklet.faces += 1
         return self.live[: len(boxes)]
+
+    def forget_places(self) -> None:
+        raise AssertionError
 
     def expected(self, at: float) -> tuple[list[Tracklet], Floats]:
         return [], np.zeros((0, 4), np.float32)

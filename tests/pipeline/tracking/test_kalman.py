@@ -105,6 +105,7 @@ def test_nothing_to_pair() -> None:
 
 def test_followers_expire_also_when_time_runs_backwards() -> None:
     tracker = SourceTracker(min_iou=0.3, absence_seconds=1.0)
+    tracker.associate(boxes((100, 100, 50)), at=9.9)
     (first,) = tracker.associate(boxes((100, 100, 50)), at=10.0)
     assert tracker.expire(10.9) == []
     assert tracker.expire(11.1) == [first]
