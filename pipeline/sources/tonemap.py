@@ -21,11 +21,12 @@ from ..core.types import Image
 PQ, HLG = 16, 18
 _BT2020, _BT2020_MATRICES = 9, (9, 10)
 
-# Brightness of white paper in HDR (ITU-R BT.2408); it becomes about 93 % of the screen's white.
+# Brightness of white paper in HDR (ITU-R BT.2408); it becomes about 96 % of the screen's white.
 _WHITE_NITS = 203.0
 _HLG_NITS, _HLG_GAMMA = 1000.0, 1.2
+_LUMINANCE = np.array([[0.0593, 0.6780, 0.2627]], np.float32)  # of blue, green, red in BT.2020
 # Up to here (1: white paper) the picture stays as it is; above it highlights are compressed.
-_KNEE = 0.6
+_KNEE = 0.75
 _BRIGHTEST = 2.0  # what is brighter is white
 _SCREEN_GAMMA = 2.4
 # From the BT.2020 primaries to those of BT.709, in linear light, red, green, blue (BT.2087).
@@ -45,6 +46,7 @@ class ToneMap:
 
     def __init__(self, transfer: int, *, wide: bool) -> None:
         self._light = _light(transfer)
+        self._hybrid = transfer == HLG
         self._screen = _screen(compress=transfer in (PQ, HLG))
         self._mix = np.ascontiguousarray(_TO_BT709[::-1, ::-1]) if wide else None
 
@@ -53,6 +55,9 @@ class ToneMap:
         found = np.empty_like(image)
         for top in range(0, len(image), _ROWS):
             light = cv2.LUT(image[top : top + _ROWS], self._light)
+            if self._hybrid:  # so far it is the light of the scene
+                gain = cv2.pow(cv2.transform(light, _LUMINANCE), _HLG_GAMMA - 1)
+                light = light * gain[..., None]
             if self._mix is not None:
                 light = cv2.transform(light, self._mix)
                 np.maximum(light, 0, out=light)
@@ -86,7 +91,7 @@ def _light(transfer: int) -> NDArray[np.float32]:
     elif transfer == HLG:
         a, b, c = 0.17883277, 0.28466892, 0.55991073
         scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
-        light = _HLG_NITS * scene**_HLG_GAMMA / _WHITE_NITS
+        light = scene * (_HLG_NITS / _WHITE_NITS) ** (1 / _HLG_GAMMA)
     else:
         light = code**_SCREEN_GAMMA
     return light.astype(np.float32)
