@@ -136,6 +136,22 @@ def run(
         int | None,
         typer.Option("--max-frames", metavar="N", help="Stop each source after N frames."),
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Read files that another program is still writing to their end: until they have "
+            "not grown for 10 s (setting runtime.follow).",
+        ),
+    ] = False,
+    track: Annotated[
+        int | None,
+        typer.Option(
+            "--track",
+            metavar="N",
+            help="Watch video track N of files with several, from 0; FILE#N for one file.",
+        ),
+    ] = None,
     config: Config = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also print stage times and queues.")
@@ -154,6 +170,8 @@ def run(
         "tracking.detect_every": detect_every,
         "detector.min_face": min_face,
         "runtime.max_frames": max_frames,
+        "runtime.track": track,
+        "runtime.follow": 10.0 if follow else None,
         "live.transport": transport,
         "events.types": None if events_of is None else _types(events_of),
         "restream.token": None if restream_token is None else _token(restream_token),

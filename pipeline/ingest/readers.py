@@ -244,6 +244,8 @@ def _options(settings: Settings, frames: FrameSelection, options: SourceOptions)
     return replace(
         options,
         max_frames=settings.runtime.max_frames,
+        track=settings.runtime.track,
+        follow=settings.runtime.follow,
         every=settings.tracking.detect_every if frames == "searched" else 1,
         open_timeout=live.open_timeout,
         read_timeout=live.read_timeout,

@@ -35,6 +35,7 @@ READ_FAILURES = 50
 # A live stream with so many refused packets in a row (three seconds at 25 fps) has changed its
 # codec or program and must be opened again.
 DECODE_FAILURES = 75
+_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 class DecodedPicture:
@@ -86,22 +87,38 @@ def reason(error: av.error.FFmpegError | ValueError) -> str:
     return text[:1].lower() + text[1:]
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The stream to watch: the best one that is not a cover picture.
+def video_stream(container: InputContainer, name: str, track: int | None) -> VideoStream:
+    """The stream to watch: that of a number, else the best one; cover pictures do not count.
 
     Raises:
         SourceError: there is none, or no decoder for it.
     """
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    streams = [s for s in container.streams.video if not s.disposition & _PICTURES]
     if not streams:
         if len(container.streams.audio):
             raise SourceError(f"{name} has sound only, no video; give a file with pictures")
         raise SourceError(f"{name} holds no video that can be read; give a video file")
+    if track is not None and track >= len(streams):
+        count = "one video track" if len(streams) == 1 else f"{len(streams)} video tracks"
+        raise SourceError(f"{name} has {count}, no track {track}; the first is track 0")
     best = container.streams.best("video")
-    stream = next((s for s in streams if s is best), streams[0])
+    chosen = next((n for n, s in enumerate(streams) if s is best), 0) if track is None else track
+    stream = streams[chosen]
+    if track is None and len(streams) > 1:
+        log.warning(
+            "%s has %d video tracks (%s); track %d is watched, choose with --track N or %s#N",
+            *(name, len(streams), "; ".join(map(_described, streams)), chosen, name),
+        )
     if stream.codec_context is None:
         raise SourceError(f"{name} uses a video codec that cannot be decoded here; convert it")
     return stream
+
+
+def _described(stream: VideoStream) -> str:
+    context = stream.codec_context
+    size = "unknown codec" if context is None else f"{context.width}x{context.height}"
+    title = stream.metadata.get("title")
+    return size if title is None else f"{size} {title!r}"
 
 
 def fps_of(stream: VideoStream) -> float | None:

@@ -75,7 +75,8 @@ class StreamSource(Closing):
         self._closed = False
         self._damaged = 0
         try:
-            self._stream = video_stream(container, self.name)
+            track = options.track if spec.track is None else spec.track
+            self._stream = video_stream(container, self.name, track)
             self._decoder = VideoDecoder(
                 *(container, self._stream),
                 # One thread for a camera: its frames come one by one, and there are more cameras.
