@@ -15,6 +15,7 @@ RUN_EPILOG = examples(
     "facestream run big.mp4 --detect-every 5 --events - --events-of left | jq -r .name",
     "facestream run rtsp://10.0.0.7/main 0 --events seen.jsonl --metrics :9109",
     "facestream run --config cameras.toml --restream :8080",
+    "facestream run --watch recordings/ --out seen",
     "ffmpeg -i … -c copy -f mpegts - | facestream run - --annotate out.mp4",
     "Cameras and streams run until Ctrl-C and are opened again when they are lost. Ctrl-C stops "
     "and completes the files; a second one aborts. Exit status: 0 all good, 1 a stage failed, "
@@ -136,6 +137,15 @@ def run(
         int | None,
         typer.Option("--max-frames", metavar="N", help="Stop each source after N frames."),
     ] = None,
+    watch: Annotated[
+        Path | None,
+        typer.Option(
+            "--watch",
+            metavar="DIR",
+            help="Also read the videos and pictures of this folder, each once, as soon as it is "
+            "finished, until Ctrl-C. A file beside the output remembers those that were read.",
+        ),
+    ] = None,
     follow: Annotated[
         bool,
         typer.Option(
@@ -184,6 +194,7 @@ def run(
         restream=restream,
         show=show,
         video=not no_video,
+        watch=watch,
         others=sink or (),
     )
     status = run_sources(

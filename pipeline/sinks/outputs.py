@@ -30,6 +30,7 @@ class OutputRequest:
     """What a run is to write and serve; see the flags of ``facestream run``.
 
     Attributes:
+        watch: a folder whose files are sources too: what earlier runs wrote is kept.
         video: False leaves out the annotated video in ``out``.
         others: sinks of other packages, see `open_sink`.
     """
@@ -40,6 +41,7 @@ class OutputRequest:
     report: Path | None = None
     restream: str | None = None
     show: bool = False
+    watch: Path | None = None
     video: bool = True
     others: Sequence[str] = ()
 
@@ -61,6 +63,12 @@ class Outputs:
     events: Path | None
     report: Path | None
     videos: list[VideoSink | SegmentsSink]
+
+    @property
+    def state(self) -> Path | None:
+        """Where a watched folder remembers what was read: beside the first of the outputs."""
+        beside = self.events or self.report
+        return None if beside is None else beside.with_name(f"{beside.stem}.watched.jsonl")
 
     @property
     def files(self) -> list[Path]:
@@ -95,7 +103,9 @@ def open_outputs(
     # A folder of pictures is one source of many files.
     sources = {Path(spec.location).resolve() for spec in specs if not spec.live}
     _check_files(sources, annotate, None if events in (None, "-") else Path(events), report)
-    live = any(spec.live for spec in specs)
+    if request.watch is not None:
+        _check_outside(request.watch, folder, annotate)
+    live = request.watch is not None or any(spec.live for spec in specs)
     outputs = Outputs([], window=None, events=None, report=report, videos=[])
     with ExitStack() as opened:  # where a later one cannot be opened
 
@@ -113,7 +123,10 @@ def open_outputs(
             earlier: Literal["keep", "replace"] = "keep" if live else "replace"
             add(PicturesSink(folder / "pictures", relative_to=base, earlier=earlier))
         if annotate is not None:
-            for sink in _annotate(outputs, annotate, settings, specs, avoid=sources):
+            watched = request.watch is not None
+            for sink in _annotate(
+                outputs, annotate, settings, specs, watched=watched, avoid=sources
+            ):
                 add(sink)
         for spec in request.others:
             add(open_sink(spec))
@@ -139,27 +152,40 @@ def _check_files(sources: Collection[Path], *paths: Path | None) -> None:
         written.add(place)
 
 
+def _check_outside(watched: Path, *paths: Path | None) -> None:
+    """Written videos and pictures must not be taken for new ones."""
+    for path in filter(None, paths):
+        if path.resolve().is_relative_to(watched.resolve()):
+            raise OutputError(f"{path} lies in the watched folder {watched}; write elsewhere")
+
+
 def _annotate(
     outputs: Outputs,
     path: Path,
     settings: Settings,
     specs: Sequence[SourceSpec],
     *,
+    watched: bool,
     avoid: Collection[Path],
 ) -> list[Sink]:
     """A video of each file; of live sources segments, which hold nothing else up."""
     live = [spec.name for spec in specs if spec.live]
     files = [spec.name for spec in specs if not spec.live]
     sinks: list[Sink] = []
-    if files:
-        naming: Literal["single", "per_source"] = "single" if len(specs) == 1 else "per_source"
-        video = VideoSink(path, naming=naming, avoid=avoid)
+    if files or watched:
+        single = len(specs) == 1 and not watched
+        video = VideoSink(
+            path,
+            naming="single" if single else "per_source",
+            earlier="keep" if watched else "replace",
+            avoid=avoid,
+        )
         outputs.videos.append(video)
-        sinks.append(SourcesSink(video, files) if live else video)
+        sinks.append(SourcesSink(video, live, taken="others") if live else video)
     if live:
         wanted = settings.annotate
         segments = SegmentsSink(path, minutes=wanted.segment_minutes, keep=wanted.keep_segments)
         outputs.videos.append(segments)
         background = BackgroundSink(segments, name="annotate", idle=segments.end_lost)
-        sinks.append(SourcesSink(background, live) if files else background)
+        sinks.append(SourcesSink(background, live) if files or watched else background)
     return sinks

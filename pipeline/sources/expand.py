@@ -206,6 +206,25 @@ def _folder(folder: Path) -> list[SourceSpec]:
     return specs
 
 
+def readable_files(folder: Path) -> list[Path]:
+    """The videos and pictures in a folder and the folders in it, by their suffixes, in order.
+
+    Raises:
+        SourceError: the folder cannot be listed.
+    """
+    refused: list[OSError] = []
+    known = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    found = [path for path in _walk(folder, refused.append) if path.suffix.lower() in known]
+    if refused and not found:
+        raise SourceError(f"cannot read the folder {folder}: {refused[0].strerror}")
+    return sorted(found, key=natural_key)
+
+
+def file_source(path: Path) -> SourceSpec:
+    """The source of one file, a picture or a video."""
+    return _grouped([path], name=str(path), suffix_decides=False)[0]
+
+
 def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, onerror=on_error):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -53,8 +53,9 @@ class FileSource(StreamSource):
             except (av.error.FFmpegError, UnicodeError, SourceError) as error:
                 # E.g. an MP4 whose index is written at its end.
                 log.debug("%s cannot be read while it is written: %s", spec.name, error)
-                self._growing.wait()
-                self._growing.close()
+                if (again := _growing(self._path, spec.name, options)) is not None:
+                    again.wait()
+                    again.close()
                 self._growing = None
             else:  # what it says of its length was true when it was opened
                 self.info = replace(self.info, frames=None, duration=None)
