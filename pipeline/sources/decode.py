@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from ..core.errors import SourceError
 from ..core.types import Image
 from .convert import Converter
+from .damage import DamageGate
 from .deinterlace import Deinterlacer
 from .hardware import BY_CPU, DecodedBy, Decoding, FallbackReason, OnDecoder
 
@@ -35,6 +36,8 @@ READ_FAILURES = 50
 # A live stream with so many refused packets in a row (three seconds at 25 fps) has changed its
 # codec or program and must be opened again.
 DECODE_FAILURES = 75
+# Codecs whose decoders mark damaged frames themselves, more exactly than their packets are marked.
+_MARKING = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
 _PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -173,12 +176,18 @@ class VideoDecoder:
         self._on_decoder = on_decoder or (lambda *_: None)
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         self._converter = Converter(float(stream.sample_aspect_ratio or 1))
+        self._gate = DamageGate(self._time_base)
         # Cameras mark interlaced frames.
         self._deinterlacer = Deinterlacer(self._time_base, search=not self._low)
         # Hardware needs no frame threads; slices help the CPU where it takes over.
         whole = latency == "normal" and not stream.codec_context.is_hwaccel
         stream.thread_type = "AUTO" if whole else "SLICE"
         stream.codec_context.thread_count = threads
+
+    @property
+    def left_out(self) -> int:
+        """Frames that were left out because they are predicted from damaged ones."""
+        return self._gate.left_out
 
     def pictures(self) -> Iterator[DecodedPicture]:
         """Every frame that decodes, in presentation order.
@@ -231,7 +240,9 @@ class VideoDecoder:
     def _decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
         """The frames that this packet completes; None flushes the decoder."""
         if packet is not None and packet.is_corrupt:
-            self.corrupt += 1  # decoded all the same: often most of the picture is there
+            self.corrupt += 1  # decoded all the same: what follows may need it
+            if self._stream.codec_context.name not in _MARKING:
+                self._gate.damaged_packet(cast("Packet[VideoStream]", packet))
         try:
             return self._stream.codec_context.decode(cast("Packet[VideoStream] | None", packet))
         except av.error.EOFError:
@@ -239,6 +250,8 @@ class VideoDecoder:
         except av.error.FFmpegError as error:
             self.corrupt += 1
             self._refused += 1
+            if packet is not None:
+                self._gate.damaged_packet(cast("Packet[VideoStream]", packet))
             log.debug("packet skipped: %s", reason(error))
             return []
 
@@ -250,9 +263,10 @@ class VideoDecoder:
     def _whole(self, frames: Sequence[VideoFrame]) -> Iterator[VideoFrame]:
         for frame in frames:
             self._refused = 0
+            whole = self._gate.passes(frame)
             if frame.is_corrupt:
                 self.corrupt += 1
-            else:
+            elif whole:
                 yield frame
 
     def _picture(self, frame: VideoFrame) -> DecodedPicture:
