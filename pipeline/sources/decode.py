@@ -243,6 +243,8 @@ class VideoDecoder:
             self.corrupt += 1  # decoded all the same: what follows may need it
             if self._stream.codec_context.name not in _MARKING:
                 self._gate.damaged_packet(cast("Packet[VideoStream]", packet))
+        if packet is not None and self._stream.codec_context.name == "h264":
+            self._gate.look_for_sweep(cast("Packet[VideoStream]", packet))
         try:
             return self._stream.codec_context.decode(cast("Packet[VideoStream] | None", packet))
         except av.error.EOFError:
