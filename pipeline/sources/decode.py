@@ -107,7 +107,8 @@ def video_stream(container: InputContainer, name: str, track: int | None) -> Vid
     best = container.streams.best("video")
     chosen = next((n for n, s in enumerate(streams) if s is best), 0) if track is None else track
     stream = streams[chosen]
-    if track is None and len(streams) > 1:
+    # HLS and DASH offer one video in several sizes.
+    if track is None and len(streams) > 1 and container.format.name not in {"hls", "dash"}:
         log.warning(
             "%s has %d video tracks (%s); track %d is watched, choose with --track N or %s#N",
             *(name, len(streams), "; ".join(map(_described, streams)), chosen, name),

@@ -87,6 +87,9 @@ class FileSource(StreamSource):
     def _check_end(self) -> None:
         super()._check_end()
         expected, duration, reached = self.info.frames, self.info.duration, self._reached()
+        if "mp4" in self._container.format.name:
+            # The nothing with which an edit list delays the video counts in its length, too.
+            reached = max(reached, self._decoder.end)
         slack = max(0.25, 2.5 / self._fps if self._fps else 0.0)
         short = duration is not None and duration - reached > slack
         if not short and not self._lacks_frames():
