@@ -29,6 +29,7 @@ from .gallery.gallery import searching_of
 from .ingest.file_reader import SourceState
 from .ingest.isolation import SourceIsolation
 from .ingest.readers import FrameSelection, Readers, SourceList, decoding_of, list_sources
+from .ingest.watched_folder import WatchedFolder
 from .metrics.store import Metrics
 from .observability.report import Progress, Report
 from .observability.run_statistics import RunStatistics
@@ -88,6 +89,8 @@ class Pipeline(Closing):
         frames: ``all``: every frame is a result; ``searched``: only those that are searched for
             faces (``tracking.detect_every``); the others are decoded and skipped, which is faster.
             Of a live source only the newest frame is a result either way.
+        watched: a folder whose files are read as they are finished, after ``sources``, until the
+            pipeline is stopped.
 
     Raises:
         SourceError: none of the sources exists, or the requested hardware cannot decode them.
@@ -110,6 +113,7 @@ class Pipeline(Closing):
         settings: Settings | None = None,
         sinks: Sequence[Sink | str] = (),
         frames: FrameSelection = "all",
+        watched: WatchedFolder | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
@@ -117,6 +121,7 @@ class Pipeline(Closing):
         embeddings = self.settings.events.embeddings
         self._sinks = FanOut(sinks, embeddings="added" if embeddings else "left_out")
         self._frames: FrameSelection = frames
+        self._watched = watched
         self._resources = ExitStack()
         self._supervisor = Supervisor()
         self._queue: SourceQueue[Frame | LazyFrame] = self._supervisor.own(SourceQueue())
@@ -227,6 +232,8 @@ class Pipeline(Closing):
             options=SourceOptions(decoding=self._decoding or BY_CPU, on_decoder=self._on_decoder),
             on_state=lambda event: _put(results.put_now, event),
             isolation=isolation,
+            watched=self._watched,
+            on_new=lambda state: self._add(state, isolation, recognise),
         )
         self._states = [*readers.states, *self._missing]
         live = {spec.name for spec in self._specs if spec.live}
@@ -267,6 +274,12 @@ class Pipeline(Closing):
         )
         return results
 
+    def _add(self, state: SourceState, isolation: SourceIsolation, ends: SourceEndsStage) -> None:
+        """A file of the watched folder is read next."""
+        isolation.watch([state])
+        self._states.append(state)
+        ends.add(state)
+
     def _results(self, results: Channel[_Output]) -> Iterator[FrameResult]:
         """Hand results to the sinks and to the caller until the stream ends."""
         while True:
@@ -280,9 +293,16 @@ class Pipeline(Closing):
                 yield item
             elif isinstance(item, _SourceEnded):
                 self._sinks.source_ended(item.source)
+                self._completed(item.source)
             else:
                 self._statistics.event(item)
                 self._sinks.event(item)
+
+    def _completed(self, source: str) -> None:
+        if self._watched is None:
+            return
+        if any(state.name == source and state.complete for state in reversed(self._states)):
+            self._watched.completed(source)
 
     def _finish(self) -> None:
         """Wait for the threads and close the sinks; raises the first error."""

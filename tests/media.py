@@ -41,6 +41,7 @@ def make_clip(
     times: Sequence[float] | None = None,
     audio: bool = False,
     rotate: int = 0,
+    matrix: tuple[int, int, int, int] | None = None,
     pixel_ratio: Fraction | None = None,
     metadata: dict[str, str] | None = None,
     draw: Callable[[int, Size], Picture] = picture,
@@ -59,6 +60,7 @@ def make_clip(
         times: presentation time of each frame in seconds, for a variable frame rate.
         audio: with a stream of silence as long as the video.
         rotate: degrees clockwise that players turn it, a multiple of 90 (mp4 and mov only).
+        matrix: instead of ``rotate``: a, b, c, d; a point x, y is shown at a·x + c·y, b·x + d·y.
         pixel_ratio: width of a pixel over its height, for anamorphic video.
         metadata: of the container, e.g. ``creation_time``.
         draw: gives frame ``index`` as H×W×3 BGR.
@@ -88,7 +90,9 @@ def make_clip(
         if sound is not None:
             container.mux(sound.encode(None))
     if rotate:
-        _set_rotation(path, rotate)
+        matrix = _TURNS[rotate % 360]
+    if matrix is not None:
+        _set_matrix(path, matrix)
     return path
 
 
@@ -150,12 +154,14 @@ def _silence(index: int, samples: int) -> AudioFrame:
     return frame
 
 
-def _set_rotation(path: Path, clockwise: int) -> None:
+_TURNS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+
+
+def _set_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
     """Write a display matrix into the (first) track header; PyAV cannot."""
     content = bytearray(path.read_bytes())
     at = content.index(b"tkhd") + 4
-    matrix = at + (52 if content[at] == 1 else 40)  # version 1 has 64-bit times
-    turns = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
-    a, b, c, d = (value << 16 for value in turns[clockwise % 360])
-    struct.pack_into(">9i", content, matrix, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    place = at + (52 if content[at] == 1 else 40)  # version 1 has 64-bit times
+    a, b, c, d = (value << 16 for value in matrix)
+    struct.pack_into(">9i", content, place, a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(content)

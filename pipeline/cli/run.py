@@ -20,7 +20,8 @@ from ..core.errors import ConfigError, OutputError, SourceError, UsageError
 from ..core.versions import facestream_version
 from ..gallery import Gallery
 from ..identity.grouping import open_grouping
-from ..ingest.readers import list_sources
+from ..ingest.readers import SourceList, list_sources
+from ..ingest.watched_folder import WatchedFolder
 from ..metrics.families import BUILD_INFO, OUTPUT_DROPPED
 from ..observability.report import Report
 from ..observability.runtime_info import RuntimeInfo
@@ -58,18 +59,26 @@ def run_sources(
         StageFailed: the run broke.
     """
     settings = load_settings(file=config, environment=os.environ, flags=flags)
-    sources = sources or [n for n, c in settings.cameras.items() if c.enabled]
-    if not sources:
+    watch = request.watch
+    if not sources and watch is None:
+        sources = [name for name, camera in settings.cameras.items() if camera.enabled]
+    if not sources and watch is None:
         raise UsageError(
             "no SOURCE is given and the settings have no camera; name a video, a camera or a URL "
             "(see 'facestream run --help')"
         )
-    found = list_sources(sources, settings)
+    found = list_sources(sources, settings) if sources else SourceList(())
     used = chosen_gallery(gallery)
     live = [spec.name for spec in found.specs if spec.live]
     with ExitStack() as stack:
         outputs = open_outputs(request, settings, found.specs)
         stack.enter_context(outputs.locks)
+        watched = None if watch is None else WatchedFolder(watch, outputs.state)
+        if watched is not None and outputs.state is None:
+            log.warning(
+                "what was read of %s is forgotten with this run; --out or --events remembers it",
+                watch,
+            )
         below = None if outputs.events is None else outputs.events.parent
         summary = SummarySink(live=live, pictures_below=below)
         sinks: list[Sink] = [summary, *outputs.sinks]
@@ -80,7 +89,12 @@ def run_sources(
                 unused.callback(sink.close)
             pipeline = stack.enter_context(
                 Pipeline(
-                    found, gallery=used, settings=settings, sinks=sinks, frames=needs_of(sinks)
+                    found,
+                    gallery=used,
+                    settings=settings,
+                    sinks=sinks,
+                    frames=needs_of(sinks),
+                    watched=watched,
                 )
             )
             unused.pop_all()
@@ -90,7 +104,7 @@ def run_sources(
         if outputs.window is not None:
             outputs.window.on_quit = pipeline.stop
         stack.enter_context(stopping_on_signals(pipeline.stop))
-        if len(sources) == 1:
+        if len(sources) == 1 and watched is None:
             # What is wrong with the only source is printed once, at the end.
             stack.enter_context(muted("facestream.pipeline.ingest.file_reader"))
         with show_progress(pipeline.progress):

@@ -15,6 +15,7 @@ RUN_EPILOG = examples(
     "facestream run big.mp4 --detect-every 5 --events - --events-of left | jq -r .name",
     "facestream run rtsp://10.0.0.7/main 0 --events seen.jsonl --metrics :9109",
     "facestream run --config cameras.toml --restream :8080",
+    "facestream run --watch recordings/ --out seen",
     "ffmpeg -i … -c copy -f mpegts - | facestream run - --annotate out.mp4",
     "Cameras and streams run until Ctrl-C and are opened again when they are lost. Ctrl-C stops "
     "and completes the files; another one, a second later or more, aborts. Exit status: 0 all good,"
@@ -137,6 +138,31 @@ def run(
         int | None,
         typer.Option("--max-frames", metavar="N", help="Stop each source after N frames."),
     ] = None,
+    watch: Annotated[
+        Path | None,
+        typer.Option(
+            "--watch",
+            metavar="DIR",
+            help="Also read the videos and pictures of this folder, each once, as soon as it is "
+            "finished, until Ctrl-C. A file beside the output remembers those that were read.",
+        ),
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Read files that another program is still writing to their end: until they have "
+            "not grown for 10 s (setting runtime.follow).",
+        ),
+    ] = False,
+    track: Annotated[
+        int | None,
+        typer.Option(
+            "--track",
+            metavar="N",
+            help="Watch video track N of files with several, from 0; FILE#N for one file.",
+        ),
+    ] = None,
     config: Config = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also print stage times and queues.")
@@ -156,6 +182,8 @@ def run(
         "detector.min_face": min_face,
         "recognition.threshold": threshold,
         "runtime.max_frames": max_frames,
+        "runtime.track": track,
+        "runtime.follow": 10.0 if follow else None,
         "live.transport": transport,
         "events.types": None if events_of is None else _types(events_of),
         "restream.token": None if restream_token is None else _token(restream_token),
@@ -168,6 +196,7 @@ def run(
         restream=restream,
         show=show,
         video=not no_video,
+        watch=watch,
         others=sink or (),
     )
     status = run_sources(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
@@ -17,6 +17,7 @@ from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceBuffer, SourceQueue
 from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
 from .isolation import SourceIsolation
+from .watched_folder import WatchedFolder
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class SourceState:
         corrupt: damaged packets, frames or pictures.
         seconds: presentation time of the last frame.
         opened: it could be opened at all.
+        complete: its reader reached its end, or cannot read (on) at all; it was not stopped.
         state: of a live source, as in its events; None for files.
         live: it is read by a `LiveReader`.
         restarts: times a live source was opened again.
@@ -55,6 +57,7 @@ class SourceState:
     seconds: float = 0.0
     opened: bool = False
     done: bool = False
+    complete: bool = False
     state: State | None = None
     live: bool = False
     restarts: int = 0
@@ -127,6 +130,8 @@ class Reader:
         buffer_frames: decoded frames that may wait per source.
         options: how a source of this name is read.
         isolation: counts errors of one source; without it they end the run.
+        watched: a folder whose files are read after the sources, until the reader is stopped.
+        on_new: gets the state of each file of that folder before it is read.
     """
 
     def __init__(
@@ -139,8 +144,12 @@ class Reader:
         options: Callable[[str], SourceOptions],
         opener: SourceOpener = open_source,
         isolation: SourceIsolation | None = None,
+        watched: WatchedFolder | None = None,
+        on_new: Callable[[SourceState], None] = lambda _: None,
     ) -> None:
         self.states = [SourceState(spec.name) for spec in specs]
+        self._watched = watched
+        self._on_new = on_new
         self._isolation = isolation or SourceIsolation()
         self._specs = specs
         self._queue = queue
@@ -161,7 +170,7 @@ class Reader:
     def run(self) -> None:
         """Read everything; returns when all sources are done."""
         waiting: deque[SourceBuffer[Frame | LazyFrame]] = deque()
-        for spec, state in zip(self._specs, self.states, strict=True):
+        for spec, state in self._sources():
             if len(waiting) == _FILES_AT_ONCE:
                 waiting.popleft().wait_until_ended()
             if self._stopping.is_set():
@@ -182,9 +191,18 @@ class Reader:
                 state.problems.append(f"{state.name}: {text}")
             finally:
                 self._current = None
+                state.complete = not self._stopping.is_set()
                 state.done = True
                 if state.buffer is not None:
                     waiting.append(state.buffer)
+
+    def _sources(self) -> Iterator[tuple[SourceSpec, SourceState]]:
+        yield from zip(self._specs, self.states, strict=True)
+        if self._watched is not None:
+            for spec in self._watched.files(self._stopping):
+                state = SourceState(spec.name)
+                self._on_new(state)
+                yield spec, state
 
     def _read(self, source: Source, state: SourceState) -> None:
         state.opened = True

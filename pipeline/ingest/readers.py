@@ -31,6 +31,7 @@ from ..sources import (
 from .file_reader import Reader, SourceState
 from .isolation import SourceIsolation
 from .live_reader import LiveReader
+from .watched_folder import WatchedFolder
 
 FrameSelection = Literal["all", "searched"]
 """Which frames are delivered: every one, or only those that are searched for faces."""
@@ -145,12 +146,12 @@ def camera_source(name: str, camera: CameraSettings, environment: Mapping[str, s
 
 
 def decoding_of(specs: Sequence[SourceSpec], runtime: RuntimeSettings) -> Decoding | None:
-    """What decodes these sources; None where none of them is a video.
+    """What decodes these sources (none: a watched folder's); None where none of them is a video.
 
     Raises:
         SourceError: the requested hardware does not decode here.
     """
-    if all(spec.kind == "images" for spec in specs):
+    if specs and all(spec.kind == "images" for spec in specs):
         return None
     return decide(runtime.decode, strict="strict" if runtime.strict_device else "lenient")
 
@@ -165,6 +166,8 @@ class Readers:
         options: how sources are read; what the settings and ``frames`` say is set here.
         on_state: gets the state changes of a live source, in its thread.
         isolation: knows the sources and counts their errors; without it they end the run.
+        watched: see `Reader`.
+        on_new: see `Reader`.
     """
 
     def __init__(
@@ -178,6 +181,8 @@ class Readers:
         options: SourceOptions = DEFAULTS,
         on_state: Callable[[SourceStateEvent], None],
         isolation: SourceIsolation | None = None,
+        watched: WatchedFolder | None = None,
+        on_new: Callable[[SourceState], None] = lambda _: None,
     ) -> None:
         if len({spec.name for spec in specs}) < len(specs):
             raise ValueError("two sources have the same name; see distinct_sources")
@@ -186,7 +191,7 @@ class Readers:
         self._readers: dict[str, Reader | LiveReader] = {}
         states: dict[str, SourceState] = {}
         files = [spec for spec in specs if not spec.live]
-        if files:
+        if files or watched is not None:
             reader = Reader(
                 files,
                 queue,
@@ -194,6 +199,8 @@ class Readers:
                 buffer_frames=settings.runtime.inbox_frames,
                 options=lambda name: _options(settings.for_source(name), frames, options),
                 isolation=isolation,
+                watched=watched,
+                on_new=on_new,
             )
             self._readers["read"] = reader
             states.update((state.name, state) for state in reader.states)
@@ -244,6 +251,8 @@ def _options(settings: Settings, frames: FrameSelection, options: SourceOptions)
     return replace(
         options,
         max_frames=settings.runtime.max_frames,
+        track=settings.runtime.track,
+        follow=settings.runtime.follow,
         every=settings.tracking.detect_every if frames == "searched" else 1,
         open_timeout=live.open_timeout,
         read_timeout=live.read_timeout,

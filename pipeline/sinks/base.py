@@ -56,33 +56,44 @@ def needs_of(sinks: Iterable[Sink]) -> Needs:
 
 
 class SourcesSink(Sink):
-    """Passes on the frames and events of the named sources only; owns the inner sink."""
+    """Passes on the frames and events of some sources only; owns the inner sink.
 
-    def __init__(self, inner: Sink, sources: Collection[str]) -> None:
+    Args:
+        sources: names of sources.
+        taken: ``these`` passes on what comes from them, ``others`` what does not.
+    """
+
+    def __init__(
+        self, inner: Sink, sources: Collection[str], *, taken: Literal["these", "others"] = "these"
+    ) -> None:
         self.needs = inner.needs
         self._inner = inner
         self._sources = frozenset(sources)
+        self._inside = taken == "these"
 
     def count_in(self, metrics: Metrics) -> None:
         self._inner.count_in(metrics)
 
     def write(self, result: FrameResult) -> None:
-        if result.frame.source in self._sources:
+        if self._takes(result.frame.source):
             self._inner.write(result)
 
     def enrich(self, event: Event) -> Event:
-        return self._inner.enrich(event) if event.source in self._sources else event
+        return self._inner.enrich(event) if self._takes(event.source) else event
 
     def event(self, event: Event) -> None:
-        if event.source in self._sources:
+        if self._takes(event.source):
             self._inner.event(event)
 
     def source_ended(self, source: str) -> None:
-        if source in self._sources:
+        if self._takes(source):
             self._inner.source_ended(source)
 
     def close(self) -> None:
         self._inner.close()
+
+    def _takes(self, source: str) -> bool:
+        return (source in self._sources) is self._inside
 
 
 class CallbackSink(Sink):

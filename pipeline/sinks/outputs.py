@@ -31,6 +31,7 @@ class OutputRequest:
     """What a run is to write and serve; see the flags of ``facestream run``.
 
     Attributes:
+        watch: a folder whose files are sources too: what earlier runs wrote is kept.
         video: False leaves out the annotated video in ``out``.
         others: sinks of other packages, see `open_sink`.
     """
@@ -41,6 +42,7 @@ class OutputRequest:
     report: Path | None = None
     restream: str | None = None
     show: bool = False
+    watch: Path | None = None
     video: bool = True
     others: Sequence[str] = ()
 
@@ -66,6 +68,12 @@ class Outputs:
     videos: list[VideoSink | SegmentsSink] = field(default_factory=list)
     pictures: PicturesSink | None = None
     locks: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def state(self) -> Path | None:
+        """Where a watched folder remembers what was read: beside the first of the outputs."""
+        beside = self.events or self.report
+        return None if beside is None else beside.with_name(f"{beside.stem}.watched.jsonl")
 
     @property
     def files(self) -> list[Path]:
@@ -108,13 +116,17 @@ def open_outputs(
     lines = None if events in (None, "-") else Path(events)
     pictures = None if folder is None else folder / "pictures"
     _check_files(sources, annotate, lines, report)
-    live = any(spec.live for spec in specs)
+    watched = request.watch is not None
+    if request.watch is not None:
+        _check_outside(request.watch, folder, annotate)
+    live = watched or any(spec.live for spec in specs)
     outputs = Outputs([], window=None, events=None, report=report)
     with ExitStack() as opened:  # where a later one cannot be opened
         opened.enter_context(outputs.locks)
         # Live runs add to what is there, with names of their own: several may.
         adds: Share = "shared" if live else "exclusive"
-        whole: Share = "shared" if all(spec.live for spec in specs) else "exclusive"
+        segments = not watched and all(spec.live for spec in specs)
+        whole: Share = "shared" if segments else "exclusive"
         for path, share in ((lines, adds), (pictures, adds), (annotate, whole)):
             if path is not None:
                 outputs.locks.enter_context(OutputLock(path, share=share))
@@ -137,7 +149,9 @@ def open_outputs(
             outputs.pictures = PicturesSink(pictures, relative_to=base, earlier=earlier)
             add(outputs.pictures)
         if annotate is not None:
-            for sink in _annotate(outputs, annotate, settings, specs, avoid=sources):
+            for sink in _annotate(
+                outputs, annotate, settings, specs, watched=watched, avoid=sources
+            ):
                 add(sink)
         for spec in request.others:
             add(open_sink(spec))
@@ -163,27 +177,40 @@ def _check_files(sources: Collection[Path], *paths: Path | None) -> None:
         written.add(place)
 
 
+def _check_outside(watched: Path, *paths: Path | None) -> None:
+    """Written videos and pictures must not be taken for new ones."""
+    for path in filter(None, paths):
+        if path.resolve().is_relative_to(watched.resolve()):
+            raise OutputError(f"{path} lies in the watched folder {watched}; write elsewhere")
+
+
 def _annotate(
     outputs: Outputs,
     path: Path,
     settings: Settings,
     specs: Sequence[SourceSpec],
     *,
+    watched: bool,
     avoid: Collection[Path],
 ) -> list[Sink]:
     """A video of each file; of live sources segments, which hold nothing else up."""
     live = [spec.name for spec in specs if spec.live]
     files = [spec.name for spec in specs if not spec.live]
     sinks: list[Sink] = []
-    if files:
-        naming: Literal["single", "per_source"] = "single" if len(specs) == 1 else "per_source"
-        video = VideoSink(path, naming=naming, avoid=avoid)
+    if files or watched:
+        single = len(specs) == 1 and not watched
+        video = VideoSink(
+            path,
+            naming="single" if single else "per_source",
+            earlier="keep" if watched else "replace",
+            avoid=avoid,
+        )
         outputs.videos.append(video)
-        sinks.append(SourcesSink(video, files) if live else video)
+        sinks.append(SourcesSink(video, live, taken="others") if live else video)
     if live:
         wanted = settings.annotate
         segments = SegmentsSink(path, minutes=wanted.segment_minutes, keep=wanted.keep_segments)
         outputs.videos.append(segments)
         background = BackgroundSink(segments, name="annotate", idle=segments.end_lost)
-        sinks.append(SourcesSink(background, live) if files else background)
+        sinks.append(SourcesSink(background, live) if files or watched else background)
     return sinks

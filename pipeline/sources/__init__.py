@@ -18,7 +18,7 @@ from .base import (
     SourceSpec,
 )
 from .camera import CameraSource
-from .expand import distinct_sources, expand_sources
+from .expand import distinct_sources, expand_sources, file_source, readable_files
 from .file import FileSource
 from .hardware import BY_CPU, DecodedBy, Decoding, FallbackReason, capability, decide
 from .images import ImagesSource
@@ -46,7 +46,9 @@ __all__ = [
     "decide",
     "distinct_sources",
     "expand_sources",
+    "file_source",
     "open_source",
+    "readable_files",
     "served_file",
 ]
 

@@ -31,6 +31,7 @@ class SourceSpec:
             run: see ``distinct_sources``.
         files: the pictures of an ``images`` source, in order.
         recorded: the URL of a file: it is read like a file.
+        track: number of its video track, from 0; None: `SourceOptions.track`.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class SourceSpec:
     name: str
     files: tuple[Path, ...] = ()
     recorded: bool = False
+    track: int | None = None
 
     @property
     def live(self) -> bool:
@@ -62,6 +64,9 @@ class SourceOptions:
             the detector takes it on two cores.
         every: only frames whose index is a multiple of this are delivered. The others are decoded
             but not converted.
+        track: number of the video track, from 0; None: the one that its file marks, or the largest.
+        follow: read files that grow until they have not changed for so many seconds; None: a file
+            that a program has open for writing is read until it is closed.
         decoding: what decodes video; see ``decide``.
         on_decoder: called in the reading thread at the first frame and at each change.
         halt: once set, opening (where possible) and reading end soon.
@@ -74,6 +79,8 @@ class SourceOptions:
     snapshot_every: float = 1.0
     decode_threads: int = 2
     every: int = 1
+    track: int | None = None
+    follow: float | None = None
     decoding: Decoding = BY_CPU
     on_decoder: OnDecoder | None = field(default=None, compare=False)
     halt: threading.Event | None = field(default=None, compare=False)

@@ -1,38 +1,32 @@
 """Decoding with PyAV: packets to pictures, counting what is damaged.
 
 Measured on two Zen 4 cores, h264 1080p (``street_crowd_1080p.mp4``): decoding takes 6.1 ms of CPU a
-frame, and YUV to BGR another 0.4 ms with one kept `VideoReformatter` and one thread
-(`VideoFrame.to_ndarray` 1.0 ms, `cv2.cvtColor` 1.7 ms). Two frame threads give 255 frames a second
-in BGR, one gives 153.
+frame. Two frame threads give 255 frames a second in BGR, one gives 153.
 
 Where only every N-th frame is delivered, the others are decoded too. Leaving out unreferenced ones
 would save 6 % of a run with every fifth frame searched; but the N-th frame is counted among the
 good ones in presentation order, and packets are in another order, some of them damaged.
-
-Hardware gives NV12 (P010 for 10 bits), which is first split into the planes that the CPU would have
-decoded: the picture is then equal to the CPU's, and made in 0.86 ms instead of 2.9 ms.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, Literal, cast
 
 import av
-import cv2
-import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from ..core.errors import SourceError
 from ..core.types import Image
+from .convert import Converter
+from .damage import DamageGate
+from .deinterlace import Deinterlacer
 from .hardware import BY_CPU, DecodedBy, Decoding, FallbackReason, OnDecoder
 
 log = logging.getLogger(__name__)
@@ -42,9 +36,9 @@ READ_FAILURES = 50
 # A live stream with so many refused packets in a row (three seconds at 25 fps) has changed its
 # codec or program and must be opened again.
 DECODE_FAILURES = 75
-# Formats of hardware, and the same with separate colour planes.
-_PLANES = {"nv12": "yuv420p", "p010le": "yuv420p10le"}
-_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+# Codecs whose decoders mark damaged frames themselves, more exactly than their packets are marked.
+_MARKING = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
+_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 class DecodedPicture:
@@ -62,51 +56,6 @@ class DecodedPicture:
 
     def sample(self) -> bytes:
         return self._converter.sample(self._frame)
-
-
-class Converter:
-    """Turns decoded frames into BGR pictures; for any threads, one at a time.
-
-    Args:
-        ratio: width of a pixel over its height.
-    """
-
-    def __init__(self, ratio: float) -> None:
-        self._ratio = ratio
-        self._reformatter = VideoReformatter()
-        self._splitter = VideoReformatter()
-        self._sampler = VideoReformatter()
-        self._lock = threading.Lock()
-
-    def convert(self, frame: VideoFrame) -> Image | None:
-        """H×W×3 BGR uint8 with square pixels, upright; None where it cannot be converted."""
-        width, rotation = _square_width(frame.width, self._ratio), frame.rotation
-        try:
-            with self._lock:
-                planes = _PLANES.get(frame.format.name)
-                if planes is not None:
-                    frame = self._splitter.reformat(frame, format=planes, threads=1)
-                bgr = self._reformatter.reformat(frame, width=width, format="bgr24", threads=1)
-        except (av.error.FFmpegError, ValueError) as error:
-            log.debug("frame not converted: %s", error)
-            return None
-        image = np.ascontiguousarray(bgr.to_ndarray(), dtype=np.uint8)
-        turn = _TURNS.get(round(rotation / 90) * 90 % 360)
-        return image if turn is None else np.asarray(cv2.rotate(image, turn), dtype=np.uint8)
-
-    def sample(self, frame: VideoFrame) -> bytes:
-        """Every eighth pixel of every eighth line in grey, 8 bits each; empty where impossible."""
-        # By FFmpeg: with 10 bits every second byte of a plane is noise, in packed formats colour.
-        width, height = max(1, frame.width // 8), max(1, frame.height // 8)
-        try:
-            with self._lock:
-                grey = self._sampler.reformat(
-                    *(frame, width, height), format="gray", interpolation="POINT", threads=1
-                )
-        except (av.error.FFmpegError, ValueError) as error:
-            log.debug("frame not sampled: %s", error)
-            return b""
-        return grey.to_ndarray().tobytes()
 
 
 def open_container(location: Any, decoding: Decoding, name: str, **options: Any) -> InputContainer:
@@ -141,22 +90,39 @@ def reason(error: av.error.FFmpegError | ValueError) -> str:
     return text[:1].lower() + text[1:]
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The stream to watch: the best one that is not a cover picture.
+def video_stream(container: InputContainer, name: str, track: int | None) -> VideoStream:
+    """The stream to watch: that of a number, else the best one; cover pictures do not count.
 
     Raises:
         SourceError: there is none, or no decoder for it.
     """
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    streams = [s for s in container.streams.video if not s.disposition & _PICTURES]
     if not streams:
         if len(container.streams.audio):
             raise SourceError(f"{name} has sound only, no video; give a file with pictures")
         raise SourceError(f"{name} holds no video that can be read; give a video file")
+    if track is not None and track >= len(streams):
+        count = "one video track" if len(streams) == 1 else f"{len(streams)} video tracks"
+        raise SourceError(f"{name} has {count}, no track {track}; the first is track 0")
     best = container.streams.best("video")
-    stream = next((s for s in streams if s is best), streams[0])
+    chosen = next((n for n, s in enumerate(streams) if s is best), 0) if track is None else track
+    stream = streams[chosen]
+    # HLS and DASH offer one video in several sizes.
+    if track is None and len(streams) > 1 and container.format.name not in {"hls", "dash"}:
+        log.warning(
+            "%s has %d video tracks (%s); track %d is watched, choose with --track N or %s#N",
+            *(name, len(streams), "; ".join(map(_described, streams)), chosen, name),
+        )
     if stream.codec_context is None:
         raise SourceError(f"{name} uses a video codec that cannot be decoded here; convert it")
     return stream
+
+
+def _described(stream: VideoStream) -> str:
+    context = stream.codec_context
+    size = "unknown codec" if context is None else f"{context.width}x{context.height}"
+    title = stream.metadata.get("title")
+    return size if title is None else f"{size} {title!r}"
 
 
 def fps_of(stream: VideoStream) -> float | None:
@@ -211,10 +177,18 @@ class VideoDecoder:
         self._on_decoder = on_decoder or (lambda *_: None)
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         self._converter = Converter(float(stream.sample_aspect_ratio or 1))
+        self._gate = DamageGate(self._time_base)
+        # Cameras mark interlaced frames.
+        self._deinterlacer = Deinterlacer(self._time_base, search=not self._low)
         # Hardware needs no frame threads; slices help the CPU where it takes over.
         whole = latency == "normal" and not stream.codec_context.is_hwaccel
         stream.thread_type = "AUTO" if whole else "SLICE"
         stream.codec_context.thread_count = threads
+
+    @property
+    def left_out(self) -> int:
+        """Frames that were left out because they are predicted from damaged ones."""
+        return self._gate.left_out
 
     def pictures(self) -> Iterator[DecodedPicture]:
         """Every frame that decodes, in presentation order.
@@ -237,6 +211,7 @@ class VideoDecoder:
         # What a lost camera's decoder still held is older than the time-out: no sign of life.
         if not self._stopped() and (broken is None or not self._low):
             yield from self._pictures(self._decode(None))
+            yield from map(self._picture, self._deinterlacer.flush())
         if broken is not None:
             raise broken
 
@@ -266,7 +241,11 @@ class VideoDecoder:
     def _decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
         """The frames that this packet completes; None flushes the decoder."""
         if packet is not None and packet.is_corrupt:
-            self.corrupt += 1  # decoded all the same: often most of the picture is there
+            self.corrupt += 1  # decoded all the same: what follows may need it
+            if self._stream.codec_context.name not in _MARKING:
+                self._gate.damaged_packet(cast("Packet[VideoStream]", packet))
+        if packet is not None and self._stream.codec_context.name == "h264":
+            self._gate.look_for_sweep(cast("Packet[VideoStream]", packet))
         try:
             return self._stream.codec_context.decode(cast("Packet[VideoStream] | None", packet))
         except av.error.EOFError:
@@ -274,21 +253,30 @@ class VideoDecoder:
         except av.error.FFmpegError as error:
             self.corrupt += 1
             self._refused += 1
+            if packet is not None:
+                self._gate.damaged_packet(cast("Packet[VideoStream]", packet))
             log.debug("packet skipped: %s", reason(error))
             return []
 
     def _pictures(self, frames: Sequence[VideoFrame]) -> Iterator[DecodedPicture]:
         if frames:
             self._check_decoder()
+        yield from map(self._picture, self._deinterlacer.filter(self._whole(frames)))
+
+    def _whole(self, frames: Sequence[VideoFrame]) -> Iterator[VideoFrame]:
         for frame in frames:
             self._refused = 0
+            whole = self._gate.passes(frame)
             if frame.is_corrupt:
                 self.corrupt += 1
-                continue
-            # Frame.time is not a number when the decoder is fed directly.
-            known = frame.pts is not None and not self._timeless
-            time = float((frame.pts or 0) * self._time_base) if known else None
-            yield DecodedPicture(frame, time, self._converter)
+            elif whole:
+                yield frame
+
+    def _picture(self, frame: VideoFrame) -> DecodedPicture:
+        # Frame.time is not a number when the decoder is fed directly.
+        known = frame.pts is not None and not self._timeless
+        time = float((frame.pts or 0) * self._time_base) if known else None
+        return DecodedPicture(frame, time, self._converter)
 
     def _check_decoder(self) -> None:
         """Notice when the CPU takes over from hardware; raises when it may not."""
@@ -307,9 +295,3 @@ class VideoDecoder:
             log.warning("%s: the CPU decodes, not %s (%s)", self._name, wanted, context.name)
         self.decoded_by = now
         self._on_decoder(self._name, now, fallback)
-
-
-def _square_width(width: int, ratio: float) -> int:
-    """Width with square pixels; ratios near 1 and implausible ones change nothing."""
-    keep = abs(ratio - 1) < 0.02 or not 0.25 <= ratio <= 4
-    return width if keep else max(1, round(width * ratio))

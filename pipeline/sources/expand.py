@@ -33,6 +33,7 @@ VIDEO_SUFFIXES = frozenset(
 # fmt: on
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+_TRACK = re.compile(r"(.+)#(\d{1,3})", re.DOTALL)
 _DIGITS = re.compile(r"(\d+)")
 _PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
 
@@ -47,7 +48,7 @@ def expand_sources(specs: Sequence[str | Path]) -> list[SourceSpec]:
     - a URL: ``rtsp://…``, ``http://…``, or one of a registered source (``facestream.sources``);
       ``file://…`` is a path;
     - a picture (by its content, whatever its suffix): a source of one still frame;
-    - any other file: a video, whatever its suffix;
+    - any other file: a video, whatever its suffix; ``FILE#1`` is its second video track;
     - a folder: every video in it is a source, and all its pictures together are one source of
       still frames. Folders inside are searched too; hidden files and folders and those of a
       system (see ``core.folders``) are left out, links to folders are not followed;
@@ -115,7 +116,8 @@ def _is_named(spec: SourceSpec) -> bool:
         return spec.name != without_credentials(spec.location)
     if spec.kind == "stdin":
         return spec.name != "stdin"
-    return spec.name not in {spec.location, _camera_name(spec.location)}
+    own = spec.location if spec.track is None else f"{spec.location}#{spec.track}"
+    return spec.name not in {own, _camera_name(spec.location)}
 
 
 def _camera_name(device: str) -> str:
@@ -125,7 +127,8 @@ def _camera_name(device: str) -> str:
 def _identity(spec: SourceSpec) -> str:
     """Equal for two specs of the same file, device or stream."""
     if spec.kind in {"video", "camera", "images"}:
-        return _real_path(Path(spec.location))
+        track = "" if spec.track is None else f"#{spec.track}"
+        return _real_path(Path(spec.location)) + track
     try:
         url = urlsplit(with_quoted_credentials(spec.location))
         port = url.port or _PORTS.get(url.scheme.lower())
@@ -181,6 +184,10 @@ def _expand_path(text: str) -> list[SourceSpec]:
             return _grouped([path], name=text, known_only=False)
     except OSError as error:  # e.g. a name that is too long
         raise SourceError(f"cannot read {text}: {error.strerror}") from error
+    if track := _TRACK.fullmatch(text):
+        file, number = track[1], int(track[2])
+        if Path(file).is_file():
+            return [SourceSpec("video", file, text, track=number)]
     if glob.has_magic(text):
         passed = PassedOver()
         asked = set(path.parts)  # of the pattern: '@eaDir/*.jpg' wants what is there
@@ -215,6 +222,25 @@ def _folder(folder: Path) -> list[SourceSpec]:
 def _say(passed: PassedOver, place: str) -> None:
     if (line := passed.summary(place)) is not None:
         log.info("%s", line)
+
+
+def readable_files(folder: Path) -> list[Path]:
+    """The videos and pictures in a folder and the folders in it, by their suffixes, in order.
+
+    Raises:
+        SourceError: the folder cannot be listed.
+    """
+    refused: list[OSError] = []
+    files = map(Path, files_below(folder, PassedOver(), on_error=refused.append))
+    found = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES]
+    if refused and not found:
+        raise SourceError(f"cannot read the folder {folder}: {refused[0].strerror}")
+    return sorted(found, key=natural_key)
+
+
+def file_source(path: Path) -> SourceSpec:
+    """The source of one file, a picture or a video."""
+    return _grouped([path], name=str(path), known_only=False)[0]
 
 
 def _grouped(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from av.container import InputContainer
 from ..core.errors import SourceError
 from .base import DEFAULTS, Clock, SourceOptions, SourceSpec
 from .decode import open_container, reason
+from .growing import GrowingFile, is_written
 from .stream import StreamSource
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,10 @@ log = logging.getLogger(__name__)
 _METADATA: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
+
+_NO_NETWORK = {"protocol_whitelist": "file,crypto,data"}
+# A program that keeps a file open without writing so many seconds is not waited for any longer.
+PATIENCE = 10.0
 
 # FFmpeg plays text as the screen of a terminal or an old paint program.
 _NOT_VIDEO = frozenset({"tty", "bin", "xbin", "adf", "idf", "txd"})
@@ -39,9 +45,36 @@ class FileSource(StreamSource):
 
     def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
         self._path = Path(spec.location)
-        container = _open(self._path, spec.name, options)
+        self._growing = _growing(self._path, spec.name, options)
+        if self._growing is not None:
+            try:
+                container = _open_growing(self._growing, options, spec.name)
+                self._begin(spec, options, container)
+            except (av.error.FFmpegError, UnicodeError, SourceError) as error:
+                # E.g. an MP4 whose index is written at its end.
+                log.debug("%s cannot be read while it is written: %s", spec.name, error)
+                if (again := _growing(self._path, spec.name, options)) is not None:
+                    again.wait()
+                    again.close()
+                self._growing = None
+            else:  # what it says of its length was true when it was opened
+                self.info = replace(self.info, frames=None, duration=None)
+                return
+        self._begin(spec, options, _open(self._path, spec.name, options))
+
+    def _begin(self, spec: SourceSpec, options: SourceOptions, container: InputContainer) -> None:
         self.still = container.format.name.endswith("_pipe")  # a picture of a rare kind
         super().__init__(spec, options, container)
+
+    def stop(self) -> None:
+        super().stop()
+        if self._growing is not None:
+            self._growing.halt()
+
+    def close(self) -> None:
+        super().close()
+        if self._growing is not None:
+            self._growing.close()
 
     def _clock(self) -> tuple[float, Clock]:
         created = _creation_time(self._container, self._stream.metadata)
@@ -54,6 +87,9 @@ class FileSource(StreamSource):
     def _check_end(self) -> None:
         super()._check_end()
         expected, duration, reached = self.info.frames, self.info.duration, self._reached()
+        if "mp4" in self._container.format.name:
+            # The nothing with which an edit list delays the video counts in its length, too.
+            reached = max(reached, self._decoder.end)
         slack = max(0.25, 2.5 / self._fps if self._fps else 0.0)
         short = duration is not None and duration - reached > slack
         if not short and not self._lacks_frames():
@@ -78,20 +114,45 @@ class FileSource(StreamSource):
         return lost > max(2, 0.02 * self.decoded)
 
 
-def _open(path: Path, name: str, options: SourceOptions) -> InputContainer:
+def _growing(path: Path, name: str, options: SourceOptions) -> GrowingFile | None:
+    """The file, if it is to be followed or a program has it open for writing.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    halt = options.halt
     try:
-        size = path.stat().st_size
+        if not path.is_file():
+            path.stat()  # raises where it does not exist
+            return None
+        file = GrowingFile(
+            path,
+            patience=PATIENCE if options.follow is None else options.follow,
+            until_closed=options.follow is None,
+            halted=lambda: halt is not None and halt.is_set(),
+        )
+        if options.follow is not None or is_written(file.fileno()):
+            return file
+        file.close()
+        if path.stat().st_size == 0:
+            raise SourceError(f"{name} is empty (0 bytes); give a video file")
     except OSError as error:
         raise SourceError(f"cannot read {name}: {error.strerror}; check the path") from error
-    if path.is_file() and size == 0:
-        raise SourceError(f"{name} is empty (0 bytes); give a video file")
+    return None
+
+
+def _open_growing(file: GrowingFile, options: SourceOptions, name: str) -> InputContainer:
+    # The first picture soon, as of a stream.
+    settings = {"fpsprobesize": "0", "analyzeduration": "1000000"} | _NO_NETWORK
+    return open_container(file, options.decoding, name, options=settings, **_METADATA)
+
+
+def _open(path: Path, name: str, options: SourceOptions) -> InputContainer:
     try:
         # The prefix keeps names like "a:b.mp4" from being taken for a protocol, and the list
         # keeps playlists from reaching out into the network.
         container = open_container(
-            *(f"file:{path}", options.decoding, name),
-            options={"protocol_whitelist": "file,crypto,data"},
-            **_METADATA,
+            *(f"file:{path}", options.decoding, name), options=_NO_NETWORK, **_METADATA
         )
     except (av.error.FFmpegError, UnicodeError) as error:
         raise SourceError(_refusal(path, name, error)) from error

@@ -78,7 +78,8 @@ class StreamSource(Closing):
         self._closed = False
         self._damaged = 0
         try:
-            self._stream = video_stream(container, self.name)
+            track = options.track if spec.track is None else spec.track
+            self._stream = video_stream(container, self.name, track)
             self._decoder = VideoDecoder(
                 *(container, self._stream),
                 # One thread for a camera: its frames come one by one, and there are more cameras.
@@ -108,11 +109,13 @@ class StreamSource(Closing):
 
     @property
     def corrupt(self) -> int:
-        return self._decoder.corrupt + self._damaged
+        return self._decoder.corrupt + self._damaged + self._decoder.left_out
 
     @property
     def problems(self) -> list[str]:
         damaged = [f"damaged packets or frames: {self.corrupt}"] if self.corrupt else []
+        if smeared := self._decoder.left_out:
+            damaged.append(f"frames left out between damage and the next whole one: {smeared}")
         return self._problems + damaged
 
     def __iter__(self) -> Iterator[Frame]:
@@ -197,6 +200,8 @@ class StreamSource(Closing):
             by = self._options.decoding.decoder
             hint = "" if by == "cpu" else f", or {by} fails (try --decode cpu)"
             why = f"holds no frame that can be decoded; the file is damaged or cut short{hint}"
+            if self._decoder.left_out:
+                why = "holds no whole picture; it begins midway, or is damaged, without a key frame"
             raise SourceError(f"{self.name} {why}") from None
         except av.error.FFmpegError as error:
             # `from None`: PyAV's own message holds the location, credentials included.

@@ -43,6 +43,11 @@ class SourceEndsStage:
         self._files = deque(source for source in sources if not source.live)
         self._by_name = {source.name: source for source in sources}
 
+    def add(self, source: Ending) -> None:
+        """Another file, before its first frame; from any thread."""
+        self._by_name[source.name] = source
+        self._files.append(source)
+
     def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
         # First: the results of the previous call have left the stage by now.
         self._end_finished()

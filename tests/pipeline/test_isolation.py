@@ -29,7 +29,8 @@ from facestream.pipeline.metrics.families import FRAMES_DROPPED, SOURCE_ERRORS
 from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.runtime.source_queue import SourceQueue
 from facestream.pipeline.sources import SourceInfo, SourceOptions, SourceSpec
-from facestream.pipeline.sources.decode import Converter, DecodedPicture
+from facestream.pipeline.sources.convert import Converter
+from facestream.pipeline.sources.decode import DecodedPicture
 from facestream.pipeline.sources.stream import StreamSource
 from facestream.pipeline.stages.detect import frame_result
 from facestream.pipeline.tracking.cuts import CutDetector

@@ -160,6 +160,13 @@ class RuntimeSettings(Group):
     """Largest batch of frames."""
     max_wait: float = Field(default=0.02, ge=0, le=10, strict=True)
     """Longest time in seconds that an incomplete batch waits for more frames."""
+    track: int | None = Field(default=None, ge=0, strict=True)
+    """Video track that is watched in files with several, from 0; ``FILE#N`` chooses for one file.
+    Unset: the one that the file marks as the default, or the largest."""
+    follow: float | None = Field(default=None, gt=0, le=86400, strict=True)
+    """Read files that are still being written until they have not grown for so many seconds
+    (``--follow``: 10). Unset: a file that a program has open for writing is read until it is
+    closed."""
     max_frames: int | None = Field(default=None, ge=1, strict=True)
     """Stop each source after this many frames. Unset: at its end."""
 

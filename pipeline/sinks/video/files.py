@@ -29,6 +29,7 @@ class VideoSink(Sink):
         path: ends in ``.mp4``.
         naming: ``single`` writes the one source to ``path``; ``per_source`` writes
             ``<stem>-<source>.mp4`` in the same folder for each.
+        earlier: ``keep``: a file of an earlier run is not replaced, the new one gets a number.
         avoid: resolved paths that are not written, as those of the run's sources.
 
     Raises:
@@ -42,13 +43,14 @@ class VideoSink(Sink):
         path: Path,
         *,
         naming: Literal["single", "per_source"] = "single",
+        earlier: Literal["replace", "keep"] = "replace",
         avoid: Collection[Path] = (),
     ) -> None:
         check_video(path)
         self._path = path
         self._naming = naming
         self._source: str | None = None
-        self._names = OutputNames("replace", avoid=avoid)
+        self._names = OutputNames(earlier, avoid=avoid)
         self._writers: dict[str, Mp4Writer] = {}
         self.paths: list[Path] = []
         """The files so far, in the order in which they were begun."""

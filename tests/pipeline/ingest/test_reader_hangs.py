@@ -15,7 +15,8 @@ from facestream.pipeline.core.config import LiveSettings
 from facestream.pipeline.core.errors import SourceError
 from facestream.pipeline.core.types import Frame
 from facestream.pipeline.sources import Source, SourceInfo, SourceOptions, SourceSpec
-from facestream.pipeline.sources.decode import Converter, DecodedPicture
+from facestream.pipeline.sources.convert import Converter
+from facestream.pipeline.sources.decode import DecodedPicture
 
 from tests.pipeline.ingest.loopback import reading_threads, watching
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from facestream.pipeline.ingest.delivery import FrozenDetector
-from facestream.pipeline.sources.decode import Converter, DecodedPicture
+from facestream.pipeline.sources.convert import Converter
+from facestream.pipeline.sources.decode import DecodedPicture
 from numpy.typing import NDArray
 
 FORMATS = [
