@@ -20,7 +20,7 @@ from ..core.errors import ImageError, SourceError
 from ..core.images import decode_image
 from ..core.types import Image
 from .base import BaseSource, Picture, SourceInfo, SourceOptions, SourceSpec
-from .decode import Converter
+from .convert import Converter
 from .http_client import HttpAnswer, request
 
 LARGEST_PICTURE = 1 << 26

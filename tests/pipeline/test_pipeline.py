@@ -81,6 +81,8 @@ def test_a_clip_becomes_who_was_seen_and_when(clip: Path, people: Path) -> None:
     assert seen.similarity > 0.8
     assert seen.start.pts == 0
     assert seen.end.pts == pytest.approx(29 / 25, abs=1e-3)
+    assert seen.start.utc is not None
+    assert seen.end.utc is not None
     assert (seen.end.utc - seen.start.utc).total_seconds() == pytest.approx(29 / 25, abs=1e-3)
     assert seen.uncertainty is not None
     assert seen.uncertainty > 0

@@ -6,11 +6,12 @@ import json
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
-from facestream.pipeline.core.events import Moment, SourceStateEvent
+from facestream.pipeline.core.events import SourceStateEvent
 from facestream.pipeline.ingest.file_reader import SourceState
 from facestream.pipeline.metrics.families import FRAME_AGE, FRAMES_DROPPED, FRAMES_SKIPPED
 from facestream.pipeline.metrics.store import Metrics
@@ -130,7 +131,7 @@ def test_reporting_is_linear_in_the_sources_and_progress_constant() -> None:
 
 def test_a_sighting_is_counted_when_it_is_over() -> None:
     statistics = RunStatistics(Metrics())
-    state = SourceStateEvent(source="door", utc=Moment.at(0, 1e9).utc, state="live")
+    state = SourceStateEvent(source="door", utc=datetime.fromtimestamp(1e9, UTC), state="live")
     for event in (state, sighting(name="Ada"), sighting()):
         statistics.event(event)
     assert statistics.sightings == 2

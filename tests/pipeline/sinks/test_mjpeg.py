@@ -9,13 +9,14 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 
 import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.core.addresses import Address
 from facestream.pipeline.core.errors import OutputError, UsageError
-from facestream.pipeline.core.events import Moment, SourceStateEvent
+from facestream.pipeline.core.events import SourceStateEvent
 from facestream.pipeline.core.types import Image, Track
 from facestream.pipeline.sinks.mjpeg import views
 from facestream.pipeline.sinks.mjpeg.sink import RestreamSink
@@ -65,7 +66,9 @@ def part(answer: http.client.HTTPResponse) -> np.ndarray[tuple[int, ...], np.dty
 
 def test_the_page_lists_the_sources_by_their_names(sink: RestreamSink) -> None:
     sink.write(result(picture(), source="rtsp://host/<main>"))
-    sink.event(SourceStateEvent(source="gate", utc=Moment.at(0, 1e9).utc, state="retrying"))
+    sink.event(
+        SourceStateEvent(source="gate", utc=datetime.fromtimestamp(1e9, UTC), state="retrying")
+    )
     with get(sink, "/") as answer:
         text = answer.read().decode()
         assert answer.status == 200
@@ -102,7 +105,7 @@ def test_a_snapshot_has_the_boxes_and_nothing_is_encoded_before(sink: RestreamSi
     assert np.ptp(np.asarray(image)[55:185, 55:165]) > 80, "a box is drawn on the grey picture"
     assert status(sink, "/door.jpg") == 200
     assert view.encoded == 1
-    sink.event(SourceStateEvent(source="gate", utc=Moment.at(0, 1e9).utc, state="live"))
+    sink.event(SourceStateEvent(source="gate", utc=datetime.fromtimestamp(1e9, UTC), state="live"))
     assert status(sink, "/gate.jpg") == 503
     assert status(sink, "/window.jpg") == 404
     assert status(sink, "/window.mjpeg") == 404

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from facestream.pipeline.core.config import EventSettings
 from facestream.pipeline.core.errors import OutputError
-from facestream.pipeline.core.events import FusedTemplate, Moment, SourceStateEvent
+from facestream.pipeline.core.events import FusedTemplate, SourceStateEvent
 from facestream.pipeline.sinks.fan_out import FanOut
 from facestream.pipeline.sinks.jsonl import JsonlSink, LinesFile
 from hypothesis import given, settings
@@ -213,7 +213,7 @@ def test_events_of_an_earlier_run_are_kept_when_asked_for(tmp_path: Path) -> Non
 
 
 def test_only_the_wanted_kinds_are_written(tmp_path: Path) -> None:
-    state = SourceStateEvent(source="door", utc=Moment.at(0, NOON).utc, state="live")
+    state = SourceStateEvent(source="door", utc=datetime.fromtimestamp(NOON, UTC), state="live")
     with JsonlSink(tmp_path / "a", settings=EventSettings(types=("source_state",))) as sink:
         sink.event(sighting())
         sink.event(state)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from facestream.pipeline.core.errors import OutputError
-from facestream.pipeline.core.events import Event, Moment, SourceStateEvent, State
+from facestream.pipeline.core.events import Event, SourceStateEvent, State
 from facestream.pipeline.core.types import FrameResult, Image
 from facestream.pipeline.metrics.families import OUTPUT_DROPPED
 from facestream.pipeline.metrics.store import Metrics
@@ -28,7 +29,7 @@ def frame(seconds: float, *, image: Image | None = None, source: str = "door") -
 
 
 def state(name: State, *, source: str = "door") -> SourceStateEvent:
-    return SourceStateEvent(source=source, utc=Moment.at(0, 1e9).utc, state=name)
+    return SourceStateEvent(source=source, utc=datetime.fromtimestamp(1e9, UTC), state=name)
 
 
 def frames_in(path: Path) -> int:
