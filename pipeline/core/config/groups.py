@@ -53,8 +53,8 @@ class DetectorSettings(Group):
     """Smallest face that is detected, in pixels of the frame. Half of it takes about four times
     as long."""
     mode: Literal["fast", "exact"] = "fast"
-    """``fast``: fastest resampling and arithmetic; ``exact``: float32, the same boxes as
-    facenet-pytorch."""
+    """``fast``: fastest arithmetic, and faces that reach beyond the picture's edge are found whole;
+    ``exact``: float32, the same boxes as facenet-pytorch, also at the edge."""
     factor: float = Field(default=0.709, ge=0.3, le=0.95, strict=True)
     """Ratio of the sizes of successive pyramid levels."""
     thresholds: tuple[Share, Share, Share] = (0.6, 0.7, 0.7)

@@ -1,9 +1,10 @@
 """MTCNN: finds faces and their five landmarks (Zhang et al., 2016).
 
-One cascade with facenet-pytorch's published weights and resampling, and one result: its
-detections. ``exact`` computes everything in float32. ``fast`` leaves out, after a screen in
-bfloat16 where the CPU has it, what float32 would drop (see ``networks``). On a CUDA device the
-whole search runs there through torch, exact in either mode (see ``resident``).
+One cascade with facenet-pytorch's published weights and resampling. ``exact`` gives its
+detections and computes everything in float32. ``fast`` gives the same away from the picture's
+edge; there it fills what a window sees beyond it (``Search.padded``). It leaves out, after a screen
+in bfloat16 where the CPU has it, what float32 would drop (see ``networks``). On a CUDA device the
+whole search runs there through torch, in float32 in either mode (see ``resident``).
 """
 
 from __future__ import annotations
