@@ -55,7 +55,7 @@ servers:  ## install the Debian packages that the camera tests need (as root)
 	fi
 
 test: lint types servers  ## lint, types and all tests (as root it installs the servers of the tests)
-	$(DEV)/bin/python -m pytest
+	$(DEV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 gpu: $(DEV)/.installed-$(MODULE_LIST)  ## on a machine with an NVIDIA GPU: the GPU tests (a skip is a failure) and benchmarks
 	REQUIRE_GPU=1 $(DEV)/bin/python -m pytest -m 'gpu or tensorrt'

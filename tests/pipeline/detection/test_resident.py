@@ -101,7 +101,7 @@ def test_finds_what_the_cpu_finds(
     shared_data: Path, resident: Resident, exact: Mtcnn, device: str, min_face: int
 ) -> None:
     """Photos, portraits, films and a street crowd; on the CPU some of them, for their time."""
-    step = 1 if device == "cuda" else 200 // min_face
+    step = 1 if device == "cuda" else 400 // min_face
     pictures = list(real_pictures(shared_data))[::step]
     wanted = exact.detect_batch(pictures, min_face=min_face)
     found = resident.detect_batch(pictures, min_face=min_face)
