@@ -27,7 +27,6 @@ from facestream.pipeline.core.errors import ImageError
 from facestream.pipeline.core.types import Faces, Floats, Image
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 from facestream.pipeline.gallery.faces import PhotoContent, main_face
-from facestream.pipeline.recognition.align import TEMPLATE_112
 from facestream.pipeline.recognition.uncertainty import normalise
 from facestream.training.data.face_sets import FaceZips, centre_crop, read_folder
 from facestream.training.evaluation.lfw import open_zip, read_picture
@@ -160,7 +159,10 @@ def pair_accuracy(
         for photo in photos:
             image = np.ascontiguousarray(_template(photo))
             faces = find(image)
-            best = faces.landmarks[faces.scores.argmax()] if len(faces) else TEMPLATE_112
+            if not len(faces):  # like nobody
+                mu.append(np.zeros(analyzer.encoder.dim, np.float32))
+                continue
+            best = faces.landmarks[faces.scores.argmax()]
             mu.append(analyzer.embed(analyzer.align(image, best[None]))[0][0])
         sides.append(normalise(np.array(mu, np.float32)))
     one, other = sides
