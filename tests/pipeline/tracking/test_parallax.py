@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -16,9 +17,9 @@ from tests.faces import portrait
 
 # Eyes, nose and corners of the mouth in distances of the eyes; the third is towards the camera.
 HEAD = np.array(
-    [(-0.5, -0.6, 0), (0.5, -0.6, 0), (0, 0, 0.45), (-0.4, 0.6, 0.15), (0.4, 0.6, 0.15)]
+    [(-0.5, -0.6, 0), (0.5, -0.6, 0), (0, 0, 0.45), (-0.4, 0.6, 0.15), (0.4, 0.6, 0.15)], np.float32
 )
-PICTURE = HEAD * (1, 1, 0)
+PICTURE = HEAD * np.array((1, 1, 0), np.float32)
 NOISE = 0.012  # of the detector, in distances of the eyes
 EYES = 30.0
 
@@ -108,8 +109,8 @@ def _held_up(at: float) -> Image:
 def test_a_portrait_is_flat_in_the_detectors_landmarks() -> None:
     settings = Settings()
     parallax = Parallax()
-    with open_detector(settings.detector, settings.runtime.serving()) as detector:
+    with closing(open_detector(settings.detector, settings.runtime.serving())) as detector:
         for at in np.arange(0, 4.6, 0.2):
             (found,) = detector.detect(_held_up(float(at))).landmarks
-            parallax.add(found, float(at))
+            parallax.add(faces.landmarks[0], float(at))
     assert parallax.flat is True
