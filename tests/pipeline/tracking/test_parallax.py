@@ -111,6 +111,6 @@ def test_a_portrait_is_flat_in_the_detectors_landmarks() -> None:
     parallax = Parallax()
     with closing(open_detector(settings.detector, settings.runtime.serving())) as detector:
         for at in np.arange(0, 4.6, 0.2):
-            (found,) = detector.detect(_held_up(float(at))).landmarks
+            (faces,) = detector.detect_batch([_held_up(float(at))])
             parallax.add(faces.landmarks[0], float(at))
     assert parallax.flat is True
