@@ -128,6 +128,9 @@ class SightingEvent(EventBase):
     """Why the face is unknown; null when it has a name."""
     candidates: tuple[CandidateRecord, ...] = ()
     """With the reason ``ambiguous``: the people the face may be, the most similar first."""
+    flat: bool | None = None
+    """True: the landmarks moved as those of a flat picture of a face, by now; false: they showed
+    parallax; null: that cannot be told. No liveness check."""
     model: str
     """Identifier of the encoder the similarity comes from."""
 

@@ -23,6 +23,7 @@ Reason = Literal[
     "uncertain",  # sigma is too high: the picture shows too little of the face
     "ambiguous",  # two people are about equally similar
     "below_threshold",  # no person is similar enough
+    "flat",  # it moves as a picture of a face does, and such faces get no name
     "taken",  # the best person is already in this frame, more similar elsewhere
     "pending",  # not searched yet
 ]
@@ -251,6 +252,8 @@ class TrackSnapshot:
         identity: the name so far.
         sigma: uncertainty of the track's fused embedding (see ``recognition.uncertainty``).
         faces: detections gathered so far.
+        flat: True where its landmarks move as those of a picture of a face, False where they do
+            not, None where that cannot be told.
     """
 
     track_id: int
@@ -260,6 +263,7 @@ class TrackSnapshot:
     identity: Identity
     sigma: float
     faces: int
+    flat: bool | None = None
 
 
 Track = TrackSnapshot

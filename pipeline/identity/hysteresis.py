@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..core.types import Identity
+from ..core.types import Identity, Reason
 from ..tracking.track import Track
 from .decision import Holders, Thresholds
 from .search import Matcher, MatchQuery
@@ -28,11 +28,13 @@ class HysteresisRules:
         thresholds: see the class; None: the matcher's own.
         confirm: searches that must agree; a photo needs one.
         release: added to the similarity of the name that a track has.
+        withhold_flat: a track that is flat gets no name.
     """
 
     thresholds: Thresholds | None = None
     confirm: int = 2
     release: float = 0.08
+    withhold_flat: bool = False
 
 
 def update_identities(
@@ -56,12 +58,20 @@ def update_identities(
         The tracks whose name was given to another while they were not seen: they ended.
     """
     here = [s for s in live if s.matches is not None and pts - s.end_pts <= PRESENT_SECONDS]
+    threshold = matcher.threshold(rules.thresholds)
+    if rules.withhold_flat:
+        # A picture of a person takes no name from the person.
+        for track in here:
+            if track.flat:
+                (verdict,) = matcher.decide(_queries([track]), thresholds=rules.thresholds)
+                track.set_identity(_without_name(verdict, "flat"), threshold=threshold)
+                track.proposal = None
+        here = [track for track in here if not track.flat]
     verdicts = matcher.decide(
-        [MatchQuery(s.matches, s.clearest, s.largest) for s in here if s.matches is not None],
+        _queries(here),
         thresholds=rules.thresholds,
         holders=Holders([s.person for s in here], rules.release),
     )
-    threshold = matcher.threshold(rules.thresholds)
     granted: dict[int, Track] = {}
     for track, verdict in zip(here, verdicts, strict=True):
         if track in searched:
@@ -73,7 +83,7 @@ def update_identities(
             # The track itself was searched, and there was no match.
             track in searched and not verdict.known and verdict.reason != "taken"
         ):
-            track.set_identity(_pending(verdict), threshold=threshold)
+            track.set_identity(_without_name(verdict, "pending"), threshold=threshold)
     return _take_from_holders(live, granted, threshold=threshold)
 
 
@@ -108,13 +118,15 @@ def _granted(track: Track, verdict: Identity, rules: HysteresisRules) -> bool:
     return track.candidate == verdict.person_id and track.agreed >= needed
 
 
-def _pending(verdict: Identity) -> Identity:
-    """The identity while a name is not given (yet)."""
+def _queries(tracks: Sequence[Track]) -> list[MatchQuery]:
+    return [MatchQuery(s.matches, s.clearest, s.largest) for s in tracks if s.matches is not None]
+
+
+def _without_name(verdict: Identity, reason: Reason) -> Identity:
+    """The verdict where its name, if it is one, is not given (yet)."""
     if not verdict.known:
         return verdict
-    return Identity.unknown(
-        "pending", similarity=verdict.similarity, probability=verdict.probability
-    )
+    return Identity.unknown(reason, similarity=verdict.similarity, probability=verdict.probability)
 
 
 def _take_from_holders(

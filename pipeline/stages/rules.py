@@ -48,6 +48,7 @@ def rules_of(settings: Settings, card: ModelCard) -> TrackingRules:
             thresholds=open_thresholds(card, recognition),
             confirm=tracking.confirm,
             release=recognition.release,
+            withhold_flat=recognition.withhold_flat,
         ),
         emission=EmissionRules(min_faces=tracking.min_faces, cooldown=tracking.cooldown),
     )

@@ -79,8 +79,10 @@ class SourceTracks:
         current = []
         for row, tracklet in enumerate(tracklets):
             track = tracklet.track or self._begin(frame, tracklet, faces.boxes[row])
+            flat = track.flat
             grew = track.add_detection(frame, faces, row, quality=float(quality[row]))
             self._changed |= grew and track.identity.reason == "too_small"
+            self._changed |= self._rules.withhold_flat and flat != track.flat
             current.append(track)
         for row, seen in observations.items():
             current[row].add_embedding(seen.mu, seen.logvar, at=frame.pts)
@@ -209,4 +211,5 @@ def _snapshot(track: Track, box: Floats, landmarks: Floats, score: float) -> Tra
         identity=track.identity,
         sigma=track.sigma,
         faces=track.faces,
+        flat=track.flat,
     )

@@ -187,6 +187,7 @@ class TrackEventEmitter:
             "uncertainty": track.sigma,
             "reason": identity.reason,
             "candidates": tuple(CandidateRecord(**one._asdict()) for one in identity.candidates),
+            "flat": track.flat,
             "model": self._model,
         }
 

@@ -12,6 +12,7 @@ from ..core.types import Faces, Floats, Frame, Identity, Image, Matches
 from ..recognition.uncertainty import sigma
 from .embedding_schedule import Certainty, EmbeddingPlan
 from .fusion import Template
+from .parallax import Parallax
 
 # A fused embedding whose sigma fell by less than this, and that turned by less than the angle of
 # this cosine, finds the same people.
@@ -67,6 +68,8 @@ class Track:
         proposal: the identity that they agree on.
         plan: of its embeddings.
         certainty: whether more embeddings may change what is known.
+        parallax: of its landmarks.
+        flat: they move as those of a picture of a face (see `Parallax.flat`).
     """
 
     track_id: int
@@ -94,6 +97,8 @@ class Track:
     certainty: Certainty = "open"
     best: BestFace | None = None
     emitted: EmittedState = field(default_factory=EmittedState)
+    parallax: Parallax = field(default_factory=Parallax)
+    flat: bool | None = None
     _searched: tuple[float, Floats] | None = None
 
     @classmethod
@@ -120,6 +125,8 @@ class Track:
         """Continue with this detection; True when the face is larger than it ever was."""
         self.box, self.landmarks = faces.boxes[row], faces.landmarks[row]
         self.score = float(faces.scores[row])
+        self.parallax.add(self.landmarks, frame.pts)
+        self.flat = self.parallax.flat
         self.end_pts, self.end_utc = frame.pts, frame.utc
         self.faces += 1
         x1, y1, x2, y2 = self.box.tolist()
@@ -153,5 +160,5 @@ class Track:
         """Give it a name, or the reason for none."""
         self.identity = identity
         clear = identity.known and identity.similarity >= threshold + SURE_LEAD
-        futile = identity.reason in ("no_gallery", "too_small")
+        futile = identity.reason in ("no_gallery", "too_small", "flat")
         self.certainty = "sure" if clear or futile else "open"

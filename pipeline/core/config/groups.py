@@ -125,6 +125,10 @@ class RecognitionSettings(Group):
     replaced when another person is more similar by this much."""
     min_face_to_name: int = Field(default=24, ge=0, le=4096, strict=True)
     """Smallest face that gets a name (else ``too_small``): shorter side of its box in pixels."""
+    withhold_flat: bool = False
+    """Withhold (reason ``flat``) the names of faces whose landmarks show no parallax over time, as
+    those of a picture that is held up or shown on a screen. No liveness check: videos are not
+    noticed, and a name may be given for some seconds before it is withdrawn."""
 
 
 class RuntimeSettings(Group):

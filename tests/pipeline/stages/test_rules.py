@@ -29,11 +29,13 @@ def test_rules_say_what_the_settings_say() -> None:
             "encoder.max_looks": 7,
             "recognition.threshold": 0.7,
             "recognition.release": 0.2,
+            "recognition.withhold_flat": True,
         }
     )
     rules = rules_of(settings, card)
     assert (rules.absence_seconds, rules.min_iou, rules.embedding.max_looks) == (3.0, 0.3, 7)
     assert (rules.hysteresis.confirm, rules.hysteresis.release) == (4, 0.2)
+    assert rules.hysteresis.withhold_flat
     assert (rules.emission.min_faces, rules.emission.cooldown) == (5, 60.0)
     assert rules.hysteresis.thresholds is not None
     assert rules.hysteresis.thresholds.similarity == 0.7

@@ -264,3 +264,36 @@ def test_the_time_that_a_batch_takes_is_no_silence(
     clock[0] += 100.0
     stage.tick()
     assert kinds(events) == ["appeared", "identified", "left"]
+
+
+@pytest.mark.parametrize("withhold", [False, True])
+def test_a_flat_face_keeps_its_name_unless_it_is_withheld(
+    events: list[TrackEvent], withhold: bool
+) -> None:
+    """The landmarks of this world move as one plane."""
+    stage, _ = recogniser(events, rules=rules(withhold_flat=withhold))
+    for i in range(120):
+        stage([frame(i, Seen(20 + 3 * i, 50, ADA))])
+    stage.flush()
+    changes = ["withdrawn"] if withhold else []
+    assert [event.change for event in events if isinstance(event, Updated)] == changes
+    (identified,) = (event for event in events if isinstance(event, Identified))
+    (gone,) = left(events)
+    assert (identified.flat, gone.flat) == (None, True)
+    if withhold:
+        assert (gone.name, gone.reason) == ("unknown", "flat")
+        assert gone.similarity == identified.similarity
+    else:
+        assert (gone.name, gone.reason) == ("Ada", None)
+
+
+def test_a_withheld_picture_takes_no_name_from_the_person(events: list[TrackEvent]) -> None:
+    stage, _ = recogniser(events, rules=rules(withhold_flat=True))
+    for i in range(160):
+        picture, person = Seen(20 + 3 * i, 50, ADA), Seen(20 + 3 * i, 200, ADA)
+        stage([frame(i, *([picture] if i < 110 else [picture, person]))])
+    stage.flush()
+    assert {(event.name, event.reason) for event in left(events)} == {
+        ("unknown", "flat"),
+        ("Ada", None),
+    }

@@ -111,11 +111,12 @@ def rules(
     cooldown: float = 0.0,
     absence: float = 1.0,
     looks: EmbeddingPolicy | None = None,
+    withhold_flat: bool = False,
 ) -> TrackingRules:
     """The rules that tests vary."""
     return TrackingRules(
         absence_seconds=absence,
         embedding=looks or EmbeddingPolicy(),
-        hysteresis=HysteresisRules(confirm=confirm),
+        hysteresis=HysteresisRules(confirm=confirm, withhold_flat=withhold_flat),
         emission=EmissionRules(min_faces=min_faces, cooldown=cooldown),
     )
