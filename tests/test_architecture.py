@@ -19,12 +19,14 @@ PACKAGES = ("engines", "pipeline", "training")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "engines": (),
     "pipeline": ("facestream.engines",),
-    # Models are judged through the detector and the alignment that serve them.
+    # Models are judged through the detector and the alignment that serve them, and learn from
+    # frames as they serve.
     "training": (
         "facestream.engines",
         "facestream.pipeline.core",
         "facestream.pipeline.detection",
         "facestream.pipeline.recognition",
+        "facestream.pipeline.sources",
     ),
 }
 

@@ -166,10 +166,15 @@ def chosen_gallery(given: Path | None) -> Path | None:
 def announce_gallery(given: Path | None, used: Path | None) -> None:
     """Say which gallery served where none was given; called last, after what can go wrong."""
     if used is None:
+        try:
+            place = f"gallery at {default_gallery_path()}"
+        except ConfigError as error:
+            log.info("nobody is known: %s", error)
+            return
         log.info(
-            "there is no gallery at %s, so everybody is unknown: 'facestream gallery add NAME "
-            "PHOTO' makes it, --gallery selects another",
-            default_gallery_path(),
+            "there is no %s, so everybody is unknown: 'facestream gallery add NAME PHOTO' makes "
+            "it, --gallery selects another",
+            place,
         )
     elif given is None:
         log.info("used the gallery %s", used)
@@ -203,7 +208,9 @@ def write_report(
         "settings": settings.model_dump(mode="json"),
     }
     try:
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        # Bytes of a path that are not UTF-8 become escapes of JSON.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 

@@ -17,15 +17,24 @@ _ZWJ = "\u200d"
 _JOINERS = "\u200c" + _ZWJ
 
 
+def readable(name: str) -> str:
+    """A file's name as text: bytes that are not UTF-8 become ``\ufffd``.
+
+    Where the locale is not UTF-8 either (``LC_ALL=C``), UTF-8 names are read as such.
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def slug(text: str, *, room: int = SLUG_BYTES) -> str:
     """A name that is safe in a file name: letters, digits, marks, emoji, ``.``, ``_`` and ``-``.
 
-    NFC, at most ``room`` bytes in UTF-8, cut between two characters as readers see them.
+    NFC, at most ``room`` bytes in UTF-8, cut between two characters as readers see them. Where the
+    locale's file names lack a character (``LC_ALL=C``), ``-`` stands for it.
     """
     kept: list[str] = []
     replaced = False
     for cluster in graphemes(unicodedata.normalize("NFC", text)):
-        safe = _safe(cluster[0])
+        safe = _safe(cluster[0]) and _encodable(cluster)
         if safe:
             # A mark on a hyphen or a dot would keep it from being stripped below.
             kept.append(cluster[0] if cluster[0] in "-." else cluster)
@@ -86,6 +95,14 @@ def graphemes(text: str) -> Iterator[str]:
 
 def _safe(char: str) -> bool:
     return char.isalnum() or char in "._-" or unicodedata.category(char) == "So"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _extends(cluster: str, char: str) -> bool:

@@ -21,6 +21,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists
+from ..core.filenames import readable
 from ..core.types import Floats, Image
 from .changes import (
     Delta,
@@ -205,7 +206,7 @@ class Store(Closing):
                 session.add(person)
                 session.flush()
             values = {field.name: getattr(face, field.name) for field in fields(FaceOfPhoto)}
-            values["path"] = face.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            values["path"] = readable(face.path)
             photo = PhotoRow(person_id=person.id, crop=data, created_at=now, **values)
             session.add(photo)
             session.flush()

@@ -104,9 +104,9 @@ class WatchedFolder:
 
     def _spec(self, path: Path) -> SourceSpec:
         """The source; a later file of the same name gets a number."""
-        number = self._names[str(path)] = self._names.get(str(path), 0) + 1
-        name = str(path) if number == 1 else f"{path} ({number})"
-        return replace(file_source(path), name=name)
+        spec = file_source(path)
+        number = self._names[spec.name] = self._names.get(spec.name, 0) + 1
+        return spec if number == 1 else replace(spec, name=f"{spec.name} ({number})")
 
 
 def _is_open(path: Path) -> bool:

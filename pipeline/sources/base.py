@@ -13,6 +13,7 @@ from typing import Literal, Protocol, Self
 import numpy as np
 from facestream.engines.closing import Closing
 
+from ..core.filenames import readable
 from ..core.types import Frame, Image
 from .hardware import BY_CPU, Decoding, OnDecoder
 
@@ -28,7 +29,7 @@ class SourceSpec:
         kind: which reader opens it.
         location: path, device or URL; a URL may hold credentials, so it is never shown.
         name: display name, free of credentials. It is also the identity of the source within a
-            run: see ``distinct_sources``.
+            run: see ``distinct_sources``. Bytes of a path that are not UTF-8 are replaced in it.
         files: the pictures of an ``images`` source, in order.
         recorded: the URL of a file: it is read like a file.
         track: number of its video track, from 0; None: `SourceOptions.track`.
@@ -40,6 +41,9 @@ class SourceSpec:
     files: tuple[Path, ...] = ()
     recorded: bool = False
     track: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", readable(self.name))  # events are UTF-8
 
     @property
     def live(self) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import SourceError
+from ..core.filenames import readable
 from ..core.folders import PassedOver, files_below
 from ..core.picture_kinds import PICTURE_SUFFIXES, content_kind
 from ..core.redact import with_quoted_credentials, without_credentials
@@ -117,7 +118,7 @@ def _is_named(spec: SourceSpec) -> bool:
     if spec.kind == "stdin":
         return spec.name != "stdin"
     own = spec.location if spec.track is None else f"{spec.location}#{spec.track}"
-    return spec.name not in {own, _camera_name(spec.location)}
+    return spec.name not in {readable(own), _camera_name(spec.location)}
 
 
 def _camera_name(device: str) -> str:

@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.core.types import Image
+from facestream.pipeline.sources import FileSource, SourceSpec
 from facestream.training.data.cutter import Cutter
 from facestream.training.data.exclusion import NearDuplicates
 from facestream.training.data.face_sets import FaceZips, read_folder, sha256_of
 from facestream.training.data.prepare import PrepareSettings, prepare_set
-from facestream.training.data.set_sources import find_sources, label_of
+from facestream.training.data.set_sources import find_sources, label_of, sample_frames
 from facestream.training.errors import DataError
 from facestream.training.fit.config import FitConfig
 from facestream.training.fit.run import fit
@@ -92,6 +93,26 @@ def test_a_folder_around_all_people_is_left_off(tmp_path: Path) -> None:
         ("anna", "1"), ("anna", "1_2"), ("ben", "1"),
     ]  # fmt: skip
     assert found.ignored == 1
+
+
+def test_what_systems_leave_in_folders_is_no_photo(tmp_path: Path) -> None:
+    for name in ("anna/1.jpg", "anna/@eaDir/1.jpg", "#recycle/2.jpg", "clip.mts"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_sources([tmp_path], label="folder")
+    assert [still.label for still in found.stills] == ["anna"]
+    assert [path.name for path in found.videos] == ["clip.mts"]
+
+
+def test_frames_are_what_a_run_sees(shared_cases: Path) -> None:
+    clip = shared_cases / "02-hflip.mp4"
+    with FileSource(SourceSpec("video", str(clip), "clip")) as source:
+        expected = [frame.image for frame in source]
+    times, images = zip(*sample_frames(clip, every=0), strict=True)
+    assert times == tuple(sorted(times))
+    assert times[0] == 0
+    np.testing.assert_array_equal(images, expected)
+    assert len(list(sample_frames(clip, every=0.5))) == 1 + int(times[-1] / 0.5)
 
 
 def test_duplicates_are_sought_within_a_person_and_among_the_unlabelled() -> None:

@@ -9,15 +9,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import Literal
 
-import av
-import cv2
-import numpy as np
-from av.container import InputContainer
 from facestream.engines.closing import Closing
+from facestream.pipeline.core.errors import SourceError
+from facestream.pipeline.core.folders import PassedOver, files_below
 from facestream.pipeline.core.picture_kinds import PICTURE_SUFFIXES
 from facestream.pipeline.core.types import Image
+from facestream.pipeline.sources import FileSource, SourceSpec
+from facestream.pipeline.sources.expand import VIDEO_SUFFIXES
 
 from ..errors import DataError
 from .face_sets import UNLABELLED
@@ -35,14 +35,8 @@ Reason = Literal[
     "evaluation person",  # the person's pictures together do
 ]
 
-VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"})
 # anna_01, anna-1, anna 2, anna (3), anna.4
 _PREFIX = re.compile(r"^(?P<label>.*?\D)??[\s._-]*\(?\d+\)?$")
-_TURNS: Final = {
-    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
-    180: cv2.ROTATE_180,
-    270: cv2.ROTATE_90_CLOCKWISE,
-}
 _UNSAFE = re.compile(r"[\x00-\x1f/\\:]")
 
 
@@ -163,7 +157,7 @@ def find_sources(inputs: Sequence[Path], *, label: LabelBy) -> Sources:
             raise DataError(f"there is no {path}; give folders, zips or videos")
         elif path.suffix.lower() == ".zip":
             _scan_zip(path, label, found)
-        elif path.suffix.lower() in VIDEOS:
+        elif path.suffix.lower() in VIDEO_SUFFIXES:
             found.videos.append(path)
         else:
             raise DataError(f"{path} is no folder, zip or video; to add a picture give its folder")
@@ -172,14 +166,12 @@ def find_sources(inputs: Sequence[Path], *, label: LabelBy) -> Sources:
 
 
 def _scan_folder(root: Path, label: LabelBy, found: Sources) -> None:
-    files = sorted(
-        path
-        for path in root.rglob("*")
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(root).parts)
-    )
+    files = [Path(path) for path in files_below(root, PassedOver())]
     pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
-    found.videos += [path for path in files if path.suffix.lower() in VIDEOS]
-    found.ignored += sum(path.suffix.lower() not in PICTURE_SUFFIXES | VIDEOS for path in files)
+    found.videos += [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    found.ignored += sum(
+        path.suffix.lower() not in PICTURE_SUFFIXES | VIDEO_SUFFIXES for path in files
+    )
     names = [path.relative_to(root).as_posix() for path in pictures]
     for path, (name, parts) in zip(pictures, _below_shared_top(names), strict=True):
         _add(found, Still("", "", f"{root.name}/{name}", path), parts, label)
@@ -258,7 +250,7 @@ def _safe(name: str) -> str:
 
 
 def sample_frames(path: Path, *, every: float) -> Iterator[tuple[float, Image]]:
-    """Upright frames of a video, at least ``every`` seconds apart.
+    """Frames of a video as players show them, at least ``every`` seconds apart.
 
     Yields:
         Time in seconds since the start and the picture, H×W×3 BGR uint8.
@@ -267,27 +259,21 @@ def sample_frames(path: Path, *, every: float) -> Iterator[tuple[float, Image]]:
         DataError: it cannot be opened, has no video, or breaks off (what came before was good).
     """
     try:
-        with av.open(str(path)) as container:
-            yield from _sample(container, path, every)
-    except (av.FFmpegError, OSError) as error:
-        raise DataError(f"cannot decode {path}: {error.strerror or error}") from error
-
-
-def _sample(container: InputContainer, path: Path, every: float) -> Iterator[tuple[float, Image]]:
-    if not container.streams.video:
-        raise DataError(f"{path} has no video in it")
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    rate = float(stream.average_rate or 25)
-    start: float | None = None
-    wanted = 0.0
-    for index, frame in enumerate(container.decode(stream)):
-        time = frame.time if frame.time is not None else index / rate
-        start = time if start is None else start
-        since = time - start
-        if since + 1e-6 < wanted:
-            continue
-        wanted = since + every
-        image = np.ascontiguousarray(frame.to_ndarray(format="bgr24"), dtype=np.uint8)
-        turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
-        yield since, image if turn is None else np.asarray(cv2.rotate(image, turn), np.uint8)
+        with FileSource(SourceSpec("video", str(path), str(path))) as source:
+            start: float | None = None
+            wanted = 0.0
+            for index, picture in enumerate(source.pictures()):
+                time = index / (source.info.fps or 25) if picture.time is None else picture.time
+                start = time if start is None else start
+                since = time - start
+                if since + 1e-6 < wanted:
+                    continue
+                image = picture.image()
+                if image is not None:
+                    wanted = since + every
+                    yield since, image
+            problems = source.problems
+    except SourceError as error:
+        raise DataError(str(error)) from error
+    if problems:
+        raise DataError(problems[0])

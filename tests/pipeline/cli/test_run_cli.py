@@ -317,6 +317,28 @@ def test_a_closed_terminal_completes_the_files(portrait: Image, tmp_path: Path) 
     assert 0 < report["report"]["frames"] < 2000
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+def test_files_whose_names_are_not_utf8(run: Run, portrait: Image, tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    folder.mkdir()
+    photo = cv2.imencode(".png", portrait)[1].tobytes()
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(photo)
+    (folder / os.fsdecode(b"not\xe9.png")).write_bytes(b"no photo")
+    write_clip(folder / "clip.mp4", portrait, frames=8)
+    (folder / "clip.mp4").rename(folder / os.fsdecode(b"vid\xe9o.mp4"))
+    status, _, error = run("run", folder, "--out", tmp_path / "out")
+    assert status == 3, error
+    seen = sightings((tmp_path / "out" / "events.jsonl").read_text(encoding="utf-8"))
+    assert {event.source for event in seen} == {str(folder), f"{folder}/vid\ufffdo.mp4"}
+    report = (tmp_path / "out" / "report.json").read_text(encoding="utf-8")
+    assert "not\\udce9.png" in report
+    assert any(
+        "not\udce9.png" in source["problem"]
+        for source in json.loads(report)["report"]["sources"]
+        if source["problem"]
+    )
+
+
 def test_an_unexpected_error_of_the_only_source_is_one_line(
     run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

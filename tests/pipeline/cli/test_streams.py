@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from facestream.pipeline.cli.run import chosen_gallery
+from facestream.pipeline.cli.run import announce_gallery, chosen_gallery
 from facestream.pipeline.core.errors import GalleryError
 from facestream.pipeline.detection.portraits import portraits
 from facestream.pipeline.gallery import Gallery
@@ -126,6 +126,33 @@ def test_without_a_home_there_is_no_default_gallery(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("facestream.pipeline.core.config.folders.user_data_path", homeless)
     assert chosen_gallery(None) is None, "a run goes on without one"
     assert chosen_gallery(Path("people.db")) == Path("people.db")
+
+
+def test_a_run_without_a_home_ends_with_its_table(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def homeless(*_: object, **__: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("facestream.pipeline.core.config.folders.user_data_path", homeless)
+    with caplog.at_level("INFO", "facestream"):
+        announce_gallery(None, None)
+    assert caplog.messages[0].startswith("nobody is known: this user has no home folder")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+def test_a_run_with_names_that_the_file_system_lacks(tmp_path: Path) -> None:
+    photo = cv2.imencode(".png", portraits()[0].image)[1].tobytes()
+    (tmp_path / "né.png").write_bytes(photo)
+    with Gallery(tmp_path / "people.db") as gallery:
+        gallery.add(NAME, portraits()[0].image)
+    arguments = ("run", tmp_path / "né.png", "-g", tmp_path / "people.db", "-o", tmp_path / "out")
+    outcome = ran(command(*arguments), C_LOCALE)
+    assert outcome.returncode == 0, outcome.stderr
+    assert (tmp_path / "out" / "annotated.mp4").is_file()
+    left = json.loads((tmp_path / "out" / "events.jsonl").read_bytes().splitlines()[-1])
+    assert (left["source"], left["name"]) == (str(tmp_path / "né.png"), NAME)
+    assert (tmp_path / "out" / left["picture"]).is_file()
 
 
 def test_the_home_of_nobody() -> None:

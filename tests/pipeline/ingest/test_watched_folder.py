@@ -57,6 +57,17 @@ def test_another_recording_under_the_same_name_is_read(tmp_path: Path) -> None:
     assert look(WatchedFolder(path.parent, tmp_path / "seen.jsonl")) == []
 
 
+def test_names_that_are_not_utf8_are_remembered(tmp_path: Path) -> None:
+    folder, state = tmp_path / "in", tmp_path / "seen.jsonl"
+    for byte in (b"\xe8", b"\xe9"):
+        put(folder / os.fsdecode(byte + b".mp4"))
+    watched = WatchedFolder(folder, state)
+    names = look(watched)
+    assert names == [f"{folder}/\ufffd.mp4", f"{folder}/\ufffd.mp4 (2)"]
+    watched.completed(names[1])
+    assert look(WatchedFolder(folder, state)) == names[:1]
+
+
 def test_a_file_that_is_written_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "in" / "new.mp4"
     put(path, age=0.0)

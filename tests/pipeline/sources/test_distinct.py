@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,17 @@ def test_a_file_url_and_an_absolute_path_are_the_same_file(folder: Path) -> None
     path = folder / "clips" / "a.mp4"
     (only,) = expand_sources(["clips/a.mp4", f"file://{path}", str(path)])
     assert only.name == "clips/a.mp4"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+def test_names_of_paths_that_are_not_utf8_are_text_and_differ(tmp_path: Path) -> None:
+    paths = [tmp_path / os.fsdecode(b"caf" + byte + b".mp4") for byte in (b"\xe8", b"\xe9")]
+    for path in paths:
+        make_clip(path.with_name("clip.mp4"), frames=2).rename(path)
+    found = expand_sources(paths)
+    assert [spec.location for spec in found] == [str(path) for path in paths]
+    name = str(tmp_path / "caf\ufffd.mp4")
+    assert [spec.name for spec in found] == [name, f"{name} (2)"]
 
 
 def test_pictures_that_overlap_are_read_once(tmp_path: Path) -> None:
