@@ -166,6 +166,8 @@ class SummarySink(Sink):
             self._unknown.append(seen)
 
     def _span(self, event: Left) -> str:
+        if event.file is not None:
+            return Path(event.file).name
         if event.source in self._live:
             start, end = _time_of(event.start), _time_of(event.end)
         else:

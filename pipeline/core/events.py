@@ -131,6 +131,8 @@ class SightingEvent(EventBase):
     flat: bool | None = None
     """True: the landmarks moved as those of a flat picture of a face, by now; false: they showed
     parallax; null: that cannot be told. No liveness check."""
+    file: str | None = None
+    """The photo's file, of a source of photos; null for video."""
     model: str
     """Identifier of the encoder the similarity comes from."""
 

@@ -51,6 +51,7 @@ class Frame:
         captured_at: monotonic clock in seconds when it was received; its age counts from here.
         image: H×W×3 BGR uint8.
         still: a single photo: tracks do not continue from the previous picture.
+        file: the photo's file.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Frame:
     captured_at: float
     image: Image
     still: bool = False
+    file: str | None = None
 
     def __post_init__(self) -> None:
         _check("image", self.image, (None, None, 3))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 from ..core.errors import ImageError, SourceError
+from ..core.filenames import readable
 from ..core.images import read_photo
 from ..core.types import Frame
 from .base import DEFAULTS, BaseSource, Picture, SourceInfo, SourceOptions, SourceSpec
@@ -60,9 +61,16 @@ class ImagesSource(BaseSource):
                     self.problems.append(photo.damage)
                 if photo.scale > 1:
                     log.info("%s is read at 1/%d of its size", path, photo.scale)
-                utc = math.nan if photo.taken is None else photo.taken
-                now = time.monotonic()
-                yield Frame(self.name, index, float(index), utc, now, photo.image, still=True)
+                yield Frame(
+                    source=self.name,
+                    index=index,
+                    pts=float(index),
+                    utc=math.nan if photo.taken is None else photo.taken,
+                    captured_at=time.monotonic(),
+                    image=photo.image,
+                    still=True,
+                    file=readable(str(path)),
+                )
         finally:
             if self.corrupt > _LISTED:
                 self.problems.append(f"{self.corrupt - _LISTED} more pictures cannot be read")

@@ -188,6 +188,7 @@ class TrackEventEmitter:
             "reason": identity.reason,
             "candidates": tuple(CandidateRecord(**one._asdict()) for one in identity.candidates),
             "flat": track.flat,
+            "file": track.file,
             "model": self._model,
         }
 

@@ -68,6 +68,7 @@ class Track:
         proposal: the identity that they agree on.
         plan: of its embeddings.
         certainty: whether more embeddings may change what is known.
+        file: of the photo it is in.
         parallax: of its landmarks.
         flat: they move as those of a picture of a face (see `Parallax.flat`).
     """
@@ -97,6 +98,7 @@ class Track:
     certainty: Certainty = "open"
     best: BestFace | None = None
     emitted: EmittedState = field(default_factory=EmittedState)
+    file: str | None = None
     parallax: Parallax = field(default_factory=Parallax)
     flat: bool | None = None
     _searched: tuple[float, Floats] | None = None
@@ -114,6 +116,7 @@ class Track:
             end_utc=frame.utc,
             box=box,
             plan=plan,
+            file=frame.file,
         )
 
     @property

@@ -135,6 +135,7 @@ def test_photos_are_looked_at_one_by_one(tmp_path: Path, people: Path) -> None:
     with Pipeline([tmp_path], gallery=people, sinks=[sink]) as pipeline:
         pipeline.run()
     assert [s.name for s in sink.sightings] == ["Eileen Collins"] * 3
+    assert [s.file for s in sink.sightings] == [str(tmp_path / f"{n}.png") for n in range(3)]
     assert len({s.track_id for s in sink.sightings}) == 3
 
 

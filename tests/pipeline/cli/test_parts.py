@@ -60,6 +60,13 @@ def test_the_summary_gathers_people_and_lists_known_ones_first() -> None:
     assert "Source" not in text, "one source needs no column"
 
 
+def test_a_photo_is_named_where_a_video_has_a_time() -> None:
+    summary = SummarySink()
+    summary.event(sighting().model_copy(update={"file": "/photos/2024/party.jpg"}))
+    assert "party.jpg" in shown(summary)
+    assert "0:00" not in shown(summary)
+
+
 @pytest.mark.parametrize("pictures", ["kept", "not kept"])
 @pytest.mark.parametrize("order", list(permutations((0.5, 0.9, 0.2))))
 def test_the_surest_sighting_is_shown_with_and_without_pictures(

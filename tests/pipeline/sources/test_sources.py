@@ -188,6 +188,7 @@ def test_pictures_are_still_frames(mixed: Path) -> None:
         assert source.info.frames == 3
         frames = list(source)
     assert all(frame.still for frame in frames)
+    assert [frame.file for frame in frames] == [str(path) for path in source.files]
     assert [frame.index for frame in frames] == [0, 1, 2]
     want = levels(picture(n, (48, 36)) for n in (1, 2, 10))
     assert levels(frame.image for frame in frames) == pytest.approx(want, abs=2)
