@@ -21,6 +21,8 @@ SHARED_CASES = SHARED_DATA.parent / "cases"
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Built engines and verdicts of the tests are not those of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
+        # pytest-xdist sets it; tables are as wide as they are in a file.
+        patch.delenv("COLUMNS", raising=False)
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
