@@ -235,13 +235,8 @@ class FaceAnalyzer(Closing):
     def _found(self, images: Sequence[Image]) -> tuple[list[Faces], list[int]]:
         """The faces of photos, and by how many degrees each was turned until one was found."""
         found = self.detector.detect_batch(images)
-        both = [
-            search_again(i, faces, self._search) for i, faces in zip(images, found, strict=True)
-        ]
+        both = [search_again(i, faces, self.detect) for i, faces in zip(images, found, strict=True)]
         return [faces for faces, _ in both], [turned for _, turned in both]
-
-    def _search(self, image: Image, min_face: int | None) -> Faces:
-        return self.detect(image, min_face=min_face)
 
     def align(self, image: Image, landmarks: Floats) -> Image:
         """Crops N×112×112×3 BGR uint8 of the faces with these landmarks N×5×2."""

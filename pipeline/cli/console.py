@@ -68,8 +68,7 @@ def print_json(content: Any) -> None:
 
 def json_text(content: Any, *, indent: int | None = None) -> str:
     """JSON for standard output: ASCII where its encoding is not UTF-8, so it is always UTF-8."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    escape = codecs.lookup(encoding).name != "utf-8"
+    escape = codecs.lookup(_encoding()).name != "utf-8"
     return json.dumps(content, indent=indent, ensure_ascii=escape)
 
 
@@ -131,8 +130,13 @@ def _json_escape(char: str) -> str:
 
 def _as_printed(text: str) -> str:
     """The text as standard output shows it, so that a table reserves the right width."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    encoding = _encoding()
     return text.encode(encoding, "facestream.escaped").decode(encoding)
+
+
+def _encoding() -> str:
+    """Of standard output."""
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
 codecs.register_error("facestream.escaped", _escaped)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
@@ -14,8 +14,6 @@ from .turned import find_turned
 # A score from which a face is beyond doubt: patterns get less.
 CERTAIN: Final = 0.9
 
-Find = Callable[[Image, int | None], Faces]
-"""The faces of an image, down to this many pixels; None: as usual."""
 
 # A photo is enlarged by this share of its longer side on each side, with its mean colour or its
 # last pixels. Of 900 cuts to 80 to 100 % of the face's box, some off centre, the detector alone
@@ -36,6 +34,12 @@ _SIDE = 512
 _SMALLEST = 12
 
 
+class Find(Protocol):
+    """Searches a picture, down to faces of ``min_face`` pixels; None: as usual."""
+
+    def __call__(self, image: Image, *, min_face: int | None = None) -> Faces: ...
+
+
 def search_again(image: Image, found: Faces, find: Find) -> tuple[Faces, int]:
     """The faces of a photo; see ``find_bordered`` and ``find_turned``.
 
@@ -50,7 +54,7 @@ def search_again(image: Image, found: Faces, find: Find) -> tuple[Faces, int]:
     if found.best_score < CERTAIN:
         bordered = find_bordered(image, find)
         found = max(found, bordered, key=lambda faces: faces.best_score)
-    return find_turned(image, found, lambda turned: find(turned, None))
+    return find_turned(image, found, find)
 
 
 def find_bordered(image: Image, find: Find) -> Faces:
@@ -68,7 +72,7 @@ def find_bordered(image: Image, find: Find) -> Faces:
     smallest = max(_SMALLEST, int(side * scale) // _SHARE)
     best = Faces.empty()
     for bordered, wide in _bordered(image):
-        faces = find(bordered, smallest).moved(-wide, -wide)
+        faces = find(bordered, min_face=smallest).moved(-wide, -wide)
         best = max(best, faces, key=lambda found: found.best_score)
         if best.best_score >= CERTAIN:
             break

@@ -22,12 +22,11 @@ from ..core.folders import PassedOver
 from ..core.images import DecodedPhoto, decode_photo, no_file, to_bgr
 from ..core.picture_kinds import PICTURE_SUFFIXES
 from ..core.types import Faces, Image
-from ..detection.photos import search_again
+from ..detection.photos import CERTAIN, search_again
 from ..detection.turned import describe_turn
 from .names import printable
 from .records import Face, FaceReader
 
-CERTAIN = 0.9
 # Pixels. Smaller than what is accepted, so that ``too_small`` differs from ``no_face``.
 MIN_FACE = 20
 BACKGROUND_RATIO = 9.0
@@ -87,7 +86,7 @@ def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
     else:
         photo = DecodedPhoto(content)
 
-    def find(image: Image, min_face: int | None) -> Faces:
+    def find(image: Image, *, min_face: int | None = None) -> Faces:
         if min_face is None:
             return _found(image, reader)
         return reader.detect(image, min_face=min_face)

@@ -32,6 +32,7 @@ VIDEO_SUFFIXES = frozenset(
     }
 )
 # fmt: on
+_KNOWN_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _TRACK = re.compile(r"(.+)#(\d{1,3})", re.DOTALL)
@@ -233,7 +234,7 @@ def readable_files(folder: Path) -> list[Path]:
     """
     refused: list[OSError] = []
     files = map(Path, files_below(folder, PassedOver(), on_error=refused.append))
-    found = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES]
+    found = [path for path in files if path.suffix.lower() in _KNOWN_SUFFIXES]
     if refused and not found:
         raise SourceError(f"cannot read the folder {folder}: {refused[0].strerror}")
     return sorted(found, key=natural_key)
@@ -256,7 +257,7 @@ def _grouped(
     pictures: list[Path] = []
     for path in ordered:
         suffix = path.suffix.lower()
-        if known_only and suffix not in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+        if known_only and suffix not in _KNOWN_SUFFIXES:
             continue
         by_name = "picture" if suffix in PICTURE_SUFFIXES else "video"
         if (content_kind(path) or by_name) == "picture":

@@ -139,9 +139,7 @@ class DetectStage:
         parts = [(one.region.min_face, part) for one in due for part in one.plan.cut(one.image)]
         if not parts:
             return [[] for _ in due]
-        sizes = [size for size, _ in parts]
-        options = {} if all(size is None for size in sizes) else {"min_face": sizes}
-        found = iter(self._detector.detect_batch([image for _, image in parts], **options))
+        found = iter(self._detect(parts))
         windows = [[next(found) for _ in one.plan.windows] for one in due]
         return [
             [self._again(one, faces[0])] if one.still else faces
@@ -151,12 +149,16 @@ class DetectStage:
     def _again(self, one: _Due, found: Faces) -> Faces:
         """The faces of a photo, also where it is cut to the face or lies turned."""
 
-        def find(image: Image, min_face: int | None) -> Faces:
-            size = [min_face or one.region.min_face]
-            options = {} if size == [None] else {"min_face": size}
-            return self._detector.detect_batch([image], **options)[0]
+        def find(image: Image, *, min_face: int | None = None) -> Faces:
+            return self._detect([(min_face or one.region.min_face, image)])[0]
 
         return search_again(one.image, found, find)[0]
+
+    def _detect(self, parts: Sequence[tuple[int | None, Image]]) -> list[Faces]:
+        """The faces in each picture, down to its size; None: the detector's own."""
+        sizes = [size for size, _ in parts]
+        options = {} if all(size is None for size in sizes) else {"min_face": sizes}
+        return self._detector.detect_batch([image for _, image in parts], **options)
 
 
 def frame_result(item: Frame | LazyFrame, isolation: SourceIsolation) -> FrameResult | None:

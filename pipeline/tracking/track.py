@@ -70,7 +70,6 @@ class Track:
         certainty: whether more embeddings may change what is known.
         file: of the photo it is in.
         parallax: of its landmarks.
-        flat: they move as those of a picture of a face (see `Parallax.flat`).
     """
 
     track_id: int
@@ -100,7 +99,6 @@ class Track:
     emitted: EmittedState = field(default_factory=EmittedState)
     file: str | None = None
     parallax: Parallax = field(default_factory=Parallax)
-    flat: bool | None = None
     _searched: tuple[float, Floats] | None = None
 
     @classmethod
@@ -120,6 +118,11 @@ class Track:
         )
 
     @property
+    def flat(self) -> bool | None:
+        """Whether it moves as a picture of a face does; see `Parallax.flat`."""
+        return self.parallax.flat
+
+    @property
     def person(self) -> int | None:
         """Id of the person it is named as."""
         return self.identity.person_id
@@ -129,7 +132,6 @@ class Track:
         self.box, self.landmarks = faces.boxes[row], faces.landmarks[row]
         self.score = float(faces.scores[row])
         self.parallax.add(self.landmarks, frame.pts)
-        self.flat = self.parallax.flat
         self.end_pts, self.end_utc = frame.pts, frame.utc
         self.faces += 1
         x1, y1, x2, y2 = self.box.tolist()

@@ -29,7 +29,6 @@ from PIL import Image as Pillow
 
 from .test_images import BGR, RGB, encoded
 
-CASES = Path(__file__).resolve().parents[4] / "shared" / "cases"
 RED = np.full((16, 16, 3), (200, 30, 40), np.uint8)
 
 
@@ -65,10 +64,8 @@ def test_a_missing_extra_is_named(
 
 
 @pytest.mark.parametrize("suffix", ["gif", "heic", "jxl"])
-def test_portraits_of_the_cases(suffix: str) -> None:
-    path = CASES / f"01-portrait.{suffix}"
-    if not path.is_file():
-        pytest.skip("needs ../shared/cases, which is not beside this checkout")
+def test_portraits_of_the_cases(suffix: str, shared_cases: Path) -> None:
+    path = shared_cases / f"01-portrait.{suffix}"
     if suffix != "gif":
         pytest.importorskip({"heic": "pillow_heif", "jxl": "pylibjxl"}[suffix])
     assert content_kind(path) == "picture"

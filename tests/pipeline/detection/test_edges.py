@@ -17,7 +17,6 @@ from facestream.pipeline.core.types import Faces, Floats, Image
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
 
 pytestmark = pytest.mark.shared_data
-CASES = Path(__file__).resolve().parents[4] / "shared" / "cases"
 PICTURES = 16
 
 
@@ -95,10 +94,8 @@ def test_photos_that_are_cut_to_the_face(known: list[Known]) -> None:
     assert max(map(len, found)) == 1
 
 
-def test_a_tight_portrait_is_enrolled(tmp_path: Path) -> None:
-    photo = CASES / "04-hopper-tight90.jpg"
-    if not photo.is_file():
-        pytest.skip("needs the cases in ../shared/cases, which are not beside this checkout")
+def test_a_tight_portrait_is_enrolled(tmp_path: Path, shared_cases: Path) -> None:
+    photo = shared_cases / "04-hopper-tight90.jpg"
     with FaceAnalyzer() as analyzer, Gallery(tmp_path / "g.db", reader=analyzer) as gallery:
         (result,) = gallery.add("Hopper", photo)
     assert result.accepted

@@ -15,8 +15,6 @@ from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.portraits import portraits
 from facestream.pipeline.detection.turned import find_turned
 
-CASES = Path(__file__).resolve().parents[4] / "shared" / "cases"
-
 
 def one_face(box: list[float], score: float) -> Faces:
     """A face with its landmarks on the corners and in the middle of the box."""
@@ -113,11 +111,9 @@ def test_a_photo_that_is_cut_short_is_enrolled_with_a_warning(
 
 
 def test_a_photo_upside_down_is_enrolled_with_a_warning(
-    analyzer: FaceAnalyzer, tmp_path: Path
+    analyzer: FaceAnalyzer, tmp_path: Path, shared_cases: Path
 ) -> None:
-    path = CASES / "05-rot180.jpg"
-    if not path.is_file():
-        pytest.skip("needs ../shared/cases, which is not beside this checkout")
+    path = shared_cases / "05-rot180.jpg"
     with Gallery(tmp_path / "people.db", reader=analyzer) as gallery:
         (result,) = gallery.add("Eileen", path)
         assert result.accepted

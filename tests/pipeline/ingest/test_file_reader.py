@@ -45,8 +45,8 @@ def test_frames_that_are_passed_over_are_counted(tmp_path: Path) -> None:
     assert [frame.index for frame in queue.get_batch(6, 0.0)] == [0, 0, 4, 4, 8, 8]
 
 
-def test_of_many_files_only_two_wait_in_memory(tmp_path: Path) -> None:
-    clips = [make_clip(tmp_path / f"{n}.mp4", frames=3) for n in range(6)]
+def reading(clips: list[Path]) -> tuple[SourceQueue[Frame | LazyFrame], threading.Thread]:
+    """A reader of these files in a thread, and its queue."""
     queue: SourceQueue[Frame | LazyFrame] = SourceQueue()
     reader = Reader(
         *(expand_sources(clips), queue, Metrics()),
@@ -55,6 +55,12 @@ def test_of_many_files_only_two_wait_in_memory(tmp_path: Path) -> None:
     )
     thread = threading.Thread(target=reader.run)
     thread.start()
+    return queue, thread
+
+
+def test_of_many_files_only_two_wait_in_memory(tmp_path: Path) -> None:
+    clips = [make_clip(tmp_path / f"{n}.mp4", frames=3) for n in range(6)]
+    queue, thread = reading(clips)
     order: list[str] = []
     while len(order) < 18:
         order += [Path(frame.source).stem for frame in queue.get_batch(1, 0.0)]
@@ -67,14 +73,7 @@ def test_of_many_files_only_two_wait_in_memory(tmp_path: Path) -> None:
 
 def test_an_aborted_run_does_not_wait_for_the_frames_of_earlier_files(tmp_path: Path) -> None:
     clips = [make_clip(tmp_path / f"{n}.mp4", frames=3) for n in range(4)]
-    queue: SourceQueue[Frame | LazyFrame] = SourceQueue()
-    reader = Reader(
-        *(expand_sources(clips), queue, Metrics()),
-        buffer_frames=8,
-        options=lambda _: SourceOptions(),
-    )
-    thread = threading.Thread(target=reader.run)
-    thread.start()
+    queue, thread = reading(clips)
     while queue.depth < 6:
         time.sleep(0.01)
     queue.close(discard=True)
