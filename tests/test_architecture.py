@@ -33,6 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # A frame's way through the pipeline: a folder or module imports only those before it.
 ORDER = (
     "core",
+    "storage",
     "runtime",
     "metrics",
     "sources",
@@ -44,6 +45,7 @@ ORDER = (
     "analysis",
     "batch_embed",
     "gallery",
+    "sightings",
     "stages",
     "observability",
     "sinks",

@@ -12,7 +12,7 @@ from rich.text import Text
 from ..core.config import Settings
 from ..core.errors import FacestreamError, GalleryError
 from ..gallery import Gallery, PhotoResult
-from ..gallery.names import printable
+from ..storage.names import printable
 from .console import plural, print_json, say, stdout, table, warn
 from .errors import BAD_INPUT, INTERRUPTED
 from .findings import check_with, finding_lines

@@ -11,9 +11,9 @@ from facestream.engines.cards import load_card
 from ..core.config import Settings
 from ..gallery import Gallery
 from ..gallery.check import DoubtfulPhoto, GalleryCheck
-from ..gallery.names import printable
 from ..identity.search import open_rules
 from ..recognition.encoder import DEFAULT_MODEL
+from ..storage.names import printable
 
 
 def check_with(

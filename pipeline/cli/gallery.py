@@ -21,7 +21,7 @@ from .flags import NETWORKS, Config, Json, argument, command_group, examples, wi
 if TYPE_CHECKING:
     from ..core.config import Settings
     from ..gallery import Gallery
-    from ..gallery.database import Create
+    from ..storage.database import Create
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def add(
     """Add photos of a person; the gallery and the person are made when they are new."""
     from ..core.errors import UsageError
     from ..gallery.faces import expand_photos
-    from ..gallery.names import normalise_name
+    from ..storage.names import normalise_name
     from .enrolment import enrol
 
     name = normalise_name(name)
@@ -169,7 +169,7 @@ def import_(
 def list_(gallery: GalleryPath = None, as_json: Json = False, config: Config = None) -> None:
     """Who is in the gallery."""
     from ..core.config import default_gallery_path
-    from ..gallery.names import printable
+    from ..storage.names import printable
 
     if gallery is not None or default_gallery_path().exists():
         with opened(gallery, config) as store:
@@ -196,7 +196,7 @@ def show(
     name: Name, gallery: GalleryPath = None, as_json: Json = False, config: Config = None
 ) -> None:
     """A person's photos."""
-    from ..gallery.names import printable
+    from ..storage.names import printable
 
     with opened(gallery, config) as people:
         person, photos = people.person(name), people.photos(name)
@@ -234,7 +234,7 @@ def export(
     config: Config = None,
 ) -> None:
     """Write everything to a folder of plain files, which 'import' reads."""
-    from ..gallery.names import printable
+    from ..storage.names import printable
 
     with opened(gallery, config) as store:
         people = store.export(folder).people

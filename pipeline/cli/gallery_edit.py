@@ -53,7 +53,7 @@ def merge(
     config: Config = None,
 ) -> None:
     """Make two people one: OTHER's photos go to NAME, and OTHER is remembered as a former name."""
-    from ..gallery.names import printable
+    from ..storage.names import printable
 
     with opened(gallery, config) as people:
         first, second = people.person(keep), people.person(other)
@@ -89,8 +89,8 @@ def remove(
     config: Config = None,
 ) -> None:
     """Remove a person with all photos and embeddings, or only some of the photos."""
-    from ..gallery.names import printable
     from ..gallery.records import select_photo
+    from ..storage.names import printable
 
     with opened(gallery, config) as people:
         person, photos = people.person(name), people.photos(name)
@@ -117,7 +117,7 @@ def rename(
     config: Config = None,
 ) -> None:
     """Give a person another name."""
-    from ..gallery.names import printable
+    from ..storage.names import printable
 
     with opened(gallery, config) as people:
         before = people.person(old)

@@ -28,6 +28,10 @@ Reason = Literal[
     "pending",  # not searched yet
 ]
 
+Verdict = Literal["known", "stranger", "unsure"]
+"""``known``: a person of the gallery; ``stranger``: clear enough to say that it is none of them;
+``unsure``: neither, the picture says too little."""
+
 
 def _check(name: str, array: NDArray[Any], shape: tuple[int | None, ...]) -> None:
     fits = array.ndim == len(shape) and all(

@@ -16,7 +16,7 @@ from typing import Literal
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
-from .schema import MetaRow, PersonRow, PhotoRow
+from ..storage.schema import MetaRow, PersonRow, PhotoRow
 from .templates import Templates, read_templates
 
 ChangeKind = Literal["added", "removed", "renamed", "photo_removed", "merged", "model"]

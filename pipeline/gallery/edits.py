@@ -10,11 +10,11 @@ from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from ..core.errors import GalleryError
+from ..storage.names import printable
+from ..storage.schema import PersonRow, PhotoRow
 from .changes import log_change
-from .names import printable
 from .records import Person
 from .rows import note_merged, read_people
-from .schema import PersonRow, PhotoRow
 from .templates import assign_templates, erase_templates
 
 

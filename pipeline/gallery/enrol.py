@@ -13,8 +13,8 @@ from ..core.errors import GalleryError, ImageError
 from ..core.folders import PassedOver
 from ..core.types import Image
 from ..recognition.uncertainty import sigma
+from ..storage.names import normalise_name, printable
 from .faces import PhotoContent, entries, is_picture, main_face
-from .names import normalise_name, printable
 from .records import Embedded, Face, FaceReader, PhotoResult
 from .store import Store
 

@@ -24,7 +24,7 @@ from ..core.picture_kinds import PICTURE_SUFFIXES
 from ..core.types import Faces, Image
 from ..detection.photos import CERTAIN, search_again
 from ..detection.turned import describe_turn
-from .names import printable
+from ..storage.names import printable
 from .records import Face, FaceReader
 
 # Pixels. Smaller than what is accepted, so that ``too_small`` differs from ``no_face``.

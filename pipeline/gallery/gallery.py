@@ -19,13 +19,13 @@ from ..core.types import Floats, Image, Matches
 from ..identity.decision import Thresholds
 from ..identity.search import open_rules
 from ..recognition.cohort import Cohort
+from ..storage.database import Create
+from ..storage.names import printable
 from . import enrol, transfer
 from .check import GalleryCheck, check_gallery
-from .database import Create
 from .enrol import ImportPlan, ImportReport, plan_import
 from .faces import expand_photos
 from .index import TemplateIndex
-from .names import printable
 from .records import FaceReader, PhotoResult
 from .store import Store
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, Self
 
 from ..core.errors import GalleryError, RejectReason
 from ..core.types import Faces, Floats, Image
-from .names import name_key, printable, shortened
+from ..storage.names import name_key, printable, shortened
 
 # As wide as the encoder's prior: such a picture says next to nothing about who it is. The cosine to
 # a clear picture of the same face is 0.56 at the median between 1.0 and 1.1, 0.44 up to 1.2.

@@ -9,9 +9,9 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from ..core.errors import PersonNotFound
-from .names import name_key, shortened, suggestions
+from ..storage.names import name_key, shortened, suggestions
+from ..storage.schema import MetaRow, PersonRow, PhotoRow
 from .records import MergedPerson, Person
-from .schema import MetaRow, PersonRow, PhotoRow
 from .templates import embedded_photos
 
 # ``meta`` has a row for each person who was merged into another: the key ends with their id, the

@@ -23,6 +23,9 @@ from sqlalchemy.orm import Session
 from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists
 from ..core.filenames import readable
 from ..core.types import Floats, Image
+from ..storage.database import Create, open_database, translated, writing
+from ..storage.names import name_key, normalise_name, printable
+from ..storage.schema import MetaRow, PersonRow, PhotoRow
 from .changes import (
     Delta,
     Head,
@@ -33,12 +36,9 @@ from .changes import (
     read_head,
     read_snapshot,
 )
-from .database import Create, open_database, translated, writing
 from .edits import merge, remove_photos
-from .names import name_key, normalise_name, printable
 from .records import Embedded, Face, FaceOfPhoto, Person, Photo
 from .rows import find, forget, lookup, owner_of, read_people, without_embedding
-from .schema import MetaRow, PersonRow, PhotoRow
 from .templates import drop_other_models, erase_templates, write_templates
 
 # Fewer than SQLite takes in one statement.

@@ -22,8 +22,8 @@ from sqlalchemy.orm import Session
 
 from ..core.errors import GalleryCorrupt
 from ..core.types import Floats
-from .names import printable
-from .schema import TemplateRow
+from ..storage.names import printable
+from ..storage.schema import TemplateRow
 
 Ids = NDArray[np.int64]
 

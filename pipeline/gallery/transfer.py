@@ -22,8 +22,8 @@ from ..core.errors import GalleryError, ImageError, OutputError
 from ..core.filenames import slug
 from ..core.images import read_image
 from ..core.types import Floats, Image
+from ..storage.names import printable
 from .enrol import add_face
-from .names import printable
 from .records import Embedded, Face, FaceOfPhoto, FaceReader, Person, PhotoResult
 from .store import Store, encode_crop
 

@@ -18,9 +18,9 @@ from facestream.engines.registry import backend_status, choose_backend
 from ..core.config import Settings, default_gallery_path
 from ..core.errors import FacestreamError
 from ..core.versions import facestream_version, processor, version_of
-from ..gallery.names import printable
 from ..gallery.store import Store
 from ..sources import capability, decide
+from ..storage.names import printable
 from .self_check import checks
 
 PACKAGES = (

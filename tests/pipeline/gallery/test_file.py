@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from facestream.pipeline.core.errors import GalleryCorrupt, GalleryError
-from facestream.pipeline.gallery import Gallery, database
-from facestream.pipeline.gallery.schema import Base
+from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.storage import database
+from facestream.pipeline.storage.schema import Base
 
 from tests.pixels import PixelReader, paint
 

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 from facestream.pipeline.core.errors import GalleryError
-from facestream.pipeline.gallery.names import name_key, normalise_name, printable, suggestions
+from facestream.pipeline.storage.names import name_key, normalise_name, printable, suggestions
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -15,8 +15,9 @@ import pytest
 import sqlalchemy as sa
 from facestream.pipeline.core.errors import GalleryError
 from facestream.pipeline.core.types import Floats
-from facestream.pipeline.gallery import Gallery, database
+from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.gallery.store import Store
+from facestream.pipeline.storage import database
 
 from tests.pixels import PixelReader
 
@@ -172,7 +173,8 @@ import os, runpy, signal, sys
 from pathlib import Path
 root, path = sys.argv[1:]
 runpy.run_path(str(Path(root, "conftest.py")))
-from facestream.pipeline.gallery import Gallery, database
+from facestream.pipeline.gallery import Gallery
+from facestream.pipeline.storage import database
 
 def kill(path):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -26,7 +26,7 @@ Create = Literal["if_missing", "never"]
 # "FSTG" in the file's header tells a gallery from any other SQLite file.
 APPLICATION_ID = 0x46535447
 # Oldest first; this version writes the last. A test compares them with the scripts.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 BUSY_SECONDS = 10.0
 # quick_check reads the whole file, about 1 GB/s: larger galleries are checked as they are read.
 CHECKED_BYTES = 256 * 2**20

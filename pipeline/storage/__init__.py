@@ -1,0 +1,1 @@
+"""The database of people and sightings: its file, tables and migrations."""
