@@ -21,6 +21,7 @@ from .errors import guarded
 from .flags import (
     NETWORKS,
     Config,
+    Database,
     Gallery,
     Json,
     MinFace,
@@ -135,6 +136,58 @@ def embed(
     flags = devices | {"detector.min_face": min_face}
     keep: Literal["largest", "all"] = "largest" if largest else "all"
     raise typer.Exit(embed_paths(paths, out=out, keep=keep, config=config, flags=flags))
+
+
+@app.command(
+    epilog=examples(
+        "facestream who --db house.db",
+        "facestream who --name Ada --since 7d",
+        "facestream who --camera door --verdict stranger --since yesterday --until today --json",
+        "[bold]Times[/bold]: 2026-11-30, '2026-11-30 14:05' (of this machine's zone unless they "
+        "name another), today, yesterday, or so long ago: 90min, 2h, 7d, 2w.",
+    )
+)
+def who(
+    camera: Annotated[
+        list[str] | None,
+        typer.Option("--camera", metavar="NAME", help="Of this camera or video; repeatable."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Begun then or later.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Begun before that.")
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name", metavar="NAME", help="Of this person; unknown: without a name; repeatable."
+        ),
+    ] = None,
+    verdict: Annotated[
+        Literal["known", "stranger", "unsure"] | None,
+        typer.Option("--verdict", help="With this verdict."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, metavar="N", help="At most so many, the newest.")
+    ] = 50,
+    as_json: Json = False,
+    db: Database = None,
+    config: Config = None,
+) -> None:
+    """Say who was seen: the sightings that runs with --db stored, newest first."""
+    from ..sightings import SightingFilter
+    from .who import list_sightings, moment, open_sightings
+
+    wanted = SightingFilter(
+        sources=None if camera is None else tuple(camera),
+        since=moment("--since", since),
+        until=moment("--until", until),
+        names=None if name is None else tuple(name),
+        verdicts=None if verdict is None else (verdict,),
+    )
+    with open_sightings(db, config) as sightings:
+        list_sightings(sightings, wanted, limit=limit, as_json=as_json)
 
 
 @app.command(epilog=examples("facestream doctor", "facestream doctor --json > machine.json"))

@@ -51,6 +51,15 @@ MinFace = Annotated[
     int | None,
     typer.Option("--min-face", metavar="PX", help="Smallest face to look for, in pixels. [40]"),
 ]
+Database = Annotated[
+    Path | None,
+    typer.Option(
+        "--db",
+        metavar="FILE",
+        help="Database of people and sightings. Default: the setting storage.database, else the "
+        "gallery in your user data folder.",
+    ),
+]
 Threshold = Annotated[
     float | None,
     typer.Option(

@@ -51,8 +51,10 @@ GalleryPath = Annotated[
     typer.Option(
         "--gallery",
         "-g",
+        "--db",
         metavar="PATH",
-        help="The gallery's file. Default: one in your user data folder.",
+        help="The gallery's file, or a database of sightings, which holds the people too. "
+        "Default: one in your user data folder.",
     ),
 ]
 Name = Annotated[str, argument("NAME", "The person.")]

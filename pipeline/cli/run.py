@@ -28,6 +28,7 @@ from ..observability.runtime_info import RuntimeInfo
 from ..pipeline import Pipeline
 from ..sinks.base import Sink, needs_of
 from ..sinks.outputs import OutputRequest, Outputs, open_outputs
+from ..sinks.sightings import SightingsSink
 from .console import muted, plural, stderr, stdout, warn
 from .errors import BAD_INPUT, INTERRUPTED
 from .progress import show_progress
@@ -68,7 +69,13 @@ def run_sources(
             "(see 'facestream run --help')"
         )
     found = list_sources(sources, settings) if sources else SourceList(())
-    used = chosen_gallery(gallery)
+    database = settings.storage.database
+    if database is not None and gallery is not None:
+        raise UsageError(
+            "--gallery and a database of sightings (--db, storage.database) are both given; the "
+            "database holds the people too: leave --gallery out, or import its people with "
+            "'facestream gallery import --db'"
+        )
     live = [spec.name for spec in found.specs if spec.live]
     with ExitStack() as stack:
         outputs = open_outputs(request, settings, found.specs)
@@ -82,6 +89,9 @@ def run_sources(
         below = None if outputs.events is None else outputs.events.parent
         summary = SummarySink(live=live, pictures_below=below)
         sinks: list[Sink] = [summary, *outputs.sinks]
+        if database is not None:
+            sinks.append(SightingsSink(database, live=live))
+        used = chosen_gallery(database or gallery)
         if live and stderr().is_terminal:
             sinks.append(AnnounceSink(stderr(), live))
         with ExitStack() as unused:  # the pipeline closes them, where there is one
@@ -115,7 +125,7 @@ def run_sources(
         # Still with the signals caught: a Ctrl-C just now does not cost the summary.
         if nothing_read(report):
             raise SourceError(nothing_read(report))
-        announce_gallery(gallery, used)
+        announce_gallery(database or gallery, used)
         rule = open_grouping(pipeline.analyzer.encoder.card, settings.recognition)
         unknown = summary.grouped(rule)
         console = stderr() if request.events == "-" else stdout()

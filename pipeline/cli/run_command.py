@@ -15,6 +15,7 @@ RUN_EPILOG = examples(
     "facestream run big.mp4 --detect-every 5 --events - --events-of left | jq -r .name",
     "facestream run rtsp://10.0.0.7/main 0 --events seen.jsonl --metrics :9109",
     "facestream run --config cameras.toml --restream :8080",
+    "facestream run --config cameras.toml --db house.db   (then: facestream who --since today)",
     "facestream run --watch recordings/ --out seen",
     "ffmpeg -i … -c copy -f mpegts - | facestream run - --annotate out.mp4",
     "Cameras and streams run until Ctrl-C and are opened again when they are lost. Ctrl-C stops "
@@ -43,6 +44,15 @@ def run(
         ),
     ] = None,
     gallery: Gallery = None,
+    db: Annotated[
+        Path | None,
+        _result(
+            "--db",
+            metavar="FILE",
+            text="Store the sightings and their pictures in this database, which holds the people "
+            "too (it replaces --gallery); 'facestream who' and 'search' ask it.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         _result(
@@ -185,6 +195,7 @@ def run(
         "runtime.track": track,
         "runtime.follow": 10.0 if follow else None,
         "live.transport": transport,
+        "storage.database": db,
         "events.types": None if events_of is None else _types(events_of),
         "restream.token": None if restream_token is None else _token(restream_token),
     }

@@ -24,7 +24,7 @@ from pydantic import (
     TypeAdapter,
 )
 
-from .types import Floats, Image, Reason
+from .types import Floats, Image, Reason, Verdict
 
 SCHEMA_VERSION: Literal[2] = 2
 
@@ -126,6 +126,9 @@ class SightingEvent(EventBase):
     """Sigma of the face's fused embedding: smaller is more certain; null without an embedding."""
     reason: Reason | None = None
     """Why the face is unknown; null when it has a name."""
+    verdict: Verdict = "unsure"
+    """``known``: a person of the gallery; ``stranger``: the face is clear and similar to nobody in
+    the gallery; ``unsure``: it may be somebody of the gallery, the picture says too little."""
     candidates: tuple[CandidateRecord, ...] = ()
     """With the reason ``ambiguous``: the people the face may be, the most similar first."""
     flat: bool | None = None
@@ -136,8 +139,9 @@ class SightingEvent(EventBase):
     model: str
     """Identifier of the encoder the similarity comes from."""
 
-    # Sinks get the picture with the event; JSON never contains it.
+    # Sinks get the pictures with the event; JSON never contains them.
     _image: Image | None = PrivateAttr(default=None)
+    _face: Image | None = PrivateAttr(default=None)
 
     @property
     def image(self) -> Image | None:
@@ -145,14 +149,19 @@ class SightingEvent(EventBase):
         return self._image
 
     @property
+    def face(self) -> Image | None:
+        """The aligned face of that picture, 112×112×3 BGR uint8, or None."""
+        return self._face
+
+    @property
     def known(self) -> bool:
         """True when the face has a name from the gallery."""
         return self.person_id is not None
 
-    def with_image(self, image: Image | None) -> Self:
-        """The same event with this picture (see `face_picture`)."""
+    def with_image(self, image: Image | None, face: Image | None = None) -> Self:
+        """The same event with this picture (see `face_picture`) and this aligned face."""
         event = self.model_copy()
-        event._image = image
+        event._image, event._face = image, face
         return event
 
 

@@ -91,6 +91,14 @@ TIME_TO_NAME = _histogram(
     "From the first frame of a face to its name.",
     _NAMING,
 )
+SIGHTINGS_STORED = _counter(
+    "facestream_sightings_stored_total", "source", "Sightings that ended and are in the database."
+)
+SIGHTINGS_DROPPED = _counter(
+    "facestream_sightings_dropped_total",
+    "source what",
+    "Rows and pictures of sightings that were not stored because the disk was too slow.",
+)
 
 # Sources
 

@@ -29,6 +29,8 @@ from .records import Page, Sighting, SightingFilter
 DEAD_SECONDS = 60.0
 PAGE = 50
 _EVERYTHING = SightingFilter()
+# All rows of one statement have the same columns.
+_NULLS = {column.name: None for column in SightingRow.__table__.columns if column.nullable}
 
 
 class Sightings(Closing):
@@ -162,16 +164,16 @@ class Sightings(Closing):
             people = _people(connection, {row.get("person_id") for row in rows})
             new, changed = [], []
             for row in rows:
+                values = dict(row)
                 # The person may have been removed since the search.
-                values = {**row, "person_id": row.get("person_id")} if "person_id" in row else row
                 if values.get("person_id") is not None and values["person_id"] not in people:
-                    values = {**values, "person_id": None}
-                if row["uid"] in ids:
+                    values["person_id"] = None
+                if values["uid"] in ids:
                     changed.append(values)
-                else:
+                elif "seen_at" in values:  # else its first row was dropped; ``left`` brings all
                     new.append({"run_id": run_id, **values})
             if new:
-                connection.execute(sa.insert(SightingRow), new)
+                connection.execute(sa.insert(SightingRow), [_NULLS | values for values in new])
                 ids |= _ids(connection, [row["uid"] for row in new])
             for values in changed:
                 others = {key: value for key, value in values.items() if key != "uid"}

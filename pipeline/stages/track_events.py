@@ -110,7 +110,7 @@ class TrackEventEmitter:
         )
         self._count(track)
         self._on_event(
-            event.with_image(best.picture).with_template(
+            event.with_image(best.picture, best.face).with_template(
                 FusedTemplate(template.mu, template.logvar, track.clearest)
                 if template.count
                 else None
@@ -172,7 +172,9 @@ class TrackEventEmitter:
 
     def _send(self, track: Track, event: TrackEvent) -> None:
         best = track.best
-        self._on_event(event.with_image(None if best is None else best.picture))
+        if best is not None:
+            event = event.with_image(best.picture, best.face)
+        self._on_event(event)
 
     def _fields(self, track: Track) -> dict[str, Any]:
         identity = track.identity

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.events import face_picture
 from ..core.types import Faces, Floats, Frame, Identity, Image, Matches
+from ..recognition.align import align_faces
 from ..recognition.uncertainty import sigma
 from .embedding_schedule import Certainty, EmbeddingPlan
 from .fusion import Template
@@ -24,13 +25,14 @@ SURE_LEAD = 0.1
 
 @dataclass(slots=True, eq=False)
 class BestFace:
-    """The best picture of a face so far."""
+    """The best picture of a face so far: the cut of the frame, and the aligned face."""
 
     quality: float
     box: Floats
     score: float
     pts: float
     picture: Image
+    face: Image
 
 
 @dataclass(slots=True, eq=False)
@@ -140,7 +142,8 @@ class Track:
         # A picture is cut out only for a clearly better face.
         if self.best is None or quality > self.best.quality * 1.05:
             picture = face_picture(frame.image, self.box)
-            self.best = BestFace(quality, self.box, self.score, frame.pts, picture)
+            face = align_faces(frame.image, self.landmarks[None])[0]
+            self.best = BestFace(quality, self.box, self.score, frame.pts, picture, face)
         return self.largest > before
 
     def add_embedding(self, mu: Floats, logvar: Floats, *, at: float) -> None:

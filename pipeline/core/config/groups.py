@@ -225,6 +225,14 @@ class EventSettings(Group):
     event."""
 
 
+class StorageSettings(Group):
+    """The database of people and sightings."""
+
+    database: Path | None = None
+    """File of the database in which runs store their sightings; it holds the people too. Unset:
+    sightings are not stored."""
+
+
 class AnnotateSettings(Group):
     """The annotated video of live sources (``--annotate``), written in segments."""
 

@@ -20,6 +20,7 @@ from .groups import (
     RecognitionSettings,
     RestreamSettings,
     RuntimeSettings,
+    StorageSettings,
     TrackingSettings,
 )
 from .layers import (
@@ -43,6 +44,7 @@ class Settings(Group):
     runtime: RuntimeSettings = RuntimeSettings()
     live: LiveSettings = LiveSettings()
     events: EventSettings = EventSettings()
+    storage: StorageSettings = StorageSettings()
     annotate: AnnotateSettings = AnnotateSettings()
     restream: RestreamSettings = RestreamSettings()
     cameras: Annotated[dict[str, CameraSettings], AfterValidator(check_names)] = Field(
