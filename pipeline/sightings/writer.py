@@ -69,7 +69,9 @@ class SightingWriter(Closing):
         self.run_id = uuid.uuid4().hex
         interrupted = store.begin_run(self.run_id)
         if interrupted:
-            log.warning("%d sightings of a run that died are closed as 'interrupted'", interrupted)
+            log.warning(
+                "closed as 'interrupted', because their run died: %d sightings", interrupted
+            )
         self._metrics: Metrics | None = None
         self._pending: dict[str, _Pending] = {}
         self._pictures = 0
