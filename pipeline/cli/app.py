@@ -186,8 +186,76 @@ def who(
         names=None if name is None else tuple(name),
         verdicts=None if verdict is None else (verdict,),
     )
-    with open_sightings(db, config) as sightings:
+    sightings, _ = open_sightings(db, config)
+    with sightings:
         list_sightings(sightings, wanted, limit=limit, as_json=as_json)
+
+
+@app.command(
+    epilog=examples(
+        "facestream search visitor.jpg --db house.db",
+        "facestream search visitor.jpg --since 7d --html visits.html",
+        "Listed is only what is similar enough that, of people who were never there, no more than "
+        "the share recognition.false_alarms (2 %) is found at all; so the more sightings there "
+        "are, the more similar they must be.",
+    )
+)
+def search(
+    photo: Annotated[Path, argument("PHOTO", "A picture; its largest face is searched.")],
+    camera: Annotated[
+        list[str] | None,
+        typer.Option("--camera", metavar="NAME", help="Of this camera or video; repeatable."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Begun then or later.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Begun before that.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1000, metavar="N", help="At most so many.")
+    ] = 100,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE.html", help="Write a page with the pictures, one file."
+        ),
+    ] = None,
+    as_json: Json = False,
+    db: Database = None,
+    config: Config = None,
+) -> None:
+    """Say where and when the face in a photo was seen, named or not."""
+    from .search import SearchRequest, search_photo
+    from .who import moment, open_sightings
+
+    request = SearchRequest(
+        photo,
+        since=moment("--since", since),
+        until=moment("--until", until),
+        sources=None if camera is None else tuple(camera),
+        limit=limit,
+        page=page,
+    )
+    sightings, settings = open_sightings(db, config)
+    with sightings:
+        search_photo(request, sightings, settings, as_json=as_json)
+
+
+@app.command(epilog=examples("facestream why 8dbf7d5a --db house.db"))
+def why(
+    sighting: Annotated[str, argument("ID", "A sighting; the beginning of its id will do.")],
+    as_json: Json = False,
+    db: Database = None,
+    config: Config = None,
+) -> None:
+    """Say on what evidence a sighting was named, or why it was not."""
+    from .search import explain
+    from .who import open_sightings
+
+    sightings, settings = open_sightings(db, config)
+    with sightings:
+        explain(sighting, sightings, settings, as_json=as_json)
 
 
 @app.command(epilog=examples("facestream doctor", "facestream doctor --json > machine.json"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from ..core.config import load_settings
+from ..core.config import Settings, load_settings
 from ..core.errors import UsageError
 from ..core.types import Verdict
 from ..sightings import Sighting, SightingFilter, Sightings
@@ -23,14 +23,14 @@ _UNITS = {"m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 STYLES: dict[Verdict, str] = {"known": "green", "stranger": "red", "unsure": "yellow"}
 
 
-def open_sightings(db: Path | None, config: Path | None) -> Sightings:
+def open_sightings(db: Path | None, config: Path | None) -> tuple[Sightings, Settings]:
     """The sightings of ``--db``, else of the settings, else of the user's gallery.
 
     Raises:
         ConfigError, GalleryError: there are none, or they cannot be read.
     """
     settings = load_settings(file=config, environment=os.environ)
-    return Sightings(db or settings.storage.database)
+    return Sightings(db or settings.storage.database), settings
 
 
 def list_sightings(
@@ -55,13 +55,11 @@ def sightings_table(found: Sequence[Sighting]) -> Table:
     shown = table("When", "Seconds", "Where", "Who", "Verdict", "Similarity", "σ", "Id",
                   right=("Seconds", "Similarity", "σ"))  # fmt: skip
     for one in found:
-        when = f"{one.start_pts:.1f} s" if one.start is None else local(one.start)
-        where = one.source if one.file is None else one.file
         who = printable(one.name) + (" (still there)" if one.state == "open" else "")
         shown.add_row(
-            when,
+            when_of(one),
             f"{one.end_pts - one.start_pts:.1f}",
-            Text(printable(where)),
+            Text(place_of(one)),
             Text(who),
             Text(one.verdict, style=STYLES[one.verdict]),
             "–" if one.reason == "no_gallery" else f"{one.similarity:.2f}",
@@ -69,6 +67,16 @@ def sightings_table(found: Sequence[Sighting]) -> Table:
             one.id[:8],
         )
     return shown
+
+
+def when_of(one: Sighting) -> str:
+    """When it began; seconds of the source where the time is not known."""
+    return f"{one.start_pts:.1f} s" if one.start is None else local(one.start)
+
+
+def place_of(one: Sighting) -> str:
+    """The camera or video, or the photo."""
+    return printable(one.source if one.file is None else one.file)
 
 
 def local(at: datetime) -> str:

@@ -41,6 +41,10 @@ class GroupingRule:
     cohort: Cohort | None = None
     usual_sigma: float = float("inf")
 
+    def inflation(self, sigmas: Floats) -> Floats:
+        """How much more similar two faces must be, of which the surer one has this sigma."""
+        return np.asarray(INFLATION * np.maximum(sigmas - self.usual_sigma, 0), np.float32)
+
 
 def open_grouping(card: ModelCard, recognition: RecognitionSettings) -> GroupingRule:
     """The rule of the settings, for the encoder of this card; raises as `open_rules`."""
@@ -73,8 +77,8 @@ def group_faces(
     if not len(clear):
         return groups
     similar = _similarities(np.asarray(templates, np.float32)[clear], rule.cohort)
-    excess = np.maximum(np.asarray(sigmas, np.float32)[clear] - rule.usual_sigma, 0)
-    similar -= INFLATION * np.minimum(excess[:, None], excess)
+    extra = rule.inflation(np.asarray(sigmas, np.float32)[clear])
+    similar -= np.minimum(extra[:, None], extra)
     if apart is not None:
         similar[apart[np.ix_(clear, clear)]] = -np.inf
     threshold = rule.thresholds.among(len(clear)).similarity

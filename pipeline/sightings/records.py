@@ -32,7 +32,7 @@ class Sighting:
         person_id, name: of the gallery; None and ``unknown`` without a name.
         similarity: to the best person, −1..1.
         probability: that the best person is right, 0..1.
-        uncertainty: sigma of the fused embedding; None without one.
+        uncertainty: sigma of the fused embedding; clearest: of the surest one. None without.
         reason: why it has no name.
         flat: see ``SightingEvent.flat``.
         candidates: person id to similarity, of those it may be.
@@ -58,6 +58,7 @@ class Sighting:
     similarity: float
     probability: float
     uncertainty: float | None
+    clearest: float | None
     reason: str | None
     flat: bool | None
     model: str

@@ -7,18 +7,20 @@ import binascii
 import json
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from facestream.engines.closing import Closing
 from sqlalchemy import Connection, and_, or_, select
 
 from ..core.config.folders import default_gallery_path
 from ..core.errors import UsageError
+from ..core.types import Floats
 from ..storage.database import Create, open_database, translated, writing
 from ..storage.names import RESERVED, name_key
 from ..storage.schema import MediaRow, PersonRow, RunRow, SightingRow, SightingTemplateRow
@@ -66,7 +68,7 @@ class Sightings(Closing):
             UsageError: the cursor is none of ours.
         """
         query = _select().order_by(SightingRow.seen_at.desc(), SightingRow.id.desc())
-        with translated(self.path), self._engine.connect() as connection:
+        with self.reading() as connection:
             for condition in _conditions(wanted):
                 query = query.where(condition)
             if cursor is not None:
@@ -82,17 +84,49 @@ class Sightings(Closing):
         more = len(rows) > limit
         return Page(found, _encode(rows[limit - 1]) if more else None)
 
-    def get(self, uid: str) -> Sighting | None:
-        """The sighting with this id, or None."""
-        with translated(self.path), self._engine.connect() as connection:
-            rows = connection.execute(_select().where(SightingRow.uid == uid)).all()
+    def get(self, uid: str) -> Sighting:
+        """The sighting whose id is, or begins with, this.
+
+        Raises:
+            UsageError: there is none, or there are several.
+        """
+        query = _select().where(SightingRow.uid.startswith(uid, autoescape=True)).limit(2)
+        with self.reading() as connection:
+            rows = connection.execute(query).all()
             found = self._sightings(connection, rows)
-        return found[0] if found else None
+        if len(found) != 1 or not uid:
+            many = "more than one sighting begins" if found else "no sighting begins"
+            raise UsageError(f"{many} with the id '{uid}'; 'facestream who' lists their ids")
+        return found[0]
+
+    def template(self, uid: str) -> Floats | None:
+        """The fused embedding of a sighting (mu, D); None without one."""
+        query = (
+            select(SightingTemplateRow.mu)
+            .join(SightingRow, SightingRow.id == SightingTemplateRow.sighting_id)
+            .where(SightingRow.uid == uid)
+        )
+        with self.reading() as connection:
+            mu = connection.execute(query).scalar_one_or_none()
+        return None if mu is None else stored_floats(mu)
+
+    def by_row_id(self, ids: Sequence[int]) -> dict[int, Sighting]:
+        """The sightings of these rows that exist, by the row's id."""
+        with self.reading() as connection:
+            rows = connection.execute(_select().where(SightingRow.id.in_(ids))).all()
+            found = self._sightings(connection, rows)
+        return {row.id: one for row, one in zip(rows, found, strict=True)}
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection on which one state of the database is read."""
+        with translated(self.path), self._engine.connect() as connection:
+            yield connection
 
     def count(self, wanted: SightingFilter = _EVERYTHING) -> int:
         """How many sightings there are."""
         query = select(sa.func.count()).select_from(SightingRow)
-        with translated(self.path), self._engine.connect() as connection:
+        with self.reading() as connection:
             return int(connection.execute(query.where(*_conditions(wanted))).scalar_one())
 
     def _sightings(
@@ -216,6 +250,11 @@ class Sightings(Closing):
             )
 
 
+def stored_floats(data: bytes) -> Floats:
+    """The float32 numbers of a column of ``SightingTemplateRow``."""
+    return np.frombuffer(data, "<f2").astype(np.float32)
+
+
 def _ids(connection: Connection, uids: Sequence[str]) -> dict[str, int]:
     found = connection.execute(
         select(SightingRow.uid, SightingRow.id).where(SightingRow.uid.in_(uids))
@@ -281,6 +320,7 @@ def _sighting(row: sa.Row[Any], pictures: Mapping[Any, str]) -> Sighting:
         similarity=row.similarity,
         probability=row.probability,
         uncertainty=row.uncertainty,
+        clearest=row.clearest,
         reason=row.reason,
         flat=row.flat,
         model=row.model_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import uuid
 from collections.abc import Mapping
@@ -254,6 +255,7 @@ def _columns(event: TrackEvent) -> dict[str, Any]:
             "best_score": event.best_score,
             "faces": event.faces,
             "looks": event.looks,
+            "clearest": None if event.template is None else _finite(event.template.clearest),
         }
     else:
         row |= {"state": "open", "box": np.array(event.box, np.float32)}
@@ -263,6 +265,10 @@ def _columns(event: TrackEvent) -> dict[str, Any]:
     if "start_pts" in row:
         row["seen_at"] = row["start_utc"] or datetime.now(UTC)
     return row
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _moment(name: str, moment: Moment) -> dict[str, Any]:

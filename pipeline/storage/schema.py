@@ -157,6 +157,8 @@ class SightingRow(Base):
     similarity: Mapped[float]
     probability: Mapped[float]
     uncertainty: Mapped[float | None]
+    # Sigma of the surest embedding.
+    clearest: Mapped[float | None]
     reason: Mapped[str | None] = mapped_column(String(32))
     flat: Mapped[bool | None]
     # JSON, a list of [person id, similarity].
@@ -167,13 +169,16 @@ class SightingRow(Base):
 class SightingTemplateRow(Base):
     """The fused embedding of a sighting: float16, little-endian, D each.
 
-    A table of its own: a search reads the embeddings alone, a page of sightings none.
+    A table of its own: a search reads the embeddings alone, a page of sightings none. The ids
+    rise in the order of writing, so that an index reads what is new.
     """
 
     __tablename__ = "sighting_templates"
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
+    id: Mapped[int] = mapped_column(primary_key=True)
     sighting_id: Mapped[int] = mapped_column(
-        ForeignKey("sightings.id", ondelete="CASCADE"), primary_key=True
+        ForeignKey("sightings.id", ondelete="CASCADE"), unique=True
     )
     model_id: Mapped[str] = mapped_column(Text)
     # In this order: SQLite reads a row up to the last column that is asked for.

@@ -119,4 +119,4 @@ def test_a_first_row_that_was_lost_comes_with_the_last(
         monkeypatch.setattr(writer, "MAX_ROWS", 100)
         out.seen(event.sighting, "door", event.at)
         out.event(left(event), pace="drops")
-    assert store.get(event.sighting) is not None
+    assert store.get(event.sighting).state == "closed"

@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("similarity", sa.Float, nullable=False),
         sa.Column("probability", sa.Float, nullable=False),
         sa.Column("uncertainty", sa.Float),
+        sa.Column("clearest", sa.Float),
         sa.Column("reason", sa.String(32)),
         sa.Column("flat", sa.Boolean),
         sa.Column("candidates", sa.Text),
@@ -56,14 +57,16 @@ def upgrade() -> None:
     op.create_index("ix_sightings_state", "sightings", ["state"])
     op.create_table(
         "sighting_templates",
-        _owner(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("sighting_id", sa.Integer, _sighting(), nullable=False, unique=True),
         sa.Column("model_id", sa.Text, nullable=False),
         sa.Column("mu", sa.LargeBinary, nullable=False),
         sa.Column("logvar", sa.LargeBinary, nullable=False),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "media",
-        _owner(),
+        sa.Column("sighting_id", sa.Integer, _sighting(), primary_key=True),
         sa.Column("kind", sa.String(8), primary_key=True),
         sa.Column("path", sa.Text, nullable=False, unique=True),
         sa.Column("sha256", sa.String(64), nullable=False),
@@ -71,9 +74,8 @@ def upgrade() -> None:
     )
 
 
-def _owner() -> sa.Column[int]:
-    key = sa.ForeignKey("sightings.id", ondelete="CASCADE")
-    return sa.Column("sighting_id", sa.Integer, key, primary_key=True)
+def _sighting() -> sa.ForeignKey:
+    return sa.ForeignKey("sightings.id", ondelete="CASCADE")
 
 
 def downgrade() -> None:
