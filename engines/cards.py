@@ -80,6 +80,24 @@ class FalseMatches(StrictModel):
         return min(low + share * (high - low), 1.0)
 
 
+class StrangerLimits(StrictModel):
+    """From where a face is surely none of the people it was compared with.
+
+    Attributes:
+        similarity: to the best of them, at most, −1..1.
+        sigma: of its surest embedding, at most: a poor picture resembles nobody.
+        enrolled: share of enrolled people within both limits, 0..1.
+        strangers: share of strangers within both limits, 0..1.
+        basis: what was measured.
+    """
+
+    similarity: float = Field(ge=-1, le=1)
+    sigma: float = Field(gt=0)
+    enrolled: float = Field(ge=0, le=1)
+    strangers: float = Field(ge=0, le=1)
+    basis: str
+
+
 class CalibratedThresholds(StrictModel):
     """The similarity from which two faces count as one person.
 
@@ -89,6 +107,7 @@ class CalibratedThresholds(StrictModel):
         basis: the pairs it was chosen on.
         probability: from similarity to the probability of being the same person.
         false_matches: thresholds of other rates, for a search over many.
+        stranger: from where a face is surely a stranger's.
     """
 
     similarity: float = Field(ge=-1, le=1)
@@ -96,6 +115,7 @@ class CalibratedThresholds(StrictModel):
     basis: str
     probability: Calibration | None = None
     false_matches: FalseMatches | None = None
+    stranger: StrangerLimits | None = None
 
 
 class ModelCard(StrictModel):

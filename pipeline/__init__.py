@@ -22,9 +22,21 @@ if TYPE_CHECKING:
     from .gallery import Gallery
     from .observability.report import Report
     from .pipeline import Pipeline
+    from .sightings import SightingFilter, Sightings
     from .sinks.base import Sink
 
-__all__ = ["Event", "FaceAnalyzer", "Gallery", "Left", "Pipeline", "Report", "Settings", "Sink"]
+__all__ = [
+    "Event",
+    "FaceAnalyzer",
+    "Gallery",
+    "Left",
+    "Pipeline",
+    "Report",
+    "Settings",
+    "SightingFilter",
+    "Sightings",
+    "Sink",
+]
 
 _HOMES = {
     "Event": ".core.events",
@@ -34,6 +46,8 @@ _HOMES = {
     "Pipeline": ".pipeline",
     "Report": ".observability.report",
     "Settings": ".core.config",
+    "SightingFilter": ".sightings",
+    "Sightings": ".sightings",
     "Sink": ".sinks.base",
 }
 

@@ -74,7 +74,6 @@ def search_photo(
         )
     if request.page is not None:
         _write_page(request.page, request.photo, result)
-        say(f"Wrote {request.page}: {plural(len(result.hits), 'sighting')}")
     if as_json:
         print_json(
             {
@@ -105,6 +104,8 @@ def search_photo(
             )
         stdout().print(shown)
     say(_headline(result))
+    if request.page is not None:
+        say(f"Wrote {request.page}")
 
 
 def _headline(result: SearchResult) -> str:

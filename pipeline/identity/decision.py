@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from ..core.assignment import assign
 from ..core.errors import ConfigError
-from ..core.types import Floats, Identity, Matches, PersonMatch, Reason
+from ..core.types import Floats, Identity, Matches, PersonMatch, Reason, Verdict
 
 if TYPE_CHECKING:
     from facestream.engines.cards import CalibratedThresholds as Calibrated
-    from facestream.engines.cards import FalseMatches, ModelCard
+    from facestream.engines.cards import FalseMatches, ModelCard, StrangerLimits
 
 # The encoder's noise hides the difference between two people this close in cosine.
 MARGIN = 0.05
@@ -43,6 +43,7 @@ class Thresholds:
         false_alarms: the share, 0..1, of strangers who may get a name at one search.
         false_matches: from false-match rates to similarities; without it, or without
             ``false_alarms``, the threshold is the same for every gallery.
+        stranger: from where a face is surely none of the gallery; None: never.
     """
 
     similarity: float
@@ -53,6 +54,7 @@ class Thresholds:
     intercept: float | None = None
     false_alarms: float | None = None
     false_matches: FalseMatches | None = None
+    stranger: StrangerLimits | None = None
 
     def __post_init__(self) -> None:
         checks = (
@@ -116,6 +118,7 @@ class Thresholds:
             intercept=None if calibration is None else calibration.intercept,
             false_alarms=false_alarms,
             false_matches=table,
+            stranger=None if kept is None else kept.stranger,
         )
 
     def among(self, templates: int) -> Self:
@@ -140,6 +143,24 @@ class Thresholds:
         intercept = -self.slope * self.similarity if self.intercept is None else self.intercept
         # tanh does not overflow where exp does.
         return float(0.5 * (1.0 + np.tanh(0.5 * (self.slope * similarity + intercept))))
+
+
+def verdict_of(identity: Identity, sigma: float, limits: StrangerLimits | None) -> Verdict:
+    """Whether a face is known, surely a stranger's, or neither.
+
+    Args:
+        identity: what was decided.
+        sigma: uncertainty of its surest embedding; NaN or infinity without one.
+        limits: of the thresholds that decided.
+    """
+    if identity.known:
+        return "known"
+    clear = limits is not None and sigma <= limits.sigma
+    if identity.reason == "no_gallery":
+        return "stranger" if clear else "unsure"
+    alike = limits is None or identity.similarity > limits.similarity
+    compared = identity.reason == "below_threshold"
+    return "stranger" if clear and compared and not alike else "unsure"
 
 
 class Holders(NamedTuple):

@@ -40,15 +40,18 @@ def rules_of(settings: Settings, card: ModelCard) -> TrackingRules:
         ConfigError: there is no threshold.
     """
     tracking, recognition, encoder = settings.tracking, settings.recognition, settings.encoder
+    thresholds = open_thresholds(card, recognition)
     return TrackingRules(
         min_iou=tracking.iou,
         absence_seconds=tracking.absence_timeout,
         embedding=EmbeddingPolicy(policy=encoder.looks, max_looks=encoder.max_looks),
         hysteresis=HysteresisRules(
-            thresholds=open_thresholds(card, recognition),
+            thresholds=thresholds,
             confirm=tracking.confirm,
             release=recognition.release,
             withhold_flat=recognition.withhold_flat,
         ),
-        emission=EmissionRules(min_faces=tracking.min_faces, cooldown=tracking.cooldown),
+        emission=EmissionRules(
+            min_faces=tracking.min_faces, cooldown=tracking.cooldown, stranger=thresholds.stranger
+        ),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from facestream.engines.cards import StrangerLimits
 
 from ..core.events import (
     Appeared,
@@ -19,6 +20,7 @@ from ..core.events import (
     Updated,
 )
 from ..core.types import Frame
+from ..identity.decision import verdict_of
 from ..metrics.families import IDENTITIES, SIGMA, TIME_TO_NAME
 from ..metrics.store import Metrics
 from ..tracking.interval import SearchInterval
@@ -36,10 +38,12 @@ class EmissionRules:
         min_faces: detections that confirm a track, fewer where searched frames are far apart; a
             photo needs one.
         cooldown: seconds after a person was last seen in which they are not announced again.
+        stranger: from where a face is surely none of the gallery; None: never.
     """
 
     min_faces: int = 3
     cooldown: float = 0.0
+    stranger: StrangerLimits | None = None
 
 
 class _Instant(NamedTuple):
@@ -188,6 +192,7 @@ class TrackEventEmitter:
             "probability": identity.probability,
             "uncertainty": track.sigma,
             "reason": identity.reason,
+            "verdict": verdict_of(identity, track.clearest, self._rules.stranger),
             "candidates": tuple(CandidateRecord(**one._asdict()) for one in identity.candidates),
             "flat": track.flat,
             "file": track.file,
