@@ -15,6 +15,7 @@ import typer
 from .bench import bench_app
 from .cameras import cameras_app
 from .console import print_json, set_up_logging
+from .database import db_app
 from .demo import demo_app
 from .engines import engines_app
 from .errors import guarded
@@ -298,6 +299,7 @@ def config(
 
 
 app.add_typer(gallery_app, name="gallery")
+app.add_typer(db_app, name="db")
 app.add_typer(engines_app, name="engines")
 app.add_typer(cameras_app)
 app.add_typer(bench_app)

@@ -103,3 +103,17 @@ def test_times() -> None:
     for wrong in ("", "soon", "12", "2026-13-01", "h"):
         with pytest.raises(UsageError, match="--since"):
             moment("--since", wrong)
+
+
+def test_db(db: Path, tmp_path: Path, run: Run) -> None:
+    assert json.loads(run("db", "check", "--db", db, "--json")[1]) == {"findings": []}
+    backup, copy = tmp_path / "b.tar", tmp_path / "other" / "copy.db"
+    copy.parent.mkdir()
+    assert "4 pictures" in run("db", "backup", backup, "--db", db)[1]
+    assert "4 pictures" in run("db", "restore", backup, "--db", copy)[1]
+    assert "no backup" in mistake(run("db", "restore", copy, "--db", tmp_path / "x.db"))
+    assert "0004" in run("db", "upgrade", "--db", copy)[1]
+    next((copy.parent / "media").rglob("*.jpg")).unlink()
+    status, out, _ = run("db", "check", "--db", copy)
+    assert status == 3
+    assert "picture missing" in out

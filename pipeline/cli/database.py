@@ -1,0 +1,89 @@
+"""``facestream db``: the database of people and sightings as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .flags import Config, Database, Json, argument, command_group, examples
+
+db_app = command_group(
+    "db",
+    "The database of people and sightings: check it, back it up, restore it, upgrade it.",
+    epilog=examples(
+        "facestream db check --db house.db",
+        "facestream db backup house-monday.tar --db house.db",
+        "facestream db restore house-monday.tar --db restored.db",
+    ),
+)
+
+
+@db_app.command(
+    epilog=examples("facestream db check --db house.db", "Status 3: it found something.")
+)
+def check(as_json: Json = False, db: Database = None, config: Config = None) -> None:
+    """Check the file, and compare the pictures with what was written."""
+    from ..sightings.maintenance import check_database
+    from .console import print_json, say
+    from .errors import BAD_INPUT
+    from .progress import show_count
+    from .who import open_sightings
+
+    sightings, _ = open_sightings(db, config)
+    with sightings, show_count("pictures", None) as progress:
+        found = check_database(sightings, progress=progress)
+        count = sightings.count()
+    if as_json:
+        print_json({"findings": [one.to_dict() for one in found]})
+    else:
+        for one in found:
+            say(f"{one.problem.replace('_', ' ')}: {one.what}")
+        say(f"{count:,} sightings, {len(found) or 'nothing'} wrong")
+    raise typer.Exit(BAD_INPUT if found else 0)
+
+
+@db_app.command(epilog=examples("facestream db backup house-monday.tar --db house.db"))
+def backup(
+    target: Annotated[Path, argument("FILE.tar", "The file to write; it must not exist.")],
+    db: Database = None,
+    config: Config = None,
+) -> None:
+    """Write the database and its pictures into one file; runs may go on meanwhile."""
+    from ..sightings.maintenance import back_up
+    from .console import plural, say
+    from .progress import show_count
+    from .who import open_sightings
+
+    sightings, _ = open_sightings(db, config)
+    with sightings, show_count("pictures", None) as progress:
+        count = back_up(sightings, target, progress=progress)
+    say(f"Wrote {target}: {plural(count, 'picture')}")
+
+
+@db_app.command(epilog=examples("facestream db restore house-monday.tar --db restored.db"))
+def restore(
+    source: Annotated[Path, argument("FILE.tar", "A file that 'facestream db backup' wrote.")],
+    db: Annotated[
+        Path, typer.Option("--db", metavar="FILE", help="The database to make; must not exist.")
+    ],
+) -> None:
+    """Make a database of a backup, with the pictures beside it."""
+    from ..sightings.maintenance import restore as restored
+    from .console import plural, say
+
+    count = restored(source, db.absolute())
+    say(f"Restored {db}: {plural(count, 'picture')}")
+
+
+@db_app.command(epilog=examples("facestream db upgrade --db house.db"))
+def upgrade(db: Database = None, config: Config = None) -> None:
+    """Bring a database of an older facestream to this version (opening it does so, too)."""
+    from ..storage.database import REVISIONS
+    from .console import say
+    from .who import open_sightings
+
+    sightings, _ = open_sightings(db, config)
+    with sightings:
+        say(f"{sightings.path} has the schema of this version ({REVISIONS[-1]})")
