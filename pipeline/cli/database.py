@@ -77,6 +77,49 @@ def restore(
     say(f"Restored {db}: {plural(count, 'picture')}")
 
 
+@db_app.command(
+    "import",
+    epilog=examples(
+        "facestream db import seen/events.jsonl --db house.db",
+        "Embeddings are in the file if the run had events.embeddings = true; without them the "
+        "sightings are listed and not searched. Importing a file again changes nothing.",
+    ),
+)
+def import_(
+    file: Annotated[Path, argument("EVENTS.jsonl", "What 'facestream run --events' wrote.")],
+    db: Annotated[
+        Path | None,
+        typer.Option("--db", metavar="FILE", help="The database; made where it is missing."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Store the sightings of a file of events, with their pictures."""
+    from facestream.engines.cards import load_card
+
+    from ..recognition.encoder import DEFAULT_MODEL
+    from ..sightings.transfer import import_events
+    from .console import plural, say, warn
+    from .errors import BAD_INPUT
+    from .who import open_sightings
+
+    card = load_card(DEFAULT_MODEL)
+    width = card.outputs[0].shape[-1]
+    sightings, _ = open_sightings(db, config, create="if_missing")
+    with sightings:
+        done = import_events(sightings, file, model=(card.id, width or 0))
+    say(f"Imported {plural(done.sightings, 'sighting')} into {sightings.path}")
+    if done.without_embedding:
+        warn(f"{done.without_embedding:,} of them have no embedding of {card.id}: not searched")
+    for name, count in done.names_left_out.items():
+        warn(f"nobody here is called '{name}': {plural(count, 'sighting')} without a name")
+    if done.pictures_missing:
+        warn(f"{plural(done.pictures_missing, 'picture')} below {file.parent} cannot be read")
+    if done.damaged:
+        lines = ", ".join(map(str, done.damaged[:5]))
+        warn(f"{plural(len(done.damaged), 'line')} of {file} are no events, e.g. {lines}")
+    raise typer.Exit(BAD_INPUT if done.damaged else 0)
+
+
 @db_app.command(epilog=examples("facestream db upgrade --db house.db"))
 def upgrade(db: Database = None, config: Config = None) -> None:
     """Bring a database of an older facestream to this version (opening it does so, too)."""

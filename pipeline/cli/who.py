@@ -15,6 +15,7 @@ from ..core.config import Settings, load_settings
 from ..core.errors import UsageError
 from ..core.types import Verdict
 from ..sightings import Sighting, SightingFilter, Sightings
+from ..storage.database import Create
 from ..storage.names import printable
 from .console import print_json, say, stdout, table
 
@@ -23,14 +24,16 @@ _UNITS = {"m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 STYLES: dict[Verdict, str] = {"known": "green", "stranger": "red", "unsure": "yellow"}
 
 
-def open_sightings(db: Path | None, config: Path | None) -> tuple[Sightings, Settings]:
+def open_sightings(
+    db: Path | None, config: Path | None, *, create: Create = "never"
+) -> tuple[Sightings, Settings]:
     """The sightings of ``--db``, else of the settings, else of the user's gallery.
 
     Raises:
         ConfigError, GalleryError: there are none, or they cannot be read.
     """
     settings = load_settings(file=config, environment=os.environ)
-    return Sightings(db or settings.storage.database), settings
+    return Sightings(db or settings.storage.database, create=create), settings
 
 
 def list_sightings(

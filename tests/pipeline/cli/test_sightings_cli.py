@@ -117,3 +117,28 @@ def test_db(db: Path, tmp_path: Path, run: Run) -> None:
     status, out, _ = run("db", "check", "--db", copy)
     assert status == 3
     assert "picture missing" in out
+
+
+def test_events_of_an_earlier_run_are_imported(
+    clip: Path, photo: Path, tmp_path: Path, run: Run
+) -> None:
+    settings = tmp_path / "s.toml"
+    settings.write_text("[events]\nembeddings = true\n")
+    gallery, db = tmp_path / "people.db", tmp_path / "house.db"
+    run("gallery", "add", "Eileen", photo, "--gallery", gallery)
+    assert run("run", clip, "-g", gallery, "--out", tmp_path / "seen", "--config", settings)[0] == 0
+    events = tmp_path / "seen" / "events.jsonl"
+    status, out, error = run("db", "import", events, "--db", db)
+    assert (status, "Imported 1 sighting" in out) == (0, True)
+    assert "nobody here is called 'Eileen'" in error
+    with events.open("a") as file:
+        file.write("no event\n")
+    assert run("db", "import", events, "--db", db)[0] == 3  # the same sighting again
+    (one,) = json.loads(run("who", "--db", db, "--json")[1])["sightings"]
+    assert (one["name"], one["verdict"]) == ("unknown", "unsure")
+    assert cv2.imread(one["picture"]) is not None
+    found = json.loads(run("search", photo, "--db", db, "--json")[1])["sightings"]
+    assert [each["id"] for each in found] == [one["id"]]
+    (tmp_path / "text").write_text("text")
+    assert "no events" in mistake(run("db", "import", tmp_path / "text", "--db", db))
+    assert "cannot read" in mistake(run("db", "import", tmp_path / "missing", "--db", db))
