@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ..core.errors import GalleryError
 from ..storage.names import printable
-from ..storage.schema import PersonRow, PhotoRow
+from ..storage.schema import PersonRow, PhotoRow, SightingRow
 from .changes import log_change
 from .records import Person
 from .rows import note_merged, read_people
@@ -45,8 +45,9 @@ def merge(session: Session, path: Path, keep: PersonRow, gone: PersonRow) -> Per
         )
     photos = [photo.id for photo in gone.photos]
     assign_templates(session, path, np.array(photos, np.int64), keep.id)
-    moved = update(PhotoRow).where(PhotoRow.person_id == gone.id)
-    session.execute(moved.values(person_id=keep.id))
+    for table in (PhotoRow, SightingRow):
+        moved = update(table).where(table.person_id == gone.id)
+        session.execute(moved.values(person_id=keep.id))
     note_merged(session, keep.id, gone)
     session.execute(delete(PersonRow).where(PersonRow.id == gone.id))
     log_change(session, "merged", keep.id)

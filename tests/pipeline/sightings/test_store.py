@@ -115,7 +115,11 @@ def test_a_name_is_the_one_the_person_has_now(path: Path, tmp_path: Path) -> Non
         with Sightings(path) as store:
             wanted = SightingFilter(names=("ada lovelace",))
             assert [one.name for one in store.page(wanted).sightings] == ["Ada Lovelace"]
-            gallery.remove("Ada Lovelace")
+            gallery.add("Countess", paint(tmp_path / "b.png", shade=90))
+            gallery.merge("Countess", "Ada Lovelace")
+            wanted = SightingFilter(names=("countess",))
+            assert [one.name for one in store.page(wanted).sightings] == ["Countess"]
+            gallery.remove("Countess")
             assert [one.name for one in store.page().sightings] == ["unknown", "unknown"]
 
 
