@@ -28,6 +28,8 @@ from ..observability.runtime_info import RuntimeInfo
 from ..pipeline import Pipeline
 from ..sinks.base import Sink, needs_of
 from ..sinks.outputs import OutputRequest, Outputs, open_outputs
+from ..sources import SourceSpec
+from ..web.descriptors import fitting, raise_descriptor_limit
 from .console import muted, plural, stderr, stdout, warn
 from .errors import BAD_INPUT, INTERRUPTED
 from .progress import show_progress
@@ -71,6 +73,7 @@ def run_sources(
     used = chosen_gallery(gallery)
     live = [spec.name for spec in found.specs if spec.live]
     with ExitStack() as stack:
+        settings = _with_room_for_clients(settings, request, found.specs, metrics=metrics)
         outputs = open_outputs(request, settings, found.specs)
         stack.enter_context(outputs.locks)
         watched = None if watch is None else WatchedFolder(watch, outputs.state)
@@ -143,13 +146,28 @@ def run_sources(
         return exit_status(report)
 
 
+def _with_room_for_clients(
+    settings: Settings, request: OutputRequest, specs: Sequence[SourceSpec], *, metrics: str | None
+) -> Settings:
+    """The settings with as many connections to the servers as there are descriptors for."""
+    server = fitting(
+        settings.server,
+        raise_descriptor_limit(),
+        sources=len([spec for spec in specs if spec.live]) + 1,  # files are read one by one
+        outputs=4 + len(request.others),
+        servers=(metrics is not None) + (request.restream is not None),
+    )
+    return settings.model_copy(update={"server": server})
+
+
 def _serve_metrics(pipeline: Pipeline, where: str) -> MetricsServer:
     from ..metrics.prometheus import MetricsServer
 
     pipeline.metrics.set(
         BUILD_INFO, 1, version=facestream_version(), model=pipeline.analyzer.model_id
     )
-    return MetricsServer(pipeline.metrics, Address.parse(where, flag="--metrics"))
+    address = Address.parse(where, flag="--metrics")
+    return MetricsServer(pipeline.metrics, address, pipeline.settings.server)
 
 
 def chosen_gallery(given: Path | None) -> Path | None:

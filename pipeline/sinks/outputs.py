@@ -161,7 +161,8 @@ def open_outputs(
         if request.restream is not None:
             token = settings.restream.token
             address = Address.parse(request.restream, flag="--restream")
-            add(RestreamSink(address, token=None if token is None else token.get_secret_value()))
+            secret = None if token is None else token.get_secret_value()
+            add(RestreamSink(address, token=secret, settings=settings.server))
         opened.pop_all()
     return outputs
 
