@@ -23,15 +23,16 @@ from ..identity.grouping import open_grouping
 from ..ingest.readers import SourceList, list_sources
 from ..ingest.watched_folder import WatchedFolder
 from ..metrics.families import BUILD_INFO, OUTPUT_DROPPED
-from ..observability.report import Report
+from ..observability.report import OutputReport, Report
 from ..observability.runtime_info import RuntimeInfo
 from ..pipeline import Pipeline
 from ..sinks.base import Sink, needs_of
+from ..sinks.files import write_whole
 from ..sinks.outputs import OutputRequest, Outputs, open_outputs
 from ..sources import SourceSpec
 from ..web.descriptors import fitting, raise_descriptor_limit
 from .console import muted, plural, stderr, stdout, warn
-from .errors import BAD_INPUT, INTERRUPTED
+from .errors import BAD_INPUT, FAILED, INTERRUPTED
 from .progress import show_progress
 from .signals import stopping_on_signals
 from .summary import GROUPED, AnnounceSink, PersonSummary, SummarySink, people_table
@@ -143,6 +144,8 @@ def run_sources(
                 "the annotated video left out %s: it is slower than the frames come",
                 plural(left_out, "frame"),
             )
+        for output in report.outputs:
+            warn(_losses(output))
         return exit_status(report)
 
 
@@ -225,12 +228,9 @@ def write_report(
         "groups": [row.group_dict() for row in unknown],
         "settings": settings.model_dump(mode="json"),
     }
-    try:
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        # Bytes of a path that are not UTF-8 become escapes of JSON.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    # Bytes of a path that are not UTF-8 become escapes of JSON.
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def nothing_read(report: Report) -> str:
@@ -243,9 +243,18 @@ def nothing_read(report: Report) -> str:
 
 def exit_status(report: Report) -> int:
     """What the run's end means to a shell."""
+    if any(output.degraded for output in report.outputs):
+        return FAILED
     if report.interrupted:
         return INTERRUPTED
     return BAD_INPUT if report.problems else 0
+
+
+def _losses(output: OutputReport) -> str:
+    """What an output that failed has lost, in a line."""
+    lost = [plural(count, item) for item, count in sorted(output.lost.items())]
+    now = "fails" if output.degraded else "failed for a while"
+    return f"the output {output.name} {now} (lost: {', '.join(lost) or 'nothing'}): {output.reason}"
 
 
 def _summarise(console: Console, report: Report, outputs: Outputs, *, verbose: bool) -> None:

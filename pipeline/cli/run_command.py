@@ -74,8 +74,8 @@ def run(
         _result(
             "--events-of",
             metavar="TYPES",
-            text="Only these types of events: appeared, identified, updated, left, source_state; "
-            "e.g. left,identified. \\[all]",
+            text="Only these types of events: appeared, identified, updated, left, source_state, "
+            "output_state; e.g. left,identified. \\[all]",
         ),
     ] = None,
     report: Annotated[

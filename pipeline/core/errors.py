@@ -51,6 +51,10 @@ class OutputError(UsageError):
     """An output file or folder cannot be written."""
 
 
+class OutputClosed(OutputError):
+    """The reader of the output went away, for good."""
+
+
 class GalleryError(UsageError):
     """The gallery cannot fulfil the request."""
 

@@ -41,7 +41,7 @@ class BackgroundSink(Sink):
         idle: Callable[[], None] = lambda: None,
     ) -> None:
         self.needs = inner.needs
-        self._inner = inner
+        self.inner = inner
         self._name = name
         self._room = frames
         self._idle = idle
@@ -55,10 +55,10 @@ class BackgroundSink(Sink):
 
     def count_in(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._inner.count_in(metrics)
+        self.inner.count_in(metrics)
 
     def write(self, result: FrameResult) -> None:
-        if self._add(lambda: self._inner.write(result), frame=True):
+        if self._add(lambda: self.inner.write(result), frame=True):
             return
         if self._metrics is not None:
             self._metrics.add(
@@ -66,10 +66,10 @@ class BackgroundSink(Sink):
             )
 
     def event(self, event: Event) -> None:
-        self._add(lambda: self._inner.event(event))
+        self._add(lambda: self.inner.event(event))
 
     def source_ended(self, source: str) -> None:
-        self._add(lambda: self._inner.source_ended(source))
+        self._add(lambda: self.inner.source_ended(source))
 
     def close(self) -> None:
         """Let the sink finish what waits, and close it."""
@@ -81,7 +81,7 @@ class BackgroundSink(Sink):
         if self._thread is not None:
             self._thread.join()
         try:
-            self._inner.close()
+            self.inner.close()
         finally:
             self._raise()
 

@@ -212,7 +212,10 @@ class LiveSettings(Group):
 class EventSettings(Group):
     """Events and the rotation of their file."""
 
-    types: tuple[EventType, ...] = ("appeared", "identified", "updated", "left", "source_state")
+    types: tuple[EventType, ...] = (
+        *("appeared", "identified", "updated", "left"),
+        *("source_state", "output_state"),
+    )
     """Kinds of events that are written."""
     rotate_megabytes: float | None = Field(default=None, gt=0, strict=True)
     """Start a new file at this size in megabytes. Unset: never."""

@@ -41,6 +41,7 @@ class RestreamSink(Sink):
     """
 
     needs: Needs = "all"
+    output = "restream"
 
     def __init__(
         self, address: Address, *, token: str | None = None, settings: ServerSettings | None = None

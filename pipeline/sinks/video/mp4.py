@@ -23,6 +23,7 @@ TICKS = 90_000
 STILL_SECONDS = 1.0
 HELD_SECONDS = 10.0
 """A source that begins later than this begins at 0 in the video."""
+_HEAD_BYTES = 1 << 14
 LARGEST = (4096, 2304)
 """Largest picture browsers decode (H.264 level 5.2)."""
 
@@ -122,8 +123,11 @@ class Mp4Writer:
         canvas[top : top + size[1], left : left + size[0]] = small
         return canvas, Fit(scale, left, top)
 
-    def draw(self, result: FrameResult) -> None:
-        """Add a frame with its tracks. Raises OutputError if it cannot be written."""
+    def draw(self, result: FrameResult) -> bool:
+        """Add a frame with its tracks; True when it was scaled into the video's size.
+
+        Raises OutputError if it cannot be written.
+        """
         canvas, fit = self._canvas(result.frame.image)
         draw_tracks(canvas, result.tracks, fit=fit)
         yuv = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_BGR2YUV_I420), np.uint8)
@@ -131,6 +135,7 @@ class Mp4Writer:
         picture.pts = self._ticks(result.frame)
         picture.time_base = Fraction(1, TICKS)
         self._encode(picture)
+        return fit != Fit()
 
     def _ticks(self, frame: Frame) -> int:
         at = round(frame.pts * TICKS)
@@ -162,6 +167,7 @@ class Mp4Writer:
 
         Raises OutputError if the last frames cannot be written.
         """
+        known = self.broken
         try:
             if not self.broken:
                 self._encode(None)
@@ -170,7 +176,8 @@ class Mp4Writer:
                 self._file.close()
             except (av.FFmpegError, OSError) as error:
                 self.broken = True
-                log.warning("%s was not finished: %s", self.path, _reason(error))
+                level = logging.DEBUG if known else logging.WARNING
+                log.log(level, "%s was not finished: %s", self.path, _reason(error))
             finally:
                 self._raw.close()
 
@@ -182,6 +189,19 @@ def _video_size(shape: tuple[int, int]) -> tuple[int, int]:
     if scale < 1:
         height, width = int(height * scale), int(width * scale)
     return max(height + height % 2, 2), max(width + width % 2, 2)
+
+
+def remove_if_empty(path: Path) -> bool:
+    """Delete a file that was given up before it had a whole fragment; True when it was deleted."""
+    try:
+        with path.open("rb") as file:
+            if b"mdat" in file.read(_HEAD_BYTES):
+                return False
+        path.unlink()
+    except OSError as error:
+        log.debug("%s stays: %s", path, error)
+        return False
+    return True
 
 
 def index_in_front(path: Path) -> None:
