@@ -136,7 +136,7 @@ def run_sources(
             more = plural(summary.ungrouped, "sighting")
             log.warning("%s of unknown people came after the first %s: not grouped", more, GROUPED)
         _summarise(console, report, outputs, verbose=verbose)
-        if unwritten is not None:
+        if unwritten is not None and not live:
             raise unwritten
         left_out = int(pipeline.metrics.value(OUTPUT_DROPPED))
         if left_out:
@@ -146,6 +146,9 @@ def run_sources(
             )
         for output in report.outputs:
             warn(_losses(output))
+        if unwritten is not None:
+            warn(str(unwritten))
+            return FAILED
         return exit_status(report)
 
 

@@ -29,22 +29,13 @@ class BackgroundSink(Sink):
         inner: the sink; closed with this one, from its thread.
         name: of the output, in the metrics.
         frames: most that wait; each holds a whole picture.
-        idle: called about once a second while nothing arrives, in the sink's thread.
     """
 
-    def __init__(
-        self,
-        inner: Sink,
-        *,
-        name: str,
-        frames: int = FRAMES,
-        idle: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, inner: Sink, *, name: str, frames: int = FRAMES) -> None:
         self.needs = inner.needs
         self.inner = inner
         self._name = name
         self._room = frames
-        self._idle = idle
         self._frames = 0
         self._metrics: Metrics | None = None
         self._calls: deque[tuple[bool, Callable[[], None]]] = deque()
@@ -113,7 +104,7 @@ class BackgroundSink(Sink):
                 elif self._closing:
                     return
                 else:
-                    frame, call = False, self._idle
+                    frame, call = False, self.inner.idle
             try:
                 call()
             except Exception as error:  # noqa: BLE001 - raised at the next call

@@ -50,6 +50,9 @@ class Sink(Closing):
     def source_ended(self, source: str) -> None:
         """No more frames or sightings of this source will come."""
 
+    def idle(self) -> None:
+        """Called about once a second while nothing arrives, by a `BackgroundSink` only."""
+
     def check(self) -> bool:
         """Try to write, after an error; the next call follows.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from ..core.errors import OutputClosed
+from ..core.errors import OutputClosed, OutputError
 from ..core.events import Event, Left, OutputCause, OutputStateEvent
 from ..core.types import FrameResult
 from ..metrics.families import OUTPUT_DEGRADED, OUTPUT_ERRORS, OUTPUT_LOST
@@ -96,12 +96,12 @@ class OutputHealth:
             )
             self._change(output, trouble, "degraded")
 
-    def lose(self, output: str, trouble: _Trouble, item: Item) -> None:
-        """Something was not written."""
-        trouble.lost[item] += 1
-        self._metrics.add(OUTPUT_LOST, output=output, item=item, cause=trouble.cause)
+    def lose(self, output: str, trouble: _Trouble, item: Item, count: int = 1) -> None:
+        """So many were not written."""
+        trouble.lost[item] += count
+        self._metrics.add(OUTPUT_LOST, count, output=output, item=item, cause=trouble.cause)
         before = self._report(output)
-        lost = {**before.lost, item: before.lost.get(item, 0) + 1}
+        lost = {**before.lost, item: before.lost.get(item, 0) + count}
         self._keep(
             OutputReport(output, before.degraded, before.cause, before.reason, before.errors, lost)
         )
@@ -193,6 +193,9 @@ class DegradingSink(Sink):
     def source_ended(self, source: str) -> None:
         self._attempt("frame", lambda: self._inner.source_ended(source), content=False, always=True)
 
+    def idle(self) -> None:
+        self._attempt("frame", self._inner.idle, content=False, always=True)
+
     def close(self) -> None:
         self._attempt("frame", self._inner.close, content=False, always=True)
 
@@ -221,8 +224,9 @@ class DegradingSink(Sink):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this output's alone
             self._failed(error, now)
-            if content and self._trouble is not None:
-                self._health.lose(self.output, self._trouble, item)
+            lost = content + (error.lost if isinstance(error, OutputError) else 0)
+            if lost and self._trouble is not None:
+                self._health.lose(self.output, self._trouble, item, lost)
             return
         if trouble is not None and (works or content):
             self._trouble = None

@@ -212,6 +212,6 @@ def _annotate(
         wanted = settings.annotate
         segments = SegmentsSink(path, minutes=wanted.segment_minutes, keep=wanted.keep_segments)
         outputs.videos.append(segments)
-        background = BackgroundSink(segments, name="annotate", idle=segments.end_lost)
+        background = BackgroundSink(segments, name="annotate")
         sinks.append(SourcesSink(background, live) if files or watched else background)
     return sinks

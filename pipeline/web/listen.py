@@ -7,7 +7,7 @@ import socket
 from ..core.addresses import Address
 from ..core.errors import OutputError
 
-BACKLOG = 16
+BACKLOG = 128
 """Clients that wait to be accepted. asyncio also tries so many at once, and complains of each when
 there are no descriptors left."""
 

@@ -13,8 +13,8 @@ from ...core.types import FrameResult
 from ...metrics.families import OUTPUT_SCALED
 from ...metrics.store import Metrics
 from ..base import Needs, Sink
-from ..files import OutputNames, check_writable
-from .mp4 import Mp4Writer, check_video, index_in_front, remove_if_empty
+from ..files import OutputNames, check_room, check_writable
+from .mp4 import Mp4Writer, check_video, cut_to_fragments, index_in_front
 
 
 class VideoSink(Sink):
@@ -62,6 +62,10 @@ class VideoSink(Sink):
     def count_in(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
+    def check(self) -> bool:
+        check_room(self._path.parent)
+        return False
+
     def write(self, result: FrameResult) -> None:
         frame = result.frame
         writer = self._writers.get(frame.source)
@@ -74,7 +78,8 @@ class VideoSink(Sink):
         except OutputError:
             del self._writers[frame.source]  # a live run that goes on writes another file
             writer.close()
-            remove_if_empty(writer.path)
+            if not cut_to_fragments(writer.path):
+                self.paths.remove(writer.path)
             raise
         if scaled and self._metrics is not None:
             self._metrics.add(OUTPUT_SCALED, source=frame.source, output=self.output)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import cv2
@@ -23,7 +27,7 @@ TICKS = 90_000
 STILL_SECONDS = 1.0
 HELD_SECONDS = 10.0
 """A source that begins later than this begins at 0 in the video."""
-_HEAD_BYTES = 1 << 14
+_BOX = struct.Struct(">I4s")
 LARGEST = (4096, 2304)
 """Largest picture browsers decode (H.264 level 5.2)."""
 
@@ -70,6 +74,7 @@ class Mp4Writer:
         self._last = -1
         self._step = TICKS // 25
         self._shift = 0
+        self._unwritten = 0  # frames since the last fragment
         self.broken = False
         try:
             self._raw = _Whole(path, "w")
@@ -156,18 +161,23 @@ class Mp4Writer:
         return ticks
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
+        before = self._raw.tell()
         try:
             self._file.mux(self._stream.encode(picture))
         except (av.FFmpegError, OSError) as error:
             self.broken = True
-            raise OutputError(f"cannot write {self.path}: {_reason(error)}") from error
+            raise self._failure(error) from error
+        # The frame with which a fragment is written is the first one of the next.
+        self._unwritten = 1 if self._raw.tell() > before else self._unwritten + 1
+
+    def _failure(self, error: BaseException) -> OutputError:
+        return OutputError(f"cannot write {self.path}: {_reason(error)}", lost=self._unwritten)
 
     def close(self) -> None:
         """Finish the file; it plays as it is, see also `index_in_front`.
 
         Raises OutputError if the last frames cannot be written.
         """
-        known = self.broken
         try:
             if not self.broken:
                 self._encode(None)
@@ -175,9 +185,10 @@ class Mp4Writer:
             try:
                 self._file.close()
             except (av.FFmpegError, OSError) as error:
-                self.broken = True
-                level = logging.DEBUG if known else logging.WARNING
-                log.log(level, "%s was not finished: %s", self.path, _reason(error))
+                if not self.broken:
+                    self.broken = True
+                    raise self._failure(error) from error
+                log.debug("%s was not finished: %s", self.path, _reason(error))
             finally:
                 self._raw.close()
 
@@ -191,17 +202,37 @@ def _video_size(shape: tuple[int, int]) -> tuple[int, int]:
     return max(height + height % 2, 2), max(width + width % 2, 2)
 
 
-def remove_if_empty(path: Path) -> bool:
-    """Delete a file that was given up before it had a whole fragment; True when it was deleted."""
+def cut_to_fragments(path: Path) -> bool:
+    """Cut a file that was given up to its whole fragments, so that it plays to its end.
+
+    Without any it is deleted. Returns True when it is left.
+    """
+    end = 0
     try:
-        with path.open("rb") as file:
-            if b"mdat" in file.read(_HEAD_BYTES):
-                return False
-        path.unlink()
+        with path.open("rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            for kind, after in _boxes(file, size):
+                end = after if kind == b"mdat" else end
+            if end:
+                file.truncate(end)
+        if not end:
+            path.unlink()
     except OSError as error:
-        log.debug("%s stays: %s", path, error)
-        return False
-    return True
+        log.debug("%s stays as it is: %s", path, error)
+    return end > 0
+
+
+def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """The kind of each whole top-level box of an MP4, and where it ends."""
+    at = 0
+    while at + _BOX.size <= size:
+        file.seek(at)
+        length, kind = _BOX.unpack(file.read(_BOX.size))
+        at += length
+        # Fragments are smaller than the 4 GB from which on a length is elsewhere.
+        if length < _BOX.size or at > size:
+            return
+        yield kind, at
 
 
 def index_in_front(path: Path) -> None:

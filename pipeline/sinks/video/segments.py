@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ from ...core.types import Frame, FrameResult
 from ...metrics.families import OUTPUT_SCALED
 from ...metrics.store import Metrics
 from ..base import Needs, Sink
-from ..files import OutputNames, remove, stamped_files, unused, utc_stamp
-from .mp4 import Mp4Writer, check_video, index_in_front, remove_if_empty
+from ..files import OutputNames, check_room, remove, stamped_files, unused, utc_stamp
+from .mp4 import Mp4Writer, check_video, cut_to_fragments, index_in_front
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class SegmentsSink(Sink):
         try:
             writer = Mp4Writer(path, frame.image.shape[:2])
         except OutputError:
-            remove_if_empty(path)
+            cut_to_fragments(path)
             raise
         now = frame.captured_at
         camera.segment = _Open(writer, camera.shape, self._clock(), now, now)
@@ -165,20 +165,33 @@ class SegmentsSink(Sink):
         self.end_lost()
 
     def end_lost(self) -> None:
-        """End the segments of sources that stay away; also called when nothing comes at all."""
+        """End the segments of sources that stay away."""
         now = self._clock()
-        for camera in self._cameras.values():
-            if camera.lost is not None and now - camera.lost > GAP_SECONDS:
-                self._end(camera)
+        self._end_all(
+            camera
+            for camera in self._cameras.values()
+            if camera.lost is not None and now - camera.lost > GAP_SECONDS
+        )
+
+    def idle(self) -> None:
+        self.end_lost()
+
+    def check(self) -> bool:
+        check_room(self._path.parent)
+        return False
 
     def source_ended(self, source: str) -> None:
         self._end(self._camera(source))
 
     def close(self) -> None:
-        # Every file is finished, also when one of them cannot be.
         with ExitStack() as stack:
             stack.callback(self._finisher.shutdown)
-            for camera in self._cameras.values():
+            self._end_all(self._cameras.values())
+
+    def _end_all(self, cameras: Iterable[_Camera]) -> None:
+        """Every file is finished, also when one of them cannot be."""
+        with ExitStack() as stack:
+            for camera in cameras:
                 stack.callback(self._end, camera)
 
     def _camera(self, source: str) -> _Camera:
@@ -196,12 +209,11 @@ class SegmentsSink(Sink):
         writer = segment.writer
         try:
             writer.close()
-        except OutputError as error:  # what was written before it plays
-            log.warning("%s", error)
-        if not writer.broken:
-            self._finisher.submit(index_in_front, writer.path)
-        elif remove_if_empty(writer.path):
-            camera.files.remove(writer.path)
+        finally:
+            if not writer.broken:
+                self._finisher.submit(index_in_front, writer.path)
+            elif not cut_to_fragments(writer.path):
+                camera.files.remove(writer.path)
 
     def _earlier(self, label: str) -> list[Path]:
         """Files of this source that lie there already, the oldest first."""

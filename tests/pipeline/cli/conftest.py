@@ -18,7 +18,9 @@ from facestream.pipeline.core.types import Image
 ROOT = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str, str]]
 LAUNCH = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); import conftest; "
+    "import resource, sys; sys.path.insert(0, sys.argv.pop(1)); import conftest; "
+    "limit = int(sys.argv.pop(1)); "
+    "limit and resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)); "
     "from facestream.pipeline.cli import main; sys.exit(main())"
 )
 
@@ -86,9 +88,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
-def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
-    """Runs a command in a process of its own."""
-    command = [sys.executable, "-c", LAUNCH, str(ROOT), *map(str, arguments)]
+def start(*arguments: str | Path, cwd: Path, descriptors: int = 0) -> subprocess.Popen[str]:
+    """Runs a command in a process of its own, which may open so many files; 0: as many as here."""
+    command = [sys.executable, "-c", LAUNCH, str(ROOT), str(descriptors), *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -138,7 +138,12 @@ def test_frames_that_a_state_has_overtaken_belong_to_the_segment(tmp_path: Path)
 
 def test_an_idle_sink_is_called() -> None:
     idle = threading.Event()
-    sink = BackgroundSink(Sink(), name="annotate", idle=idle.set)
+
+    class Idle(Sink):
+        def idle(self) -> None:
+            idle.set()
+
+    sink = BackgroundSink(Idle(), name="annotate")
     sink.write(frame(0))
     assert idle.wait(30)
     sink.close()
