@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 STOP_SECONDS = 1
 """How long a client may take to notice the end."""
+ACCEPTED_AT_ONCE = 4
+"""asyncio accepts so many clients before the first of them can be refused."""
 LEAST_BYTES_PER_SECOND = 500
 """Slower bodies are cut off."""
 _LOOK_EVERY = 0.25
@@ -55,11 +57,11 @@ class AsgiServer(Closing):
             access_log=False,  # it would log the token
             proxy_headers=False,
             server_header=False,
-            backlog=BACKLOG,
+            backlog=ACCEPTED_AT_ONCE,
             timeout_keep_alive=round(settings.idle_timeout),
             timeout_graceful_shutdown=STOP_SECONDS,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Uvicorn(config)
         self._thread = threading.Thread(
             target=lambda: asyncio.run(_serve(self._server, listening)), name=name, daemon=True
         )
@@ -70,6 +72,13 @@ class AsgiServer(Closing):
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+
+class _Uvicorn(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)  # asyncio takes its number of clients at once for this, too
 
 
 class LimitedProtocol(H11Protocol):

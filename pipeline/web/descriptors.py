@@ -17,6 +17,8 @@ PER_SOURCE = 10
 rewritten."""
 PER_OUTPUT = 4
 """The file, its lock, and a temporary file."""
+PER_SERVER = 12
+"""Clients that are accepted before they are refused: those of three rounds of asyncio's loop."""
 LEAST_CONNECTIONS = 4
 _ENOUGH = 65536
 
@@ -52,10 +54,9 @@ def fitting(
     if not servers:
         return settings
     reserved = FOR_THE_PROGRAM + PER_SOURCE * sources + PER_OUTPUT * outputs
-    # One more of each server: a client is accepted before it is refused.
-    room = (limit - reserved) // servers - 1
+    room = (limit - reserved) // servers - PER_SERVER
     if room < min(settings.max_connections, LEAST_CONNECTIONS):
-        needed = reserved + servers * (settings.max_connections + 1)
+        needed = reserved + servers * (settings.max_connections + PER_SERVER)
         log.warning(
             "this process may open %d files, which is too few for %d sources: 'ulimit -n %d'",
             *(limit, sources, needed),

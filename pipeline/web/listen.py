@@ -8,8 +8,7 @@ from ..core.addresses import Address
 from ..core.errors import OutputError
 
 BACKLOG = 128
-"""Clients that wait to be accepted. asyncio also tries so many at once, and complains of each when
-there are no descriptors left."""
+"""Clients that the system lets wait to be accepted; they take no descriptors."""
 
 
 def listening_at(address: Address, *, what: str) -> socket.socket:

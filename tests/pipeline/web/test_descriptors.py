@@ -12,7 +12,7 @@ from facestream.pipeline.web.descriptors import fitting
 
 @pytest.mark.parametrize(
     ("limit", "servers", "connections", "of_one"),
-    [(1024, 2, 64, 32), (160, 1, 64, 32), (160, 2, 37, 27), (110, 1, 25, 18)],
+    [(1024, 2, 64, 32), (160, 1, 64, 32), (160, 2, 26, 19), (110, 1, 14, 10)],
 )
 def test_clients_get_what_the_run_leaves(
     limit: int, servers: int, connections: int, of_one: int
@@ -24,7 +24,7 @@ def test_clients_get_what_the_run_leaves(
 def test_too_few_are_said(caplog: pytest.LogCaptureFixture) -> None:
     given = fitting(ServerSettings(), 256, sources=30, outputs=4, servers=1)
     assert given.max_connections == 4
-    assert "'ulimit -n 429'" in caplog.text
+    assert "'ulimit -n 440'" in caplog.text
     assert fitting(ServerSettings(), 10, sources=30, outputs=4, servers=0) == ServerSettings()
 
 
