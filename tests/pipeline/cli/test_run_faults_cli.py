@@ -17,7 +17,7 @@ import pytest
 from facestream.pipeline.core.events import Left, OutputStateEvent, parse_event
 from facestream.pipeline.core.types import Image
 
-from tests.pipeline.disks import fill, small_disk
+from tests.disks import disk_or_skip, fill
 from tests.servers.web import WebServer
 from tests.waiting import wait_until
 
@@ -106,7 +106,7 @@ def test_idle_clients_take_no_descriptor_from_the_run(
 
 
 def test_a_full_disk_ends_no_camera_and_is_said(camera: str, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "96k") as disk:
+    with disk_or_skip(tmp_path / "disk") as disk:
         fill(disk, but=20_000)
         lines = tmp_path / "events.jsonl"
         report = tmp_path / "report.json"

@@ -25,7 +25,7 @@ from facestream.pipeline.sinks.pictures import PicturesSink
 from facestream.pipeline.sinks.video.files import VideoSink
 from facestream.pipeline.sinks.video.segments import SegmentsSink
 
-from tests.pipeline.disks import fill, small_disk
+from tests.disks import disk_or_skip, fill
 from tests.pipeline.tracks import picture, read_video, result, sighting
 
 NOISE = np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)
@@ -101,7 +101,7 @@ def lines(path: Path) -> list[Event]:
 
 
 def test_a_full_disk_costs_pictures_and_events_and_nothing_else(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk") as disk:
+    with disk_or_skip(tmp_path / "disk") as disk:
         elsewhere = JsonlSink(tmp_path / "elsewhere.jsonl", earlier="append")
         elsewhere.output = "others"
         run = Run(
@@ -152,7 +152,7 @@ def test_a_full_disk_costs_pictures_and_events_and_nothing_else(tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", ["segments", "files"])
 def test_annotated_video_goes_on_in_another_file(tmp_path: Path, kind: str) -> None:
-    with small_disk(tmp_path / "disk", "256k") as disk:
+    with disk_or_skip(tmp_path / "disk", kilobytes=256) as disk:
         path = disk / "out.mp4"
         sink = SegmentsSink(path) if kind == "segments" else VideoSink(path, naming="per_source")
         run = Run(sink)
