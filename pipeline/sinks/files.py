@@ -9,6 +9,7 @@ from collections.abc import Collection, Container
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 import cv2
@@ -41,6 +42,95 @@ class OutputNames:
         self._used: set[Path] = set()
 
     def unused(self, path: Path) -> Path:
+        """The path, or with the first number from 2 on that makes it another one."""
+        numbered = (path.with_stem(f"{path.stem}-{n}") for n in count(2))
+        found = next(one for one in chain([path], numbered) if self._free(one))
+        if self._earlier == "replace":
+            self._used.add(found)  # a camera's run of months need not remember: its files exist
+        return found
+
+    def _free(self, path: Path) -> bool:
+        if self._earlier == "keep":
+            return not path.exists()
+        return path not in self._used and path.resolve() not in self._avoid
+
+
+def check_writable(path: Path) -> None:
+    """Make sure that a file can be written, without changing what it holds.
+
+    Raises OutputError if its folder is missing, it is a folder, or it may not be written.
+    """
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+    existed = path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder for outputs, with its parents, and make sure that it can be written.
+
+    Raises OutputError if it cannot be created, is a file, or may not be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"cannot use {path} as a folder: a file of that name exists") from error
+    except OSError as error:
+        raise OutputError(f"cannot create the folder {path}: {error.strerror}") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into the folder {path}: permission denied")
+    return path
+
+
+def write_jpeg(path: Path, image: Image) -> None:
+    """Write a picture, H×W×3 BGR uint8; the file is there whole or not at all.
+
+    Raises OutputError if it cannot be written.
+    """
+    coded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not coded:
+        raise OutputError(f"cannot encode {path}")
+    write_whole(path, data.tobytes())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file; it is there whole or not at all, and until then an earlier one stays.
+
+    What is no regular file, e.g. ``/dev/stdout``, is written as it is.
+
+    Raises OutputError if it cannot be written.
+    """
+    place = path.resolve()  # a link stays one
+    part = part_of(place) if place.is_file() or not place.exists() else place
+    try:
+        part.write_bytes(data)
+        if part != place:
+            part.replace(place)
+    except OSError as error:
+        if part != place:
+            part.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def check_room(folder: Path) -> None:
+    """Raise OutputError unless a file of `ROOM_BYTES` can be written into a folder."""
+    try:
+        with TemporaryFile(dir=folder) as probe:  # without a name, so nothing can be left of it
+            probe.write(bytes(ROOM_BYTES))
+            probe.flush()
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
+
+
+def unused(self, path: Path) -> Path:
         """The path, or with the first number from 2 on that makes it another one."""
         numbered = (path.with_stem(f"{path.stem}-{n}") for n in count(2))
         found = next(one for one in chain([path], numbered) if self._free(one))

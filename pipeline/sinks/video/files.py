@@ -76,10 +76,7 @@ class VideoSink(Sink):
         try:
             scaled = writer.draw(result)
         except OutputError:
-            del self._writers[frame.source]  # a live run that goes on writes another file
-            writer.close()
-            if not cut_to_fragments(writer.path):
-                self.paths.remove(writer.path)
+            self._finish(self._writers.pop(frame.source))  # a live run begins another file
             raise
         if scaled and self._metrics is not None:
             self._metrics.add(OUTPUT_SCALED, source=frame.source, output=self.output)
@@ -87,9 +84,16 @@ class VideoSink(Sink):
     def source_ended(self, source: str) -> None:
         writer = self._writers.pop(source, None)
         if writer is not None:
+            self._finish(writer)
+
+    def _finish(self, writer: Mp4Writer) -> None:
+        try:
             writer.close()
+        finally:
             if not writer.broken:
                 index_in_front(writer.path)
+            elif not cut_to_fragments(writer.path):
+                self.paths.remove(writer.path)
 
     def close(self) -> None:
         # Every file is finished, also when one of them cannot be.
