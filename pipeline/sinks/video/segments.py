@@ -147,6 +147,7 @@ class SegmentsSink(Sink):
             raise
         now = frame.captured_at
         camera.segment = _Open(writer, camera.shape, self._clock(), now, now)
+        camera.lost = None  # or it would be ended by the next frame
         camera.files.append(path)
         self._remove_oldest(camera)
         return camera.segment

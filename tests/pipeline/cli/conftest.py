@@ -18,9 +18,7 @@ from facestream.pipeline.core.types import Image
 ROOT = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str, str]]
 LAUNCH = (
-    "import resource, sys; sys.path.insert(0, sys.argv.pop(1)); import conftest; "
-    "limit = int(sys.argv.pop(1)); "
-    "limit and resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)); "
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); import conftest; "
     "from facestream.pipeline.cli import main; sys.exit(main())"
 )
 
@@ -90,7 +88,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def start(*arguments: str | Path, cwd: Path, descriptors: int = 0) -> subprocess.Popen[str]:
     """Runs a command in a process of its own, which may open so many files; 0: as many as here."""
-    command = [sys.executable, "-c", LAUNCH, str(ROOT), str(descriptors), *map(str, arguments)]
+    limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors}))"
+    code = f"import resource; {limit}; {LAUNCH}" if descriptors else LAUNCH
+    command = [sys.executable, "-c", code, str(ROOT), *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import socket
 import subprocess
 import urllib.request
@@ -14,8 +16,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from facestream.pipeline.core.events import Left, OutputStateEvent, parse_event
+from facestream.pipeline import Pipeline
+from facestream.pipeline.core.events import Event, Left, OutputStateEvent, parse_event
 from facestream.pipeline.core.types import Image
+from facestream.pipeline.ingest.watched_folder import WatchedFolder
+from facestream.pipeline.sinks.base import Sink
 
 from tests.disks import disk_or_skip, fill
 from tests.servers.web import WebServer
@@ -129,3 +134,31 @@ def test_a_full_disk_ends_no_camera_and_is_said(camera: str, tmp_path: Path) -> 
     told = {e.output: e.cause for e in events if isinstance(e, OutputStateEvent)}
     assert told == {"pictures": "disk_full", "annotate": "disk_full"}
     assert any(isinstance(event, Left) and event.picture is None for event in events)
+
+
+def test_a_watched_file_of_which_something_was_lost_is_read_again(
+    camera: str, clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, state = tmp_path / "watched", tmp_path / "state.jsonl"
+    folder.mkdir()
+    shutil.copy(clip, folder / "a.mp4")
+    os.utime(folder / "a.mp4", (1e9, 1e9))
+
+    class Failing(Sink):
+        ended = False
+
+        def event(self, event: Event) -> None:
+            if event.type == "left":
+                raise OSError(5, "Input/output error")
+
+        def source_ended(self, source: str) -> None:
+            self.ended = True
+
+    sink = Failing()
+    watched = WatchedFolder(folder, state)
+    with Pipeline([camera], sinks=[sink], watched=watched, frames="searched") as pipeline:
+        for _ in pipeline:
+            if sink.ended:
+                pipeline.stop()
+    assert not state.exists()
+    assert "a.mp4 is read again by the next run" in caplog.text
