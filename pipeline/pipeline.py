@@ -20,7 +20,7 @@ from facestream.engines.errors import EngineError
 
 from .analysis import FaceAnalyzer
 from .core.config import Settings
-from .core.errors import Closed, FacestreamError
+from .core.errors import Closed, FacestreamError, OutputError
 from .core.events import Event
 from .core.types import Frame, FrameResult, Image, LazyFrame
 from .detection.region import view_of
@@ -40,6 +40,7 @@ from .runtime.source_queue import SourceQueue
 from .runtime.supervisor import Supervisor
 from .runtime.worker import Batching, run_worker
 from .sinks.base import Sink
+from .sinks.degrading import OutputHealth
 from .sinks.fan_out import FanOut
 from .sources import BY_CPU, SourceOptions, SourceSpec
 from .stages.detect import DetectStage, frame_result
@@ -119,6 +120,8 @@ class Pipeline(Closing):
         self.metrics = Metrics()
         self._statistics = RunStatistics(self.metrics)
         embeddings = self.settings.events.embeddings
+        self._outputs = OutputHealth(self.metrics)
+        self._lost = 0
         self._sinks = FanOut(sinks, embeddings="added" if embeddings else "left_out")
         self._frames: FrameSelection = frames
         self._watched = watched
@@ -136,6 +139,7 @@ class Pipeline(Closing):
             self._specs, self._missing = sources.specs, sources.missing
             self._live = any(spec.live for spec in self._specs)
             if self._live:
+                self._sinks.go_on_after_errors(self._outputs)
                 share_one_heap()  # before the networks start their threads
             self._load(gallery)
         except BaseException:
@@ -301,8 +305,17 @@ class Pipeline(Closing):
     def _completed(self, source: str) -> None:
         if self._watched is None:
             return
+        before, self._lost = self._lost, self._outputs.lost
+        if before != self._lost:
+            log.warning("%s is read again by the next run: an output lost some of it", source)
+            return
         if any(state.name == source and state.complete for state in reversed(self._states)):
-            self._watched.completed(source)
+            try:
+                self._watched.completed(source)
+            except OutputError as error:
+                if not self._live:
+                    raise
+                log.warning("%s is read again by the next run: %s", source, error)
 
     def _finish(self) -> None:
         """Wait for the threads and close the sinks; raises the first error."""
@@ -323,6 +336,7 @@ class Pipeline(Closing):
         return self._statistics.report(
             embedded=self._recognise.embedded if self._recognise is not None else 0,
             backends={"detector": self._detector.backend, "encoder": self._encoder.backend},
+            outputs=self._outputs.reports(),
         )
 
 

@@ -34,6 +34,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 ORDER = (
     "core",
     "runtime",
+    "web",
     "metrics",
     "sources",
     "ingest",

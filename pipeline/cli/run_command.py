@@ -19,7 +19,8 @@ RUN_EPILOG = examples(
     "ffmpeg -i … -c copy -f mpegts - | facestream run - --annotate out.mp4",
     "Cameras and streams run until Ctrl-C and are opened again when they are lost. Ctrl-C stops "
     "and completes the files; another one, a second later or more, aborts. Exit status: 0 all good,"
-    " 1 a stage failed, 2 wrong usage, 3 some input was unreadable or truncated, 130 interrupted.",
+    " 1 a stage failed, or an output still fails, 2 wrong usage, 3 some input was unreadable or "
+    "truncated, 130 interrupted.",
 )
 
 
@@ -74,8 +75,8 @@ def run(
         _result(
             "--events-of",
             metavar="TYPES",
-            text="Only these types of events: appeared, identified, updated, left, source_state; "
-            "e.g. left,identified. \\[all]",
+            text="Only these types of events: appeared, identified, updated, left, source_state, "
+            "output_state; e.g. left,identified. \\[all]",
         ),
     ] = None,
     report: Annotated[

@@ -48,7 +48,19 @@ class ImageError(UsageError):
 
 
 class OutputError(UsageError):
-    """An output file or folder cannot be written."""
+    """An output file or folder cannot be written.
+
+    Attributes:
+        lost: frames that were taken before and are lost with it.
+    """
+
+    def __init__(self, message: str, *, lost: int = 0) -> None:
+        super().__init__(message)
+        self.lost = lost
+
+
+class OutputClosed(OutputError):
+    """The reader of the output went away, for good."""
 
 
 class GalleryError(UsageError):

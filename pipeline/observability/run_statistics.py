@@ -25,6 +25,7 @@ from ..metrics.families import (
 from ..metrics.store import Metrics, peak_memory_bytes
 from .report import (
     AgeReport,
+    OutputReport,
     Progress,
     QueueReport,
     Report,
@@ -98,7 +99,9 @@ class RunStatistics:
             files=(len(self._states) - len(self._live), 0 if self._live else self._done),
         )
 
-    def report(self, *, embedded: int, backends: dict[str, str]) -> Report:
+    def report(
+        self, *, embedded: int, backends: dict[str, str], outputs: tuple[OutputReport, ...] = ()
+    ) -> Report:
         """The run as far as it went."""
         frames, fps = self._frames_and_fps()
         queues = self._metrics.queues()
@@ -135,6 +138,7 @@ class RunStatistics:
             peak_memory_bytes=peak_memory_bytes(),
             backends=backends,
             interrupted=self.interrupted,
+            outputs=outputs,
         )
 
     def _source_report(self, state: SourceState, dropped: Mapping[str, int]) -> SourceReport:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Container
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 import cv2
@@ -19,6 +20,8 @@ from ..core.types import Image
 
 log = logging.getLogger(__name__)
 
+ROOM_BYTES = 1 << 15
+"""What a folder must have room for before an output that failed works again."""
 _STAMP = r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-([1-9]\d*))?"
 
 
@@ -95,13 +98,36 @@ def write_jpeg(path: Path, image: Image) -> None:
     coded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
     if not coded:
         raise OutputError(f"cannot encode {path}")
-    part = part_of(path)
+    write_whole(path, data.tobytes())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file; it is there whole or not at all, and until then an earlier one stays.
+
+    What is no regular file, e.g. ``/dev/stdout``, is written as it is.
+
+    Raises OutputError if it cannot be written.
+    """
+    place = path.resolve()  # a link stays one
+    part = part_of(place) if place.is_file() or not place.exists() else place
     try:
-        part.write_bytes(data.tobytes())
-        part.replace(path)
+        part.write_bytes(data)
+        if part != place:
+            part.replace(place)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        if part != place:
+            part.unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def check_room(folder: Path) -> None:
+    """Raise OutputError unless a file of `ROOM_BYTES` can be written into a folder."""
+    try:
+        with TemporaryFile(dir=folder) as probe:  # without a name, so nothing can be left of it
+            probe.write(bytes(ROOM_BYTES))
+            probe.flush()
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
 
 
 def unused(name: str, taken: Container[str]) -> str:

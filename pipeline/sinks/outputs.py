@@ -161,7 +161,8 @@ def open_outputs(
         if request.restream is not None:
             token = settings.restream.token
             address = Address.parse(request.restream, flag="--restream")
-            add(RestreamSink(address, token=None if token is None else token.get_secret_value()))
+            secret = None if token is None else token.get_secret_value()
+            add(RestreamSink(address, token=secret, settings=settings.server))
         opened.pop_all()
     return outputs
 
@@ -211,6 +212,6 @@ def _annotate(
         wanted = settings.annotate
         segments = SegmentsSink(path, minutes=wanted.segment_minutes, keep=wanted.keep_segments)
         outputs.videos.append(segments)
-        background = BackgroundSink(segments, name="annotate", idle=segments.end_lost)
+        background = BackgroundSink(segments, name="annotate")
         sinks.append(SourcesSink(background, live) if files or watched else background)
     return sinks

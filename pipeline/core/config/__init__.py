@@ -19,6 +19,7 @@ from .groups import (
     RecognitionSettings,
     RestreamSettings,
     RuntimeSettings,
+    ServerSettings,
     TrackingSettings,
 )
 from .settings import Settings, environment_names, load_settings, setting_keys
@@ -37,6 +38,7 @@ __all__ = [
     "RecognitionSettings",
     "RestreamSettings",
     "RuntimeSettings",
+    "ServerSettings",
     "Settings",
     "TrackingSettings",
     "default_gallery_path",

@@ -212,7 +212,10 @@ class LiveSettings(Group):
 class EventSettings(Group):
     """Events and the rotation of their file."""
 
-    types: tuple[EventType, ...] = ("appeared", "identified", "updated", "left", "source_state")
+    types: tuple[EventType, ...] = (
+        *("appeared", "identified", "updated", "left"),
+        *("source_state", "output_state"),
+    )
     """Kinds of events that are written."""
     rotate_megabytes: float | None = Field(default=None, gt=0, strict=True)
     """Start a new file at this size in megabytes. Unset: never."""
@@ -240,3 +243,24 @@ class RestreamSettings(Group):
     token: SecretStr | None = Field(default=None, min_length=8)
     """Token that browsers must send, as ?token=… or as a bearer token. Required where other
     machines can connect. It is never printed."""
+
+
+class ServerSettings(Group):
+    """Limits of the HTTP servers (``--metrics``, ``--restream``), each on its own."""
+
+    hosts: tuple[str, ...] = ()
+    """Names under which the servers are asked for, e.g. behind a proxy or in a container network.
+    Addresses, ``localhost`` and the name of this machine are accepted anyway; a request with
+    another Host header is refused."""
+    max_connections: int = Field(default=64, ge=1, le=4096, strict=True)
+    """Most connections; further ones are refused with status 503. Fewer where the limit of open
+    files (``ulimit -n``) is low: what the run needs is reserved."""
+    max_connections_per_client: int = Field(default=32, ge=1, le=4096, strict=True)
+    """Most connections of one address."""
+    header_timeout: float = Field(default=10.0, ge=1, le=600, strict=True)
+    """Seconds that a client has to send the header of its request."""
+    idle_timeout: float = Field(default=30.0, ge=1, le=3600, strict=True)
+    """Seconds after which a connection without a request, or whose client does not read, is
+    closed."""
+    max_request_bytes: int = Field(default=65536, ge=0, le=1 << 31, strict=True)
+    """Largest body of a request in bytes."""
