@@ -19,6 +19,7 @@ from http.client import (
     HTTPMessage,
     HTTPResponse,
     HTTPSConnection,
+    RemoteDisconnected,
     responses,
 )
 from typing import IO, Any
@@ -320,6 +321,8 @@ def reason_of(error: BaseException, seconds: float, waited: str) -> str:
         return f"{waited} {seconds:g} s"
     if isinstance(error, socket.gaierror):
         return "the name of the host is not known (DNS)"
+    if isinstance(error, RemoteDisconnected):
+        return "the server closed the connection without an answer"
     if isinstance(error, HTTPException):
         return f"the answer is no HTTP ({type(error).__name__})"
     if (untrusted := distrust(error)) is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import weakref
 
 import av
 
@@ -96,13 +97,22 @@ class HttpFiles:
 
     def __init__(self, client: HttpClient, answer: HttpAnswer, *, name: str) -> None:
         self._client = client
-        self._first: HttpAnswer | None = answer
+        self._first: HttpFile | None = HttpFile(client, answer)
         self._name = name
+        self._open = weakref.WeakSet([self._first])
+
+    def close(self) -> None:
+        """Close what FFmpeg leaves open."""
+        for file in list(self._open):
+            file.close()
 
     def __call__(self, url: str, flags: int, options: dict[str, str]) -> HttpFile:
         first, self._first = self._first, None
-        if first is not None:
-            return HttpFile(self._client, first)
+        file = first or self._part(url, options)
+        self._open.add(file)
+        return file
+
+    def _part(self, url: str, options: dict[str, str]) -> HttpFile:
         scheme = url.partition(":")[0].lower()
         if scheme not in {"http", "https"}:
             kind = "an encrypted part" if scheme.startswith("crypto") else f"{scheme[:20]!r}"

@@ -108,23 +108,37 @@ class UrlSource(StreamSource):
         answer: HttpAnswer | None = None,
     ) -> None:
         started = time.monotonic()
+        self._in_parts = answer is None or answer.ranges
+        self._files: HttpFiles | None = None
         try:
             if client is not None and answer is not None:
-                container = _open_http(spec, options, client, answer)
+                self._files = HttpFiles(client, answer, name=spec.name)
+                container = _open_http(spec, options, answer, self._files)
                 self.live = not _has_length(container, answer)
             else:
                 container = _open_stream(spec, options)
                 self.live = not (spec.location.startswith("ftp:") and container.size > 0)
         except (av.error.FFmpegError, ValueError) as error:
+            self._close_files()
             # `from None`: PyAV's message holds the URL with its credentials.
             waited = time.monotonic() - started
             raise _failure(error, spec, options, waited=waited) from None
+        except BaseException:
+            self._close_files()
+            raise
         super().__init__(spec, options, container, latency="low" if self.live else "normal")
 
-    def _unreadable(self, error: av.error.FFmpegError) -> SourceError:
-        moves = not self.live and "mp4" in self._container.format.name
-        if error.errno not in {errno.EIO, errno.EPIPE} or not moves:
-            return super()._unreadable(error)
+    def close(self) -> None:
+        super().close()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        if self._files is not None:
+            self._files.close()
+
+    def _without_frames(self) -> SourceError:
+        if self.live or self._in_parts or "mp4" not in self._container.format.name:
+            return super()._without_frames()
         # It was opened and has a length, so the server was there: it will be the same next time.
         why = (
             "its pictures cannot be fetched; an MP4 with its index at the end needs a server with "
@@ -150,7 +164,7 @@ def _suffix(url: str) -> str | None:
 
 
 def _open_http(
-    spec: SourceSpec, options: SourceOptions, client: HttpClient, answer: HttpAnswer
+    spec: SourceSpec, options: SourceOptions, answer: HttpAnswer, files: HttpFiles
 ) -> InputContainer:
     opening = Opening(
         *(HTTP, options.decoding, spec.name),
@@ -159,7 +173,6 @@ def _open_http(
         options=_PROBING | {"http_persistent": "0", "http_multiple": "0"},
         timeout=(options.open_timeout, options.read_timeout),
     )
-    files = HttpFiles(client, answer, name=spec.name)
     return open_container(answer.url, opening, io_open=files)
 
 
@@ -204,7 +217,7 @@ def served_file(url: str, options: SourceOptions = DEFAULTS, *, timeout: float =
     quick = replace(options, open_timeout=min(timeout, options.open_timeout))
     try:
         with HttpClient(url, quick, name="").get(start=0) as answer:
-            return answer.length is not None
+            return answer.partial or answer.length is not None
     except SourceError:
         return False
 

@@ -56,7 +56,8 @@ class CameraUrl:
                 "as device = 0"
             )
         self._template = text
-        if HIDDEN in text and _redacted(text.replace(HIDDEN, "x")) == text:
+        plain = text.replace(HIDDEN, "x")
+        if HIDDEN in text and _redacted(plain) in {text, plain}:
             raise ValueError(
                 f"has its secrets hidden ({HIDDEN}): write them again, or ${{NAME}} in their place "
                 "and set NAME in the environment"
@@ -117,7 +118,7 @@ def _filled(text: str, values: Iterator[str]) -> str:
 
 def _redacted(template: str) -> str:
     """The URL with the placeholders of its login and host; what was written out is masked."""
-    if _PLACEHOLDER.fullmatch(template):
+    if _PLACEHOLDER.fullmatch(template) or template.lower().startswith("file://"):
         return template
     shown, parts = label(_PLACEHOLDER.sub(PLACEHOLDER, template)), _split(template)
     if not shown.endswith(HIDDEN):

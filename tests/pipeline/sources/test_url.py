@@ -187,12 +187,18 @@ def test_a_served_file_is_known_before_it_is_opened(
         assert "hush" not in spec.name
 
 
-def test_a_served_file_gets_the_login_of_its_url() -> None:
-    logins = []
+def test_a_served_file_gets_the_login_of_its_url_when_it_asks() -> None:
+    logins: list[str | None] = []
 
     class Private(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             logins.append(self.headers["Authorization"])
+            if logins[-1] is None:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="x"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             self.send_response(206)
             self.send_header("Content-Range", "bytes 0-0/7000")
             self.end_headers()
@@ -207,7 +213,7 @@ def test_a_served_file_gets_the_login_of_its_url() -> None:
         assert served_file(f"http://bob:p%2Fq@127.0.0.1:{server.server_port}/a.mp4")
         server.shutdown()
         thread.join()
-    assert logins == ["Basic Ym9iOnAvcQ=="]
+    assert logins == [None, "Basic Ym9iOnAvcQ=="]
 
 
 def test_nobody_there_is_no_file() -> None:
@@ -263,6 +269,9 @@ def test_nobody_listens() -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_unknown_protocol() -> None:
-    with pytest.raises(SourceError, match="cannot open gopherx://host/x: protocol not found"):
-        open_source("gopherx://host/x", QUICK)
+@pytest.mark.parametrize("scheme", ["gopherx", "concat", "subfile", "data", "sftp", "unix"])
+def test_kinds_of_urls_that_are_not_read(scheme: str) -> None:
+    message = f"cannot open {scheme}://host: there is no kind of URL '{scheme}' here; use http, "
+    with pytest.raises(SourceError, match=message) as caught:
+        open_source(f"{scheme}://host/x", QUICK)
+    assert caught.value.retry == "never"
