@@ -106,6 +106,8 @@ boxes = st.tuples(corners, corners).filter(
         {"url": st.just("rtsp://${HOST}")},
         optional={
             "enabled": st.booleans(),
+            "tls_ca": st.just("/etc/door.pem"),
+            "tls_verify": st.booleans(),
             "detect_size": st.integers(32, 4096),
             "schedule": st.lists(st.sampled_from(["mon 07:00-19:00", "22:00-06:00"])),
             "mask": st.lists(

@@ -29,6 +29,7 @@ from tests.servers.recorder import (
     rtsp,
     rtsp_login,
 )
+from tests.servers.rtsp import RtspServer
 
 QUICK = SourceOptions(open_timeout=3.0, read_timeout=2.0)
 BASIC = 'Basic realm="cam"'
@@ -113,6 +114,19 @@ def test_the_right_certificate_lets_the_login_through(
         with pytest.raises(SourceError, match="not found"):
             open_source(server.url("rtsps"), replace(QUICK, tls=how))
         assert server.knows_the_password
+
+
+def test_a_real_server_over_rtsps(tmp_path: Path, certificates: Certificates) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=100)
+    user, password = LOGIN.split(":")
+    with RtspServer(
+        {"/clip": clip}, user=user, password=password, certificate=certificates.good
+    ) as server:
+        url = server.url("/clip", login=LOGIN)
+        with pytest.raises(SourceError, match="not trusted"):
+            open_source(url, QUICK)
+        with open_source(url, replace(QUICK, tls=Tls(certificates.ca))) as source:
+            assert source.info.width
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "multipart/x-mixed-replace", "video/mp2t"])
