@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 
 # Some encoders announce a length that a live stream never reaches.
 LARGEST_FILE = 1 << 40
+# An MP4 of up to so many bytes, with its index at the end, is fetched twice where the server sends
+# no parts. Not others: FFmpeg would look for a second index at the end of each.
+LARGEST_TWICE = 64 << 20
+_REWINDS = 3
 
 
 class HttpFile:
@@ -32,7 +36,10 @@ class HttpFile:
         self._asked_at = start  # where the answer's next byte lies
         length = None if answer is None else answer.length
         self._end = start + length if length is not None and length < LARGEST_FILE else None
-        self._sought = answer is not None and answer.ranges and self._end is not None
+        self._parts = answer is not None and answer.ranges
+        self._rewinds = 0
+        twice = answer is not None and (self._end or 0) <= LARGEST_TWICE and _index_last(answer)
+        self._sought = self._end is not None and (self._parts or twice)
 
     def readable(self) -> bool:
         return True
@@ -78,12 +85,30 @@ class HttpFile:
             return self._answer
         if self._end is not None and self._at >= self._end:
             return None
-        self._answer.close()
-        self._answer = self._client.get(self.name, start=self._at)
-        self._asked_at = self._at
-        if not self._answer.partial:
+        if self._parts:
+            self._answer.close()
+            self._answer = self._client.get(self.name, start=self._at)
+            self._asked_at = self._at
+        elif self._at < self._asked_at:
+            self._rewinds += 1
+            self._answer.close()
+            self._answer = self._client.get(self.name)
+            self._asked_at = 0
+        if (self._parts and not self._answer.partial) or self._rewinds > _REWINDS:
             raise SourceError("the server sends no parts", reason="the server sends no parts")
+        while self._asked_at < self._at:
+            passed = self._answer.read(min(self._at - self._asked_at, 1 << 16))
+            if not passed:
+                return None
+            self._asked_at += len(passed)
         return self._answer
+
+
+def _index_last(answer: HttpAnswer) -> bool:
+    """Whether it is an MP4 that begins with its pictures."""
+    start = answer.peek()
+    pictures, index = start.find(b"mdat"), start.find(b"moov")
+    return start[4:8] == b"ftyp" and pictures >= 0 and not 0 <= index < pictures
 
 
 class HttpFiles:

@@ -14,7 +14,7 @@ import pytest
 from facestream.pipeline.core.config import Settings
 from facestream.pipeline.core.errors import SourceError
 from facestream.pipeline.ingest.readers import list_sources
-from facestream.pipeline.sources import SourceOptions, open_source, served_file
+from facestream.pipeline.sources import SourceOptions, http_file, open_source, served_file
 
 from tests.media import Picture, Size, make_clip
 from tests.pipeline.ingest.loopback import Connection, Server
@@ -95,7 +95,9 @@ def test_file_behind_http(tmp_path: Path) -> None:
     assert frames[0].source == source.name
 
 
-def test_index_at_the_end_behind_a_server_that_cannot_seek(tmp_path: Path) -> None:
+def test_index_at_the_end_behind_a_server_that_cannot_seek(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     noise = np.random.default_rng(0)
 
     def draw(_: int, size: Size) -> Picture:
@@ -104,6 +106,9 @@ def test_index_at_the_end_behind_a_server_that_cannot_seek(tmp_path: Path) -> No
     # Larger than what FFmpeg keeps of the past.
     content = make_clip(tmp_path / "clip.mp4", size=(320, 240), draw=draw).read_bytes()
     assert content.index(b"mdat") < content.index(b"moov")
+    with serving(content) as url, open_source(f"{url}/clip.mp4", QUICK) as source:
+        assert len(list(source)) == 20
+    monkeypatch.setattr(http_file, "LARGEST_TWICE", len(content) - 1)
     with serving(content) as url, pytest.raises(SourceError, match="Range requests") as caught:
         open_source(f"{url}/clip.mp4", QUICK)
     assert caught.value.retry == "slowly"
