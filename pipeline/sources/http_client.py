@@ -7,12 +7,8 @@ lead closer to this machine; see ``reach``.
 
 from __future__ import annotations
 
-import io
-import select
 import socket
 import ssl
-import time
-from collections.abc import Callable
 from http.client import (
     HTTPConnection,
     HTTPException,
@@ -40,10 +36,10 @@ from facestream.engines.closing import Closing
 from ..core.errors import Retry, SourceError
 from .base import SourceOptions
 from .http_login import login_handlers, split_login
+from .http_wire import Wait, WireSocket
 from .reach import Origin, Reach, ReachError
 from .tls import distrust, unusable_ca
 
-_CHECK_EVERY = 0.1  # seconds between two checks whether a silent connection was halted
 _CHUNK = 1 << 16
 # Another attempt fails until somebody acts: the pauses are long.
 REFUSALS = {
@@ -205,74 +201,6 @@ def request(url: str, options: SourceOptions, *, name: str) -> HttpAnswer:
     return HttpClient(url, options, name=name).get()
 
 
-class Wait:
-    """How long to wait for the next bytes: ``seconds``, or until reading is halted.
-
-    Attributes:
-        until: when all bytes must be there; None: as long as some arrive.
-    """
-
-    def __init__(self, seconds: float, options: SourceOptions) -> None:
-        self.seconds = seconds
-        self.until: float | None = time.monotonic() + seconds
-        self._halt = options.halt
-
-    @property
-    def left(self) -> float:
-        """Seconds that a step without `Wire` may take."""
-        return self.seconds if self.until is None else max(0.01, self.until - time.monotonic())
-
-    def halted(self) -> bool:
-        """Reading was halted."""
-        return self._halt is not None and self._halt.is_set()
-
-
-class Wire(io.RawIOBase):
-    """Reads a socket; at its end when reading is halted.
-
-    Raises:
-        TimeoutError: nothing arrived for too long.
-    """
-
-    def __init__(self, channel: socket.socket, wait: Wait) -> None:
-        self._channel = channel
-        # Keeps the connection open until this is closed: urllib closes the socket itself at once.
-        self._file = channel.makefile("rb", buffering=0)
-        self._wait = wait
-        self._poll = select.poll()
-        self._poll.register(channel, select.POLLIN)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        until = self._wait.until or time.monotonic() + self._wait.seconds
-        pending: Callable[[], int] = getattr(self._channel, "pending", int)  # decrypted by TLS
-        while not self._wait.halted():
-            late = self._wait.until is not None and time.monotonic() >= self._wait.until
-            if not late and (pending() or self._poll.poll(1000 * _CHECK_EVERY)):
-                return self._file.readinto(buffer) or 0
-            if time.monotonic() >= until:
-                raise TimeoutError
-        return 0
-
-    def close(self) -> None:
-        if not self.closed:
-            self._file.close()
-        super().close()
-
-
-class _Channel:
-    """What ``HTTPResponse`` needs of a socket."""
-
-    def __init__(self, channel: socket.socket, wait: Wait) -> None:
-        self._channel = channel
-        self._wait = wait
-
-    def makefile(self, _: str) -> io.BufferedReader:
-        return io.BufferedReader(Wire(self._channel, self._wait))
-
-
 def _connections(kind: type[HTTPConnection], wait: Wait, reach: Reach, request: Request) -> Any:
     """Makes connections within the limits whose answers are read through `Wire`.
 
@@ -287,7 +215,7 @@ def _connections(kind: type[HTTPConnection], wait: Wait, reach: Reach, request: 
         connection = kind(host, **options)
 
         def answer(channel: socket.socket, **options: Any) -> HTTPResponse:
-            return HTTPResponse(_Channel(channel, wait), **options)  # type: ignore[arg-type]
+            return HTTPResponse(WireSocket(channel, wait), **options)  # type: ignore[arg-type]
 
         connection.response_class = answer  # type: ignore[assignment]
         if not proxied:

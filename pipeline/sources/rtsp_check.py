@@ -17,8 +17,9 @@ from urllib.request import Request
 
 from ..core.errors import Retry, SourceError
 from .base import SourceOptions
-from .http_client import REFUSALS, Wait, Wire, reason_of
+from .http_client import REFUSALS, reason_of
 from .http_login import DigestLogin, OwnLogin, known_digest, split_login
+from .http_wire import Wait, Wire
 from .reach import Origin
 from .tls import distrust, unusable_ca
 
