@@ -207,17 +207,19 @@ def _expand_path(text: str) -> list[SourceSpec]:
         file, number = track[1], int(track[2])
         if Path(file).is_file():
             return [SourceSpec("video", file, text, track=number)]
-    if glob.has_magic(text) and shown_source(text) == text:
+    shown = shown_source(text)
+    if glob.has_magic(text):
         passed = PassedOver()
         asked = set(path.parts)  # of the pattern: '@eaDir/*.jpg' wants what is there
         found = (Path(match) for match in glob.glob(text, recursive=True))  # noqa: PTH207 - absolute patterns
         matches = [m for m in found if m.is_file() and _kept(m, asked, passed)]
         _say(passed, text)
         specs = _grouped(matches, name=text, known_only=True)
-        if not specs:
+        if specs:
+            return specs
+        if shown == text:
             raise SourceError(f"no video or picture matches {text}; quote patterns for the shell")
-        return specs
-    if (shown := shown_source(text)) != text:
+    if shown != text:
         kind = "" if shown == NO_URL else f" ({shown})"
         raise SourceError(
             f"what looks like a URL{kind} is none; a URL is written scheme://host/path"

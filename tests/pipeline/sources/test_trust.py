@@ -194,6 +194,26 @@ def test_a_redirect_of_rtsp_takes_no_login_along(challenge: str, after: str, log
         assert other.connections == 0
 
 
+def test_a_late_redirect_of_rtsp_is_not_followed() -> None:
+    described = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n"
+    described += "a=rtpmap:96 H264/90000\r\na=control:track1\r\n"
+    with Recorder(rtsp_login(BASIC, gone)) as other:
+
+        def reply(head: str) -> bytes:
+            if head.startswith("DESCRIBE"):
+                kind, size = "Content-Type: application/sdp", f"Content-Length: {len(described)}"
+                return rtsp("200 OK", head, kind, size) + described.encode()
+            if head.startswith("SETUP"):
+                return rtsp("302 Found", head, f"Location: rtsp://127.0.0.1:{other.port}/y")
+            return rtsp("200 OK", head)
+
+        with Recorder(rtsp_login(BASIC, reply)) as server:
+            with pytest.raises(SourceError, match="cannot open"):
+                open_source(server.url("rtsp"), QUICK)
+            assert b"SETUP" in server.received
+        assert other.connections == 0
+
+
 def test_a_redirect_from_rtsps_to_rtsp_is_refused(certificates: Certificates) -> None:
     with Recorder(gone) as other:
         reply = redirecting(f"rtsp://127.0.0.1:{other.port}/y")
