@@ -18,7 +18,7 @@ from ..core.events import SourceStateEvent
 from ..core.types import Frame, LazyFrame
 from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceQueue
-from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
+from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, Tls, open_source
 from .connection import Session, Watchdog
 from .delivery import Delivery
 from .file_reader import SourceState
@@ -32,6 +32,18 @@ _STEADY = 10.0  # seconds of frames after which the next pause is short again
 _STOP_TIMEOUT = 0.7
 _MAX_HANGING = 4  # sessions; each holds a thread and a connection
 _SCHEDULE_CHECK = 30.0  # seconds; clocks can be set
+
+
+def live_options(options: SourceOptions, live: LiveSettings) -> SourceOptions:
+    """The options with what the settings of live sources say."""
+    return replace(
+        options,
+        open_timeout=live.open_timeout,
+        read_timeout=live.read_timeout,
+        rtsp_transport=live.transport,
+        snapshot_every=live.snapshot_every,
+        tls=Tls(live.tls_ca, live.tls_verify),
+    )
 
 
 class WatchTimes(Protocol):
@@ -106,13 +118,8 @@ class LiveReader:
         self.state = SourceState(spec.name, live=True)
         self._isolation = isolation or SourceIsolation()
         self._spec = spec
-        self._options = replace(
-            options,
-            open_timeout=live.open_timeout,
-            read_timeout=live.read_timeout,
-            rtsp_transport=live.transport,
-            snapshot_every=live.snapshot_every,
-        )
+        self._options = live_options(options, live)
+        self._options.tls.warn(spec.name, spec.location)
         self._live = live
         self._schedule = schedule
         self._opener = opener

@@ -14,6 +14,7 @@ from typing import Literal
 from ..core.config import CameraSettings, RuntimeSettings, Settings
 from ..core.errors import ConfigError, SourceError
 from ..core.events import SourceStateEvent
+from ..core.redact import file_label, label, shown_source
 from ..core.types import Frame, LazyFrame
 from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceQueue
@@ -30,7 +31,7 @@ from ..sources import (
 )
 from .file_reader import Reader, SourceState
 from .isolation import SourceIsolation
-from .live_reader import LiveReader
+from .live_reader import LiveReader, live_options
 from .watched_folder import WatchedFolder
 
 FrameSelection = Literal["all", "searched"]
@@ -72,10 +73,10 @@ def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings)
                 found = expand_cameras([str(source)], settings, os.environ)
             for one in found:
                 expanded = expand_sources([one]) if isinstance(one, str) else [one]
-                specs += map(_recorded, expanded)
+                specs += [_recorded(spec, settings) for spec in expanded]
         except SourceError as error:
             first = first or error
-            state = SourceState(str(source), done=True, problems=[str(error)])
+            state = SourceState(shown_source(str(source)), done=True, problems=[str(error)])
             missing.setdefault(state.name, state)
     if not specs:
         raise first or SourceError("no sources were given; name a video, a folder or a camera")
@@ -83,10 +84,14 @@ def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings)
     return SourceList(tuple(unique), tuple(missing.values()))
 
 
-def _recorded(spec: SourceSpec) -> SourceSpec:
-    if spec.kind != "url" or spec.recorded or not served_file(spec.location):
+def _recorded(spec: SourceSpec, settings: Settings) -> SourceSpec:
+    if spec.kind != "url" or spec.recorded:
         return spec
-    return replace(spec, recorded=True)
+    live = settings.for_source(spec.name).live
+    if not served_file(spec.location, live_options(DEFAULTS, live)):
+        return spec
+    name = file_label(spec.location) if spec.name == label(spec.location) else spec.name
+    return replace(spec, recorded=True, name=name)
 
 
 def expand_cameras(
@@ -247,15 +252,10 @@ class Readers:
 
 
 def _options(settings: Settings, frames: FrameSelection, options: SourceOptions) -> SourceOptions:
-    live = settings.live
     return replace(
-        options,
+        live_options(options, settings.live),
         max_frames=settings.runtime.max_frames,
         track=settings.runtime.track,
         follow=settings.runtime.follow,
         every=settings.tracking.detect_every if frames == "searched" else 1,
-        open_timeout=live.open_timeout,
-        read_timeout=live.read_timeout,
-        rtsp_transport=live.transport,
-        snapshot_every=live.snapshot_every,
     )

@@ -16,6 +16,7 @@ from facestream.engines.closing import Closing
 from ..core.filenames import readable
 from ..core.types import Frame, Image
 from .hardware import BY_CPU, Decoding, OnDecoder
+from .tls import VERIFIED, Tls
 
 Kind = Literal["video", "images", "camera", "url", "stdin"]
 Clock = Literal["container", "opened", "arrival"]
@@ -63,6 +64,7 @@ class SourceOptions:
         open_timeout: seconds until opening a URL or camera fails.
         read_timeout: seconds without data until reading a URL or camera fails.
         rtsp_transport: how RTSP streams travel.
+        tls: how certificates of servers are checked.
         snapshot_every: seconds between two requests of a URL that is one picture.
         decode_threads: threads that decode a file, 0 for all cores. Two decode 1080p faster than
             the detector takes it on two cores.
@@ -80,6 +82,7 @@ class SourceOptions:
     open_timeout: float = 10.0
     read_timeout: float = 10.0
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    tls: Tls = VERIFIED
     snapshot_every: float = 1.0
     decode_threads: int = 2
     every: int = 1

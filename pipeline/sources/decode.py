@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import av
 from av.container import InputContainer
@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 
 from ..core.errors import SourceError
 from ..core.types import Image
+from .allowed import CODECS
 from .convert import Converter
 from .damage import DamageGate
 from .deinterlace import Deinterlacer
@@ -58,30 +59,6 @@ class DecodedPicture:
         return self._converter.sample(self._frame)
 
 
-def open_container(location: Any, decoding: Decoding, name: str, **options: Any) -> InputContainer:
-    """``av.open`` for reading, with the hardware that decodes.
-
-    Raises:
-        av.error.FFmpegError: it cannot be opened.
-        SourceError: the hardware cannot be opened, and the CPU may not decode.
-    """
-    container: InputContainer
-    accelerator = decoding.accelerator()
-    try:
-        container = av.open(location, mode="r", hwaccel=accelerator, **options)
-    except av.error.FFmpegError as error:
-        # PyAV's error names the location, unless it is the device that cannot be opened.
-        if accelerator is None or error.filename:
-            raise
-        why = f"decoding by {decoding.decoder} failed: {reason(error)}"
-        if decoding.required or not isinstance(location, str):
-            why += "; use --decode cpu"
-            raise SourceError(f"{name}: {why}", retry="slowly", reason=why) from None
-        log.warning("%s: %s", name, why)
-        container = av.open(location, mode="r", **options)
-    return container
-
-
 def reason(error: av.error.FFmpegError | ValueError) -> str:
     """The message without the location, which may hold credentials."""
     if not isinstance(error, av.error.FFmpegError):
@@ -113,8 +90,8 @@ def video_stream(container: InputContainer, name: str, track: int | None) -> Vid
             "%s has %d video tracks (%s); track %d is watched, choose with --track N or %s#N",
             *(name, len(streams), "; ".join(map(_described, streams)), chosen, name),
         )
-    if stream.codec_context is None:
-        raise SourceError(f"{name} uses a video codec that cannot be decoded here; convert it")
+    if stream.codec_context is None or stream.codec_context.name not in CODECS:
+        raise SourceError(f"{name} uses a video codec that is not decoded here; convert it")
     return stream
 
 

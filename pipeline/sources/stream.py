@@ -197,15 +197,19 @@ class StreamSource(Closing):
                     return picture, image
                 self._damaged += 1
         except StopIteration:
-            by = self._options.decoding.decoder
-            hint = "" if by == "cpu" else f", or {by} fails (try --decode cpu)"
-            why = f"holds no frame that can be decoded; the file is damaged or cut short{hint}"
-            if self._decoder.left_out:
-                why = "holds no whole picture; it begins midway, or is damaged, without a key frame"
-            raise SourceError(f"{self.name} {why}") from None
+            raise self._without_frames() from None
         except av.error.FFmpegError as error:
             # `from None`: PyAV's own message holds the location, credentials included.
             raise self._unreadable(error) from None
+
+    def _without_frames(self) -> SourceError:
+        """The error when not one frame could be decoded."""
+        by = self._options.decoding.decoder
+        hint = "" if by == "cpu" else f", or {by} fails (try --decode cpu)"
+        why = f"holds no frame that can be decoded; the file is damaged or cut short{hint}"
+        if self._decoder.left_out:
+            why = "holds no whole picture; it begins midway, or is damaged, without a key frame"
+        return SourceError(f"{self.name} {why}")
 
     def _unreadable(self, error: av.error.FFmpegError) -> SourceError:
         """The error when the first frame cannot be read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -41,6 +42,8 @@ _SHORTHANDS: Mapping[str, tuple[str, str]] = {
     "detect_every": ("tracking", "detect_every"),
     "transport": ("live", "transport"),
     "every": ("live", "snapshot_every"),
+    "tls_ca": ("live", "tls_ca"),
+    "tls_verify": ("live", "tls_verify"),
 }
 
 
@@ -107,6 +110,10 @@ class CameraSettings(Group):
     """``false``: not read unless it is named on the command line."""
     transport: Literal["tcp", "udp"] | None = None
     """Transport of its RTSP stream. Unset: live.transport."""
+    tls_ca: Path | None = None
+    """File (PEM) with its certificate or that of its CA. Unset: live.tls_ca."""
+    tls_verify: bool | None = Field(default=None, strict=True)
+    """``false``: its certificate is not checked. Unset: live.tls_verify."""
     every: Pause | None = None
     """Time between two requests of a URL that gives one picture, e.g. "1s". Unset:
     live.snapshot_every."""

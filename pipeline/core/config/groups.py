@@ -192,6 +192,11 @@ class LiveSettings(Group):
 
     transport: Literal["tcp", "udp"] = "tcp"
     """Transport of RTSP streams."""
+    tls_ca: Path | None = None
+    """File (PEM) with the certificates that are trusted for rtsps, https and other TLS. Unset: the
+    system's."""
+    tls_verify: bool = Field(default=True, strict=True)
+    """``false``: certificates are not checked; whoever is in between can read the password."""
     open_timeout: float = Field(default=10.0, gt=0, le=600, strict=True)
     """Seconds after which opening a source fails."""
     read_timeout: float = Field(default=10.0, gt=0, le=600, strict=True)
