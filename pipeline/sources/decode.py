@@ -57,6 +57,10 @@ class DecodedPicture:
     def sample(self) -> bytes:
         return self._converter.sample(self._frame)
 
+    def decoded(self) -> tuple[VideoFrame, float]:
+        """The frame, and width over height of a pixel."""
+        return self._frame, self._converter.ratio
+
 
 def open_container(location: Any, decoding: Decoding, name: str, **options: Any) -> InputContainer:
     """``av.open`` for reading, with the hardware that decodes.

@@ -1,0 +1,299 @@
+"""A source that is decoded in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from av.video.frame import VideoFrame
+from facestream.engines.closing import Closing
+
+from ...core.errors import SourceError
+from ...core.types import Frame, Image
+from ..base import ImagePicture, Picture, SourceOptions, SourceSpec
+from ..convert import Converter
+from . import messages
+from .link import DecoderLimits, DecoderLink, OnLost
+from .request import DecoderRequest
+from .ring import Ring, plane_of
+
+log = logging.getLogger(__name__)
+
+_SLOTS = 8  # a live frame waits, a few are converted, one is decoded
+_SPARE = 2  # with fewer slots left pictures are copied: who keeps them does not stop the decoder
+
+
+class DecoderFailed(Exception):
+    """An unexpected error in a decoder's process; the message is the error's own."""
+
+
+class ProcessSource(Closing):
+    """Opens a source in a new process; see `Source`.
+
+    Args:
+        on_lost: called before `DecoderLost` is raised.
+
+    Raises:
+        SourceError: as when it is opened here.
+        DecoderLost: its process crashed, hangs, or needs too much memory.
+        DecoderFailed: an unexpected error.
+    """
+
+    whole = False
+
+    def __init__(
+        self,
+        spec: SourceSpec,
+        options: SourceOptions,
+        limits: DecoderLimits,
+        on_lost: OnLost = lambda *_: None,
+    ) -> None:
+        self.name = spec.name
+        self.decoded = self.skipped = self.corrupt = 0
+        self.problems: list[str] = []
+        self._options = options
+        self._memory = limits.memory << 20
+        self._stopped = self._started = False
+        self._ring: Ring | None = None
+        self._rings = 0
+        self._converter: Converter | None = None
+        silence = limits.silence
+        if spec.kind in {"url", "camera"}:  # FFmpeg's time-outs act first
+            silence = max(silence, 2 * options.open_timeout, options.read_timeout)
+        request = _request(spec, options, limits)
+        self._link = DecoderLink(request, silence=silence, ends=self._ends, on_lost=on_lost)
+        try:
+            opened = self._next()
+            if opened is None:
+                raise SourceError(f"{self.name}: reading was stopped")
+            if not isinstance(opened, messages.Opened):
+                raise self._link.nonsense()
+        except BaseException:
+            self.close()
+            raise
+        self.live, self.bursts, self.info = opened.live, opened.bursts, opened.info()
+
+    @property
+    def process_id(self) -> int | None:
+        return self._link.process_id
+
+    def pictures(self) -> Iterator[Picture]:
+        self._begin()
+        while (message := self._next()) is not None:
+            if not isinstance(message, messages.PictureMessage):
+                raise self._link.nonsense()
+            self._count(message.totals)
+            yield self._picture(message)
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._begin()
+        return self._frames()
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def close(self) -> None:
+        self._stopped = True
+        self._link.close()
+        if self._ring is not None:
+            self._ring.close()
+
+    def _begin(self) -> None:
+        if self._started:
+            raise RuntimeError(f"source {self.name} was iterated already; open it again")
+        self._started = True
+
+    def _ends(self) -> bool:
+        halt = self._options.halt
+        return self._stopped or (halt is not None and halt.is_set())
+
+    def _frames(self) -> Iterator[Frame]:
+        last = -1
+        while (message := self._next()) is not None:
+            if not isinstance(message, messages.FrameMessage) or message.index <= last:
+                raise self._link.nonsense()
+            last = message.index
+            image = self._image(message.pixels)
+            self._count(message.totals)
+            yield Frame(
+                source=self.name,
+                index=message.index,
+                pts=message.pts,
+                utc=message.taken,
+                captured_at=time.monotonic(),
+                image=image,
+                still=message.still,
+                file=message.file,
+            )
+
+    def _picture(self, message: messages.PictureMessage) -> Picture:
+        pixels = message.pixels
+        if pixels is None:
+            return _NoPicture(message.time)
+        if pixels.format == "bgr24":
+            return ImagePicture(message.time, self._image(pixels))
+        ring, planes = self._hold(pixels)
+        if self._converter is None or self._converter.ratio != pixels.ratio:
+            self._converter = Converter(pixels.ratio)
+        picture = _SlotPicture(message.time, self._converter, ring, pixels, planes)
+        if ring.left < _SPARE:
+            picture.copy()
+        return picture
+
+    def _image(self, pixels: messages.Pixels) -> Image:
+        """A copy that nobody else changes, H×W×3."""
+        if pixels.format != "bgr24":
+            raise self._link.nonsense()
+        ring, (plane,) = self._hold(pixels)
+        image = np.array(plane).reshape(pixels.height, pixels.width, 3)
+        ring.free(pixels.slot)
+        return image
+
+    def _hold(self, pixels: messages.Pixels) -> tuple[Ring, list[Image]]:
+        ring = self._ring
+        try:
+            if ring is None or pixels.ring != ring.number:
+                raise ValueError("there is no such ring")
+            planes = ring.planes(pixels.slot, pixels.format, pixels.width, pixels.height)
+            ring.hold(pixels.slot)
+        except ValueError:
+            raise self._link.nonsense() from None
+        return ring, planes
+
+    def _count(self, totals: messages.Totals) -> None:
+        if totals.skipped < self.skipped or totals.corrupt < self.corrupt:
+            raise self._link.nonsense()
+        self.decoded, self.skipped = totals.decoded, totals.skipped
+        self.corrupt = totals.corrupt
+
+    def _next(self) -> messages.Message | None:
+        """The next message with a picture; None at the end.
+
+        Raises:
+            SourceError: what ended it, or a lost decoder.
+        """
+        while True:
+            match self._link.receive():
+                case messages.RoomMessage(bytes=size):
+                    self._make_room(size)
+                case messages.DecoderMessage(by=by, fallback=fallback):
+                    if self._options.on_decoder is not None:
+                        self._options.on_decoder(self.name, by, fallback)
+                case messages.EndMessage() as message:
+                    self._ended(message)
+                    return None
+                case other:
+                    return None if self._ends() else other
+
+    def _ended(self, message: messages.EndMessage) -> None:
+        self._count(message.totals)
+        self.whole = message.whole
+        self.problems += message.problems
+        if message.error is None or self._ends():
+            return
+        if message.cause == "memory":
+            raise self._link.out_of_memory()
+        if message.cause == "other":
+            raise DecoderFailed(message.error)
+        why = message.reason or message.error
+        raise SourceError(message.error, retry=message.retry, reason=why)
+
+    def _make_room(self, size: int) -> None:
+        """A ring with larger slots, which take no more than half of what the decoder may use."""
+        if size > self._memory // 4:
+            raise self._link.out_of_memory()
+        if self._ring is not None and size <= self._ring.slot_bytes:
+            raise self._link.nonsense()
+        self._rings += 1
+        slots = min(_SLOTS, self._memory // 2 // size)
+        try:
+            ring = Ring(self._rings, slots, size, self._free)
+        except OSError as error:
+            why = f"there is no memory for its frames: {error.strerror or error}"
+            raise self._link.lost(why, "memory", retry="slowly") from error
+        about = {"number": ring.number, "slots": slots, "slot_bytes": ring.slot_bytes}
+        self._link.send({"ring": about}, [ring.descriptor])
+        ring.close()  # the decoder has a descriptor of its own
+        self._ring = ring
+
+    def _free(self, ring: int, slot: int) -> None:
+        self._link.send({"free": [ring, slot]})
+
+
+class _NoPicture:
+    """A `Picture` that cannot be made."""
+
+    def __init__(self, time: float | None) -> None:
+        self.time = time
+
+    def image(self) -> Image | None:
+        return None
+
+    def sample(self) -> bytes:
+        return b""
+
+
+class _SlotPicture:
+    """A `Picture` whose planes are in a slot, which is free again when the picture is deleted."""
+
+    __slots__ = ("_converter", "_pixels", "_planes", "_ring", "time")
+
+    def __init__(
+        self,
+        time: float | None,
+        converter: Converter,
+        ring: Ring,
+        pixels: messages.Pixels,
+        planes: list[Image],
+    ) -> None:
+        self.time = time
+        self._converter = converter
+        self._ring: Ring | None = ring
+        self._pixels = pixels
+        self._planes = planes
+
+    def copy(self) -> None:
+        """Free the slot now."""
+        self._planes = [plane.copy() for plane in self._planes]
+        self._release()
+
+    def image(self) -> Image | None:
+        return self._converter.convert(self._frame())
+
+    def sample(self) -> bytes:
+        return self._converter.sample(self._frame())
+
+    def _frame(self) -> VideoFrame:
+        pixels = self._pixels
+        frame = VideoFrame(pixels.width, pixels.height, pixels.format)
+        frame.colorspace, frame.color_range = pixels.matrix, pixels.range
+        for number, plane in enumerate(self._planes):
+            rows, row = plane.shape
+            plane_of(frame, number, (rows, row))[:] = plane
+        return frame
+
+    def _release(self) -> None:
+        ring, self._ring = self._ring, None
+        if ring is not None:
+            ring.free(self._pixels.slot)
+
+    def __del__(self) -> None:
+        self._release()
+
+
+def _request(spec: SourceSpec, options: SourceOptions, limits: DecoderLimits) -> DecoderRequest:
+    files: tuple[str, ...] = ()
+    if spec.kind in {"video", "images"}:
+        files = tuple(map(str, spec.files)) or (spec.location,)
+    hardware = options.decoding.decoder != "cpu"
+    return DecoderRequest(
+        spec,
+        replace(options, halt=None, on_decoder=None),
+        # What the drivers of hardware need of memory and files is theirs to know.
+        memory=None if hardware else limits.memory,
+        readable=None if hardware else files,
+        level=log.getEffectiveLevel(),
+    )
