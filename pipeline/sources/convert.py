@@ -20,6 +20,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
+from ..core.errors import SourceTooLarge
 from ..core.types import Image
 from .tonemap import tone_map_of
 
@@ -66,6 +67,8 @@ class Converter:
                     interpolation=None if colours is None else _EXACT,
                     threads=1,
                 )
+        except av.error.MemoryError as error:
+            raise SourceTooLarge("a picture needs more memory than there is") from error
         except (av.error.FFmpegError, ValueError) as error:
             log.debug("frame not converted: %s", error)
             return None

@@ -22,7 +22,7 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..core.errors import SourceError
+from ..core.errors import SourceError, SourceTooLarge
 from ..core.types import Image
 from .convert import Converter
 from .damage import DamageGate
@@ -254,6 +254,9 @@ class VideoDecoder:
             return self._stream.codec_context.decode(cast("Packet[VideoStream] | None", packet))
         except av.error.EOFError:
             return []
+        except av.error.MemoryError as error:  # no damage: its other frames need as much
+            why = "decoding needs more memory than there is"
+            raise SourceTooLarge(f"{self._name}: {why}", retry="slowly", reason=why) from error
         except av.error.FFmpegError as error:
             self.corrupt += 1
             self._refused += 1

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from av.video.frame import VideoFrame
 
-from ...core.errors import Closed, SourceError
+from ...core.errors import Closed, SourceError, SourceTooLarge
 from ...core.types import Frame, Image
 from .. import Picture, Source, open_source
 from ..convert import is_plain
@@ -139,6 +139,8 @@ class DecoderProcess:
         self._spec = request.spec
         self._options = replace(request.options, halt=self._halt, on_decoder=self._on_decoder)
         self._source: Source | None = None
+        self._wanted = threading.Event()
+        self._as_frames = False
 
     def run(self) -> None:
         threading.Thread(target=self._listen, daemon=True).start()
@@ -147,12 +149,12 @@ class DecoderProcess:
             with open_source(self._spec, self._options) as source:
                 self._source = source
                 self._serve(source)
+        except (SourceTooLarge, MemoryError):
+            end = {"error": "no memory", "cause": "memory"}
         except SourceError as error:
             end = {"error": str(error), "reason": error.reason, "retry": error.retry}
         except Closed:
             pass
-        except MemoryError:
-            end = {"error": "no memory", "cause": "memory"}
         except Exception as error:  # noqa: BLE001 - the parent raises it
             end = {"error": f"{type(error).__name__}: {error}", "cause": "other"}
         self._say_end(end)
@@ -173,7 +175,10 @@ class DecoderProcess:
                 "codec": info.codec[:40],
             }
         )
-        for message in self._pictures(source) if source.live else self._frames(source):
+        while not self._wanted.wait(0.1):
+            if self._halt.is_set():
+                return
+        for message in self._frames(source) if self._as_frames else self._pictures(source):
             self._wire.send(message)
 
     def _frames(self, source: Source) -> Iterator[dict[str, Any]]:
@@ -230,18 +235,25 @@ class DecoderProcess:
             while True:
                 if not select.select([self._wire], [], [], _BEAT)[0]:
                     if self._halt.working:
-                        with suppress(BlockingIOError):
-                            self._wire.send_if_room({"kind": "alive"})
+                        self._beat()
                     continue
                 message, descriptors = self._wire.receive_with_descriptors()
                 if "free" in message:
                     self._slots.free(*message["free"])
+                elif "read" in message:
+                    self._as_frames = message["read"] == "frames"
+                    self._wanted.set()
                 elif "ring" in message:
                     self._slots.open(descriptors[0], **message["ring"])
                 else:
                     self._halt.set()
+                    self._beat()  # the last counts: the other thread may hang
         except (OSError, EOFError):
             os._exit(0)
+
+    def _beat(self) -> None:
+        with suppress(BlockingIOError):
+            self._wire.send_if_room({"kind": "alive", "totals": self._totals()})
 
 
 class _ToParent(logging.Handler):

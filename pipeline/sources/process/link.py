@@ -16,7 +16,7 @@ from typing import Any, Literal
 from facestream.engines.closing import Closing
 
 from ...core.errors import Retry, SourceError
-from .messages import AliveMessage, LogMessage, Message, parse
+from .messages import FrameMessage, LogMessage, Message, PictureMessage, parse
 from .request import DecoderRequest
 from .wire import Wire
 
@@ -30,7 +30,8 @@ START_SECONDS = 10.0
 """A new interpreter on a busy machine; counts besides the time-outs of the source."""
 _CHECK_EVERY = 0.1  # seconds between two checks whether reading ends
 _END_SECONDS = 0.3  # for a decoder that was asked to end
-_CHATTER = 200  # messages in a row that are no picture; 50 more each second
+_CHATTER = 300  # messages in a row that are no picture, and as many each second
+_LINES = 100  # for the log, from one decoder
 
 # What libraries need. Of the rest nobody knows what is secret.
 _ENVIRONMENT = frozenset(
@@ -88,6 +89,9 @@ class DecoderLink(Closing):
         self._ends = ends
         self._on_lost = on_lost
         self._patience = silence + START_SECONDS
+        self._chatter, self._pictured = 0, time.monotonic()
+        self._lines = 0
+        self._ending: float | None = None
         self._wire, theirs = Wire.pair()
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -104,46 +108,46 @@ class DecoderLink(Closing):
         return None if self._process is None else self._process.pid
 
     def receive(self) -> Message | None:
-        """The next message about the source; None where reading ended, and it says no more.
+        """The next message but those for the log; None where reading ended, and it says no more.
 
         Raises:
             DecoderLost: it crashed, hangs or says what it may not.
         """
-        began = heard = time.monotonic()
-        ending: float | None = None
-        chatter = 0
+        began = time.monotonic()
         while True:
             now = time.monotonic()
             if self._ends():
-                if ending is None:
-                    ending = now
+                if self._ending is None:
+                    self._ending = now
                     self.send({"stop": True})
-                elif now - ending >= _END_SECONDS:
+                elif now - self._ending >= _END_SECONDS:
                     return None
             content = self._content()
             if content is None:
-                if ending is None and now - heard > self._patience:
+                if self._ending is None and now - began > self._patience:
                     why = f"its decoder gave no sign of life for {self._silence:g} s"
                     raise self.lost(why, "hang")
-                continue
-            if not content:
-                if ending is not None:
-                    return None
+            elif content:
+                message = self._parsed(content)
+                self._weigh(message, now)
+                if not isinstance(message, LogMessage):
+                    self._patience = self._silence  # it has started
+                    return message
+                began = now
+                self._log(message)
+            elif self._ending is None:
                 raise self._crashed()
-            message = self._parsed(content)
-            if not isinstance(message, AliveMessage | LogMessage):
-                self._patience = self._silence  # it has started
-                return message
-            if isinstance(message, LogMessage):
-                log.log(message.level, "%s", message.text)
-            heard, chatter = now, chatter + 1
-            if chatter > _CHATTER + 50 * (now - began):
-                raise self.nonsense()
+            else:
+                return None
 
     def send(self, message: Any, descriptors: Sequence[int] = ()) -> None:
         """From any thread; never waits. What a decoder that has ended misses does not matter."""
         with suppress(OSError):
             self._wire.send(message, descriptors)
+
+    def free(self, ring: int, slot: int) -> None:
+        """The decoder may use this slot again."""
+        self.send({"free": [ring, slot]})
 
     def lost(self, why: str, cause: Cause, *, retry: Retry = "soon") -> DecoderLost:
         """The error to raise; the decoder is killed and counted."""
@@ -192,10 +196,26 @@ class DecoderLink(Closing):
         """What it says; None: nothing so far, empty: it has ended."""
         try:
             return self._wire.receive()
-        except TimeoutError:
+        except (TimeoutError, ConnectionResetError):
+            # Reset: it ended with messages of ours unread; what it said before is still there.
             return None
-        except OSError:  # it ended with messages of ours unread
+        except OSError:
             return b""
+
+    def _weigh(self, message: Message, now: float) -> None:
+        """Many messages without a picture are no decoder's; they would keep this process busy."""
+        if isinstance(message, FrameMessage | PictureMessage):
+            self._chatter, self._pictured = 0, now
+            return
+        self._chatter += 1
+        if self._chatter > _CHATTER * (1 + now - self._pictured):
+            raise self.nonsense()
+
+    def _log(self, message: LogMessage) -> None:
+        """A decoder that was taken over must not fill the disk."""
+        self._lines += message.level > logging.DEBUG
+        if self._lines <= _LINES:
+            log.log(message.level, "%s", message.text)
 
     def _parsed(self, content: bytes) -> Message:
         try:

@@ -124,6 +124,7 @@ class AliveMessage(_Message):
     """It works, or waits for data as it should."""
 
     kind: Literal["alive"]
+    totals: Totals
 
 
 class EndMessage(_Message):

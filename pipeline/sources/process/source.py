@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -15,6 +16,7 @@ from ...core.errors import SourceError
 from ...core.types import Frame, Image
 from ..base import ImagePicture, Picture, SourceOptions, SourceSpec
 from ..convert import Converter
+from ..stream import StopRequest
 from . import messages
 from .link import DecoderLimits, DecoderLink, OnLost
 from .request import DecoderRequest
@@ -56,7 +58,9 @@ class ProcessSource(Closing):
         self.problems: list[str] = []
         self._options = options
         self._memory = limits.memory << 20
-        self._stopped = self._started = False
+        # No reference to this source: a cycle would keep its frames until they are collected.
+        self._ends = StopRequest(options.halt)
+        self._started = False
         self._ring: Ring | None = None
         self._rings = 0
         self._converter: Converter | None = None
@@ -81,34 +85,33 @@ class ProcessSource(Closing):
         return self._link.process_id
 
     def pictures(self) -> Iterator[Picture]:
-        self._begin()
+        self._begin("pictures")
+        return self._pictures()
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._begin("frames")
+        return self._frames()
+
+    def _pictures(self) -> Iterator[Picture]:
         while (message := self._next()) is not None:
             if not isinstance(message, messages.PictureMessage):
                 raise self._link.nonsense()
             self._count(message.totals)
             yield self._picture(message)
 
-    def __iter__(self) -> Iterator[Frame]:
-        self._begin()
-        return self._frames()
-
     def stop(self) -> None:
-        self._stopped = True
+        self._ends.requested = True
 
     def close(self) -> None:
-        self._stopped = True
+        self._ends.requested = True
         self._link.close()
-        if self._ring is not None:
-            self._ring.close()
+        self._ring = None  # the memory stays as long as pictures are in it
 
-    def _begin(self) -> None:
+    def _begin(self, what: Literal["frames", "pictures"]) -> None:
         if self._started:
             raise RuntimeError(f"source {self.name} was iterated already; open it again")
         self._started = True
-
-    def _ends(self) -> bool:
-        halt = self._options.halt
-        return self._stopped or (halt is not None and halt.is_set())
+        self._link.send({"read": what})
 
     def _frames(self) -> Iterator[Frame]:
         last = -1
@@ -164,10 +167,10 @@ class ProcessSource(Closing):
         return ring, planes
 
     def _count(self, totals: messages.Totals) -> None:
-        if totals.skipped < self.skipped or totals.corrupt < self.corrupt:
-            raise self._link.nonsense()
-        self.decoded, self.skipped = totals.decoded, totals.skipped
-        self.corrupt = totals.corrupt
+        # Two threads of the decoder send them: an older message may come after a newer one.
+        self.decoded = max(self.decoded, totals.decoded)
+        self.skipped = max(self.skipped, totals.skipped)
+        self.corrupt = max(self.corrupt, totals.corrupt)
 
     def _next(self) -> messages.Message | None:
         """The next message with a picture; None at the end.
@@ -177,6 +180,8 @@ class ProcessSource(Closing):
         """
         while True:
             match self._link.receive():
+                case messages.AliveMessage(totals=totals):
+                    self._count(totals)
                 case messages.RoomMessage(bytes=size):
                     self._make_room(size)
                 case messages.DecoderMessage(by=by, fallback=fallback):
@@ -210,7 +215,7 @@ class ProcessSource(Closing):
         self._rings += 1
         slots = min(_SLOTS, self._memory // 2 // size)
         try:
-            ring = Ring(self._rings, slots, size, self._free)
+            ring = Ring(self._rings, slots, size, self._link.free)
         except OSError as error:
             why = f"there is no memory for its frames: {error.strerror or error}"
             raise self._link.lost(why, "memory", retry="slowly") from error
@@ -218,9 +223,6 @@ class ProcessSource(Closing):
         self._link.send({"ring": about}, [ring.descriptor])
         ring.close()  # the decoder has a descriptor of its own
         self._ring = ring
-
-    def _free(self, ring: int, slot: int) -> None:
-        self._link.send({"free": [ring, slot]})
 
 
 class _NoPicture:
