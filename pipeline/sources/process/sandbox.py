@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 
 # From <linux/prctl.h>.
 _SET_PDEATHSIG, _SET_DUMPABLE, _SET_NO_NEW_PRIVS = 1, 4, 38
+# From <linux/capability.h>: read any file, and ask whether it is being written (a lease).
+_CAPABILITIES_VERSION = 0x20080522
+_KEPT_CAPABILITIES = 1 << 2 | 1 << 28
 # From <linux/landlock.h>; the numbers are the same on every architecture but alpha.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION = 1
@@ -45,9 +48,20 @@ def harden(parent: int) -> None:
     except OSError as error:
         log.debug("oom_score_adj: %s", error)
     libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _drop_capabilities(libc)
     # A pipe that takes cores takes them whatever RLIMIT_CORE says. It also hides /proc/PID.
     libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Of root's rights keep what reading files takes; no other process's secrets."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITIES_VERSION, 0))
+    # Effective, permitted, inheritable: the lower 32 of each, then the upper.
+    held = ctypes.create_string_buffer(24)
+    if libc.capget(header, held) == 0:
+        kept = struct.unpack("=6I", held.raw)[1] & _KEPT_CAPABILITIES
+        libc.capset(header, struct.pack("=6I", kept, kept, 0, 0, 0, 0))
 
 
 def limit_memory(megabytes: int) -> None:

@@ -106,11 +106,10 @@ def test_live_pictures_are_the_same(tmp_path: Path, kind: str) -> None:
     server = Server(serve)
     url = server.url("live" if kind == "jpeg" else "live.ts")
     for opener in (open_source, isolated):
-        with opener(url) as source:  # type: ignore[operator]
+        with opener(url) as source:
             assert source.live
-            # Kept until the end, more than there are slots.
-            pictures = list(source.pictures())
-            found.append((source, [(one.time, one.image(), one.sample()) for one in pictures]))
+            kept = list(source.pictures())  # more than there are slots
+            found.append((source, [(one.time, one.image(), one.sample()) for one in kept]))
     server.close()
     (source, expected), (other, pictures) = found
     assert len(pictures) == len(expected) > 1
@@ -178,14 +177,11 @@ def test_a_video_that_needs_too_much_memory_costs_its_decoder_alone(
 ) -> None:
     """It cannot be decoded, or not be handed over."""
     huge = make_clip(
-        *(tmp_path / "huge.avi",),
-        **{"frames": 2, "size": (6000, 4000), "codec": "mjpeg", "pixel_format": "yuvj420p"},
+        tmp_path / "huge.avi", frames=2, size=(6000, 4000), codec="mjpeg", pixel_format="yuvj420p"
     )
-    with pytest.raises(
-        DecoderLost, match=rf"needs more than {memory} MB \(runtime\.decoder_memory\)"
-    ):
-        with isolated(huge, memory=memory) as source:
-            list(source)
+    why = rf"needs more than {memory} MB \(runtime\.decoder_memory\)"
+    with pytest.raises(DecoderLost, match=why), isolated(huge, memory=memory) as source:
+        list(source)
     assert decoders() == []
 
 
