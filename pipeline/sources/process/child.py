@@ -30,6 +30,8 @@ from .request import DecoderRequest
 from .ring import PLANES, PixelFormat, bytes_of, plane_of, plane_shapes, views
 from .wire import Wire
 
+log = logging.getLogger(__name__)
+
 _BEAT = 1.0  # seconds between two signs of life
 _LISTED, _LENGTH = 100, 500  # of what a message says of problems
 
@@ -275,8 +277,10 @@ def main() -> None:
     except EOFError:
         return
     logging.basicConfig(level=request.level, handlers=[_ToParent(wire)])
-    if request.readable is not None and not sandbox.restrict_files(request.readable):
-        logging.getLogger(__name__).debug("this kernel has no Landlock: files are not restricted")
+    if request.readable is not None:
+        restricted = sandbox.restrict_files(request.readable, request.device)
+        if not restricted:
+            log.debug("this kernel has no Landlock: the decoder's files are not restricted")
     if request.memory is not None:
         sandbox.limit_memory(request.memory)
     DecoderProcess(wire, request).run()

@@ -15,6 +15,7 @@ class DecoderRequest:
         options: without what cannot cross: ``halt``, ``on_decoder``.
         memory: megabytes that it may use; None: no limit.
         readable: the files that it reads; None: any.
+        device: the camera that it reads.
         level: of the messages that its parent logs.
     """
 
@@ -22,4 +23,5 @@ class DecoderRequest:
     options: SourceOptions
     memory: int | None
     readable: tuple[str, ...] | None
+    device: str | None
     level: int

@@ -23,14 +23,22 @@ _KEPT_CAPABILITIES = 1 << 2 | 1 << 28
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION = 1
 _PATH_BENEATH = 1
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
+_WRITE_FILE, _READ_FILE, _READ_DIR, _IOCTL = 2, 4, 8, 1 << 15
 # Rights on files that each version of the kernel's interface knows, as bits from 0.
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _TRACE_SIGNALS = 1 << 1  # no signals to processes outside, from version 6 on
 
 # What the interpreter and the libraries read later on: modules, codecs, certificates, host names.
-_SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/opt", "/etc", "/nix/store", "/run/systemd")
-_OWN = ("/proc", "/sys", "/run/resolvconf", "/run/NetworkManager")
+# Not all of /etc, /proc and /dev: settings with cameras, other processes and disks lie there.
+_SYSTEM = (
+    *("/usr", "/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/sys"),
+    *("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/crypto-policies", "/etc/gnutls"),
+    *("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf"),
+    *("/etc/services", "/etc/protocols", "/etc/localtime", "/etc/ld.so.cache", "/etc/alternatives"),
+    *("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager"),
+    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys"),
+    *("/dev/zero", "/dev/random", "/dev/urandom"),
+)
 
 
 def harden(parent: int) -> None:
@@ -70,8 +78,10 @@ def limit_memory(megabytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
-def restrict_files(readable: Iterable[str]) -> bool:
+def restrict_files(readable: Iterable[str], device: str | None = None) -> bool:
     """Read nothing but the system, this Python and these files; write and run nothing.
+
+    A camera's ``device`` can be written.
 
     Nor can the memory and the environment of other processes be read. It holds for the calling
     thread and those that it starts.
@@ -91,12 +101,13 @@ def restrict_files(readable: Iterable[str]) -> bool:
         return False
     try:
         python = {sys.prefix, sys.base_prefix, *(path for path in sys.path if path)}
-        for path in (*_SYSTEM, *_OWN, *python):
+        certificates = {os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")}
+        for path in (*_SYSTEM, *python, *certificates):
             _allow(libc, ruleset, path, _READ_FILE | _READ_DIR)
         for path in readable:
             _allow(libc, ruleset, path, _READ_FILE)
-        # Cameras and the drivers of decoders; other rights (make, remove) stay away.
-        _allow(libc, ruleset, "/dev", (_READ_FILE | _READ_DIR | _WRITE_FILE | 1 << 15) & handled)
+        for path in filter(None, ("/dev/null", device)):
+            _allow(libc, ruleset, path, (_READ_FILE | _WRITE_FILE | _IOCTL) & handled)
         return int(libc.syscall(_RESTRICT_SELF, ruleset, 0)) == 0
     finally:
         os.close(ruleset)

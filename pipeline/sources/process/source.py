@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from av.video.frame import VideoFrame
 from facestream.engines.closing import Closing
 
 from ...core.errors import SourceError
@@ -19,8 +19,9 @@ from ..convert import Converter
 from ..stream import StopRequest
 from . import messages
 from .link import DecoderLimits, DecoderLink, OnLost
+from .pictures import NoPicture, SlotPicture
 from .request import DecoderRequest
-from .ring import Ring, plane_of
+from .ring import Ring
 
 log = logging.getLogger(__name__)
 
@@ -135,13 +136,13 @@ class ProcessSource(Closing):
     def _picture(self, message: messages.PictureMessage) -> Picture:
         pixels = message.pixels
         if pixels is None:
-            return _NoPicture(message.time)
+            return NoPicture(message.time)
         if pixels.format == "bgr24":
             return ImagePicture(message.time, self._image(pixels))
         ring, planes = self._hold(pixels)
         if self._converter is None or self._converter.ratio != pixels.ratio:
             self._converter = Converter(pixels.ratio)
-        picture = _SlotPicture(message.time, self._converter, ring, pixels, planes)
+        picture = SlotPicture(message.time, self._converter, ring, pixels, planes)
         if ring.left < _SPARE:
             picture.copy()
         return picture
@@ -225,77 +226,20 @@ class ProcessSource(Closing):
         self._ring = ring
 
 
-class _NoPicture:
-    """A `Picture` that cannot be made."""
-
-    def __init__(self, time: float | None) -> None:
-        self.time = time
-
-    def image(self) -> Image | None:
-        return None
-
-    def sample(self) -> bytes:
-        return b""
-
-
-class _SlotPicture:
-    """A `Picture` whose planes are in a slot, which is free again when the picture is deleted."""
-
-    __slots__ = ("_converter", "_pixels", "_planes", "_ring", "time")
-
-    def __init__(
-        self,
-        time: float | None,
-        converter: Converter,
-        ring: Ring,
-        pixels: messages.Pixels,
-        planes: list[Image],
-    ) -> None:
-        self.time = time
-        self._converter = converter
-        self._ring: Ring | None = ring
-        self._pixels = pixels
-        self._planes = planes
-
-    def copy(self) -> None:
-        """Free the slot now."""
-        self._planes = [plane.copy() for plane in self._planes]
-        self._release()
-
-    def image(self) -> Image | None:
-        return self._converter.convert(self._frame())
-
-    def sample(self) -> bytes:
-        return self._converter.sample(self._frame())
-
-    def _frame(self) -> VideoFrame:
-        pixels = self._pixels
-        frame = VideoFrame(pixels.width, pixels.height, pixels.format)
-        frame.colorspace, frame.color_range = pixels.matrix, pixels.range
-        for number, plane in enumerate(self._planes):
-            rows, row = plane.shape
-            plane_of(frame, number, (rows, row))[:] = plane
-        return frame
-
-    def _release(self) -> None:
-        ring, self._ring = self._ring, None
-        if ring is not None:
-            ring.free(self._pixels.slot)
-
-    def __del__(self) -> None:
-        self._release()
-
-
 def _request(spec: SourceSpec, options: SourceOptions, limits: DecoderLimits) -> DecoderRequest:
-    files: tuple[str, ...] = ()
+    # Also files that the options name, such as certificates.
+    files = [
+        value for one in fields(options) if isinstance(value := getattr(options, one.name), Path)
+    ]
     if spec.kind in {"video", "images"}:
-        files = tuple(map(str, spec.files)) or (spec.location,)
+        files += spec.files or [Path(spec.location)]
     hardware = options.decoding.decoder != "cpu"
     return DecoderRequest(
         spec,
         replace(options, halt=None, on_decoder=None),
         # What the drivers of hardware need of memory and files is theirs to know.
         memory=None if hardware else limits.memory,
-        readable=None if hardware else files,
+        readable=None if hardware else tuple(map(str, files)),
+        device=spec.location if spec.kind == "camera" else None,
         level=log.getEffectiveLevel(),
     )
