@@ -37,6 +37,7 @@ from tests.servers.web import WebServer
 from . import ROOT
 
 WAYS = ("thread", "process")
+PARTS = ("decode", "live", "run", "start")
 Figures = dict[str, dict[str, float]]
 
 
@@ -130,7 +131,7 @@ def _memory(process: int) -> dict[str, float]:
     return {"resident": values["Rss:"], "proportional": values["Pss:"]}
 
 
-def compare(clip: Path, rounds: int) -> dict[str, Any]:
+def compare(clip: Path, rounds: int, only: Sequence[str]) -> dict[str, Any]:
     """Medians over the rounds."""
     trials: dict[str, dict[str, list[dict[str, float]]]] = {}
 
@@ -144,12 +145,16 @@ def compare(clip: Path, rounds: int) -> dict[str, Any]:
             url = web.url("/live/endless.ts")
             for number in range(rounds):
                 for way in WAYS if number % 2 else reversed(WAYS):
-                    note("decode", way, decode(way, clip))
-                    note("run", way, run(way, clip))
-                    note("live", way, live(way, url, seconds=6.0))
-                note("start 1", "thread", start_thread(clip))
-                note("start 1", "process", start(clip, 1))
-                note("start 8", "process", start(clip, 8))
+                    if "decode" in only:
+                        note("decode", way, decode(way, clip))
+                    if "live" in only:
+                        note("live", way, live(way, url, seconds=6.0))
+                    if "run" in only:
+                        note("run", way, run(way, clip))
+                if "start" in only:
+                    note("start 1", "thread", start_thread(clip))
+                    note("start 1", "process", start(clip, 1))
+                    note("start 8", "process", start(clip, 8))
         return {
             "machine": platform.platform(),
             "clip": f"{clip.name}, {size.width}x{size.height}",
@@ -168,9 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks isolation", description=__doc__)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/isolation.json")
     options = parser.parse_args(arguments)
-    found = compare(options.clip, options.rounds)
+    found = compare(options.clip, options.rounds, options.only)
     print(json.dumps(found, indent=2))
     options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return 0
