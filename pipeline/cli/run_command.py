@@ -164,6 +164,14 @@ def run(
             help="Watch video track N of files with several, from 0; FILE#N for one file.",
         ),
     ] = None,
+    isolation: Annotated[
+        Literal["auto", "process", "thread"] | None,
+        typer.Option(
+            "--isolation",
+            help="Decode each source in a process of its own, or in threads of this one; auto: "
+            "cameras and URLs in processes. \\[auto]",
+        ),
+    ] = None,
     config: Config = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also print stage times and queues.")
@@ -185,6 +193,7 @@ def run(
         "runtime.max_frames": max_frames,
         "runtime.track": track,
         "runtime.follow": 10.0 if follow else None,
+        "runtime.isolation": isolation,
         "live.transport": transport,
         "events.types": None if events_of is None else _types(events_of),
         "restream.token": None if restream_token is None else _token(restream_token),

@@ -39,6 +39,10 @@ class SourceError(UsageError):
         self.retry: Retry = retry
 
 
+class SourceTooLarge(SourceError):
+    """Decoding a source needs more memory than there is, or than it may use."""
+
+
 class ImageError(UsageError):
     """A picture cannot be used; ``reason`` is the machine-readable cause."""
 

@@ -99,6 +99,7 @@ class LiveReader:
         schedule: when it is watched; None: always.
         buffer_frames: frames that may wait if it proves to be a file.
         isolation: counts errors of one source; without it they end the run.
+        start_within: seconds that the opener takes before it begins to connect.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class LiveReader:
         opener: SourceOpener = open_source,
         buffer_frames: int | None = None,
         isolation: SourceIsolation | None = None,
+        start_within: float = 0.0,
     ) -> None:
         self.state = SourceState(spec.name, live=True)
         self._isolation = isolation or SourceIsolation()
@@ -125,7 +127,7 @@ class LiveReader:
         self._opener = opener
         self._status = Status(self.state, metrics, on_state)
         self._backoff = Backoff(live.retry_first, live.retry_longest)
-        self._watchdog = _watchdog(spec, live)
+        self._watchdog = _watchdog(spec, live, start_within)
         self._delivery = Delivery(
             *(self.state, queue, metrics),
             options=options,
@@ -261,12 +263,12 @@ class LiveReader:
         return self._opener(self._spec, options)
 
 
-def _watchdog(spec: SourceSpec, live: LiveSettings) -> Watchdog:
+def _watchdog(spec: SourceSpec, live: LiveSettings, start_within: float) -> Watchdog:
     # A pipe can be silent for any time, and cannot be opened again.
     endless = spec.kind == "stdin"
     return Watchdog(
         # Opening has two steps, each with the time-out: connecting, and the first packets.
-        open_within=inf if endless else 2 * live.open_timeout,
+        open_within=inf if endless else start_within + 2 * live.open_timeout,
         stall_after=live.stall_after,
         lost_after=inf if endless else live.read_timeout,
         frozen_after=live.frozen_after,

@@ -29,6 +29,7 @@ from ..sources import (
     expand_sources,
     served_file,
 )
+from .decoders import SourceOpening
 from .file_reader import Reader, SourceState
 from .isolation import SourceIsolation
 from .live_reader import LiveReader, live_options
@@ -195,6 +196,7 @@ class Readers:
         self._lock = threading.Lock()
         self._readers: dict[str, Reader | LiveReader] = {}
         states: dict[str, SourceState] = {}
+        opener = SourceOpening(settings.runtime, metrics)
         files = [spec for spec in specs if not spec.live]
         if files or watched is not None:
             reader = Reader(
@@ -203,6 +205,7 @@ class Readers:
                 metrics,
                 buffer_frames=settings.runtime.inbox_frames,
                 options=lambda name: _options(settings.for_source(name), frames, options),
+                opener=opener,
                 isolation=isolation,
                 watched=watched,
                 on_new=on_new,
@@ -220,6 +223,8 @@ class Readers:
                 on_state=on_state,
                 schedule=None if camera is None else camera.times,
                 buffer_frames=settings.runtime.inbox_frames,
+                opener=opener,
+                start_within=opener.start_within(spec),
                 isolation=isolation,
             )
             self._readers[f"read {len(self._readers)} {spec.name}"] = live

@@ -124,6 +124,12 @@ SOURCE_ERRORS = _counter(
     "Errors in a source's frames, by the part that raised (decode, convert, detect, recognise).",
 )
 
+DECODERS_LOST = _counter(
+    "facestream_decoders_lost_total",
+    "source cause",
+    "Decoder processes that crashed, hung, needed too much memory or broke the protocol.",
+)
+
 # What runs where
 
 ENGINE_INFO = _gauge(

@@ -20,6 +20,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
+from ..core.errors import SourceTooLarge
 from ..core.types import Image
 from .tonemap import tone_map_of
 
@@ -42,7 +43,7 @@ class Converter:
     """
 
     def __init__(self, ratio: float) -> None:
-        self._ratio = ratio
+        self.ratio = ratio
         self._reformatter = VideoReformatter()
         self._splitter = VideoReformatter()
         self._sampler = VideoReformatter()
@@ -50,7 +51,7 @@ class Converter:
 
     def convert(self, frame: VideoFrame) -> Image | None:
         """H×W×3 BGR uint8 with square pixels, upright; None where it cannot be converted."""
-        width, matrix = _square_width(frame.width, self._ratio), _matrix(frame)
+        width, matrix = _square_width(frame.width, self.ratio), _matrix(frame)
         turn, colours = orientation_of(frame), tone_map_of(frame)
         try:
             with self._lock:
@@ -66,6 +67,8 @@ class Converter:
                     interpolation=None if colours is None else _EXACT,
                     threads=1,
                 )
+        except av.error.MemoryError as error:
+            raise SourceTooLarge("a picture needs more memory than there is") from error
         except (av.error.FFmpegError, ValueError) as error:
             log.debug("frame not converted: %s", error)
             return None
@@ -102,6 +105,11 @@ class Orientation:
         # cv2.flip: 0 top and bottom, 1 left and right, -1 both.
         self._flip = {(True, False): 1, (False, True): 0, (True, True): -1}.get(mirrored)
 
+    @property
+    def upright(self) -> bool:
+        """Nothing changes."""
+        return not self._transposed and self._flip is None
+
     def apply(self, image: Image) -> Image:
         """H×W×3 or W×H×3 uint8; the same array where nothing changes."""
         if self._transposed:
@@ -119,6 +127,11 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     except ValueError:  # side data of a kind that PyAV does not know
         return _rotation(frame.rotation)
     return _UPRIGHT if matrix is None else _orientation(bytes(matrix))  # type: ignore[call-overload]
+
+
+def is_plain(frame: VideoFrame) -> bool:
+    """Its picture depends on nothing but its planes, its matrix and its range of values."""
+    return tone_map_of(frame) is None and orientation_of(frame).upright
 
 
 def _rotation(degrees: int) -> Orientation:

@@ -22,7 +22,7 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..core.errors import SourceError
+from ..core.errors import SourceError, SourceTooLarge
 from ..core.types import Image
 from .allowed import CODECS
 from .convert import Converter
@@ -57,6 +57,10 @@ class DecodedPicture:
 
     def sample(self) -> bytes:
         return self._converter.sample(self._frame)
+
+    def decoded(self) -> tuple[VideoFrame, float]:
+        """The frame, and width over height of a pixel."""
+        return self._frame, self._converter.ratio
 
 
 def reason(error: av.error.FFmpegError | ValueError) -> str:
@@ -227,6 +231,9 @@ class VideoDecoder:
             return self._stream.codec_context.decode(cast("Packet[VideoStream] | None", packet))
         except av.error.EOFError:
             return []
+        except av.error.MemoryError as error:  # no damage: its other frames need as much
+            why = "decoding needs more memory than there is"
+            raise SourceTooLarge(f"{self._name}: {why}", retry="slowly", reason=why) from error
         except av.error.FFmpegError as error:
             self.corrupt += 1
             self._refused += 1

@@ -161,6 +161,11 @@ class CodedPicture:
     def sample(self) -> bytes:
         return self._decoder.sample(self._content)
 
+    def decoded(self) -> tuple[VideoFrame, float] | None:
+        """The frame, and width over height of a pixel; None: it is no JPEG, or damaged."""
+        frame = self._decoder.frame(self._content)
+        return None if frame is None else (frame, 1.0)
+
 
 class _Decoder:
     """Decodes pictures; for any threads, one at a time."""
@@ -186,6 +191,10 @@ class _Decoder:
             return b"" if frame is None else self._converter.sample(frame)
         image = self.image(content)
         return b"" if image is None else image[::8, ::8, 1].tobytes()
+
+    def frame(self, content: bytes) -> VideoFrame | None:
+        """Of a JPEG; None where it is none, or damaged."""
+        return self._decode(content) if content.startswith(_FIRST) else None
 
     def _decode(self, content: bytes) -> VideoFrame | None:
         with self._lock:

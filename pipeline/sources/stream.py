@@ -23,7 +23,7 @@ _NO_TIMESTAMPS = 0x80
 _CLOCK_JUMPS = 0x200
 
 
-class _Stop:
+class StopRequest:
     """True when reading ends; called by the decoder at every packet.
 
     A decoder that refers to its source would be a cycle, and keep its pictures until the garbage
@@ -73,7 +73,7 @@ class StreamSource(Closing):
         self._container = container
         self._opened_at = time.time()
         self._problems: list[str] = []
-        self._ends = _Stop(options.halt)
+        self._ends = StopRequest(options.halt)
         self._started = False
         self._closed = False
         self._damaged = 0

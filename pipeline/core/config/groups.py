@@ -150,6 +150,15 @@ class RuntimeSettings(Group):
     """Folder of built engines. Unset: in the user's cache folder."""
     decode: Literal["auto", "cpu", "cuda", "vaapi"] = "auto"
     """Video decoder. ``auto``: hardware that can be opened, else the CPU."""
+    isolation: Literal["auto", "process", "thread"] = "auto"
+    """Where sources are decoded. ``process``: each in a process of its own with limits of memory
+    and rights, so that a stream that crashes, hangs or takes over its decoder costs that source
+    alone; ``thread``: in this process; ``auto``: cameras and URLs in processes, files in this
+    one."""
+    decoder_memory: int = Field(default=1024, ge=128, le=65536, strict=True)
+    """Megabytes that a decoder's process may use (CPU decoding)."""
+    decoder_timeout: float = Field(default=30.0, ge=1, le=3600, strict=True)
+    """Seconds without a sign of life after which a decoder's process is killed."""
     index: Literal["auto", "flat", "hnsw", "ivfpq", "gpu"] = "auto"
     """Index of the gallery. ``auto``: exact search, on the GPU where there is one; ``hnsw`` and
     ``ivfpq`` are approximate, for galleries of many million photos."""
