@@ -265,7 +265,9 @@ def settings_of(config: Path | None, devices: Mapping[str, Any] | None = None) -
     """The settings of ``--config``, the environment and flags."""
     from ..core.config import load_settings
 
-    return load_settings(file=config, environment=os.environ, flags=devices or {})
+    settings = load_settings(file=config, environment=os.environ, flags=devices or {})
+    settings.storage.apply()
+    return settings
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from facestream.engines.private_files import named
 from rich.console import Console
 
 from ..analysis import FaceAnalyzer
@@ -59,6 +60,7 @@ def run_sources(
         StageFailed: the run broke.
     """
     settings = load_settings(file=config, environment=os.environ, flags=flags)
+    settings.storage.apply()
     watch = request.watch
     if not sources and watch is None:
         sources = [name for name, camera in settings.cameras.items() if camera.enabled]
@@ -210,7 +212,8 @@ def write_report(
     try:
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         # Bytes of a path that are not UTF-8 become escapes of JSON.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        with open(path, "wb", opener=named) as file:
+            file.write(text.encode(errors="backslashreplace"))
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 

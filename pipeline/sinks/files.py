@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 import cv2
+from facestream.engines.files import make_folder as make_private_folder
+from facestream.engines.files import warn_of_shared
+from facestream.engines.private_files import named, private
 
 from ..core.errors import OutputError
 from ..core.filenames import part_of, with_parts
@@ -63,7 +66,7 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     existed = path.exists()
     try:
-        with path.open("ab"):
+        with open(path, "ab", opener=named):
             pass
         if not existed:
             path.unlink()
@@ -72,18 +75,19 @@ def check_writable(path: Path) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder for outputs, with its parents, and make sure that it can be written.
+    """Create a private folder for outputs, with its parents, and make sure that it can be written.
 
     Raises OutputError if it cannot be created, is a file, or may not be written.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path)
     except FileExistsError as error:
         raise OutputError(f"cannot use {path} as a folder: a file of that name exists") from error
     except OSError as error:
         raise OutputError(f"cannot create the folder {path}: {error.strerror}") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into the folder {path}: permission denied")
+    warn_of_shared(path)
     return path
 
 
@@ -97,7 +101,8 @@ def write_jpeg(path: Path, image: Image) -> None:
         raise OutputError(f"cannot encode {path}")
     part = part_of(path)
     try:
-        part.write_bytes(data.tobytes())
+        with open(part, "wb", opener=private) as file:
+            file.write(data.tobytes())
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

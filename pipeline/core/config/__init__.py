@@ -19,6 +19,7 @@ from .groups import (
     RecognitionSettings,
     RestreamSettings,
     RuntimeSettings,
+    StorageSettings,
     TrackingSettings,
 )
 from .settings import Settings, environment_names, load_settings, setting_keys
@@ -38,6 +39,7 @@ __all__ = [
     "RestreamSettings",
     "RuntimeSettings",
     "Settings",
+    "StorageSettings",
     "TrackingSettings",
     "default_gallery_path",
     "environment_names",

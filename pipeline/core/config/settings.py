@@ -20,6 +20,7 @@ from .groups import (
     RecognitionSettings,
     RestreamSettings,
     RuntimeSettings,
+    StorageSettings,
     TrackingSettings,
 )
 from .layers import (
@@ -45,6 +46,7 @@ class Settings(Group):
     events: EventSettings = EventSettings()
     annotate: AnnotateSettings = AnnotateSettings()
     restream: RestreamSettings = RestreamSettings()
+    storage: StorageSettings = StorageSettings()
     cameras: Annotated[dict[str, CameraSettings], AfterValidator(check_names)] = Field(
         default_factory=dict
     )

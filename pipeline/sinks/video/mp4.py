@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from facestream.engines.private_files import named, private
 
 from ...core.errors import OutputError
 from ...core.filenames import part_of
@@ -71,7 +72,7 @@ class Mp4Writer:
         self._shift = 0
         self.broken = False
         try:
-            self._raw = _Whole(path, "w")
+            self._raw = _Whole(path, "w", opener=named)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
         try:
@@ -190,7 +191,7 @@ def index_in_front(path: Path) -> None:
     try:
         with (
             av.open(str(path)) as old,
-            _Whole(part, "w") as raw,
+            _Whole(part, "w", opener=private) as raw,
             av.open(raw, "w", format="mp4", options={"movflags": "faststart"}) as new,
         ):
             stream = old.streams.video[0]
