@@ -12,11 +12,11 @@ from pathlib import Path
 from .private_files import (
     OTHERS_WRITE,
     FileRefused,
+    checked,
     file_mode,
     folder_mode,
     followed,
     mode_of,
-    private,
     tighten,
     user_name,
     warn_once,
@@ -88,8 +88,8 @@ def warn_of_shared(folder: Path) -> None:
         )
 
 
-def erase(path: Path) -> None:
-    """Overwrite a file with zeros and delete it.
+def erase(path: Path, *, unless: bytes = b"") -> None:
+    """Overwrite a file with zeros and delete it; one that starts with ``unless`` stays.
 
     Raises:
         FileRefused: see ``private``; nothing is changed.
@@ -97,8 +97,11 @@ def erase(path: Path) -> None:
     """
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        descriptor = private(path.name, os.O_WRONLY, folder=folder)
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
+        descriptor = checked(path.name, os.O_RDWR, folder=folder)
+        with os.fdopen(descriptor, "rb+", buffering=0) as file:
+            if unless and file.read(len(unless)) == unless:
+                return
+            file.seek(0)
             left = os.fstat(file.fileno()).st_size
             while left:
                 left -= file.write(_ZEROS[: min(left, len(_ZEROS))])

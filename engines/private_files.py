@@ -83,23 +83,33 @@ def private(path: str | Path, flags: int, *, folder: int | None = None) -> int:
                     os.fchmod(made, file_mode())  # the umask took some away
                 return made
         try:
-            descriptor = os.open(path, kept, dir_fd=folder)
+            descriptor = checked(path, kept, folder=folder)
         except FileNotFoundError:
             if flags & os.O_CREAT:
                 continue  # removed in between
             raise
-        except OSError as error:
-            raise _explained(path, error) from error
         try:
-            facts = os.fstat(descriptor)
-            _check(path, facts)
-            _tighten(path, descriptor, facts, file_mode())
+            _tighten(path, descriptor, os.fstat(descriptor), file_mode())
             if flags & os.O_TRUNC:
                 os.ftruncate(descriptor, 0)
         except BaseException:
             os.close(descriptor)
             raise
         return descriptor
+
+
+def checked(path: str | Path, flags: int, *, folder: int | None = None) -> int:
+    """As ``private``, for a file that exists, whose mode stays."""
+    try:
+        descriptor = os.open(path, flags | _SAFE, dir_fd=folder)
+    except OSError as error:
+        raise _explained(path, error) from error
+    try:
+        _check(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def named(path: str | Path, flags: int) -> int:
@@ -150,9 +160,8 @@ def read_trusted(path: Path) -> bytes:
         FileRefused: others own it or may write it, it is a link, or has several names.
         OSError: it cannot be read.
     """
-    with open(path, "rb", opener=_untouched) as file:
+    with open(path, "rb", opener=checked) as file:
         facts = os.fstat(file.fileno())
-        _check(path, facts)
         if facts.st_mode & OTHERS_WRITE:
             raise FileRefused(path, f"others may write it (mode {mode_of(facts)}); remove it")
         return file.read()
@@ -174,21 +183,22 @@ def read_bounded(path: Path, most: int) -> bytes:
 
     Raises OSError if it is something else, larger, or cannot be read.
     """
-    with open(path, "rb", opener=_untouched) as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise FileRefused(path, "it is not a regular file")
+    with open(path, "rb", opener=_regular) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", os.fspath(path))
     return content
 
 
-def _untouched(path: str, flags: int) -> int:
+def _regular(path: str, flags: int) -> int:
     try:
-        return os.open(path, flags | _SAFE)
+        descriptor = os.open(path, flags | _SAFE)
     except OSError as error:
         raise _explained(path, error) from error
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise FileRefused(path, "it is not a regular file")
 
 
 def _explained(path: str | Path, error: OSError) -> OSError:

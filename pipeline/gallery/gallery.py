@@ -11,7 +11,9 @@ from pathlib import Path
 
 from facestream.engines.cards import load_card
 from facestream.engines.errors import InferenceError
+from facestream.engines.files import make_folder
 from facestream.engines.index import DEFAULT_OPTIONS, IndexInfo, IndexOptions
+from facestream.engines.private_files import tighten
 
 from ..core.config import RecognitionSettings, RuntimeSettings, default_gallery_path
 from ..core.errors import GalleryError, ModelMismatch
@@ -313,7 +315,8 @@ def searching_of(runtime: RuntimeSettings) -> IndexOptions:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
+        tighten(folder)
     except OSError as error:
         raise GalleryError(
             f"the folder '{printable(str(folder))}' for the gallery cannot be made: "

@@ -6,9 +6,10 @@ returns, the change is on the disk.
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ import cv2
 import numpy as np
 from facestream.engines.closing import Closing
 from sqlalchemy import delete, select
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists
@@ -33,13 +35,15 @@ from .changes import (
     read_head,
     read_snapshot,
 )
-from .database import Create, open_database, translated, writing
+from .database import Create, open_database, translated, wipe_journal, writing
 from .edits import merge, remove_photos
 from .names import name_key, normalise_name, printable
 from .records import Embedded, Face, FaceOfPhoto, Person, Photo
 from .rows import find, forget, lookup, owner_of, read_people, without_embedding
 from .schema import MetaRow, PersonRow, PhotoRow
 from .templates import drop_other_models, erase_templates, write_templates
+
+log = logging.getLogger(__name__)
 
 # Fewer than SQLite takes in one statement.
 _VARIABLES = 10_000
@@ -64,12 +68,29 @@ class Store(Closing):
 
     def close(self) -> None:
         """Close the file."""
+        # Another process may be writing: it does this when it ends.
+        with suppress(DatabaseError, OSError):
+            wipe_journal(self._engine, self.path)
         self._engine.dispose()
 
     @contextmanager
     def _read(self) -> Iterator[Session]:
         with translated(self.path), Session(self._engine) as session:
             yield session
+
+    @contextmanager
+    def _erase(self) -> Iterator[Session]:
+        """As ``_write``, for changes after which something must not be found any more."""
+        with self._write() as session:
+            yield session
+        try:
+            wipe_journal(self._engine, self.path)
+        except (DatabaseError, OSError) as error:
+            log.warning(
+                "removed, but the gallery's journal could not be overwritten yet (%s); the next "
+                "process that closes the gallery does it",
+                error,
+            )
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
@@ -224,7 +245,7 @@ class Store(Closing):
 
     def remove(self, name: str) -> Person:
         """Remove a person with all photos and embeddings, whose bytes are overwritten."""
-        with self._write() as session:
+        with self._erase() as session:
             person = next(read_people(session, find(session, name).id))
             photos = session.scalars(select(PhotoRow.id).where(PhotoRow.person_id == person.id))
             erase_templates(session, self.path, np.array(list(photos), np.int64))
@@ -238,7 +259,7 @@ class Store(Closing):
 
         Raises GalleryError if no photo of the person would be left.
         """
-        with self._write() as session:
+        with self._erase() as session:
             return remove_photos(session, self.path, find(session, name), photo_ids)
 
     def merge(self, keep: str, other: str) -> Person:
@@ -248,7 +269,7 @@ class Store(Closing):
 
         Raises GalleryError if both names are the same person's.
         """
-        with self._write() as session:
+        with self._erase() as session:
             return merge(session, self.path, find(session, keep), find(session, other))
 
     def rename(self, old: str, new: str) -> Person:
@@ -259,7 +280,7 @@ class Store(Closing):
             GalleryError: ``new`` cannot be a name.
         """
         new = normalise_name(new)
-        with self._write() as session:
+        with self._erase() as session:
             person = find(session, old)
             other = lookup(session, new)
             if other is not None and other.id != person.id:
@@ -287,7 +308,7 @@ class Store(Closing):
 
     def switch_model(self, model_id: str) -> bool:
         """Use this model and drop the others' embeddings; False, unchanged, if it lacks a photo."""
-        with self._write() as session:
+        with self._erase() as session:
             if without_embedding(session, model_id):
                 return False
             drop_other_models(session, model_id)
