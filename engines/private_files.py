@@ -183,14 +183,15 @@ def read_bounded(path: Path, most: int) -> bytes:
 
     Raises OSError if it is something else, larger, or cannot be read.
     """
-    with open(path, "rb", opener=_regular) as file:
+    with open(path, "rb", opener=regular) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", os.fspath(path))
     return content
 
 
-def _regular(path: str, flags: int) -> int:
+def regular(path: str | Path, flags: int) -> int:
+    """As ``checked``, for reading what may be anybody's: only links and no files are refused."""
     try:
         descriptor = os.open(path, flags | _SAFE)
     except OSError as error:
