@@ -20,7 +20,7 @@ from .conftest import stored
 Change = Callable[[sqlite3.Connection], object]
 
 
-def blob_of(connection: sqlite3.Connection, column: str) -> np.ndarray[tuple[int, ...], np.dtype]:  # type: ignore[type-arg]
+def blob_of(connection: sqlite3.Connection, column: str) -> np.ndarray[tuple[int, ...], np.dtype]:
     (data,) = connection.execute(f"SELECT {column} FROM templates WHERE block = 0").fetchone()
     return np.frombuffer(data, "<i8" if column == "person_ids" else "<f4").copy()
 

@@ -266,7 +266,7 @@ MODEL = npy((), "<U8", bytes(32))
 def test_damaged_embeddings(second: Gallery, exported: Path, content: bytes) -> None:
     (exported / NPZ).write_bytes(content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(GalleryError, match="damaged.*import without --trust-embeddings") as caught:
+    with pytest.raises(GalleryError, match=r"damaged.*import without --trust-embeddings") as caught:
         restored(second, exported, "embeddings")
     assert "\n" not in str(caught.value)
     assert second.people() == []
