@@ -100,10 +100,7 @@ def private(path: str | Path, flags: int, *, folder: int | None = None) -> int:
 
 def checked(path: str | Path, flags: int, *, folder: int | None = None) -> int:
     """As ``private``, for a file that exists, whose mode stays."""
-    try:
-        descriptor = os.open(path, flags | _SAFE, dir_fd=folder)
-    except OSError as error:
-        raise _explained(path, error) from error
+    descriptor = _opened_safely(path, flags, folder)
     try:
         _check(path, os.fstat(descriptor))
     except BaseException:
@@ -192,14 +189,19 @@ def read_bounded(path: Path, most: int) -> bytes:
 
 def regular(path: str | Path, flags: int) -> int:
     """As ``checked``, for reading what may be anybody's: only links and no files are refused."""
-    try:
-        descriptor = os.open(path, flags | _SAFE)
-    except OSError as error:
-        raise _explained(path, error) from error
+    descriptor = _opened_safely(path, flags)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
     raise FileRefused(path, "it is not a regular file")
+
+
+def _opened_safely(path: str | Path, flags: int, folder: int | None = None) -> int:
+    try:
+        return os.open(path, flags | _SAFE, dir_fd=folder)
+    except OSError as error:
+        problem = error
+    raise _explained(path, problem)  # out here, so that the words are the first cause
 
 
 def _explained(path: str | Path, error: OSError) -> OSError:
