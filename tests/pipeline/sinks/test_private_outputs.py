@@ -1,4 +1,4 @@
-"""What has faces and names is the user's alone, and is not written through what others put there."""
+"""Faces and names are the user's alone, and are not written through what others put there."""
 
 from __future__ import annotations
 
