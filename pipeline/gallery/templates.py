@@ -11,9 +11,10 @@ writes only the pages that differ: about five for one photo.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ Ids = NDArray[np.int64]
 
 # Fixed by the migration 0002. 64 × 128 float32 are 32 KB; 256 a block read no faster.
 BLOCK = 64
+# Blocks that tell how long a model's embeddings are.
+_SAMPLED = 9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,19 +53,19 @@ class Templates:
 def dimension(session: Session, model_id: str | None) -> int | None:
     """How long the embeddings of a model are; None while there are none.
 
-    Of a model that is not shipped most blocks decide.
+    Of a model that is not shipped most of the first blocks decide.
     """
     known = shipped_dim(model_id)
     if known is not None:
         return known
-    size = session.scalar(
+    sizes = session.scalars(
         select(func.length(TemplateRow.mu))
         .where(TemplateRow.model_id == (model_id or ""))
-        .group_by(func.length(TemplateRow.mu))
-        .order_by(func.count().desc(), func.min(TemplateRow.block))
-        .limit(1)
+        .order_by(TemplateRow.block)
+        .limit(_SAMPLED)
     )
-    return size // (4 * BLOCK) if size else None
+    found = Counter(size // (4 * BLOCK) for size in sizes if size and size % (4 * BLOCK) == 0)
+    return found.most_common(1)[0][0] if found else None
 
 
 def read_templates(
@@ -99,9 +102,7 @@ def read_templates(
         people = np.frombuffer(blobs[0], "<i8")
         blocks = [np.frombuffer(blob, "<f4").reshape(BLOCK, dim) for blob in blobs[1:]]
         ids = block * BLOCK + np.arange(BLOCK)
-        used = (people > 0) & (ids > after) & usable(blocks[0])
-        for logvar in blocks[1:]:
-            used &= (np.abs(logvar) <= MOST_LOGVAR).all(axis=1)
+        used = (people > 0) & (ids > after)
         start, end = end, end + int(np.count_nonzero(used))
         photo_ids[start:end], person_ids[start:end] = ids[used], people[used]
         for array, vectors in zip(arrays, blocks, strict=True):
@@ -110,7 +111,17 @@ def read_templates(
     nothing = np.zeros((0, dim), np.float32)
     mu, logvar = ([array[:end] for array in arrays] + [nothing])[:2]
     found = Templates(photo_ids[:end], person_ids[:end], mu, logvar)
-    return _of_photos(session, found, after)
+    good = usable(mu)
+    if columns == "both":
+        good &= (np.abs(logvar) <= MOST_LOGVAR).all(axis=1)
+    return _of_photos(session, found if good.all() else _rows(found, good), after)
+
+
+def _rows(templates: Templates, rows: NDArray[Any]) -> Templates:
+    logvar = templates.logvar[rows] if len(templates.logvar) else templates.logvar
+    return Templates(
+        templates.photo_ids[rows], templates.person_ids[rows], templates.mu[rows], logvar
+    )
 
 
 def _is_blob(blob: object, size: int) -> bool:
@@ -120,26 +131,23 @@ def _is_blob(blob: object, size: int) -> bool:
 def _of_photos(session: Session, templates: Templates, after: int) -> Templates:
     """The templates whose photo is there, and of the person whom they are of."""
     query = session.connection().exec_driver_sql
-    # From an index. A sum tells whether they agree, without a list of a million.
+    # Without a condition SQLite reads an index, and not the rows with the crops. A sum tells
+    # whether they agree, without a list of a million.
+    where = f"FROM photos WHERE id > {after}" if after >= 0 else "FROM photos"
     found = query(
-        "SELECT count(*), sum((id % 1000003) * (person_id % 1000003) % 1000003) FROM photos "
-        "WHERE id > ?",
-        (after,),
+        f"SELECT count(*), sum((id % 1000003) * (person_id % 1000003) % 1000003) {where}"
     ).one()
     photos, people = templates.photo_ids, templates.person_ids
     product = (photos % 1000003) * (people % 1000003) % 1000003
     if (found[0], found[1] or 0) == (len(photos), int(product.sum())):
         return templates
-    owners: dict[int, int] = {
-        row[0]: row[1] for row in query("SELECT id, person_id FROM photos WHERE id > ?", (after,))
-    }
+    owners: dict[int, int] = {row[0]: row[1] for row in query(f"SELECT id, person_id {where}")}
     rows = [
         row
         for row, (photo, person) in enumerate(zip(photos.tolist(), people.tolist(), strict=True))
         if owners.get(photo) == person
     ]
-    logvar = templates.logvar[rows] if len(templates.logvar) else templates.logvar
-    return Templates(photos[rows], people[rows], templates.mu[rows], logvar)
+    return _rows(templates, np.array(rows, np.int64))
 
 
 def write_templates(
