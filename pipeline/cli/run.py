@@ -62,6 +62,7 @@ def run_sources(
         StageFailed: the run broke.
     """
     settings = load_settings(file=config, environment=os.environ, flags=flags)
+    settings.storage.apply()
     watch = request.watch
     if not sources and watch is None:
         sources = [name for name, camera in settings.cameras.items() if camera.enabled]

@@ -13,6 +13,9 @@ from tempfile import TemporaryFile
 from typing import Literal
 
 import cv2
+from facestream.engines.files import make_folder as make_private_folder
+from facestream.engines.files import warn_of_shared
+from facestream.engines.private_files import followed, named, private
 
 from ..core.errors import OutputError
 from ..core.filenames import part_of, with_parts
@@ -66,7 +69,7 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     existed = path.exists()
     try:
-        with path.open("ab"):
+        with open(path, "ab", opener=named):
             pass
         if not existed:
             path.unlink()
@@ -75,18 +78,19 @@ def check_writable(path: Path) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder for outputs, with its parents, and make sure that it can be written.
+    """Create a private folder for outputs, with its parents, and make sure that it can be written.
 
     Raises OutputError if it cannot be created, is a file, or may not be written.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path)
     except FileExistsError as error:
         raise OutputError(f"cannot use {path} as a folder: a file of that name exists") from error
     except OSError as error:
         raise OutputError(f"cannot create the folder {path}: {error.strerror}") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into the folder {path}: permission denied")
+    warn_of_shared(path)
     return path
 
 
@@ -108,14 +112,19 @@ def write_whole(path: Path, data: bytes) -> None:
 
     Raises OutputError if it cannot be written.
     """
-    place = path.resolve()  # a link stays one
-    part = part_of(place) if place.is_file() or not place.exists() else place
+    part: Path | None = None
     try:
-        part.write_bytes(data)
-        if part != place:
+        place = Path(followed(path))  # a link of the user stays one
+        if place.is_file() or not place.exists():
+            part = part_of(place)
+            with open(part, "wb", opener=private) as file:
+                file.write(data)
             part.replace(place)
+        else:
+            with open(place, "wb", opener=named) as file:
+                file.write(data)
     except OSError as error:
-        if part != place:
+        if part is not None:
             part.unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 

@@ -15,6 +15,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from facestream.engines.private_files import named
+
 from ..core.config import EventSettings
 from ..core.errors import OutputClosed, OutputError
 from ..core.events import Event
@@ -196,7 +198,7 @@ class LinesFile:
                 if self._path.stat().st_size:
                     self._day = _day(self._path.stat().st_mtime)
             # Appending, also to a new file: lines of two processes stay whole.
-            file = self._path.open("ab", buffering=0)
+            file = _appending(self._path)
             if earlier == "replace" and is_regular(self._path):
                 file.truncate(0)
                 file.seek(0)
@@ -219,7 +221,7 @@ class LinesFile:
         number = 1 + max((n for s, n, _ in stamped_files(self._path) if s == stamp), default=0)
         with contextlib.suppress(FileNotFoundError):  # the new one could not be opened before
             self._path.replace(path if number == 1 else path.with_stem(f"{path.stem}-{number}"))
-        full, self._file = self._file, self._path.open("ab", buffering=0)
+        full, self._file = self._file, _appending(self._path)
         full.close()
         if self._keep is not None:
             for *_, oldest in stamped_files(self._path)[: -self._keep]:
@@ -252,6 +254,11 @@ def _day(seconds: float) -> date:
     return datetime.fromtimestamp(seconds, UTC).date()
 
 
+def _appending(path: Path) -> BinaryIO:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.fdopen(named(path, flags), "ab", buffering=0)
+
+
 def is_regular(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
@@ -270,7 +277,7 @@ def _position(file: BinaryIO | io.RawIOBase) -> int | None:
 
 def _finish_last_line(path: Path) -> None:
     """Make a file end with a whole line: complete it with a line end, else cut it off."""
-    with path.open("rb+") as file:
+    with open(path, "rb+", opener=named) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - _TAIL_BYTES, 0))
         tail = file.read()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from facestream.engines.private_files import tighten
+
 from ..core.addresses import Address
 from ..core.config import Settings
 from ..core.errors import OutputError
@@ -147,6 +149,7 @@ def open_outputs(
             base = None if outputs.events is None else outputs.events.parent
             earlier: Literal["keep", "replace"] = "keep" if live else "replace"
             outputs.pictures = PicturesSink(pictures, relative_to=base, earlier=earlier)
+            tighten(pictures)  # an older version's: the names of its files are names of people
             add(outputs.pictures)
         if annotate is not None:
             for sink in _annotate(

@@ -20,6 +20,7 @@ from .groups import (
     RestreamSettings,
     RuntimeSettings,
     ServerSettings,
+    StorageSettings,
     TrackingSettings,
 )
 from .settings import Settings, environment_names, load_settings, setting_keys
@@ -40,6 +41,7 @@ __all__ = [
     "RuntimeSettings",
     "ServerSettings",
     "Settings",
+    "StorageSettings",
     "TrackingSettings",
     "default_gallery_path",
     "environment_names",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from facestream.engines.options import Serving
+from facestream.engines.private_files import GroupAccess, allow_group
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from ..events import EventType
@@ -249,6 +250,18 @@ class AnnotateSettings(Group):
     """Length of a file in minutes."""
     keep_segments: int | None = Field(default=None, ge=1, strict=True)
     """Number of files to keep for each source; older ones are deleted. Unset: all."""
+
+
+class StorageSettings(Group):
+    """Files with faces, names and embeddings: gallery, events, pictures, report, video, exports."""
+
+    group_access: GroupAccess = "none"
+    """Who else may read what is written. ``none``: the user alone (modes 0600 and 0700, whatever
+    the umask); ``read``: also the group of the file (0640 and 0750). Nobody else may write it."""
+
+    def apply(self) -> None:
+        """Use these settings in this process; the commands call it."""
+        allow_group(self.group_access)
 
 
 class RestreamSettings(Group):

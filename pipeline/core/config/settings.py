@@ -21,6 +21,7 @@ from .groups import (
     RestreamSettings,
     RuntimeSettings,
     ServerSettings,
+    StorageSettings,
     TrackingSettings,
 )
 from .layers import (
@@ -47,6 +48,7 @@ class Settings(Group):
     annotate: AnnotateSettings = AnnotateSettings()
     restream: RestreamSettings = RestreamSettings()
     server: ServerSettings = ServerSettings()
+    storage: StorageSettings = StorageSettings()
     cameras: Annotated[dict[str, CameraSettings], AfterValidator(check_names)] = Field(
         default_factory=dict
     )

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import av
 import cv2
 import numpy as np
+from facestream.engines.private_files import named, private
 
 from ...core.errors import OutputError
 from ...core.filenames import part_of
@@ -77,7 +78,7 @@ class Mp4Writer:
         self._unwritten = 0  # frames since the last fragment
         self.broken = False
         try:
-            self._raw = _Whole(path, "w")
+            self._raw = _Whole(path, "w", opener=named)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
         try:
@@ -241,7 +242,7 @@ def index_in_front(path: Path) -> None:
     try:
         with (
             av.open(str(path)) as old,
-            _Whole(part, "w") as raw,
+            _Whole(part, "w", opener=private) as raw,
             av.open(raw, "w", format="mp4", options={"movflags": "faststart"}) as new,
         ):
             stream = old.streams.video[0]
