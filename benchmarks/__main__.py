@@ -16,6 +16,7 @@ COMMANDS = {
     "tight-photos": "photos that are cut to the face: found, aligned, enrolled, recognised",
     "gallery-open": "opening a large gallery: time to the first answer",
     "soak": "four cameras with random faults for twenty minutes",
+    "fair-share": "a good camera beside a crowd and beside very large pictures: what it loses",
     "shutdown": "a hundred runs ended at random moments: no hang, complete files",
 }
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from facestream.engines.closing import Closing
@@ -23,6 +22,7 @@ from .core.config import Settings
 from .core.errors import Closed, FacestreamError
 from .core.events import Event
 from .core.types import Frame, FrameResult, Image, LazyFrame
+from .detection.base import Detector, open_detector
 from .detection.region import view_of
 from .gallery import Gallery
 from .gallery.gallery import searching_of
@@ -42,7 +42,7 @@ from .runtime.worker import Batching, run_worker
 from .sinks.base import Sink
 from .sinks.fan_out import FanOut
 from .sources import BY_CPU, SourceOptions, SourceSpec
-from .stages.detect import DetectStage, frame_result
+from .stages.detect_workers import start_detection
 from .stages.recognise import RecogniseStage
 from .stages.rules import rules_of
 from .stages.source_end import SourceEndsStage
@@ -237,11 +237,6 @@ class Pipeline(Closing):
         )
         self._states = [*readers.states, *self._missing]
         live = {spec.name for spec in self._specs if spec.live}
-        detect = DetectStage(
-            self._detector,
-            views=lambda name: view_of(self.settings, name, live=name in live),
-            isolation=isolation,
-        )
         encoder = self.analyzer.encoder
         self._recognise = RecogniseStage(
             encoder,
@@ -263,16 +258,34 @@ class Pipeline(Closing):
         if self._live:
             self._supervisor.on_stop(self._trimmer.stop)
             self._supervisor.spawn("trim", self._trimmer.run)
-        run = partial(run_worker, on_batch=self.metrics.observe_batch)
-        convert = partial(frame_result, isolation=isolation)
-        self._supervisor.spawn(
-            "detect", lambda: run([detect], self._queue, found, batching=batching, convert=convert)
+        start_detection(
+            *(self._supervisor, self._queue, found),
+            detector=self._detector,
+            open_another=self._another_detector(),
+            views=lambda name: view_of(self.settings, name, live=name in live),
+            isolation=isolation,
+            batching=batching,
+            on_batch=self.metrics.observe_batch,
         )
         batching_after = Batching(max_items=runtime.batch_frames)
         self._supervisor.spawn(
-            "recognise", lambda: run([recognise], found, results, batching=batching_after)
+            "recognise",
+            lambda: run_worker(
+                *([recognise], found, results),
+                batching=batching_after,
+                on_batch=self.metrics.observe_batch,
+            ),
         )
         return results
+
+    def _another_detector(self) -> Callable[[], Detector] | None:
+        """Opens a detector for costly sources, where there are others to protect from them."""
+        engines = self._detector.engines.values()
+        on_cpu = bool(engines) and all(engine.device == "cpu" for engine in engines)
+        settings = self.settings
+        if not self._live or len(self._specs) < 2 or not on_cpu:
+            return None
+        return lambda: open_detector(settings.detector, settings.runtime.serving())
 
     def _add(self, state: SourceState, isolation: SourceIsolation, ends: SourceEndsStage) -> None:
         """A file of the watched folder is read next."""
