@@ -37,12 +37,14 @@ ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 25.0
 WARM_UP = 5.0
 FACES = 100
-CASES: dict[str, tuple[tuple[int, int], float]] = {
-    "crowd": ((1920, 1080), 15.0),
-    "large": ((5760, 4320), 5.0),
-    "huge": ((9000, 9000), 2.0),
+CASES: dict[str, tuple[tuple[int, int], float, int]] = {
+    "crowd": ((1920, 1080), 15.0, 30),
+    "large": ((5760, 4320), 5.0, 4),
+    "huge": ((9000, 9000), 2.0, 2),
 }
-"""Width and height of the other camera, and its frames a second."""
+"""Width and height of the other camera, its frames a second, and how many differ."""
+VIDEOS = ("large", "huge")
+"""They send H.264, the other one JPEG."""
 
 
 class Counts(Sink):
@@ -104,18 +106,37 @@ def served(case: str, video: Path, faces: Path, folder: Path) -> Iterator[dict[s
     rng = np.random.default_rng(1)
     with ExitStack() as stack:
         clip = looped(video, folder / "good.mkv", seconds=120)
-        rtsp = stack.enter_context(RtspServer({"/good": clip}))
-        urls = {"good": rtsp.url("/good")}
-        if case != "alone":
-            size, fps = CASES[case]
+        mounts = {"/good": clip}
+        pictures: list[bytes] = []
+        size, fps, count = CASES.get(case, ((0, 0), 1.0, 0))
+        if count:
             pool = faces_of(faces, 600)
             pictures = [
-                cv2.imencode(".jpg", crowd(pool, size, rng))[1].tobytes()
-                for _ in range(30 if case == "crowd" else 3)
+                cv2.imencode(".jpg", crowd(pool, size, rng))[1].tobytes() for _ in range(count)
             ]
+        if case in VIDEOS:
+            mounts["/other"] = looped(
+                encoded(pictures, fps, folder), folder / "other.mkv", seconds=120
+            )
+        rtsp = stack.enter_context(RtspServer(mounts))
+        urls = {"good": rtsp.url("/good")}
+        if case in VIDEOS:
+            urls["other"] = rtsp.url("/other")
+        elif count:
             web = stack.enter_context(WebServer(folder, pictures=pictures, fps=fps))
             urls["other"] = web.url("/mjpeg")
         yield urls
+
+
+def encoded(pictures: Sequence[bytes], fps: float, folder: Path) -> Path:
+    """The pictures as H.264."""
+    for number, picture in enumerate(pictures):
+        (folder / f"{number:03}.jpg").write_bytes(picture)
+    out = folder / "other.mp4"
+    command = ["ffmpeg", "-v", "error", "-y", "-framerate", str(fps), "-i", folder / "%03d.jpg"]
+    command += ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "4", out]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return out
 
 
 def watch(urls: dict[str, str], people: Path) -> dict[str, Any]:
@@ -149,10 +170,7 @@ def watch(urls: dict[str, str], people: Path) -> dict[str, Any]:
 
 def measure(case: str, video: Path, faces: Path, people: Path) -> dict[str, Any]:
     """One case in a fresh process."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        served(case, video, faces, Path(folder)) as urls,
-    ):
+    with tempfile.TemporaryDirectory() as folder, served(case, video, faces, Path(folder)) as urls:
         command = [sys.executable, "-m", "benchmarks.fair_share", "--watch", json.dumps(urls)]
         done = subprocess.run(
             [*command, "--people", str(people)], cwd=ROOT, stdout=subprocess.PIPE, check=True

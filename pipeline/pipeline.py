@@ -241,11 +241,14 @@ class Pipeline(Closing):
         self._recognise = RecogniseStage(
             encoder,
             self.analyzer.matcher,
-            rules=lambda source: rules_of(self.settings.for_source(source), encoder.card),
+            rules=lambda name: rules_of(
+                self.settings.for_source(name), encoder.card, live=name in live
+            ),
             on_event=lambda event: _put(results.put, event),
             model=self.analyzer.model_id,
             metrics=self.metrics,
             isolation=isolation,
+            shared=self._live and len(self._specs) > 1,
         )
         recognise = SourceEndsStage(
             self._recognise,
@@ -281,7 +284,7 @@ class Pipeline(Closing):
     def _another_detector(self) -> Callable[[], Detector] | None:
         """Opens a detector for costly sources, where there are others to protect from them."""
         engines = self._detector.engines.values()
-        on_cpu = bool(engines) and all(engine.device == "cpu" for engine in engines)
+        on_cpu = bool(engines) and all("cuda" not in engine.device for engine in engines)
         settings = self.settings
         if not self._live or len(self._specs) < 2 or not on_cpu:
             return None

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 # A frame counts as costly from this many seconds, and from this multiple of the next cheaper
 # source's. Cheap frames count as half of the first: among them ratios mean nothing.
 COSTLY_SECONDS = 0.1
 COSTLY_TIMES = 3.0
+# A source whose frames were not measured yet counts as this: the first frames of a run take longer.
+UNKNOWN_SECONDS = 0.33
 
 _LATEST = 0.3  # weight of the newest cost in the average
 
@@ -64,11 +67,7 @@ def costly(costs: Sequence[float]) -> list[bool]:
 
     They are those above the widest gap, if it is wide: so several may be, but never all.
     """
-    known = sorted(max(cost, COSTLY_SECONDS / 2) for cost in costs if cost)
-    gaps = [
-        (above / below, above)
-        for below, above in zip(known, known[1:], strict=False)
-        if above >= COSTLY_SECONDS
-    ]
+    known = sorted(max(cost, COSTLY_SECONDS / 2) if cost else UNKNOWN_SECONDS for cost in costs)
+    gaps = [(above / below, above) for below, above in pairwise(known) if above >= COSTLY_SECONDS]
     width, limit = max(gaps, default=(0.0, 0.0))
-    return [width >= COSTLY_TIMES and cost >= limit for cost in costs]
+    return [width >= COSTLY_TIMES and 0 < limit <= cost for cost in costs]

@@ -20,8 +20,10 @@ def yield_to_other_threads() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
+    thread = threading.get_native_id()
     try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        now = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, now + NICE))
     except OSError as error:
         log.debug("the priority of a thread stays: %s", error)
         return False

@@ -327,6 +327,8 @@ class SourceQueue(BatchQueue[T]):
             for buffer in held:
                 buffer._busy = False
                 buffer._share.settle()
+            if held:
+                self._sorted_at = 0.0  # they may change their lane now
             held.clear()
 
     def _of_lane(self, wants_costly: bool) -> list[SourceBuffer[T]]:

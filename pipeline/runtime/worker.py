@@ -68,6 +68,10 @@ class Deferring(Protocol):
         """It has work to go on with: it is called again at once, maybe with an empty batch."""
         ...
 
+    def hurry(self) -> None:
+        """The stream has ended: what may be left out of the rest is left out."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Batching:
@@ -125,6 +129,7 @@ def run_worker(
         except Closed:
             log.debug("%s: stream ended", worker.name)
         if not inlet.aborted and not worker.refused:
+            worker.drain()
             worker.flush()
         worker.finished = True
 
@@ -172,6 +177,14 @@ class _Worker(Generic[Item]):
             except Closed:
                 self.refused = True
                 raise
+
+    def drain(self) -> None:
+        """Let the stages finish what they hold."""
+        for stage in self._deferring:
+            _named(stage, stage.hurry)
+        with suppress(Closed):
+            while self.busy:
+                self.push([])
 
     def flush(self) -> None:
         """Pass on what the stages held back, each through those behind it."""

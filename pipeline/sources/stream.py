@@ -90,6 +90,8 @@ class StreamSource(Closing):
                 decoding=options.decoding,
                 name=spec.name,
                 on_decoder=options.on_decoder,
+                shrink_above=options.shrink_above,
+                refuse_above=options.refuse_above,
             )
             self._pictures = self._decoder.pictures()
             self._first: Picture | None

@@ -43,6 +43,15 @@ class SourceEndsStage:
         self._files = deque(source for source in sources if not source.live)
         self._by_name = {source.name: source for source in sources}
 
+    @property
+    def busy(self) -> bool:
+        """See `RecogniseStage.busy`."""
+        return self._stage.busy
+
+    def hurry(self) -> None:
+        """See `RecogniseStage.hurry`."""
+        self._stage.hurry()
+
     def add(self, source: Ending) -> None:
         """Another file, before its first frame; from any thread."""
         self._by_name[source.name] = source
