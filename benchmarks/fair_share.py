@@ -35,7 +35,7 @@ from tests.servers.web import WebServer
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 25.0
-WARM_UP = 5.0
+WARM_UP = 15.0
 FACES = 100
 CASES: dict[str, tuple[tuple[int, int], float, int]] = {
     "crowd": ((1920, 1080), 15.0, 30),

@@ -236,6 +236,7 @@ class Pipeline(Closing):
             on_new=lambda state: self._add(state, isolation, recognise),
         )
         self._states = [*readers.states, *self._missing]
+        by_name = {state.name: state for state in readers.states}
         live = {spec.name for spec in self._specs if spec.live}
         encoder = self.analyzer.encoder
         self._recognise = RecogniseStage(
@@ -254,6 +255,7 @@ class Pipeline(Closing):
             self._recognise,
             readers.states,
             on_ended=lambda name: _put(results.put, _SourceEnded(name)),
+            on_processed=self._queue.wake,
         )
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
         self._statistics.start(self._states)
@@ -267,6 +269,7 @@ class Pipeline(Closing):
             open_another=self._another_detector(),
             views=lambda name: view_of(self.settings, name, live=name in live),
             isolation=isolation,
+            finished=lambda name: by_name[name].processed + by_name[name].lost,
             batching=batching,
             on_batch=self.metrics.observe_batch,
         )

@@ -23,6 +23,12 @@ T = TypeVar("T")
 SORT_SECONDS = 0.5
 """Least time between two decisions which sources are costly."""
 
+IN_FLIGHT = 2
+"""Frames of a live source that were taken and are not dealt with, at most: one for each worker."""
+
+LOOK_AGAIN = 0.1
+"""Seconds after which a lane looks again which sources may be served."""
+
 SUPERSEDED = "superseded"
 """Cause of a drop: a newer frame of the same live source came before this one was taken."""
 DISCARDED = "discarded"
@@ -180,18 +186,32 @@ class SourceQueue(BatchQueue[T]):
         self._clock = 0.0  # time had by the source that was served last
         self._by_name: dict[str, SourceBuffer[T]] = {}
         self._lanes: tuple[Lane[T], ...] = ()
+        self._finished: Callable[[str], int] = lambda name: 0
         self._held: list[SourceBuffer[T]] = []  # of the batch before, without lanes
         self._sorted_at = 0.0
 
-    def lanes(self) -> tuple[Lane[T], Lane[T]]:
+    def lanes(self, finished: Callable[[str], int]) -> tuple[Lane[T], Lane[T]]:
         """Inlets for two workers: of the usual sources, and of those whose frames cost far more.
+
+        A live source has at most `IN_FLIGHT` frames behind the queue: the newest waits here, where
+        a newer one replaces it.
+
+        Args:
+            finished: how many frames of this source were dealt with in the end; `wake` tells that
+                there are more.
 
         One costly frame then does not delay the others: the system divides the processors between
         the two workers. A source changes its lane only while neither has a frame of it.
         """
+        self._finished = finished
         usual, other = Lane(self, costly=False), Lane(self, costly=True)
         self._lanes = (usual, other)
         return usual, other
+
+    def wake(self) -> None:
+        """Frames were dealt with; see `lanes`."""
+        with self._lock:
+            self._wake_all()
 
     def charge(self, name: str, seconds: float) -> None:
         """Count time spent on frames of this source that were taken."""
@@ -318,7 +338,7 @@ class SourceQueue(BatchQueue[T]):
                 self._turn.append(buffer)
             # Equal ones are served in turn.
             ready.remove(buffer)
-            if buffer._items:
+            if buffer._items and not buffer.live:
                 ready.append(buffer)
         return batch
 
@@ -342,7 +362,12 @@ class SourceQueue(BatchQueue[T]):
                 if not buffer._busy and buffer._costly != verdict:
                     buffer._costly = verdict
                     self._wake_all()
-        return [buffer for buffer in self._turn if buffer._costly == wants_costly]
+        return [
+            buffer
+            for buffer in self._turn
+            if buffer._costly == wants_costly
+            and not (buffer.live and buffer._taken - self._finished(buffer.name) >= IN_FLIGHT)
+        ]
 
 
 class Lane(BatchQueue[T]):
@@ -368,7 +393,7 @@ class Lane(BatchQueue[T]):
 
     def get_batch(self, max_items: int, max_wait: float, timeout: float | None = None) -> list[T]:
         self._queue._release(self._held)
-        return super().get_batch(max_items, max_wait, timeout)
+        return super().get_batch(max_items, max_wait, LOOK_AGAIN if timeout is None else timeout)
 
     def close(self, discard: bool = False) -> None:
         if not self._queue._ended():

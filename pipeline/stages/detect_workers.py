@@ -66,6 +66,7 @@ def start_detection(
     open_another: Callable[[], Detector] | None,
     views: Callable[[str], View],
     isolation: SourceIsolation,
+    finished: Callable[[str], int],
     batching: Batching,
     on_batch: OnBatch,
 ) -> None:
@@ -75,6 +76,7 @@ def start_detection(
         detector: closed in the end.
         open_another: opens the detector of a second worker; None: one worker serves all sources.
         views: how a source is searched.
+        finished: see `SourceQueue.lanes`.
     """
 
     def run(
@@ -90,7 +92,7 @@ def start_detection(
     if open_another is None:
         supervisor.spawn("detect", lambda: run(detector, queue, found, batching))
         return
-    usual, costly = queue.lanes()
+    usual, costly = queue.lanes(finished)
     outlet: SharedOutlet[FrameResult] = SharedOutlet(found, writers=2)
     second = LateDetector(detector, open_another)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
@@ -13,6 +14,8 @@ from ..metrics.families import FACES_LEFT_OUT
 from ..metrics.store import Metrics
 from ..runtime.fair_share import Share, next_of
 from ..tracking.tracker import Tracklet
+
+log = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.05
 """The encoder is busy this long at most before another source's faces get their turn."""
@@ -106,6 +109,7 @@ class EmbeddingQueue(Generic[S]):
         self.embedded = 0
         self._metrics = metrics
         self._shares: dict[str, Share] = {}
+        self._logged: set[tuple[str, str]] = set()
         self._clock = 0.0
         self._face_seconds: float | None = None
 
@@ -113,7 +117,10 @@ class EmbeddingQueue(Generic[S]):
         return bool(self.items)
 
     def left_out(self, source: str, faces: int, cause: str) -> None:
-        """Count faces that are not embedded."""
+        """Count faces that are not tracked or not embedded; the first of a cause is logged."""
+        if (source, cause) not in self._logged:
+            self._logged.add((source, cause))
+            log.warning("%s: faces are left out (%s); see the settings of [limits]", source, cause)
         self._metrics.add(FACES_LEFT_OUT, faces, source=source, cause=cause)
 
     def add(self, item: Pending[S]) -> None:

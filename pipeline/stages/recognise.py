@@ -62,8 +62,8 @@ class RecogniseStage:
     """Tracks faces, embeds those worth it and identifies the tracks.
 
     One worker owns the stage; it gets the frames of a source in their order. A frame with an error
-    is left out, and the source's tracks end. Where cameras share the encoder, the faces of a crowded
-    frame are embedded piece by piece (`EmbeddingQueue`), and the frame is held meanwhile.
+    is left out, and the source's tracks end. Where cameras share the encoder, the faces of a
+    crowded frame are embedded piece by piece (`EmbeddingQueue`); the frame is held meanwhile.
 
     Args:
         rules: of a source, by its name; called once for each.

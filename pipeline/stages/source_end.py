@@ -30,11 +30,18 @@ class SourceEndsStage:
     Args:
         sources: all sources of the run; their ``processed`` is counted here.
         on_ended: gets the name of a source after its last event.
+        on_processed: called after frames were counted.
     """
 
     def __init__(
-        self, stage: RecogniseStage, sources: Sequence[Ending], *, on_ended: Callable[[str], None]
+        self,
+        stage: RecogniseStage,
+        sources: Sequence[Ending],
+        *,
+        on_ended: Callable[[str], None],
+        on_processed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_processed = on_processed
         self.name = stage.name
         self._stage = stage
         self._on_ended = on_ended
@@ -65,6 +72,7 @@ class SourceEndsStage:
             source = self._by_name.get(result.frame.source)
             if source is not None:
                 source.processed += 1
+        self._on_processed()
         return done
 
     def tick(self) -> None:
