@@ -238,7 +238,7 @@ class Pipeline(Closing):
         self._states = [*readers.states, *self._missing]
         by_name = {state.name: state for state in readers.states}
         live = {spec.name for spec in self._specs if spec.live}
-        encoder = self.analyzer.encoder
+        encoder, another = self.analyzer.encoder, self._another_detector()
         self._recognise = RecogniseStage(
             encoder,
             self.analyzer.matcher,
@@ -249,7 +249,7 @@ class Pipeline(Closing):
             model=self.analyzer.model_id,
             metrics=self.metrics,
             isolation=isolation,
-            shared=self._live and len(self._specs) > 1,
+            shared=another is not None,
         )
         recognise = SourceEndsStage(
             self._recognise,
@@ -266,7 +266,7 @@ class Pipeline(Closing):
         start_detection(
             *(self._supervisor, self._queue, found),
             detector=self._detector,
-            open_another=self._another_detector(),
+            open_another=another,
             views=lambda name: view_of(self.settings, name, live=name in live),
             isolation=isolation,
             finished=lambda name: by_name[name].processed + by_name[name].lost,

@@ -356,9 +356,8 @@ class SourceQueue(BatchQueue[T]):
         now = time.monotonic()
         if now - self._sorted_at >= SORT_SECONDS:
             self._sorted_at = now
-            live = [buffer for buffer in self._turn if buffer.live]
-            verdicts = costly([buffer._share.cost for buffer in live])
-            for buffer, verdict in zip(live, verdicts, strict=True):
+            verdicts = costly([buffer._share.cost for buffer in self._turn])
+            for buffer, verdict in zip(self._turn, verdicts, strict=True):
                 if not buffer._busy and buffer._costly != verdict:
                     buffer._costly = verdict
                     self._wake_all()

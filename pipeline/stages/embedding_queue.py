@@ -19,8 +19,9 @@ log = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.05
 """The encoder is busy this long at most before another source's faces get their turn."""
-MOST_HELD = 2
-"""Frames of a source that wait for the encoder; beyond that the first goes on as it is."""
+MOST_HELD = 8
+"""Of more frames of a file that wait, all faces are embedded at once. (Cameras are bounded before:
+`IN_FLIGHT` in ``runtime.source_queue``.)"""
 
 _FIRST_SLICE = 4  # faces, before any was measured
 _LATEST = 0.2  # weight of the newest time of a face in the average
@@ -129,18 +130,13 @@ class EmbeddingQueue(Generic[S]):
         if not any(other.left for other in same):
             self._shares.setdefault(item.name, Share()).returns(self._clock)
         self.items.append(item)
-        if len(same) >= MOST_HELD:
-            self._let_go(same[0])
 
     def let_go(self) -> None:
         """Leave the faces out that live frames still wait for."""
         for item in self.items:
-            self._let_go(item)
-
-    def _let_go(self, item: Pending[S]) -> None:
-        if item.left and not item.patient:
-            self.left_out(item.name, item.left, "busy")
-            del item.rows[item.done :]
+            if item.left and not item.patient:
+                self.left_out(item.name, item.left, "busy")
+                del item.rows[item.done :]
 
     def forget(self, source: str) -> None:
         """The source has ended; frames of it that are held need no more embeddings."""
