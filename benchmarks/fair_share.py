@@ -135,7 +135,7 @@ def encoded(pictures: Sequence[bytes], fps: float, folder: Path) -> Path:
     out = folder / "other.mp4"
     command = ["ffmpeg", "-v", "error", "-y", "-framerate", str(fps), "-i", folder / "%03d.jpg"]
     command += ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "4", out]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    subprocess.run([*map(str, command)], check=True, stdin=subprocess.DEVNULL)
     return out
 
 
