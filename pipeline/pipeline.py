@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from facestream.engines.closing import Closing
@@ -23,6 +22,7 @@ from .core.config import Settings
 from .core.errors import Closed, FacestreamError, OutputError
 from .core.events import Event
 from .core.types import Frame, FrameResult, Image, LazyFrame
+from .detection.base import Detector, open_detector
 from .detection.region import view_of
 from .gallery import Gallery
 from .gallery.gallery import searching_of
@@ -43,7 +43,7 @@ from .sinks.base import Sink
 from .sinks.degrading import OutputHealth
 from .sinks.fan_out import FanOut
 from .sources import BY_CPU, SourceOptions, SourceSpec
-from .stages.detect import DetectStage, frame_result
+from .stages.detect_workers import start_detection
 from .stages.recognise import RecogniseStage
 from .stages.rules import rules_of
 from .stages.source_end import SourceEndsStage
@@ -240,26 +240,26 @@ class Pipeline(Closing):
             on_new=lambda state: self._add(state, isolation, recognise),
         )
         self._states = [*readers.states, *self._missing]
+        by_name = {state.name: state for state in readers.states}
         live = {spec.name for spec in self._specs if spec.live}
-        detect = DetectStage(
-            self._detector,
-            views=lambda name: view_of(self.settings, name, live=name in live),
-            isolation=isolation,
-        )
-        encoder = self.analyzer.encoder
+        encoder, another = self.analyzer.encoder, self._another_detector()
         self._recognise = RecogniseStage(
             encoder,
             self.analyzer.matcher,
-            rules=lambda source: rules_of(self.settings.for_source(source), encoder.card),
+            rules=lambda name: rules_of(
+                self.settings.for_source(name), encoder.card, live=name in live
+            ),
             on_event=lambda event: _put(results.put, event),
             model=self.analyzer.model_id,
             metrics=self.metrics,
             isolation=isolation,
+            shared=another is not None,
         )
         recognise = SourceEndsStage(
             self._recognise,
             readers.states,
             on_ended=lambda name: _put(results.put, _SourceEnded(name)),
+            on_processed=self._queue.wake,
         )
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
         self._statistics.start(self._states)
@@ -267,16 +267,35 @@ class Pipeline(Closing):
         if self._live:
             self._supervisor.on_stop(self._trimmer.stop)
             self._supervisor.spawn("trim", self._trimmer.run)
-        run = partial(run_worker, on_batch=self.metrics.observe_batch)
-        convert = partial(frame_result, isolation=isolation)
-        self._supervisor.spawn(
-            "detect", lambda: run([detect], self._queue, found, batching=batching, convert=convert)
+        start_detection(
+            *(self._supervisor, self._queue, found),
+            detector=self._detector,
+            open_another=another,
+            views=lambda name: view_of(self.settings, name, live=name in live),
+            isolation=isolation,
+            finished=lambda name: by_name[name].processed + by_name[name].lost,
+            batching=batching,
+            on_batch=self.metrics.observe_batch,
         )
         batching_after = Batching(max_items=runtime.batch_frames)
         self._supervisor.spawn(
-            "recognise", lambda: run([recognise], found, results, batching=batching_after)
+            "recognise",
+            lambda: run_worker(
+                *([recognise], found, results),
+                batching=batching_after,
+                on_batch=self.metrics.observe_batch,
+            ),
         )
         return results
+
+    def _another_detector(self) -> Callable[[], Detector] | None:
+        """Opens a detector for costly sources, where there are others to protect from them."""
+        engines = self._detector.engines.values()
+        on_cpu = bool(engines) and all("cuda" not in engine.device for engine in engines)
+        settings = self.settings
+        if not self._live or len(self._specs) < 2 or not on_cpu:
+            return None
+        return lambda: open_detector(settings.detector, settings.runtime.serving())
 
     def _add(self, state: SourceState, isolation: SourceIsolation, ends: SourceEndsStage) -> None:
         """A file of the watched folder is read next."""

@@ -214,11 +214,16 @@ class Readers:
             states.update((state.name, state) for state in reader.states)
         for spec in filter(lambda spec: spec.live, specs):
             own, camera = settings.for_source(spec.name), settings.cameras.get(spec.name)
+            limited = replace(
+                _options(own, frames, options),
+                shrink_above=round(own.limits.megapixels * 1e6),
+                refuse_above=round(own.limits.most_megapixels * 1e6),
+            )
             live = LiveReader(
                 spec,
                 queue,
                 metrics,
-                options=_options(own, frames, options),
+                options=limited,
                 live=own.live,
                 on_state=on_state,
                 schedule=None if camera is None else camera.times,

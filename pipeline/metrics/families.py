@@ -90,6 +90,11 @@ FRAME_AGE = _histogram(
 # Faces and people
 
 FACES = _counter("facestream_faces_total", "source", "Faces detected.")
+FACES_LEFT_OUT = _counter(
+    "facestream_faces_left_out_total",
+    "source cause",
+    "Faces that a limit left out: not tracked (faces, tracks), or not embedded (rate, busy).",
+)
 SIGMA = _histogram(
     "facestream_sigma",
     "source",

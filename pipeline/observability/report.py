@@ -37,6 +37,7 @@ class SourceReport:
         state: a live source's last state, None for a file.
         restarts: times a live source was opened again.
         age: of a live source's frames, None for a file or before the first frame.
+        left_out: faces that a limit left out, by cause.
     """
 
     name: str
@@ -51,6 +52,7 @@ class SourceReport:
     state: State | None = None
     restarts: int = 0
     age: AgeReport | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

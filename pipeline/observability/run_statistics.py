@@ -16,6 +16,7 @@ from ..ingest.file_reader import SourceState
 from ..metrics.families import (
     BATCH_FRAMES,
     FACES,
+    FACES_LEFT_OUT,
     FRAME_AGE,
     FRAMES_DROPPED,
     FRAMES_OUT,
@@ -157,6 +158,11 @@ class RunStatistics:
             state=state.state,
             restarts=state.restarts,
             age=self._age(state),
+            left_out={
+                cause: round(faces)
+                for (source, cause), faces in self._metrics.values(FACES_LEFT_OUT).items()
+                if source == name
+            },
         )
 
     def _age(self, state: SourceState) -> AgeReport | None:

@@ -73,6 +73,8 @@ class SourceOptions:
         track: number of the video track, from 0; None: the one that its file marks, or the largest.
         follow: read files that grow until they have not changed for so many seconds; None: a file
             that a program has open for writing is read until it is closed.
+        shrink_above: pixels; larger pictures are shrunk when they are converted. None: never.
+        refuse_above: pixels; a video with larger ones is refused. None: never.
         decoding: what decodes video; see ``decide``.
         on_decoder: called in the reading thread at the first frame and at each change.
         halt: once set, opening (where possible) and reading end soon.
@@ -88,6 +90,8 @@ class SourceOptions:
     every: int = 1
     track: int | None = None
     follow: float | None = None
+    shrink_above: int | None = None
+    refuse_above: int | None = None
     decoding: Decoding = BY_CPU
     on_decoder: OnDecoder | None = field(default=None, compare=False)
     halt: threading.Event | None = field(default=None, compare=False)

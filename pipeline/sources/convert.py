@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import struct
 import threading
 
@@ -40,10 +41,12 @@ class Converter:
 
     Args:
         ratio: width of a pixel over its height.
+        most_pixels: larger pictures are shrunk to so many; None: never.
     """
 
-    def __init__(self, ratio: float) -> None:
+    def __init__(self, ratio: float, *, most_pixels: int | None = None) -> None:
         self.ratio = ratio
+        self._most = most_pixels
         self._reformatter = VideoReformatter()
         self._splitter = VideoReformatter()
         self._sampler = VideoReformatter()
@@ -51,7 +54,8 @@ class Converter:
 
     def convert(self, frame: VideoFrame) -> Image | None:
         """H×W×3 BGR uint8 with square pixels, upright; None where it cannot be converted."""
-        width, matrix = _square_width(frame.width, self.ratio), _matrix(frame)
+        width, height = within(_square_width(frame.width, self.ratio), frame.height, self._most)
+        matrix = _matrix(frame)
         turn, colours = orientation_of(frame), tone_map_of(frame)
         try:
             with self._lock:
@@ -61,6 +65,7 @@ class Converter:
                 bgr = self._reformatter.reformat(
                     frame,
                     width=width,
+                    height=height,
                     format="bgr24",
                     src_colorspace=matrix,
                     dst_colorspace=matrix,
@@ -158,6 +163,14 @@ def _matrix(frame: VideoFrame) -> int | None:
         return int(Colorspace.BT2020)
     high_definition = frame.width >= 1280 or frame.height > 576
     return int(Colorspace.ITU709 if high_definition else Colorspace.ITU601)
+
+
+def within(width: int, height: int, most: int | None) -> tuple[int, int]:
+    """The size, or a smaller one of the same shape with at most so many pixels."""
+    if most is None or width * height <= most:
+        return width, height
+    scale = math.sqrt(most / (width * height))
+    return max(1, int(width * scale)), max(1, int(height * scale))
 
 
 def _square_width(width: int, ratio: float) -> int:

@@ -106,6 +106,21 @@ def _described(stream: VideoStream) -> str:
     return size if title is None else f"{size} {title!r}"
 
 
+def check_size(name: str, width: int, height: int, most: int | None) -> None:
+    """Refuse pictures that are too large to decode beside other sources.
+
+    Raises:
+        SourceError: they have more pixels than that.
+    """
+    if most is not None and width * height > most:
+        why = (
+            f"its pictures have {width}x{height} pixels, more than "
+            f"limits.most_megapixels = {most / 1e6:g}; set a smaller stream in the camera, "
+            "or raise the limit"
+        )
+        raise SourceError(f"cannot read {name}: {why}", retry="slowly", reason=why)
+
+
 def fps_of(stream: VideoStream) -> float | None:
     """Average frames a second, None where the container does not say."""
     rate = stream.average_rate or stream.guessed_rate
@@ -122,6 +137,11 @@ class VideoDecoder:
         timeless: ignore its times; the pictures have none.
         stopped: true when reading ends; called at every packet.
         on_decoder: see `SourceOptions`.
+        shrink_above: see `SourceOptions`.
+        refuse_above: see `SourceOptions`.
+
+    Raises:
+        SourceError: its pictures are too large.
 
     Attributes:
         corrupt: damaged packets and frames.
@@ -142,6 +162,8 @@ class VideoDecoder:
         decoding: Decoding = BY_CPU,
         name: str = "the video",
         on_decoder: OnDecoder | None = None,
+        shrink_above: int | None = None,
+        refuse_above: int | None = None,
     ) -> None:
         self.corrupt = 0
         self.stuck = False
@@ -157,10 +179,16 @@ class VideoDecoder:
         self._name = name
         self._on_decoder = on_decoder or (lambda *_: None)
         self._time_base = stream.time_base or Fraction(1, av.time_base)
-        self._converter = Converter(float(stream.sample_aspect_ratio or 1))
+        ratio = float(stream.sample_aspect_ratio or 1)
+        self._converter = Converter(ratio, most_pixels=shrink_above)
         self._gate = DamageGate(self._time_base)
         # Cameras mark interlaced frames.
         self._deinterlacer = Deinterlacer(self._time_base, search=not self._low)
+        context = stream.codec_context
+        check_size(name, context.width, context.height, refuse_above)
+        if refuse_above is not None:
+            # The decoder refuses frames that grow later.
+            context.options = {**context.options, "max_pixels": str(refuse_above)}
         # Hardware needs no frame threads; slices help the CPU where it takes over.
         whole = latency == "normal" and not stream.codec_context.is_hwaccel
         stream.thread_type = "AUTO" if whole else "SLICE"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from math import inf
 from typing import Literal
 
 import av
@@ -13,6 +14,7 @@ from facestream.engines.closing import Closing
 
 from ..core.errors import SourceError
 from ..core.types import Frame, Image
+from ..runtime.priority import yield_to_other_threads
 from .base import Clock, Picture, SourceInfo, SourceOptions, SourceSpec
 from .clock import FileClock, LiveClock
 from .decode import VideoDecoder, fps_of, reason, video_stream
@@ -90,7 +92,12 @@ class StreamSource(Closing):
                 decoding=options.decoding,
                 name=spec.name,
                 on_decoder=options.on_decoder,
+                shrink_above=options.shrink_above,
+                refuse_above=options.refuse_above,
             )
+            context = self._stream.codec_context
+            if (options.shrink_above or inf) < context.width * context.height:
+                yield_to_other_threads()  # it decodes here; others' pictures cost less
             self._pictures = self._decoder.pictures()
             self._first: Picture | None
             self._first, image = self._peek()

@@ -21,6 +21,7 @@ from pydantic import (
 from .groups import (
     DetectorSettings,
     Group,
+    LimitSettings,
     LiveSettings,
     Pause,
     RecognitionSettings,
@@ -140,6 +141,8 @@ class CameraSettings(Group):
     """Keys of [recognition] for this camera, e.g. ``threshold``; not ``normalise``."""
     live: Annotated[LiveSettings, _Overrides] = LiveSettings()
     """Keys of [live] for this camera."""
+    limits: Annotated[LimitSettings, _Overrides] = LimitSettings()
+    """Keys of [limits] for this camera."""
 
     @field_validator("device")
     @classmethod
@@ -192,7 +195,7 @@ class CameraSettings(Group):
         """Its values that override the groups: group, key, value."""
         found = {
             name: {key: getattr(group, key) for key in group.model_fields_set}
-            for name in ("detector", "tracking", "recognition", "live")
+            for name in ("detector", "tracking", "recognition", "live", "limits")
             if isinstance(group := getattr(self, name), Group)
         }
         for key, (table, name) in _SHORTHANDS.items():

@@ -224,6 +224,23 @@ class LiveSettings(Group):
     """Longest pause between two retries, in seconds."""
 
 
+class LimitSettings(Group):
+    """What one live source may use, so that none takes the others' time and memory. Files have
+    no limits. What is left out is counted with its cause."""
+
+    megapixels: float = Field(default=8.3, gt=0, le=1000, strict=True)
+    """Largest picture in millions of pixels; larger ones are shrunk when they are decoded. The
+    default keeps 4K (3840×2160)."""
+    most_megapixels: float = Field(default=50.0, gt=0, le=1000, strict=True)
+    """A source with larger pictures is refused: its decoder alone would take too much memory."""
+    faces: int = Field(default=200, ge=1, le=10000, strict=True)
+    """Most faces that are tracked in a frame: those that have a track first, then the largest."""
+    tracks: int = Field(default=300, ge=1, le=100000, strict=True)
+    """Most tracks at a time; a new face beyond that is not tracked."""
+    embeddings: float = Field(default=100.0, gt=0, le=100000, strict=True)
+    """Most faces that are embedded in a second."""
+
+
 class EventSettings(Group):
     """Events and the rotation of their file."""
 

@@ -16,6 +16,7 @@ from .groups import (
     EncoderSettings,
     EventSettings,
     Group,
+    LimitSettings,
     LiveSettings,
     RecognitionSettings,
     RestreamSettings,
@@ -44,6 +45,7 @@ class Settings(Group):
     recognition: RecognitionSettings = RecognitionSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     live: LiveSettings = LiveSettings()
+    limits: LimitSettings = LimitSettings()
     events: EventSettings = EventSettings()
     annotate: AnnotateSettings = AnnotateSettings()
     restream: RestreamSettings = RestreamSettings()

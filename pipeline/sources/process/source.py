@@ -141,7 +141,7 @@ class ProcessSource(Closing):
             return ImagePicture(message.time, self._image(pixels))
         ring, planes = self._hold(pixels)
         if self._converter is None or self._converter.ratio != pixels.ratio:
-            self._converter = Converter(pixels.ratio)
+            self._converter = Converter(pixels.ratio, most_pixels=self._options.shrink_above)
         picture = SlotPicture(message.time, self._converter, ring, pixels, planes)
         if ring.left < _SPARE:
             picture.copy()
