@@ -28,7 +28,7 @@ from ..mjpeg import CodedPicture
 from . import sandbox
 from .request import DecoderRequest
 from .ring import PLANES, PixelFormat, bytes_of, plane_of, plane_shapes, views
-from .wire import Wire
+from .wire import DecoderWire
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Halt(threading.Event):
 class FrameSlots:
     """Where pictures are put for the parent."""
 
-    def __init__(self, wire: Wire, halt: Halt) -> None:
+    def __init__(self, wire: DecoderWire, halt: Halt) -> None:
         self._wire = wire
         self._halt = halt
         self._changed = threading.Condition()
@@ -134,7 +134,7 @@ class FrameSlots:
 class DecoderProcess:
     """Opens the source, gives its frames to the parent, and ends with it."""
 
-    def __init__(self, wire: Wire, request: DecoderRequest) -> None:
+    def __init__(self, wire: DecoderWire, request: DecoderRequest) -> None:
         self._wire = wire
         self._halt = Halt()
         self._slots = FrameSlots(wire, self._halt)
@@ -259,7 +259,7 @@ class DecoderProcess:
 
 
 class _ToParent(logging.Handler):
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: DecoderWire) -> None:
         super().__init__()
         self._wire = wire
 
@@ -271,7 +271,7 @@ class _ToParent(logging.Handler):
 
 def main() -> None:
     sandbox.harden(int(sys.argv[2]))
-    wire = Wire(socket.socket(fileno=int(sys.argv[1])))
+    wire = DecoderWire(socket.socket(fileno=int(sys.argv[1])))
     try:
         request: DecoderRequest = wire.receive_object()
     except EOFError:

@@ -18,7 +18,7 @@ from facestream.engines.closing import Closing
 from ...core.errors import Retry, SourceError
 from .messages import FrameMessage, LogMessage, Message, PictureMessage, parse
 from .request import DecoderRequest
-from .wire import Wire
+from .wire import DecoderWire
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class DecoderLink(Closing):
         self._chatter, self._pictured = 0, time.monotonic()
         self._lines = 0
         self._ending: float | None = None
-        self._wire, theirs = Wire.pair()
+        self._wire, theirs = DecoderWire.pair()
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self._start(request, theirs)
@@ -173,7 +173,7 @@ class DecoderLink(Closing):
         self._wire.close()  # which it notices
         self._wait(_END_SECONDS)
 
-    def _start(self, request: DecoderRequest, theirs: Wire) -> None:
+    def _start(self, request: DecoderRequest, theirs: DecoderWire) -> None:
         kind, descriptor = request.spec.kind, theirs.fileno()
         # The location, with its password, is sent: others can see a command line.
         program = [sys.executable, "-P", "-m", "facestream.pipeline.sources.process.child"]

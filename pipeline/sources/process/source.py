@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -227,10 +227,7 @@ class ProcessSource(Closing):
 
 
 def _request(spec: SourceSpec, options: SourceOptions, limits: DecoderLimits) -> DecoderRequest:
-    # Also files that the options name, such as certificates.
-    files = [
-        value for one in fields(options) if isinstance(value := getattr(options, one.name), Path)
-    ]
+    files = [] if options.tls.ca is None else [options.tls.ca]
     if spec.kind in {"video", "images"}:
         files += spec.files or [Path(spec.location)]
     hardware = options.decoding.decoder != "cpu"

@@ -14,14 +14,14 @@ LONGEST = 1 << 16
 _CHUNK = 1 << 15
 
 
-class Wire:
+class DecoderWire:
     """One end of a ``SOCK_SEQPACKET`` socket; any thread may send, one receives."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
 
     @classmethod
-    def pair(cls) -> tuple[Wire, Wire]:
+    def pair(cls) -> tuple[DecoderWire, DecoderWire]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(ours), cls(theirs)
 
