@@ -16,6 +16,9 @@ COMMANDS = {
     "tight-photos": "photos that are cut to the face: found, aligned, enrolled, recognised",
     "gallery-open": "opening a large gallery: time to the first answer",
     "soak": "four cameras with random faults for twenty minutes",
+    "isolation": "decoding in a process of its own beside decoding in a thread",
+    "fault-runs": "two hundred faults of a live run: who goes on, how soon all is back",
+    "fair-share": "a good camera beside a crowd and beside very large pictures: what it loses",
     "shutdown": "a hundred runs ended at random moments: no hang, complete files",
 }
 

@@ -22,9 +22,10 @@ from pathlib import Path
 
 from facestream.pipeline import Settings
 
+from tests.disks import small_disk
 from tests.faces import face_clip
 from tests.live.conftest import QUICK
-from tests.live.endings import HANG, Ending, Mixed, Plan, end_once, nobody, plans, small_disk
+from tests.live.endings import HANG, Ending, Mixed, Plan, end_once, nobody, plans
 from tests.live.leaks import Held
 from tests.servers.clips import looped
 from tests.servers.debian import servers_missing
@@ -38,7 +39,7 @@ def end_in(plan: Plan, mixed: Mixed, folder: Path) -> Ending:
     with tempfile.TemporaryDirectory(dir=folder) as name, ExitStack() as stack:
         place = Path(name)
         if plan.way.endswith("disk full"):
-            place = stack.enter_context(small_disk(place / "disk"))
+            place = stack.enter_context(small_disk(place / "disk", kilobytes=2048))
         return end_once(plan, mixed, place)
 
 

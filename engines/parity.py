@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from .base import Engine
-from .files import write_atomically
+from .files import check_folder, own_folder, write_atomically
+from .private_files import FileRefused, read_trusted
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,8 @@ class VerdictStore:
     """Verdicts in a subfolder of ``folder``; None keeps them for this process alone.
 
     Safe with several threads and processes. A file that is damaged or of another engine is
-    replaced. Where the folder cannot be written, engines are judged at each start.
+    replaced. Where the folder cannot be written, or others may write into it, engines are judged
+    at each start.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -132,8 +134,13 @@ class VerdictStore:
                 return _verdicts.get(identity)
         path = self._path(self._folder, identity)
         try:
-            return _parse(path.read_bytes(), identity)
+            for folder in (self._folder.parent, self._folder):
+                check_folder(folder)
+            return _parse(read_trusted(path), identity)
         except FileNotFoundError:
+            return None
+        except FileRefused as error:
+            log.warning("kept verdicts are not used: %s: %s", error.filename, error.strerror)
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.debug("the verdict %s is not used: %s", path, error)
@@ -155,6 +162,8 @@ class VerdictStore:
         )
         path = self._path(self._folder, identity)
         try:
+            for folder in (self._folder.parent, self._folder):
+                own_folder(folder)
             write_atomically(path, text.encode())
         except OSError as error:
             log.debug("the verdict %s cannot be kept: %s", path, error)

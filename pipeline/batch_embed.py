@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from facestream.engines.private_files import private
 from numpy.typing import NDArray
 
 from .analysis import FaceAnalyzer, Keep
@@ -72,7 +73,7 @@ class EmbeddingTable:
         """
         part = part_of(path)
         try:
-            with part.open("wb") as file:
+            with open(part, "wb", opener=private) as file:
                 np.savez(file, allow_pickle=False, **self.arrays())
             part.replace(path)
         except OSError as error:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from facestream.engines.closing import Closing
@@ -20,9 +19,10 @@ from facestream.engines.errors import EngineError
 
 from .analysis import FaceAnalyzer
 from .core.config import Settings
-from .core.errors import Closed, FacestreamError
+from .core.errors import Closed, FacestreamError, OutputError
 from .core.events import Event
 from .core.types import Frame, FrameResult, Image, LazyFrame
+from .detection.base import Detector, open_detector
 from .detection.region import view_of
 from .gallery import Gallery
 from .gallery.gallery import searching_of
@@ -40,9 +40,10 @@ from .runtime.source_queue import SourceQueue
 from .runtime.supervisor import Supervisor
 from .runtime.worker import Batching, run_worker
 from .sinks.base import Sink
+from .sinks.degrading import OutputHealth
 from .sinks.fan_out import FanOut
 from .sources import BY_CPU, SourceOptions, SourceSpec
-from .stages.detect import DetectStage, frame_result
+from .stages.detect_workers import start_detection
 from .stages.recognise import RecogniseStage
 from .stages.rules import rules_of
 from .stages.source_end import SourceEndsStage
@@ -119,6 +120,8 @@ class Pipeline(Closing):
         self.metrics = Metrics()
         self._statistics = RunStatistics(self.metrics)
         embeddings = self.settings.events.embeddings
+        self._outputs = OutputHealth(self.metrics)
+        self._lost = 0
         self._sinks = FanOut(sinks, embeddings="added" if embeddings else "left_out")
         self._frames: FrameSelection = frames
         self._watched = watched
@@ -136,6 +139,7 @@ class Pipeline(Closing):
             self._specs, self._missing = sources.specs, sources.missing
             self._live = any(spec.live for spec in self._specs)
             if self._live:
+                self._sinks.go_on_after_errors(self._outputs)
                 share_one_heap()  # before the networks start their threads
             self._load(gallery)
         except BaseException:
@@ -236,26 +240,26 @@ class Pipeline(Closing):
             on_new=lambda state: self._add(state, isolation, recognise),
         )
         self._states = [*readers.states, *self._missing]
+        by_name = {state.name: state for state in readers.states}
         live = {spec.name for spec in self._specs if spec.live}
-        detect = DetectStage(
-            self._detector,
-            views=lambda name: view_of(self.settings, name, live=name in live),
-            isolation=isolation,
-        )
-        encoder = self.analyzer.encoder
+        encoder, another = self.analyzer.encoder, self._another_detector()
         self._recognise = RecogniseStage(
             encoder,
             self.analyzer.matcher,
-            rules=lambda source: rules_of(self.settings.for_source(source), encoder.card),
+            rules=lambda name: rules_of(
+                self.settings.for_source(name), encoder.card, live=name in live
+            ),
             on_event=lambda event: _put(results.put, event),
             model=self.analyzer.model_id,
             metrics=self.metrics,
             isolation=isolation,
+            shared=another is not None,
         )
         recognise = SourceEndsStage(
             self._recognise,
             readers.states,
             on_ended=lambda name: _put(results.put, _SourceEnded(name)),
+            on_processed=self._queue.wake,
         )
         batching = Batching(max_items=runtime.batch_frames, max_wait=runtime.max_wait)
         self._statistics.start(self._states)
@@ -263,16 +267,35 @@ class Pipeline(Closing):
         if self._live:
             self._supervisor.on_stop(self._trimmer.stop)
             self._supervisor.spawn("trim", self._trimmer.run)
-        run = partial(run_worker, on_batch=self.metrics.observe_batch)
-        convert = partial(frame_result, isolation=isolation)
-        self._supervisor.spawn(
-            "detect", lambda: run([detect], self._queue, found, batching=batching, convert=convert)
+        start_detection(
+            *(self._supervisor, self._queue, found),
+            detector=self._detector,
+            open_another=another,
+            views=lambda name: view_of(self.settings, name, live=name in live),
+            isolation=isolation,
+            finished=lambda name: by_name[name].processed + by_name[name].lost,
+            batching=batching,
+            on_batch=self.metrics.observe_batch,
         )
         batching_after = Batching(max_items=runtime.batch_frames)
         self._supervisor.spawn(
-            "recognise", lambda: run([recognise], found, results, batching=batching_after)
+            "recognise",
+            lambda: run_worker(
+                *([recognise], found, results),
+                batching=batching_after,
+                on_batch=self.metrics.observe_batch,
+            ),
         )
         return results
+
+    def _another_detector(self) -> Callable[[], Detector] | None:
+        """Opens a detector for costly sources, where there are others to protect from them."""
+        engines = self._detector.engines.values()
+        on_cpu = bool(engines) and all("cuda" not in engine.device for engine in engines)
+        settings = self.settings
+        if not self._live or len(self._specs) < 2 or not on_cpu:
+            return None
+        return lambda: open_detector(settings.detector, settings.runtime.serving())
 
     def _add(self, state: SourceState, isolation: SourceIsolation, ends: SourceEndsStage) -> None:
         """A file of the watched folder is read next."""
@@ -301,8 +324,17 @@ class Pipeline(Closing):
     def _completed(self, source: str) -> None:
         if self._watched is None:
             return
+        before, self._lost = self._lost, self._outputs.lost
+        if before != self._lost:
+            log.warning("%s is read again by the next run: an output lost some of it", source)
+            return
         if any(state.name == source and state.complete for state in reversed(self._states)):
-            self._watched.completed(source)
+            try:
+                self._watched.completed(source)
+            except OutputError as error:
+                if not self._live:
+                    raise
+                log.warning("%s is read again by the next run: %s", source, error)
 
     def _finish(self) -> None:
         """Wait for the threads and close the sinks; raises the first error."""
@@ -323,6 +355,7 @@ class Pipeline(Closing):
         return self._statistics.report(
             embedded=self._recognise.embedded if self._recognise is not None else 0,
             backends={"detector": self._detector.backend, "encoder": self._encoder.backend},
+            outputs=self._outputs.reports(),
         )
 
 

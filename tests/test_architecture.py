@@ -35,6 +35,7 @@ ORDER = (
     "core",
     "storage",
     "runtime",
+    "web",
     "metrics",
     "sources",
     "ingest",

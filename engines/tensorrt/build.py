@@ -19,6 +19,7 @@ from ..casting import prepare
 from ..checks import check_model_file
 from ..errors import BackendUnavailable, BuildFailed, InferenceError, ModelError
 from ..files import write_atomically
+from ..private_files import read_known
 from .recipe import Recipe
 from .variant import Variant, find_variant, trt_logger
 
@@ -352,8 +353,7 @@ def load_timings(path: Path, config: Any) -> None:
 
     The cache holds kernel times of one card and version, for later builds.
     """
-    known = path.read_bytes() if path.is_file() else b""
-    timings = config.create_timing_cache(known)
+    timings = config.create_timing_cache(read_known(path))
     if timings is None or not config.set_timing_cache(timings, False):
         log.warning("the timing cache %s is of another card or damaged: replaced", path)
         config.set_timing_cache(config.create_timing_cache(b""), False)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import BackendUnavailable, InferenceError
 from ..files import write_atomically
+from ..private_files import read_known
 from .build import Manifest, Progress, build_plan
 from .plans import PlanStore
 from .recipe import Recipe
@@ -89,7 +90,7 @@ class LoadedPlan:
         if self.kernels is None:
             self.kernels = config.create_runtime_cache()
             file = None if self.path is None else self.path.with_suffix(KERNELS)
-            known = file.read_bytes() if file is not None and file.is_file() else b""
+            known = b"" if file is None else read_known(file)
             if known and not self.kernels.deserialize(known):
                 log.debug("%s does not fit here any more", file)
         config.set_runtime_cache(self.kernels)

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from ..cards import checksum
 from ..checks import check_model_file
 from ..errors import BackendUnavailable, BuildFailed, ModelError
-from ..files import PART, write_atomically
+from ..files import PART, check_folder, own_folder, write_atomically
+from ..private_files import file_mode, read_trusted
 from .build import BuiltPlan, Manifest, Progress, build_plan, sha256_of_bytes
 from .recipe import Recipe, key_of
 
@@ -50,11 +51,12 @@ class StoredPlan:
     manifest: Manifest
 
     def read(self) -> bytes:
-        """The plan; ModelError if it is gone or does not match its manifest."""
+        """The plan; ModelError if it is gone, others may write it, or it does not match its
+        manifest."""
         try:
-            data = self.path.read_bytes()
+            data = read_trusted(self.path)
         except OSError as error:
-            raise ModelError(f"cannot read the plan {self.path}: {error}") from error
+            raise ModelError(f"cannot read the plan {self.path}: {error.strerror}") from error
         if len(data) != self.manifest.size:
             raise ModelError(
                 f"the plan {self.path} has {len(data)} bytes, its manifest says "
@@ -74,7 +76,8 @@ class PlanStore:
     its own manifest is ignored.
 
     A plan is native code: write access to the folder means running code in this process. The
-    folder is made for its owner alone.
+    folder is for its owner alone; a folder or a file that another user owns or may write is not
+    used.
 
     Args:
         folder: made when it is first needed.
@@ -124,6 +127,9 @@ class PlanStore:
         return self._find(key, logging.WARNING)
 
     def _find(self, key: str, level: int) -> StoredPlan | None:
+        if (fault := self._fault()) is not None:
+            log.log(level, "%s", fault)
+            return None
         for path in self.folder.glob(f"*-{key}{MANIFEST}"):
             try:
                 stored = _load(path)
@@ -146,6 +152,8 @@ class PlanStore:
     def list(self) -> tuple[list[StoredPlan], list[str]]:
         """All plans by file name, their checksums not compared, and what is wrong with others."""
         plans, faults = [], []
+        if (fault := self._fault()) is not None:
+            return [], [fault]
         for path in sorted(self.folder.glob(f"*{MANIFEST}")):
             try:
                 plans.append(_load(path))
@@ -178,6 +186,15 @@ class PlanStore:
         with self._locked():
             return self._sweep()
 
+    def _fault(self) -> str | None:
+        """Why nothing in the folder may be used."""
+        try:
+            if self.folder.is_dir():
+                check_folder(self.folder)
+        except OSError as error:
+            return f"the plans in {self.folder} are not used: {error.strerror}"
+        return None
+
     def _put(self, plan: BuiltPlan) -> StoredPlan:
         """The caller holds the lock."""
         self._sweep()
@@ -196,7 +213,7 @@ class PlanStore:
         now = time.time()
         freed = 0
         for path in list(self.folder.iterdir()):
-            stat = path.stat()
+            stat = path.lstat()
             part = path.name.startswith(PART) and now - stat.st_mtime > _PART_SECONDS
             lone = _OF_A_PLAN.search(path.name) is not None and path.stem not in kept
             if part or lone:
@@ -208,8 +225,8 @@ class PlanStore:
     def _locked(self, progress: Progress | None = None) -> Iterator[None]:
         """Holds the folder's lock during the block."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = FileLock(self.folder / _LOCK)
+            own_folder(self.folder)
+            lock = FileLock(self.folder / _LOCK, mode=file_mode())
             self._wait_for(lock, progress)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
@@ -242,9 +259,9 @@ def _load(path: Path) -> StoredPlan:
         ModelError: the manifest cannot be read or is not of the plan it is named after.
     """
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(read_trusted(path))
     except OSError as error:
-        raise ModelError(f"cannot read the manifest {path}: {error}") from error
+        raise ModelError(f"cannot read the manifest {path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -256,7 +273,8 @@ def _load(path: Path) -> StoredPlan:
 
 def _unwritable(folder: Path, error: OSError) -> BackendUnavailable:
     return BackendUnavailable(
-        f"plans cannot be kept in {folder}: {error}; set runtime.engine_cache to another folder"
+        f"plans cannot be kept in {folder}: {error.strerror or error}; "
+        "set runtime.engine_cache to another folder"
     )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from facestream.engines.devices import cuda_devices
+from facestream.engines.files import write_atomically
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ..core.errors import UsageError
@@ -171,9 +172,7 @@ class Results:
 
     def save(self, path: Path) -> None:
         """Write the JSON file in one step: a reader never gets half of it."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_atomically(path, (json.dumps(self.to_json(), indent=2) + "\n").encode())
 
 
 def load_results(path: Path) -> Results:

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-import av
 import numpy as np
 
 from .. import Pipeline, Settings
-from ..core.errors import FacestreamError, SourceError
+from ..core.errors import FacestreamError
 from ..core.types import FrameResult
 from ..sinks.base import Sink
+from ..sources import open_source
 
 
 def measure(what: Literal["start", "run"], video: Path, values: dict[str, Any]) -> dict[str, Any]:
@@ -68,11 +68,8 @@ def _start(video: Path, settings: Settings, asked_at: float) -> dict[str, Any]:
 
 def _run(video: Path, settings: Settings) -> dict[str, Any]:
     """The whole video, after a warm-up on its first frame."""
-    with av.open(str(video)) as container:
-        frame = next(container.decode(video=0), None)
-        if frame is None:
-            raise SourceError(f"{video} has no frame")
-        first = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    with open_source(video) as source:
+        first = next(iter(source)).image
     latencies = _Latencies()
     with Pipeline([video], settings=settings, sinks=[latencies], frames="searched") as pipeline:
         pipeline.warm_up(first)

@@ -53,6 +53,7 @@ def cameras(
     from ..sinks.files import make_folder
 
     settings = load_settings(file=config, environment=os.environ)
+    settings.storage.apply()
     if picture is not None:
         make_folder(picture)
     read: Any = "frame" if picture is not None else "properties" if probe else "nothing"

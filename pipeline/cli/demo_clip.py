@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from facestream.engines.private_files import named
 from numpy.typing import NDArray
 
 from ..core.types import Image
@@ -20,7 +21,10 @@ def write_clip(path: Path) -> None:
     """Render the clip as H.264: pan, zoom, sensor noise and changing light."""
     scene = _scene([portrait.image for portrait in portraits()])
     grain = _grain()
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+    with (
+        open(path, "wb", opener=named) as raw,
+        av.open(raw, "w", format="mp4", options={"movflags": "faststart"}) as container,
+    ):
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.time_base = Fraction(1, FPS)

@@ -41,6 +41,7 @@ def embed_paths(
         UsageError: nothing to read, the file cannot be written, a setting is wrong.
     """
     settings = load_settings(file=config, environment=os.environ, flags=flags)
+    settings.storage.apply()
     files = list_pictures(paths)
     began = time.monotonic()
     with OutputLock(out), FaceAnalyzer(settings) as analyzer:

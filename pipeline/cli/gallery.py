@@ -21,6 +21,7 @@ from .flags import NETWORKS, Config, Json, argument, command_group, examples, wi
 if TYPE_CHECKING:
     from ..core.config import Settings
     from ..gallery import Gallery
+    from ..gallery.transfer import Trust
     from ..storage.database import Create
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,14 @@ def import_(
             "--files", help="Pictures in DIR itself are people, too, named like the file."
         ),
     ] = False,
+    trust_embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--trust-embeddings",
+            help="Take the embeddings of an export instead of computing them from its faces. Only "
+            "for exports that you made: an embedding can be of another person than the face.",
+        ),
+    ] = False,
     gallery: GalleryPath = None,
     as_json: Json = False,
     config: Config = None,
@@ -150,7 +159,11 @@ def import_(
         plan = plan_import(folder, skip=skip or (), files=files)
         total = plan.photos
     with opened(gallery, config, devices, create="if_missing") as people:
-        steps = people.iter_restore(folder) if exported else people.iter_import(plan)
+        if exported:
+            trust: Trust = "embeddings" if trust_embeddings else "nothing"
+            steps = people.iter_restore(folder, trust=trust)
+        else:
+            steps = people.iter_import(plan)
         notes, refused = plan.notes, plan.refused
         status = enrol(
             people,
@@ -267,7 +280,9 @@ def settings_of(config: Path | None, devices: Mapping[str, Any] | None = None) -
     """The settings of ``--config``, the environment and flags."""
     from ..core.config import load_settings
 
-    return load_settings(file=config, environment=os.environ, flags=devices or {})
+    settings = load_settings(file=config, environment=os.environ, flags=devices or {})
+    settings.storage.apply()
+    return settings
 
 
 @contextmanager

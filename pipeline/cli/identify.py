@@ -77,6 +77,7 @@ def identify_images(
     Raises UsageError if there are no pictures, or a setting or the gallery cannot be used.
     """
     settings = load_settings(file=config, environment=os.environ, flags=flags)
+    settings.storage.apply()
     files = list_pictures(images)
     known = chosen_gallery(gallery)
     with ExitStack() as stack:

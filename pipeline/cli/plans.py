@@ -32,6 +32,7 @@ class Plans:
 
     def __init__(self, cache: Path | None, config: Path | None) -> None:
         self.settings = load_settings(file=config, environment=os.environ)
+        self.settings.storage.apply()
         folder = cache or self.settings.runtime.serving().cache
         if folder is None or (folder.exists() and not folder.is_dir()):
             raise UsageError(f"{folder} is not a folder; name another with --cache")

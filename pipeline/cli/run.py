@@ -23,14 +23,17 @@ from ..identity.grouping import open_grouping
 from ..ingest.readers import SourceList, list_sources
 from ..ingest.watched_folder import WatchedFolder
 from ..metrics.families import BUILD_INFO, OUTPUT_DROPPED
-from ..observability.report import Report
+from ..observability.report import OutputReport, Report
 from ..observability.runtime_info import RuntimeInfo
 from ..pipeline import Pipeline
 from ..sinks.base import Sink, needs_of
+from ..sinks.files import write_whole
 from ..sinks.outputs import OutputRequest, Outputs, open_outputs
 from ..sinks.sightings import SightingsSink
+from ..sources import SourceSpec
+from ..web.descriptors import fitting, raise_descriptor_limit
 from .console import muted, plural, stderr, stdout, warn
-from .errors import BAD_INPUT, INTERRUPTED
+from .errors import BAD_INPUT, FAILED, INTERRUPTED
 from .progress import show_progress
 from .signals import stopping_on_signals
 from .summary import GROUPED, AnnounceSink, PersonSummary, SummarySink, people_table
@@ -60,6 +63,7 @@ def run_sources(
         StageFailed: the run broke.
     """
     settings = load_settings(file=config, environment=os.environ, flags=flags)
+    settings.storage.apply()
     watch = request.watch
     if not sources and watch is None:
         sources = [name for name, camera in settings.cameras.items() if camera.enabled]
@@ -78,6 +82,7 @@ def run_sources(
         )
     live = [spec.name for spec in found.specs if spec.live]
     with ExitStack() as stack:
+        settings = _with_room_for_clients(settings, request, found.specs, metrics=metrics)
         outputs = open_outputs(request, settings, found.specs)
         stack.enter_context(outputs.locks)
         watched = None if watch is None else WatchedFolder(watch, outputs.state)
@@ -142,7 +147,7 @@ def run_sources(
             more = plural(summary.ungrouped, "sighting")
             log.warning("%s of unknown people came after the first %s: not grouped", more, GROUPED)
         _summarise(console, report, outputs, verbose=verbose)
-        if unwritten is not None:
+        if unwritten is not None and not live:
             raise unwritten
         left_out = int(pipeline.metrics.value(OUTPUT_DROPPED))
         if left_out:
@@ -150,7 +155,26 @@ def run_sources(
                 "the annotated video left out %s: it is slower than the frames come",
                 plural(left_out, "frame"),
             )
+        for output in report.outputs:
+            warn(_losses(output))
+        if unwritten is not None:
+            warn(str(unwritten))
+            return FAILED
         return exit_status(report)
+
+
+def _with_room_for_clients(
+    settings: Settings, request: OutputRequest, specs: Sequence[SourceSpec], *, metrics: str | None
+) -> Settings:
+    """The settings with as many connections to the servers as there are descriptors for."""
+    server = fitting(
+        settings.server,
+        raise_descriptor_limit(),
+        sources=len([spec for spec in specs if spec.live]) + 1,  # files are read one by one
+        outputs=4 + len(request.others),
+        servers=(metrics is not None) + (request.restream is not None),
+    )
+    return settings.model_copy(update={"server": server})
 
 
 def _serve_metrics(pipeline: Pipeline, where: str) -> MetricsServer:
@@ -159,7 +183,8 @@ def _serve_metrics(pipeline: Pipeline, where: str) -> MetricsServer:
     pipeline.metrics.set(
         BUILD_INFO, 1, version=facestream_version(), model=pipeline.analyzer.model_id
     )
-    return MetricsServer(pipeline.metrics, Address.parse(where, flag="--metrics"))
+    address = Address.parse(where, flag="--metrics")
+    return MetricsServer(pipeline.metrics, address, pipeline.settings.server)
 
 
 def chosen_gallery(given: Path | None) -> Path | None:
@@ -217,12 +242,9 @@ def write_report(
         "groups": [row.group_dict() for row in unknown],
         "settings": settings.model_dump(mode="json"),
     }
-    try:
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        # Bytes of a path that are not UTF-8 become escapes of JSON.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    # Bytes of a path that are not UTF-8 become escapes of JSON.
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def nothing_read(report: Report) -> str:
@@ -235,9 +257,18 @@ def nothing_read(report: Report) -> str:
 
 def exit_status(report: Report) -> int:
     """What the run's end means to a shell."""
+    if any(output.degraded for output in report.outputs):
+        return FAILED
     if report.interrupted:
         return INTERRUPTED
     return BAD_INPUT if report.problems else 0
+
+
+def _losses(output: OutputReport) -> str:
+    """What an output that failed has lost, in a line."""
+    lost = [plural(count, item) for item, count in sorted(output.lost.items())]
+    now = "fails" if output.degraded else "failed for a while"
+    return f"the output {output.name} {now} (lost: {', '.join(lost) or 'nothing'}): {output.reason}"
 
 
 def _summarise(console: Console, report: Report, outputs: Outputs, *, verbose: bool) -> None:

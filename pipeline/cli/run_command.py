@@ -20,7 +20,8 @@ RUN_EPILOG = examples(
     "ffmpeg -i … -c copy -f mpegts - | facestream run - --annotate out.mp4",
     "Cameras and streams run until Ctrl-C and are opened again when they are lost. Ctrl-C stops "
     "and completes the files; another one, a second later or more, aborts. Exit status: 0 all good,"
-    " 1 a stage failed, 2 wrong usage, 3 some input was unreadable or truncated, 130 interrupted.",
+    " 1 a stage failed, or an output still fails, 2 wrong usage, 3 some input was unreadable or "
+    "truncated, 130 interrupted.",
 )
 
 
@@ -84,8 +85,8 @@ def run(
         _result(
             "--events-of",
             metavar="TYPES",
-            text="Only these types of events: appeared, identified, updated, left, source_state; "
-            "e.g. left,identified. \\[all]",
+            text="Only these types of events: appeared, identified, updated, left, source_state, "
+            "output_state; e.g. left,identified. \\[all]",
         ),
     ] = None,
     report: Annotated[
@@ -173,6 +174,14 @@ def run(
             help="Watch video track N of files with several, from 0; FILE#N for one file.",
         ),
     ] = None,
+    isolation: Annotated[
+        Literal["auto", "process", "thread"] | None,
+        typer.Option(
+            "--isolation",
+            help="Decode each source in a process of its own, or in threads of this one; auto: "
+            "cameras and URLs in processes. \\[auto]",
+        ),
+    ] = None,
     config: Config = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also print stage times and queues.")
@@ -194,6 +203,7 @@ def run(
         "runtime.max_frames": max_frames,
         "runtime.track": track,
         "runtime.follow": 10.0 if follow else None,
+        "runtime.isolation": isolation,
         "live.transport": transport,
         "storage.database": db,
         "events.types": None if events_of is None else _types(events_of),

@@ -15,13 +15,14 @@ from rich.text import Text
 
 from ..analysis import FaceAnalyzer
 from ..core.config import Settings
-from ..core.errors import OutputError, UsageError
+from ..core.errors import UsageError
 from ..gallery import Gallery
 from ..identity.grouping import open_grouping
 from ..identity.search import open_matcher, open_thresholds
 from ..recognition.encoder import DEFAULT_MODEL
 from ..sightings import Sighting, Sightings
 from ..sightings.search import SearchResult, SightingIndex
+from ..sinks.files import write_whole
 from ..storage.names import printable
 from .console import plural, print_json, say, stdout, table
 from .summary import reason_in_words
@@ -214,10 +215,7 @@ def _write_page(path: Path, photo: Path, result: SearchResult) -> None:
         f"<style>{_STYLE}</style><h1>{title}</h1>"
         f"<p>{html.escape(_headline(result))}. {made}</p><ol>{''.join(items)}</ol></html>\n"
     )
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _data_url(path: str | None) -> str | None:

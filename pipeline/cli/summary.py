@@ -34,6 +34,8 @@ class AnnounceSink(Sink):
         sources: the live ones.
     """
 
+    on_error = "raise"
+
     def __init__(self, console: Console, sources: Collection[str]) -> None:
         self._console = console
         self._sources = frozenset(sources)
@@ -149,6 +151,8 @@ class SummarySink(Sink):
         live: names of the sources whose times are those of the day.
         pictures_below: the folder that the events' picture paths are relative to.
     """
+
+    on_error = "raise"
 
     def __init__(self, *, live: Collection[str] = (), pictures_below: Path | None = None) -> None:
         self._live = frozenset(live)

@@ -39,6 +39,10 @@ class SourceError(UsageError):
         self.retry: Retry = retry
 
 
+class SourceTooLarge(SourceError):
+    """Decoding a source needs more memory than there is, or than it may use."""
+
+
 class ImageError(UsageError):
     """A picture cannot be used; ``reason`` is the machine-readable cause."""
 
@@ -48,7 +52,19 @@ class ImageError(UsageError):
 
 
 class OutputError(UsageError):
-    """An output file or folder cannot be written."""
+    """An output file or folder cannot be written.
+
+    Attributes:
+        lost: frames that were taken before and are lost with it.
+    """
+
+    def __init__(self, message: str, *, lost: int = 0) -> None:
+        super().__init__(message)
+        self.lost = lost
+
+
+class OutputClosed(OutputError):
+    """The reader of the output went away, for good."""
 
 
 class GalleryError(UsageError):

@@ -1,7 +1,8 @@
 """The events of a run: one JSON object each.
 
 A face that is tracked is a *sighting*: it ``appeared``, may be ``identified`` and ``updated``, and
-at last has ``left``. ``source_state`` gives the state of a source.
+at last has ``left``. ``source_state`` gives the state of a source, ``output_state`` that of an
+output.
 """
 
 from __future__ import annotations
@@ -290,9 +291,44 @@ class SourceStateEvent(EventBase):
     """How many times it was reopened so far."""
 
 
-Event = TrackEvent | SourceStateEvent
+OutputCause = Literal[
+    "disk_full",  # also a quota
+    "too_large",  # the largest size of a file is reached
+    "denied",  # no permission, or a read-only file system
+    "missing",  # its folder or device is gone
+    "no_descriptors",  # too many open files
+    "io_error",  # the device fails
+    "failed",  # anything else
+]
+
+
+class OutputStateEvent(EventBase):
+    """An output of a run with live sources fails, or works again."""
+
+    source: str = ""
+    """Empty: an output is of all sources."""
+    type: Literal["output_state"] = "output_state"
+    """Kind of event."""
+    utc: AwareDatetime
+    """When (UTC, ISO 8601)."""
+    output: str
+    """Which one: ``events``, ``pictures``, ``annotate``, ``restream``, or the name of a sink."""
+    state: Literal["degraded", "recovered"]
+    """``degraded``: it fails, what it loses is counted, it is tried again; ``recovered``: it
+    works again."""
+    cause: OutputCause
+    """Class of the error."""
+    reason: str
+    """The last error, in words."""
+    since: AwareDatetime
+    """When it began to fail (UTC, ISO 8601)."""
+    lost: int = Field(default=0, ge=0)
+    """Events, pictures or frames that were lost since then."""
+
+
+Event = TrackEvent | SourceStateEvent | OutputStateEvent
 """Any event."""
-EventType = Literal["appeared", "identified", "updated", "left", "source_state"]
+EventType = Literal["appeared", "identified", "updated", "left", "source_state", "output_state"]
 
 _ANY: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 

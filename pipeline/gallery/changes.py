@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import delete, select, text, update
@@ -71,19 +70,15 @@ def model_in_use(session: Session) -> str | None:
     )
 
 
-def read_snapshot(
-    session: Session, path: Path, *, columns: Literal["mu", "both"] = "mu"
-) -> Snapshot:
+def read_snapshot(session: Session, *, columns: Literal["mu", "both"] = "mu") -> Snapshot:
     """All templates of the model in use; see ``read_templates``."""
     model_id = model_in_use(session)
-    templates = read_templates(session, path, model_id, columns=columns)
+    templates = read_templates(session, model_id, columns=columns)
     people = session.connection().exec_driver_sql("SELECT id, name FROM people").fetchall()
     return Snapshot(read_head(session), model_id, {row[0]: row[1] for row in people}, templates)
 
 
-def read_delta(
-    session: Session, path: Path, *, since: Head, after: int, model_id: str | None
-) -> Delta | None:
+def read_delta(session: Session, *, since: Head, after: int, model_id: str | None) -> Delta | None:
     """The changes; None when all must be read again: the log does not reach that far, photos went
     to another person, or the model is another.
 
@@ -92,7 +87,7 @@ def read_delta(
     log = _entries(session, since)
     if log is None or model_in_use(session) != model_id or log.keys() & {"merged", "model"}:
         return None
-    templates = read_templates(session, path, model_id, after=after)
+    templates = read_templates(session, model_id, after=after)
     # The log holds at most LOG_LENGTH people, fewer than SQLite takes variables.
     renamed = PersonRow.id.in_(log.get("added", set()) | log.get("renamed", set()))
     people = session.execute(select(PersonRow.id, PersonRow.name).where(renamed))

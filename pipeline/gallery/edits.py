@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from sqlalchemy import delete, update
@@ -18,10 +17,8 @@ from .rows import note_merged, read_people
 from .templates import assign_templates, erase_templates
 
 
-def remove_photos(
-    session: Session, path: Path, person: PersonRow, photo_ids: Sequence[int]
-) -> Person:
-    """See ``Store.remove_photos``; ``path`` is for messages."""
+def remove_photos(session: Session, person: PersonRow, photo_ids: Sequence[int]) -> Person:
+    """See ``Store.remove_photos``."""
     theirs = [photo.id for photo in person.photos]
     gone = sorted(set(photo_ids) & set(theirs))
     if len(gone) == len(theirs):
@@ -29,22 +26,22 @@ def remove_photos(
             f"no photo of '{printable(person.name)}' would be left; to remove the person leave "
             "out --photo"
         )
-    erase_templates(session, path, np.array(gone, np.int64))
+    erase_templates(session, np.array(gone, np.int64))
     session.execute(delete(PhotoRow).where(PhotoRow.id.in_(gone)))
     for photo in gone:
         log_change(session, "photo_removed", photo)
     return next(read_people(session, person.id))
 
 
-def merge(session: Session, path: Path, keep: PersonRow, gone: PersonRow) -> Person:
-    """See ``Store.merge``; ``path`` is for messages."""
+def merge(session: Session, keep: PersonRow, gone: PersonRow) -> Person:
+    """See ``Store.merge``."""
     if keep.id == gone.id:
         raise GalleryError(
             f"'{printable(keep.name)}' cannot be merged with itself: both names are one person "
             "already"
         )
     photos = [photo.id for photo in gone.photos]
-    assign_templates(session, path, np.array(photos, np.int64), keep.id)
+    assign_templates(session, np.array(photos, np.int64), keep.id)
     for table in (PhotoRow, SightingRow):
         moved = update(table).where(table.person_id == gone.id)
         session.execute(moved.values(person_id=keep.id))

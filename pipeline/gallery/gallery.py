@@ -11,7 +11,9 @@ from pathlib import Path
 
 from facestream.engines.cards import load_card
 from facestream.engines.errors import InferenceError
+from facestream.engines.files import make_folder
 from facestream.engines.index import DEFAULT_OPTIONS, IndexInfo, IndexOptions
+from facestream.engines.private_files import tighten
 
 from ..core.config import RecognitionSettings, RuntimeSettings, default_gallery_path
 from ..core.errors import GalleryError, ModelMismatch
@@ -142,14 +144,20 @@ class Gallery(Store):
             for result in self.iter_add(name, photos):
                 yield name, result
 
-    def iter_restore(self, folder: Path | str) -> Iterator[tuple[str, PhotoResult]]:
+    def iter_restore(
+        self, folder: Path | str, *, trust: transfer.Trust = "nothing"
+    ) -> Iterator[tuple[str, PhotoResult]]:
         """Add the people of an export, one result at a time, each on the disk by then.
+
+        The embeddings are computed from the crops. ``trust="embeddings"`` takes those of the
+        export, which is faster, and gives whoever made it the choice of who is called what; those
+        that are not finite, of another length or of another model are refused.
 
         Raises:
             GalleryError: the folder is not a complete export.
-            ModelMismatch: crops must be embedded, and the reader's model is not the gallery's.
+            ModelMismatch: the reader's model is not the gallery's.
         """
-        return transfer.restore(self, self._reader, Path(folder))
+        return transfer.restore(self, self._reader, Path(folder), trust=trust)
 
     def export(self, folder: Path | str) -> transfer.Export:
         """Write crops, people, photos and embeddings to a new or empty folder.
@@ -313,7 +321,8 @@ def searching_of(runtime: RuntimeSettings) -> IndexOptions:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
+        tighten(folder)
     except OSError as error:
         raise GalleryError(
             f"the folder '{printable(str(folder))}' for the gallery cannot be made: "

@@ -131,7 +131,8 @@ class TemplateIndex:
                 depth = min(total, 4 * depth)
         known = self._names
         names = tuple(
-            tuple(None if person < 0 else known[int(person)] for person in row) for row in people
+            tuple(None if person < 0 else known.get(int(person)) for person in row)
+            for row in people
         )
         return Matches(similarities, people, names)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, select
@@ -12,8 +12,10 @@ from ..core.errors import PersonNotFound
 from ..storage.names import name_key, shortened, suggestions
 from ..storage.schema import MetaRow, PersonRow, PhotoRow
 from .records import MergedPerson, Person
-from .templates import embedded_photos
+from .templates import read_templates
 
+# People, and photos of each, that a message names.
+_NAMED = 5
 # ``meta`` has a row for each person who was merged into another: the key ends with their id, the
 # value is the other's id, the time and the former name.
 _MERGED, _END = "merged/", "merged0"  # "0" is the character after "/"
@@ -66,9 +68,43 @@ def find(session: Session, name: str) -> PersonRow:
 
 
 def without_embedding(session: Session, model_id: str) -> list[int]:
+    """Photos of which a model has no embedding that can be used."""
     photos = session.scalars(select(PhotoRow.id).order_by(PhotoRow.id))
-    embedded = embedded_photos(session, model_id)
+    embedded = set(read_templates(session, model_id, columns="both").photo_ids.tolist())
     return [photo for photo in photos if photo not in embedded]
+
+
+def left_out(session: Session, embedded: Collection[int]) -> dict[str, list[int]]:
+    """The photos of each person that are not in ``embedded``, by name; empty where all are."""
+    total = session.scalar(select(func.count()).select_from(PhotoRow))
+    if total == len(embedded):
+        return {}
+    there = set(embedded)
+    rows = session.execute(
+        select(PersonRow.name, PhotoRow.id)
+        .join(PhotoRow, PhotoRow.person_id == PersonRow.id)
+        .order_by(PersonRow.id, PhotoRow.id)
+    )
+    found: dict[str, list[int]] = {}
+    for name, photo in rows:
+        if photo not in there:
+            found.setdefault(name, []).append(photo)
+    return found
+
+
+def describe_left_out(photos: Mapping[str, Sequence[int]]) -> str:
+    """What is said of photos that are not searched."""
+    total = sum(map(len, photos.values()))
+    named = []
+    for name, ids in list(photos.items())[:_NAMED]:
+        more = " …" if len(ids) > _NAMED else ""
+        named.append(f"{', '.join(map(str, ids[:_NAMED]))}{more} of '{shortened(name)}'")
+    if len(photos) > _NAMED:
+        named.append(f"those of {len(photos) - _NAMED} more people")
+    have = "photo is left out, as its embedding is"
+    if total > 1:
+        have = "photos are left out, as their embeddings are"
+    return f"{total} {have} missing, damaged or of another model (photo {'; '.join(named)})"
 
 
 def note_merged(session: Session, keep: int, gone: PersonRow) -> None:

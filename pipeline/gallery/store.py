@@ -6,24 +6,26 @@ returns, the change is on the disk.
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from facestream.engines.closing import Closing
+from facestream.engines.private_files import warn_once
 from sqlalchemy import delete, select
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists
+from ..core.errors import GalleryCorrupt, ImageError, ModelMismatch, PersonExists
 from ..core.filenames import readable
 from ..core.types import Floats, Image
-from ..storage.database import Create, open_database, translated, writing
+from ..storage.database import Create, open_database, translated, wipe_journal, writing
 from ..storage.names import name_key, normalise_name, printable
 from ..storage.schema import MetaRow, PersonRow, PhotoRow
 from .changes import (
@@ -36,10 +38,23 @@ from .changes import (
     read_head,
     read_snapshot,
 )
+from .crops import decode_crop, encode_crop
 from .edits import merge, remove_photos
+from .embeddings import check_embeddings, shipped_dim
 from .records import Embedded, Face, FaceOfPhoto, Person, Photo
-from .rows import find, forget, lookup, owner_of, read_people, without_embedding
-from .templates import drop_other_models, erase_templates, write_templates
+from .rows import (
+    describe_left_out,
+    find,
+    forget,
+    left_out,
+    lookup,
+    owner_of,
+    read_people,
+    without_embedding,
+)
+from .templates import dimension, drop_other_models, erase_templates, write_templates
+
+log = logging.getLogger(__name__)
 
 # Fewer than SQLite takes in one statement.
 _VARIABLES = 10_000
@@ -64,12 +79,29 @@ class Store(Closing):
 
     def close(self) -> None:
         """Close the file."""
+        # Another process may be writing: it does this when it ends.
+        with suppress(DatabaseError, OSError):
+            wipe_journal(self._engine, self.path)
         self._engine.dispose()
 
     @contextmanager
     def _read(self) -> Iterator[Session]:
         with translated(self.path), Session(self._engine) as session:
             yield session
+
+    @contextmanager
+    def _erase(self) -> Iterator[Session]:
+        """As ``_write``, for changes after which something must not be found any more."""
+        with self._write() as session:
+            yield session
+        try:
+            wipe_journal(self._engine, self.path)
+        except (DatabaseError, OSError) as error:
+            log.warning(
+                "removed, but the gallery's journal could not be overwritten yet (%s); the next "
+                "process that closes the gallery does it",
+                error,
+            )
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
@@ -137,13 +169,13 @@ class Store(Closing):
         photo_id = photo if isinstance(photo, int) else photo.id
         with self._read() as session:
             data = session.scalar(select(PhotoRow.crop).where(PhotoRow.id == photo_id))
-        crop = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-        if crop is None:
+        try:
+            return decode_crop(data or b"", name="it")
+        except ImageError as error:
             raise GalleryCorrupt(
                 f"the gallery '{printable(str(self.path))}' has no readable picture of photo "
                 f"{photo_id}; restore a copy, or remove that person and enrol again"
-            )
-        return np.asarray(crop, np.uint8)
+            ) from error
 
     def owner(self, sha256: str) -> Person | None:
         """The person who has this photo, or None."""
@@ -151,14 +183,19 @@ class Store(Closing):
             return owner_of(session, sha256)
 
     def snapshot(self, *, columns: Literal["mu", "both"] = "mu") -> Snapshot:
-        """All templates; see ``read_snapshot``."""
+        """All templates that can be used; a warning names the photos of the others."""
         with self._read() as session:
-            return read_snapshot(session, self.path, columns=columns)
+            snapshot = read_snapshot(session, columns=columns)
+            missing = left_out(session, snapshot.templates.photo_ids.tolist())
+        if missing:
+            command = self._re_embed_command()
+            warn_once(self.path, f"{describe_left_out(missing)}; {command} computes them anew")
+        return snapshot
 
     def delta(self, *, since: Head, after: int, model_id: str | None) -> Delta | None:
         """The changes since a state; see ``read_delta``."""
         with self._read() as session:
-            return read_delta(session, self.path, since=since, after=after, model_id=model_id)
+            return read_delta(session, since=since, after=after, model_id=model_id)
 
     def without_embedding(self, model_id: str) -> list[int]:
         """The photos that this model has not embedded yet."""
@@ -177,9 +214,16 @@ class Store(Closing):
             raise ModelMismatch(
                 f"the gallery '{printable(str(self.path))}' holds embeddings of the model "
                 f"'{printable(in_use)}', and '{model_id}' is in use: they cannot be compared; run "
-                f"'facestream gallery re-embed --gallery {shlex.quote(str(self.path))}' "
-                "(the gallery has the photos)"
+                f"{self._re_embed_command()} (the gallery has the photos)"
             )
+
+    def _re_embed_command(self) -> str:
+        return f"'facestream gallery re-embed --gallery {shlex.quote(str(self.path))}'"
+
+    def check_embedding(self, embedded: Embedded) -> None:
+        """Raises GalleryError if an embedding cannot be one of its model's here."""
+        with self._read() as session:
+            _check(session, embedded.model_id, embedded.mu[None], embedded.logvar[None])
 
     # --- writing ---------------------------------------------------------------------------
 
@@ -187,7 +231,8 @@ class Store(Closing):
         """Store a photo; the first one creates the person.
 
         Returns the person who has this photo already; None when it was added. Raises
-        ModelMismatch if the gallery's embeddings come from another model.
+        ModelMismatch if the gallery's embeddings come from another model, GalleryError if the
+        embedding is not finite or has another length than they.
         """
         name = normalise_name(name)
         now = datetime.now(UTC)
@@ -195,6 +240,7 @@ class Store(Closing):
         with self._write() as session:
             in_use = model_in_use(session)
             self._compare(in_use, embedded.model_id)
+            _check(session, embedded.model_id, embedded.mu[None], embedded.logvar[None])
             if in_use is None:
                 session.merge(MetaRow(key="model_id", value=embedded.model_id))
             owner = owner_of(session, face.sha256)
@@ -212,7 +258,6 @@ class Store(Closing):
             session.flush()
             write_templates(
                 session,
-                self.path,
                 embedded.model_id,
                 np.array([photo.id], np.int64),
                 np.array([person.id], np.int64),
@@ -224,10 +269,10 @@ class Store(Closing):
 
     def remove(self, name: str) -> Person:
         """Remove a person with all photos and embeddings, whose bytes are overwritten."""
-        with self._write() as session:
+        with self._erase() as session:
             person = next(read_people(session, find(session, name).id))
             photos = session.scalars(select(PhotoRow.id).where(PhotoRow.person_id == person.id))
-            erase_templates(session, self.path, np.array(list(photos), np.int64))
+            erase_templates(session, np.array(list(photos), np.int64))
             session.execute(delete(PersonRow).where(PersonRow.id == person.id))
             forget(session, person)
             log_change(session, "removed", person.id)
@@ -238,8 +283,8 @@ class Store(Closing):
 
         Raises GalleryError if no photo of the person would be left.
         """
-        with self._write() as session:
-            return remove_photos(session, self.path, find(session, name), photo_ids)
+        with self._erase() as session:
+            return remove_photos(session, find(session, name), photo_ids)
 
     def merge(self, keep: str, other: str) -> Person:
         """Make two people one: ``keep`` gets the photos of ``other``, who is removed.
@@ -248,8 +293,8 @@ class Store(Closing):
 
         Raises GalleryError if both names are the same person's.
         """
-        with self._write() as session:
-            return merge(session, self.path, find(session, keep), find(session, other))
+        with self._erase() as session:
+            return merge(session, find(session, keep), find(session, other))
 
     def rename(self, old: str, new: str) -> Person:
         """Give a person another name.
@@ -259,7 +304,7 @@ class Store(Closing):
             GalleryError: ``new`` cannot be a name.
         """
         new = normalise_name(new)
-        with self._write() as session:
+        with self._erase() as session:
             person = find(session, old)
             other = lookup(session, new)
             if other is not None and other.id != person.id:
@@ -274,7 +319,11 @@ class Store(Closing):
     def add_embeddings(
         self, photo_ids: Sequence[int], mu: Floats, logvar: Floats, *, model_id: str
     ) -> None:
-        """Store N embeddings next to those of the model in use; skips photos removed meanwhile."""
+        """Store N embeddings next to those of the model in use; skips photos removed meanwhile.
+
+        Raises GalleryError if one is not finite or not as long as the shipped model's.
+        """
+        check_embeddings(mu, logvar, dim=shipped_dim(model_id))
         with self._write() as session:
             found = session.execute(
                 select(PhotoRow.id, PhotoRow.person_id).where(PhotoRow.id.in_(photo_ids))
@@ -283,11 +332,11 @@ class Store(Closing):
             rows = [row for row, photo in enumerate(photo_ids) if photo in owners]
             ids = np.array(photo_ids, np.int64)[rows]
             people = np.array([owners[photo] for photo in ids.tolist()], np.int64)
-            write_templates(session, self.path, model_id, ids, people, mu[rows], logvar[rows])
+            write_templates(session, model_id, ids, people, mu[rows], logvar[rows])
 
     def switch_model(self, model_id: str) -> bool:
         """Use this model and drop the others' embeddings; False, unchanged, if it lacks a photo."""
-        with self._write() as session:
+        with self._erase() as session:
             if without_embedding(session, model_id):
                 return False
             drop_other_models(session, model_id)
@@ -296,9 +345,5 @@ class Store(Closing):
             return True
 
 
-def encode_crop(crop: Image) -> bytes:
-    """PNG: without loss, so that embedding it again gives the embedding of the photo."""
-    done, data = cv2.imencode(".png", crop)
-    if not done:
-        raise ValueError(f"a crop of shape {crop.shape} cannot be stored as PNG")
-    return bytes(data)
+def _check(session: Session, model_id: str, mu: Floats, logvar: Floats) -> None:
+    check_embeddings(mu, logvar, dim=dimension(session, model_id))

@@ -3,58 +3,75 @@
 ``gallery.json`` describes people and photos, ``crops/`` holds the aligned faces as PNG and
 ``embeddings.npz`` the arrays ``photo_id`` N, ``mu`` N×D, ``logvar`` N×D and ``model_id``.
 ``gallery.json`` is written last: a folder without it is no complete export.
+
+An export may come from anybody. An embedding that is not of its crop would give a person's name to
+somebody else, so the import computes the embeddings from the crops, and takes those of the file
+only where the user says so.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from facestream.engines.files import make_folder
+from facestream.engines.private_files import private, read_bounded, tighten
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import GalleryError, ImageError, OutputError
 from ..core.filenames import slug
-from ..core.images import read_image
-from ..core.types import Floats, Image
-from ..storage.names import printable
-from .enrol import add_face
+from ..core.types import Floats
+from ..storage.names import normalise_name, printable
+from .crops import MOST_BYTES, decode_crop, encode_crop
+from .embeddings import read_embeddings
+from .enrol import CHUNK, add_face
 from .records import Embedded, Face, FaceOfPhoto, FaceReader, Person, PhotoResult
-from .store import Store, encode_crop
+from .store import Store
 
 DESCRIPTION = "gallery.json"
 EMBEDDINGS = "embeddings.npz"
+MOST_PHOTOS = 1_000_000
+# 500 bytes for each photo.
+MOST_DESCRIPTION = 500 * 2**20
+
+Trust = Literal["nothing", "embeddings"]
+"""What of an export is believed: its embeddings, or only its crops and names."""
+
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+Pixels = Annotated[int, Field(ge=1, le=2**31)]
+Coordinate = Annotated[float, Field(ge=-1e9, le=1e9)]
+Point = tuple[Coordinate, Coordinate]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PhotoEntry(_Record):
     """A photo; ``crop`` is a path inside the export, with forward slashes."""
 
-    id: int
-    path: str
+    id: Number
+    path: str = Field(max_length=4096)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    width: int
-    height: int
-    box: tuple[float, float, float, float]
-    landmarks: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
-    score: float
+    width: Pixels
+    height: Pixels
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate]
+    landmarks: tuple[Point, ...] = Field(min_length=5, max_length=5)
+    score: float = Field(ge=0, le=1.001)
     created_at: datetime
-    crop: str
+    crop: str = Field(max_length=1024)
 
 
 class PersonEntry(_Record):
     """A person and the photos."""
 
-    id: int
-    name: str
+    id: Number
+    name: str = Field(max_length=1024)
     created_at: datetime
     photos: tuple[PhotoEntry, ...]
 
@@ -64,7 +81,7 @@ class Export(_Record):
 
     format: Literal["facestream-gallery"] = "facestream-gallery"
     version: Literal[1] = 1
-    model_id: str | None
+    model_id: str | None = Field(max_length=256)
     exported_at: datetime
     people: tuple[PersonEntry, ...]
 
@@ -73,22 +90,25 @@ def export(store: Store, folder: Path) -> Export:
     """See ``Gallery.export``."""
     shown = printable(str(folder))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if any(folder.iterdir()):
             raise OutputError(f"the folder '{shown}' is not empty; give a new or an empty one")
+        tighten(folder)
         snapshot = store.snapshot(columns="both")
         people = tuple(_export_person(store, person, folder) for person in store.people())
         templates, model_id = snapshot.templates, snapshot.model_id
-        np.savez(
-            folder / EMBEDDINGS,
-            photo_id=templates.photo_ids,
-            mu=templates.mu,
-            logvar=templates.logvar,
-            model_id=np.array(model_id or ""),
-        )
+        with open(folder / EMBEDDINGS, "xb", opener=private) as file:
+            np.savez(
+                file,
+                allow_pickle=False,
+                photo_id=templates.photo_ids,
+                mu=templates.mu,
+                logvar=templates.logvar,
+                model_id=np.array(model_id or ""),
+            )
         description = Export(model_id=model_id, exported_at=datetime.now(UTC), people=people)
-        text = description.model_dump_json(indent=2) + "\n"
-        (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+        text = description.model_dump_json(indent=1) + "\n"
+        _write(folder / DESCRIPTION, text.encode())
     except OSError as error:
         raise OutputError(
             f"the folder '{shown}' cannot be written: {error.strerror}; choose another"
@@ -102,10 +122,13 @@ def is_export(folder: Path) -> bool:
 
 
 def read_export(folder: Path) -> Export:
-    """The description of an export. Raises GalleryError if it is missing or not one of ours."""
+    """The description of an export.
+
+    Raises GalleryError if it is missing, too large, or not one of ours.
+    """
     path = folder / DESCRIPTION
     try:
-        return Export.model_validate_json(path.read_bytes())
+        found = Export.model_validate_json(read_bounded(path, MOST_DESCRIPTION))
     except OSError as error:
         raise GalleryError(
             f"'{printable(str(path))}' cannot be read: {error.strerror}; give a folder made by "
@@ -115,44 +138,94 @@ def read_export(folder: Path) -> Export:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
         raise GalleryError(
-            f"'{printable(str(path))}' is not a gallery's export: {field}: {first['msg']}"
+            f"'{printable(str(path))}' is not a gallery's export: {printable(field)}: "
+            f"{printable(first['msg'])}"
         ) from error
+    photos = sum(len(person.photos) for person in found.people)
+    if photos > MOST_PHOTOS or len(found.people) > MOST_PHOTOS:
+        raise GalleryError(
+            f"'{printable(str(path))}' has {photos:,} photos of {len(found.people):,} people; an "
+            f"export has at most {MOST_PHOTOS:,}: copy the gallery's file instead"
+        )
+    return found
 
 
-def restore(store: Store, reader: FaceReader, folder: Path) -> Iterator[tuple[str, PhotoResult]]:
+def restore(
+    store: Store, reader: FaceReader, folder: Path, *, trust: Trust = "nothing"
+) -> Iterator[tuple[str, PhotoResult]]:
     """Add the people of an export; people of the same name become one.
 
-    Embeddings of the gallery's model are copied; others are computed from the crops. See
-    ``Gallery.iter_restore``.
+    See ``Gallery.iter_restore``.
     """
     description = read_export(folder)
-    embedded = _read_embeddings(folder)
-    ours = store.model_id
-    for person in description.people:
-        for photo in person.photos:
-            path = Path(photo.path)
-            try:
-                face = _read_face(folder, photo)
-            except ImageError as error:
-                yield person.name, PhotoResult(path, False, error.reason, str(error))
-                continue
-            known = embedded.get(photo.id)
-            if known is None or ours not in (None, known.model_id):
-                mu, logvar = reader.embed(face.crop[None])
-                known = Embedded(reader.model_id, mu[0], logvar[0])
-            result = add_face(store, person.name, path, face, known)
-            ours = known.model_id
-            yield person.name, result
+    store.require_model(reader.model_id)
+    known = read_embeddings(folder / EMBEDDINGS, MOST_PHOTOS) if trust == "embeddings" else {}
+    photos = ((person.name, photo) for person in description.people for photo in person.photos)
+    while chunk := list(islice(photos, CHUNK)):
+        examined = [
+            (name, photo, _examine(store, reader, folder, name, photo, known, trust))
+            for name, photo in chunk
+        ]
+        new = [one for *_, one in examined if isinstance(one, Face)]
+        vectors: Iterator[tuple[Floats, Floats]] = iter(())
+        if new and trust == "nothing":
+            vectors = zip(*reader.embed(np.stack([face.crop for face in new])), strict=True)
+        for name, photo, one in examined:
+            if isinstance(one, Face):
+                embedded = known.get(photo.id) or Embedded(reader.model_id, *next(vectors))
+                yield name, add_face(store, name, Path(photo.path), one, embedded)
+            else:
+                yield name, one
+
+
+def _examine(
+    store: Store,
+    reader: FaceReader,
+    folder: Path,
+    name: str,
+    photo: PhotoEntry,
+    known: Mapping[int, Embedded],
+    trust: Trust,
+) -> Face | PhotoResult:
+    """The face of a row, or why it is not taken."""
+    path = Path(photo.path)
+    try:
+        normalise_name(name)
+        owner = store.owner(photo.sha256)
+        if owner is not None:
+            return PhotoResult.already_enrolled(path, name, owner=owner)
+        if trust == "embeddings":
+            _check_trusted(store, reader, photo, known.get(photo.id))
+        return _read_face(folder, photo)
+    except ImageError as error:
+        return PhotoResult(path, False, error.reason, str(error))
+    except GalleryError as error:
+        return PhotoResult(path, False, "unreadable", str(error))
+
+
+def _check_trusted(
+    store: Store, reader: FaceReader, photo: PhotoEntry, embedded: Embedded | None
+) -> None:
+    """Raises GalleryError if the embedding of a row cannot be one of the reader's."""
+    hint = "import without --trust-embeddings"
+    if embedded is None:
+        raise GalleryError(f"the export has no embedding of photo {photo.id}; {hint}")
+    if embedded.model_id != reader.model_id:
+        raise GalleryError(
+            f"the embedding of photo {photo.id} is of the model "
+            f"'{printable(embedded.model_id[:60])}', and '{reader.model_id}' is in use; {hint}"
+        )
+    store.check_embedding(embedded)
 
 
 def _export_person(store: Store, person: Person, folder: Path) -> PersonEntry:
     # The id and a slug of the name: no name can lead out of the folder.
     inside = PurePosixPath("crops", f"{person.id:06d}-{slug(person.name, room=50)}")
-    (folder / inside).mkdir(parents=True)
+    make_folder(folder / inside)
     photos = []
     for photo in store.photos(person.name):
         crop = inside / f"{photo.id:06d}.png"
-        (folder / crop).write_bytes(encode_crop(store.crop(photo)))
+        _write(folder / crop, encode_crop(store.crop(photo)))
         values = {name: getattr(photo, name) for name in PhotoEntry.model_fields if name != "crop"}
         arrays = {"box": photo.box.tolist(), "landmarks": photo.landmarks.tolist()}
         photos.append(PhotoEntry(**values | arrays, crop=crop.as_posix()))
@@ -161,33 +234,22 @@ def _export_person(store: Store, person: Person, folder: Path) -> PersonEntry:
     )
 
 
-def _read_embeddings(folder: Path) -> dict[int, Embedded]:
-    path = folder / EMBEDDINGS
-    try:
-        # From memory: np.load leaves a damaged file open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            ids, model_id = arrays["photo_id"], str(arrays["model_id"])
-            mu: Floats = arrays["mu"].astype(np.float32)
-            logvar: Floats = arrays["logvar"].astype(np.float32)
-        if mu.ndim != 2 or mu.shape != logvar.shape or ids.shape != mu.shape[:1]:
-            raise ValueError("the arrays do not fit together")
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise GalleryError(
-            f"'{printable(str(path))}' is damaged ({error}); without it the import embeds the "
-            "crops again: remove it and try again"
-        ) from error
-    return {int(ids[row]): Embedded(model_id, mu[row], logvar[row]) for row in range(len(ids))}
+def _write(path: Path, content: bytes) -> None:
+    with open(path, "xb", opener=private) as file:
+        file.write(content)
 
 
 def _read_face(folder: Path, photo: PhotoEntry) -> Face:
-    inside = (folder / photo.crop).resolve()
-    if not inside.is_relative_to(folder.resolve()):
-        raise ImageError(f"its crop '{printable(photo.crop)}' is outside the export")
-    crop: Image = read_image(inside)
-    if crop.shape != (112, 112, 3):
-        raise ImageError(f"its crop '{printable(photo.crop)}' is not 112×112")
+    shown = printable(photo.crop)
+    try:
+        inside = (folder / photo.crop).resolve()
+        if not inside.is_relative_to(folder.resolve()):
+            raise ImageError(f"its crop '{shown}' is outside the export")
+        content = read_bounded(inside, MOST_BYTES)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"its crop '{shown}' cannot be read: {reason}") from error
+    crop = decode_crop(content, name=f"its crop '{shown}'")
     values = {field.name: getattr(photo, field.name) for field in fields(FaceOfPhoto)}
     arrays = {name: np.array(values[name], np.float32) for name in ("box", "landmarks")}
     return Face(**values | arrays, crop=crop)

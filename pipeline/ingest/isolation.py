@@ -8,14 +8,13 @@ sinks and the disk serve all sources: their errors end the run.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar, TypeVarTuple
 
 from ..core.errors import SourceError
-from ..core.redact import without_credentials
+from ..core.redact import without_urls
 from ..metrics.families import FRAMES_DROPPED, SOURCE_ERRORS
 from ..metrics.store import Metrics
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from .file_reader import SourceState
 
 log = logging.getLogger(__name__)
-
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -161,18 +158,13 @@ class SourceIsolation:
     def _report(
         self, source: str, part: Part, error: Exception, logger: logging.Logger = log
     ) -> str:
-        text = _masked(f"{type(error).__name__}: {error}")
+        text = without_urls(f"{type(error).__name__}: {error}")
         self._metrics.add(SOURCE_ERRORS, source=source, part=part)
         with self._lock:
             first = (source, part) not in self._warned
             self._warned.add((source, part))
         if first:
             logger.warning("%s: error in %s: %s", source, part, text)
-        trace = _masked("".join(traceback.format_exception(error)).rstrip())
+        trace = without_urls("".join(traceback.format_exception(error)).rstrip())
         log.debug("%s: error in %s\n%s", source, part, trace)
         return text
-
-
-def _masked(text: str) -> str:
-    """The text of an error, which may name a location, without credentials."""
-    return _URL.sub(lambda url: without_credentials(url[0]), text)

@@ -18,7 +18,7 @@ from ..core.events import SourceStateEvent
 from ..core.types import Frame, LazyFrame
 from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceQueue
-from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, open_source
+from ..sources import Source, SourceOpener, SourceOptions, SourceSpec, Tls, open_source
 from .connection import Session, Watchdog
 from .delivery import Delivery
 from .file_reader import SourceState
@@ -32,6 +32,18 @@ _STEADY = 10.0  # seconds of frames after which the next pause is short again
 _STOP_TIMEOUT = 0.7
 _MAX_HANGING = 4  # sessions; each holds a thread and a connection
 _SCHEDULE_CHECK = 30.0  # seconds; clocks can be set
+
+
+def live_options(options: SourceOptions, live: LiveSettings) -> SourceOptions:
+    """The options with what the settings of live sources say."""
+    return replace(
+        options,
+        open_timeout=live.open_timeout,
+        read_timeout=live.read_timeout,
+        rtsp_transport=live.transport,
+        snapshot_every=live.snapshot_every,
+        tls=Tls(live.tls_ca, live.tls_verify),
+    )
 
 
 class WatchTimes(Protocol):
@@ -87,6 +99,7 @@ class LiveReader:
         schedule: when it is watched; None: always.
         buffer_frames: frames that may wait if it proves to be a file.
         isolation: counts errors of one source; without it they end the run.
+        start_within: seconds that the opener takes before it begins to connect.
     """
 
     def __init__(
@@ -102,23 +115,19 @@ class LiveReader:
         opener: SourceOpener = open_source,
         buffer_frames: int | None = None,
         isolation: SourceIsolation | None = None,
+        start_within: float = 0.0,
     ) -> None:
         self.state = SourceState(spec.name, live=True)
         self._isolation = isolation or SourceIsolation()
         self._spec = spec
-        self._options = replace(
-            options,
-            open_timeout=live.open_timeout,
-            read_timeout=live.read_timeout,
-            rtsp_transport=live.transport,
-            snapshot_every=live.snapshot_every,
-        )
+        self._options = live_options(options, live)
+        self._options.tls.warn(spec.name, spec.location)
         self._live = live
         self._schedule = schedule
         self._opener = opener
         self._status = Status(self.state, metrics, on_state)
         self._backoff = Backoff(live.retry_first, live.retry_longest)
-        self._watchdog = _watchdog(spec, live)
+        self._watchdog = _watchdog(spec, live, start_within)
         self._delivery = Delivery(
             *(self.state, queue, metrics),
             options=options,
@@ -254,12 +263,12 @@ class LiveReader:
         return self._opener(self._spec, options)
 
 
-def _watchdog(spec: SourceSpec, live: LiveSettings) -> Watchdog:
+def _watchdog(spec: SourceSpec, live: LiveSettings, start_within: float) -> Watchdog:
     # A pipe can be silent for any time, and cannot be opened again.
     endless = spec.kind == "stdin"
     return Watchdog(
         # Opening has two steps, each with the time-out: connecting, and the first packets.
-        open_within=inf if endless else 2 * live.open_timeout,
+        open_within=inf if endless else start_within + 2 * live.open_timeout,
         stall_after=live.stall_after,
         lost_after=inf if endless else live.read_timeout,
         frozen_after=live.frozen_after,

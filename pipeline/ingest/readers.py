@@ -14,6 +14,7 @@ from typing import Literal
 from ..core.config import CameraSettings, RuntimeSettings, Settings
 from ..core.errors import ConfigError, SourceError
 from ..core.events import SourceStateEvent
+from ..core.redact import file_label, label, shown_source
 from ..core.types import Frame, LazyFrame
 from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceQueue
@@ -28,9 +29,10 @@ from ..sources import (
     expand_sources,
     served_file,
 )
+from .decoders import SourceOpening
 from .file_reader import Reader, SourceState
 from .isolation import SourceIsolation
-from .live_reader import LiveReader
+from .live_reader import LiveReader, live_options
 from .watched_folder import WatchedFolder
 
 FrameSelection = Literal["all", "searched"]
@@ -72,10 +74,10 @@ def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings)
                 found = expand_cameras([str(source)], settings, os.environ)
             for one in found:
                 expanded = expand_sources([one]) if isinstance(one, str) else [one]
-                specs += map(_recorded, expanded)
+                specs += [_recorded(spec, settings) for spec in expanded]
         except SourceError as error:
             first = first or error
-            state = SourceState(str(source), done=True, problems=[str(error)])
+            state = SourceState(shown_source(str(source)), done=True, problems=[str(error)])
             missing.setdefault(state.name, state)
     if not specs:
         raise first or SourceError("no sources were given; name a video, a folder or a camera")
@@ -83,10 +85,14 @@ def list_sources(sources: Sequence[str | Path | SourceSpec], settings: Settings)
     return SourceList(tuple(unique), tuple(missing.values()))
 
 
-def _recorded(spec: SourceSpec) -> SourceSpec:
-    if spec.kind != "url" or spec.recorded or not served_file(spec.location):
+def _recorded(spec: SourceSpec, settings: Settings) -> SourceSpec:
+    if spec.kind != "url" or spec.recorded:
         return spec
-    return replace(spec, recorded=True)
+    live = settings.for_source(spec.name).live
+    if not served_file(spec.location, live_options(DEFAULTS, live)):
+        return spec
+    name = file_label(spec.location) if spec.name == label(spec.location) else spec.name
+    return replace(spec, recorded=True, name=name)
 
 
 def expand_cameras(
@@ -190,6 +196,7 @@ class Readers:
         self._lock = threading.Lock()
         self._readers: dict[str, Reader | LiveReader] = {}
         states: dict[str, SourceState] = {}
+        opener = SourceOpening(settings.runtime, metrics)
         files = [spec for spec in specs if not spec.live]
         if files or watched is not None:
             reader = Reader(
@@ -198,6 +205,7 @@ class Readers:
                 metrics,
                 buffer_frames=settings.runtime.inbox_frames,
                 options=lambda name: _options(settings.for_source(name), frames, options),
+                opener=opener,
                 isolation=isolation,
                 watched=watched,
                 on_new=on_new,
@@ -206,15 +214,22 @@ class Readers:
             states.update((state.name, state) for state in reader.states)
         for spec in filter(lambda spec: spec.live, specs):
             own, camera = settings.for_source(spec.name), settings.cameras.get(spec.name)
+            limited = replace(
+                _options(own, frames, options),
+                shrink_above=round(own.limits.megapixels * 1e6),
+                refuse_above=round(own.limits.most_megapixels * 1e6),
+            )
             live = LiveReader(
                 spec,
                 queue,
                 metrics,
-                options=_options(own, frames, options),
+                options=limited,
                 live=own.live,
                 on_state=on_state,
                 schedule=None if camera is None else camera.times,
                 buffer_frames=settings.runtime.inbox_frames,
+                opener=opener,
+                start_within=opener.start_within(spec),
                 isolation=isolation,
             )
             self._readers[f"read {len(self._readers)} {spec.name}"] = live
@@ -247,15 +262,10 @@ class Readers:
 
 
 def _options(settings: Settings, frames: FrameSelection, options: SourceOptions) -> SourceOptions:
-    live = settings.live
     return replace(
-        options,
+        live_options(options, settings.live),
         max_frames=settings.runtime.max_frames,
         track=settings.runtime.track,
         follow=settings.runtime.follow,
         every=settings.tracking.detect_every if frames == "searched" else 1,
-        open_timeout=live.open_timeout,
-        read_timeout=live.read_timeout,
-        rtsp_transport=live.transport,
-        snapshot_every=live.snapshot_every,
     )

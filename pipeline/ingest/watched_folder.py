@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from facestream.engines.private_files import private
+
 from ..core.errors import OutputError, SourceError
 from ..sources import SourceSpec, file_source, readable_files
 from ..sources.growing import is_written
@@ -74,7 +76,9 @@ class WatchedFolder:
         path, size, changed = version
         line = json.dumps({"file": path, "size": size, "changed": changed}, ensure_ascii=False)
         try:
-            with self._state.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            with open(
+                self._state, "a", encoding="utf-8", errors="surrogateescape", opener=private
+            ) as file:
                 file.write(line + "\n")
         except OSError as error:
             raise OutputError(f"cannot write {self._state}: {error.strerror}") from error

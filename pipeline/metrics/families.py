@@ -64,6 +64,22 @@ OUTPUT_DROPPED = _counter(
     "source output cause",
     "Processed frames that an output (annotated video, live picture) left out.",
 )
+OUTPUT_SCALED = _counter(
+    "facestream_output_frames_scaled_total",
+    "source output",
+    "Frames that were scaled into a video of another size.",
+)
+OUTPUT_DEGRADED = _gauge(
+    "facestream_output_degraded", "output", "1 while an output of a live run fails, else 0."
+)
+OUTPUT_ERRORS = _counter(
+    "facestream_output_errors_total", "output cause", "Failed attempts to write an output."
+)
+OUTPUT_LOST = _counter(
+    "facestream_output_lost_total",
+    "output item cause",
+    "Events, pictures and frames that an output of a live run could not write.",
+)
 FRAME_AGE = _histogram(
     "facestream_frame_age_seconds",
     "source",
@@ -74,6 +90,11 @@ FRAME_AGE = _histogram(
 # Faces and people
 
 FACES = _counter("facestream_faces_total", "source", "Faces detected.")
+FACES_LEFT_OUT = _counter(
+    "facestream_faces_left_out_total",
+    "source cause",
+    "Faces that a limit left out: not tracked (faces, tracks), or not embedded (rate, busy).",
+)
 SIGMA = _histogram(
     "facestream_sigma",
     "source",
@@ -114,6 +135,12 @@ SOURCE_ERRORS = _counter(
     "facestream_source_errors_total",
     "source part",
     "Errors in a source's frames, by the part that raised (decode, convert, detect, recognise).",
+)
+
+DECODERS_LOST = _counter(
+    "facestream_decoders_lost_total",
+    "source cause",
+    "Decoder processes that crashed, hung, needed too much memory or broke the protocol.",
 )
 
 # What runs where

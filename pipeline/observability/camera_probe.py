@@ -13,8 +13,9 @@ from ..core.config import CameraSettings, Settings
 from ..core.errors import ConfigError, UsageError
 from ..core.types import Image
 from ..detection.region import view_of
+from ..ingest.live_reader import live_options
 from ..ingest.readers import camera_source
-from ..sources import SourceOptions, SourceSpec, open_source
+from ..sources import DEFAULTS, SourceSpec, open_source
 
 CAMERAS_AT_ONCE = 8
 Read = Literal["nothing", "properties", "frame"]
@@ -131,12 +132,8 @@ def _described(name: str, camera: CameraSettings, settings: Settings) -> CameraR
 
 def _opened(report: CameraReport, spec: SourceSpec, settings: Settings, read: Read) -> CameraReport:
     live = settings.for_source(report.name).live
-    options = SourceOptions(
-        open_timeout=live.open_timeout,
-        read_timeout=live.read_timeout,
-        rtsp_transport=live.transport,
-        snapshot_every=live.snapshot_every,
-    )
+    options = live_options(DEFAULTS, live)
+    options.tls.warn(report.name, spec.location)
     with open_source(spec, options) as source:
         info = source.info
         report = replace(

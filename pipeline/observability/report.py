@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..core.events import State
+from ..core.events import OutputCause, State
 from ..runtime.channel import QueueStats
 
 
@@ -37,6 +37,7 @@ class SourceReport:
         state: a live source's last state, None for a file.
         restarts: times a live source was opened again.
         age: of a live source's frames, None for a file or before the first frame.
+        left_out: faces that a limit left out, by cause.
     """
 
     name: str
@@ -51,6 +52,7 @@ class SourceReport:
     state: State | None = None
     restarts: int = 0
     age: AgeReport | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,25 @@ class QueueReport:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputReport:
+    """An output of a live run that failed at some time.
+
+    Attributes:
+        degraded: it fails now, or did at the end of the run.
+        cause: of the last error, like ``reason``, which is in words.
+        errors: attempts to write that failed.
+        lost: events, pictures and frames that were not written.
+    """
+
+    name: str
+    degraded: bool
+    cause: OutputCause
+    reason: str
+    errors: int
+    lost: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The whole run.
 
@@ -85,6 +106,7 @@ class Report:
         embedded: faces the encoder saw (see ``encoder.looks``).
         limiting_queue: the queue before the slowest worker, None when decoding is the slowest.
         interrupted: it was stopped before its sources ended.
+        outputs: those that failed at some time; only of live runs, which go on.
     """
 
     sources: tuple[SourceReport, ...]
@@ -103,6 +125,7 @@ class Report:
     peak_memory_bytes: int
     backends: dict[str, str]
     interrupted: bool
+    outputs: tuple[OutputReport, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from ..ingest.file_reader import SourceState
 from ..metrics.families import (
     BATCH_FRAMES,
     FACES,
+    FACES_LEFT_OUT,
     FRAME_AGE,
     FRAMES_DROPPED,
     FRAMES_OUT,
@@ -25,6 +26,7 @@ from ..metrics.families import (
 from ..metrics.store import Metrics, peak_memory_bytes
 from .report import (
     AgeReport,
+    OutputReport,
     Progress,
     QueueReport,
     Report,
@@ -98,7 +100,9 @@ class RunStatistics:
             files=(len(self._states) - len(self._live), 0 if self._live else self._done),
         )
 
-    def report(self, *, embedded: int, backends: dict[str, str]) -> Report:
+    def report(
+        self, *, embedded: int, backends: dict[str, str], outputs: tuple[OutputReport, ...] = ()
+    ) -> Report:
         """The run as far as it went."""
         frames, fps = self._frames_and_fps()
         queues = self._metrics.queues()
@@ -135,6 +139,7 @@ class RunStatistics:
             peak_memory_bytes=peak_memory_bytes(),
             backends=backends,
             interrupted=self.interrupted,
+            outputs=outputs,
         )
 
     def _source_report(self, state: SourceState, dropped: Mapping[str, int]) -> SourceReport:
@@ -153,6 +158,11 @@ class RunStatistics:
             state=state.state,
             restarts=state.restarts,
             age=self._age(state),
+            left_out={
+                cause: round(faces)
+                for (source, cause), faces in self._metrics.values(FACES_LEFT_OUT).items()
+                if source == name
+            },
         )
 
     def _age(self, state: SourceState) -> AgeReport | None:

@@ -70,6 +70,29 @@ class Outlet(Closable, Protocol[In]):
     def wait_for_room(self, items: int) -> None: ...
 
 
+class SharedOutlet(Generic[In]):
+    """An outlet of several workers: it is drained once the last of them has closed it."""
+
+    def __init__(self, outlet: Outlet[In], writers: int) -> None:
+        self._outlet = outlet
+        self._writers = writers
+        self._lock = threading.Lock()
+
+    def put_all(self, items: Sequence[In]) -> None:
+        self._outlet.put_all(items)
+
+    def wait_for_room(self, items: int) -> None:
+        self._outlet.wait_for_room(items)
+
+    def close(self, discard: bool = False) -> None:
+        """Each worker closes it once; the first that discards aborts it."""
+        with self._lock:
+            self._writers -= 1
+            last = self._writers <= 0
+        if last or discard:
+            self._outlet.close(discard)
+
+
 class BatchQueue(ABC, Generic[T]):
     """What a `Channel` and a ``SourceQueue`` share: items are taken in batches.
 
@@ -94,6 +117,10 @@ class BatchQueue(ABC, Generic[T]):
     @abstractmethod
     def aborted(self) -> bool:
         """True once it was closed with ``discard``."""
+
+    def _waiting(self) -> int:
+        """Items that `get_batch` could take now."""
+        return self.depth
 
     @abstractmethod
     def _ended(self) -> bool:
@@ -135,13 +162,15 @@ class BatchQueue(ABC, Generic[T]):
 
     def _wait_for_item(self, timeout: float | None) -> bool:
         """False after the timeout; raises `Closed` at the end."""
-        if not self.depth:
+        if not self._waiting():
             start = time.monotonic()
-            arrived = self._not_empty.wait_for(lambda: self.depth > 0 or self._ended(), timeout)
+            arrived = self._not_empty.wait_for(
+                lambda: self._waiting() > 0 or self._ended(), timeout
+            )
             self._waited += time.monotonic() - start
             if not arrived:
                 return False
-            if not self.depth:
+            if not self._waiting():
                 raise Closed(f"queue '{self.name}' has ended")
         return True
 

@@ -59,6 +59,20 @@ class Ticking(Protocol):
         ...
 
 
+@runtime_checkable
+class Deferring(Protocol):
+    """A stage that holds items back and works on them piece by piece."""
+
+    @property
+    def busy(self) -> bool:
+        """It has work to go on with: it is called again at once, maybe with an empty batch."""
+        ...
+
+    def hurry(self) -> None:
+        """The stream has ended: what may be left out of the rest is left out."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Batching:
     """How a worker gathers a batch.
@@ -106,7 +120,8 @@ def run_worker(
         try:
             while True:
                 worker.wait_for_room(batching.max_items)
-                items = inlet.get_batch(batching.max_items, batching.max_wait, worker.patience)
+                patience = 0.0 if worker.busy else worker.patience
+                items = inlet.get_batch(batching.max_items, batching.max_wait, patience)
                 worker.tick()
                 if convert is not None:
                     items = [made for made in map(convert, items) if made is not None]
@@ -114,6 +129,7 @@ def run_worker(
         except Closed:
             log.debug("%s: stream ended", worker.name)
         if not inlet.aborted and not worker.refused:
+            worker.drain()
             worker.flush()
         worker.finished = True
 
@@ -124,12 +140,18 @@ class _Worker(Generic[Item]):
     ) -> None:
         self.name = "+".join(stage.name for stage in stages)
         self._ticking = [stage for stage in stages if isinstance(stage, Ticking)]
+        self._deferring = [stage for stage in stages if isinstance(stage, Deferring)]
         self.patience = TICK_SECONDS if self._ticking else None
         self.refused = False  # the outlet was closed by its reader
         self.finished = False
         self._stages = stages
         self._outlet = outlet
         self._on_batch = on_batch
+
+    @property
+    def busy(self) -> bool:
+        """A stage has work to go on with."""
+        return any(stage.busy for stage in self._deferring)
 
     def wait_for_room(self, items: int) -> None:
         """Until the outlet can take a whole batch; raises Closed when its reader is gone."""
@@ -147,15 +169,22 @@ class _Worker(Generic[Item]):
     def push(self, batch: list[Item], *, first: int = 0) -> None:
         """Through the stages from ``first`` on and out; raises Closed when its reader is gone."""
         for stage in self._stages[first:]:
-            if not batch:
-                return
-            batch = self._run(stage, batch)
+            if batch or (isinstance(stage, Deferring) and stage.busy):
+                batch = self._run(stage, batch)
         if self._outlet is not None and batch:
             try:
                 self._outlet.put_all(batch)
             except Closed:
                 self.refused = True
                 raise
+
+    def drain(self) -> None:
+        """Let the stages finish what they hold."""
+        for stage in self._deferring:
+            _named(stage, stage.hurry)
+        with suppress(Closed):
+            while self.busy:
+                self.push([])
 
     def flush(self) -> None:
         """Pass on what the stages held back, each through those behind it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 import tarfile
 import tempfile
@@ -13,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
 
+from facestream.engines.files import make_folder as make_private_folder
+from facestream.engines.private_files import private
 from sqlalchemy import select
 
 from ..core.errors import GalleryError, OutputError, UsageError
@@ -112,7 +113,7 @@ def back_up(sightings: Sightings, target: Path, *, progress: PictureCount = _sil
             with Sightings(copy) as copied, copied.reading() as connection:
                 paths = list(connection.scalars(select(MediaRow.path)))
             with (
-                open(part, "xb", opener=_private) as file,
+                open(part, "xb", opener=private) as file,
                 tarfile.open(fileobj=file, mode="w") as tar,
             ):
                 tar.add(copy, DATABASE)
@@ -158,7 +159,7 @@ def restore(source: Path, database: Path) -> int:
             for member in wanted:
                 if member.name != DATABASE:
                     target = database.parent / member.name
-                    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    make_private_folder(target.parent)
                     (place / member.name).replace(target)
             (place / DATABASE).replace(database)
     except tarfile.TarError as error:
@@ -192,10 +193,6 @@ def _copy_database(source: Path, target: Path) -> None:
             old.backup(new, pages=1000)
     except sqlite3.Error as error:
         raise GalleryError(f"the database '{source}' cannot be copied: {error}") from error
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _compare(path: Path, sha256: str) -> Problem | None:

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 import cv2
+from facestream.engines.files import make_folder as make_private_folder
+from facestream.engines.private_files import private
 
 from ..core.types import Image
 from .records import MediaKind
@@ -53,10 +55,11 @@ class MediaFolder:
         data = encoded.tobytes()
         relative = f"{at:%Y/%m/%d}/{uid}-{kind}.jpg"
         place = self.path / relative
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(place.parent)
         part = place.with_name(f".{place.name}.part")
         try:
-            part.write_bytes(data)
+            with open(part, "wb", opener=private) as file:
+                file.write(data)
             part.replace(place)
         except OSError:
             part.unlink(missing_ok=True)

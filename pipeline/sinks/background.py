@@ -29,22 +29,13 @@ class BackgroundSink(Sink):
         inner: the sink; closed with this one, from its thread.
         name: of the output, in the metrics.
         frames: most that wait; each holds a whole picture.
-        idle: called about once a second while nothing arrives, in the sink's thread.
     """
 
-    def __init__(
-        self,
-        inner: Sink,
-        *,
-        name: str,
-        frames: int = FRAMES,
-        idle: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, inner: Sink, *, name: str, frames: int = FRAMES) -> None:
         self.needs = inner.needs
-        self._inner = inner
+        self.inner = inner
         self._name = name
         self._room = frames
-        self._idle = idle
         self._frames = 0
         self._metrics: Metrics | None = None
         self._calls: deque[tuple[bool, Callable[[], None]]] = deque()
@@ -55,10 +46,10 @@ class BackgroundSink(Sink):
 
     def count_in(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._inner.count_in(metrics)
+        self.inner.count_in(metrics)
 
     def write(self, result: FrameResult) -> None:
-        if self._add(lambda: self._inner.write(result), frame=True):
+        if self._add(lambda: self.inner.write(result), frame=True):
             return
         if self._metrics is not None:
             self._metrics.add(
@@ -66,10 +57,10 @@ class BackgroundSink(Sink):
             )
 
     def event(self, event: Event) -> None:
-        self._add(lambda: self._inner.event(event))
+        self._add(lambda: self.inner.event(event))
 
     def source_ended(self, source: str) -> None:
-        self._add(lambda: self._inner.source_ended(source))
+        self._add(lambda: self.inner.source_ended(source))
 
     def close(self) -> None:
         """Let the sink finish what waits, and close it."""
@@ -81,7 +72,7 @@ class BackgroundSink(Sink):
         if self._thread is not None:
             self._thread.join()
         try:
-            self._inner.close()
+            self.inner.close()
         finally:
             self._raise()
 
@@ -113,7 +104,7 @@ class BackgroundSink(Sink):
                 elif self._closing:
                     return
                 else:
-                    frame, call = False, self._idle
+                    frame, call = False, self.inner.idle
             try:
                 call()
             except Exception as error:  # noqa: BLE001 - raised at the next call

@@ -19,13 +19,20 @@ class Sink(Closing):
 
     All methods are called from one thread, in the order of each source. A constructor checks that
     its output can be written and raises ``OutputError`` if not, before anything runs; it leaves
-    what an earlier run wrote alone until there is something new. A sink that raises stops the run.
+    what an earlier run wrote alone until there is something new.
+
+    A sink that raises ends a run over files. In a run with live sources it is *degraded*: it is
+    not called for a while, what it loses is counted, and it is tried again (see `DegradingSink`).
 
     Attributes:
         needs: which frames it must see: ``all``, or those that were searched for faces.
+        output: its name in metrics, events and the report; the name of its class where it is empty.
+        on_error: ``raise`` ends live runs too: its errors are the program's.
     """
 
     needs: Needs = "searched"
+    output: str = ""
+    on_error: Literal["degrade", "raise"] = "degrade"
 
     def count_in(self, metrics: Metrics) -> None:
         """Where to count what is left out; called before the first frame."""
@@ -43,6 +50,20 @@ class Sink(Closing):
     def source_ended(self, source: str) -> None:
         """No more frames or sightings of this source will come."""
 
+    def idle(self) -> None:
+        """Called about once a second while nothing arrives, by a `BackgroundSink` only."""
+
+    def check(self) -> bool:
+        """Try to write, after an error; the next call follows.
+
+        Returns:
+            True when that worked; False when only the next frame or event can tell.
+
+        Raises:
+            OutputError: it still fails.
+        """
+        return False
+
     def close(self) -> None:
         """Finish the output, also after an error or an interruption.
 
@@ -56,7 +77,8 @@ def needs_of(sinks: Iterable[Sink]) -> Needs:
 
 
 class SourcesSink(Sink):
-    """Passes on the frames and events of some sources only; owns the inner sink.
+    """Passes on the frames and events of some sources only, and events of no source; owns the inner
+    sink.
 
     Args:
         sources: names of sources.
@@ -67,37 +89,39 @@ class SourcesSink(Sink):
         self, inner: Sink, sources: Collection[str], *, taken: Literal["these", "others"] = "these"
     ) -> None:
         self.needs = inner.needs
-        self._inner = inner
+        self.inner = inner
         self._sources = frozenset(sources)
         self._inside = taken == "these"
 
     def count_in(self, metrics: Metrics) -> None:
-        self._inner.count_in(metrics)
+        self.inner.count_in(metrics)
 
     def write(self, result: FrameResult) -> None:
         if self._takes(result.frame.source):
-            self._inner.write(result)
+            self.inner.write(result)
 
     def enrich(self, event: Event) -> Event:
-        return self._inner.enrich(event) if self._takes(event.source) else event
+        return self.inner.enrich(event) if self._takes(event.source) else event
 
     def event(self, event: Event) -> None:
         if self._takes(event.source):
-            self._inner.event(event)
+            self.inner.event(event)
 
     def source_ended(self, source: str) -> None:
         if self._takes(source):
-            self._inner.source_ended(source)
+            self.inner.source_ended(source)
 
     def close(self) -> None:
-        self._inner.close()
+        self.inner.close()
 
     def _takes(self, source: str) -> bool:
-        return (source in self._sources) is self._inside
+        return not source or (source in self._sources) is self._inside
 
 
 class CallbackSink(Sink):
     """Calls a function with each `FrameResult` and another one with each event."""
+
+    on_error = "raise"
 
     def __init__(
         self,

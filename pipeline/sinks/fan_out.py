@@ -11,6 +11,7 @@ from ..core.events import Event, Left
 from ..core.types import FrameResult
 from ..metrics.store import Metrics
 from .base import Sink, needs_of
+from .degrading import OutputHealth, degrading
 from .registry import open_sink
 
 
@@ -35,6 +36,7 @@ class FanOut(Sink):
         embeddings: Literal["added", "left_out"] = "left_out",
     ) -> None:
         self._embeddings = embeddings
+        self._health: OutputHealth | None = None
         self._sinks: list[Sink] = []
         with ExitStack() as opened:
             for sink in sinks:
@@ -46,6 +48,14 @@ class FanOut(Sink):
                 self._sinks.append(sink)
             self._closers = opened.pop_all()
         self.needs = needs_of(self._sinks)
+
+    def go_on_after_errors(self, health: OutputHealth) -> None:
+        """Degrade an output that fails, instead of raising; called before anything else."""
+        self._health = health
+        self._sinks = [degrading(sink, health) for sink in self._sinks]
+        self._closers.pop_all()
+        for sink in self._sinks:
+            self._closers.callback(sink.close)
 
     def count_in(self, metrics: Metrics) -> None:
         for sink in self._sinks:
@@ -73,6 +83,11 @@ class FanOut(Sink):
         for sink in self._sinks:
             with _named(sink):
                 call(sink)
+        # An output that fails now tells the others, and itself when it works again.
+        while self._health is not None and (change := self._health.next_change()) is not None:
+            for sink in self._sinks:
+                with _named(sink):
+                    sink.event(change)
 
 
 @contextmanager

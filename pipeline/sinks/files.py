@@ -9,9 +9,13 @@ from collections.abc import Collection, Container
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 import cv2
+from facestream.engines.files import make_folder as make_private_folder
+from facestream.engines.files import warn_of_shared
+from facestream.engines.private_files import followed, named, private
 
 from ..core.errors import OutputError
 from ..core.filenames import part_of, with_parts
@@ -19,6 +23,8 @@ from ..core.types import Image
 
 log = logging.getLogger(__name__)
 
+ROOM_BYTES = 1 << 15
+"""What a folder must have room for before an output that failed works again."""
 _STAMP = r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-([1-9]\d*))?"
 
 
@@ -63,7 +69,7 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     existed = path.exists()
     try:
-        with path.open("ab"):
+        with open(path, "ab", opener=named):
             pass
         if not existed:
             path.unlink()
@@ -72,18 +78,19 @@ def check_writable(path: Path) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder for outputs, with its parents, and make sure that it can be written.
+    """Create a private folder for outputs, with its parents, and make sure that it can be written.
 
     Raises OutputError if it cannot be created, is a file, or may not be written.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path)
     except FileExistsError as error:
         raise OutputError(f"cannot use {path} as a folder: a file of that name exists") from error
     except OSError as error:
         raise OutputError(f"cannot create the folder {path}: {error.strerror}") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into the folder {path}: permission denied")
+    warn_of_shared(path)
     return path
 
 
@@ -95,13 +102,41 @@ def write_jpeg(path: Path, image: Image) -> None:
     coded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
     if not coded:
         raise OutputError(f"cannot encode {path}")
-    part = part_of(path)
+    write_whole(path, data.tobytes())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file; it is there whole or not at all, and until then an earlier one stays.
+
+    What is no regular file, e.g. ``/dev/stdout``, is written as it is.
+
+    Raises OutputError if it cannot be written.
+    """
+    part: Path | None = None
     try:
-        part.write_bytes(data.tobytes())
-        part.replace(path)
+        place = Path(followed(path))  # a link of the user stays one
+        if place.is_file() or not place.exists():
+            part = part_of(place)
+            with open(part, "wb", opener=private) as file:
+                file.write(data)
+            part.replace(place)
+        else:
+            with open(place, "wb", opener=named) as file:
+                file.write(data)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def check_room(folder: Path) -> None:
+    """Raise OutputError unless a file of `ROOM_BYTES` can be written into a folder."""
+    try:
+        with TemporaryFile(dir=folder) as probe:  # without a name, so nothing can be left of it
+            probe.write(bytes(ROOM_BYTES))
+            probe.flush()
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
 
 
 def unused(name: str, taken: Container[str]) -> str:

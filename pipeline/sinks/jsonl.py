@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -14,13 +15,15 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from facestream.engines.private_files import named
+
 from ..core.config import EventSettings
-from ..core.errors import OutputError
+from ..core.errors import OutputClosed, OutputError
 from ..core.events import Event
 from ..core.filenames import with_parts
 from ..core.types import FrameResult
 from .base import Sink
-from .files import check_writable, remove, stamped_files, utc_stamp
+from .files import check_room, check_writable, remove, stamped_files, utc_stamp
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ class JsonlSink(Sink):
     Raises:
         OutputError: the file cannot be written.
     """
+
+    output = "events"
 
     def __init__(
         self,
@@ -76,10 +81,24 @@ class JsonlSink(Sink):
         if event.type not in self._settings.types:
             return
         line = event.to_json().encode() + b"\n"
-        if file is not None:
-            file.write(line)
-        else:
+        if file is None:
             _to_stdout(line)
+            return
+        try:
+            file.write(line)
+        except OutputError:
+            # Opened again at the next attempt: the device may have been away. What was begun of
+            # the line is cut off then, if it could not be taken back.
+            self._file = None
+            file.close()
+            raise
+
+    def check(self) -> bool:
+        self._open()
+        if self._stdout or not is_regular(self._path):
+            return False
+        check_room(self._path.parent)
+        return True
 
     def close(self) -> None:
         if self._closed:
@@ -101,14 +120,18 @@ class JsonlSink(Sink):
                 keep=self._settings.keep_files,
                 clock=self._clock,
             )
+            self._earlier = "append"
         return self._file
 
 
 def _to_stdout(line: bytes) -> None:
+    # Without Python's buffer, which would keep what a full disk did not take.
+    buffer = sys.stdout.buffer
     try:
-        _write_whole(sys.stdout.buffer, line)
+        buffer.flush()
+        _write_whole(getattr(buffer, "raw", buffer), line)
     except BrokenPipeError as error:
-        raise OutputError("the reader of the events went away") from error
+        raise OutputClosed("the reader of the events went away") from error
     except OSError as error:
         raise OutputError(f"cannot write standard output: {error.strerror}") from error
 
@@ -170,13 +193,13 @@ class LinesFile:
 
     def _open(self, earlier: Earlier) -> BinaryIO:
         try:
-            if earlier == "append" and _is_regular(self._path):
+            if earlier == "append" and is_regular(self._path):
                 _finish_last_line(self._path)
                 if self._path.stat().st_size:
                     self._day = _day(self._path.stat().st_mtime)
             # Appending, also to a new file: lines of two processes stay whole.
-            file = self._path.open("ab", buffering=0)
-            if earlier == "replace" and _is_regular(self._path):
+            file = _appending(self._path)
+            if earlier == "replace" and is_regular(self._path):
                 file.truncate(0)
                 file.seek(0)
             return file
@@ -196,29 +219,34 @@ class LinesFile:
         stamp = utc_stamp(self._clock())
         path = with_parts(self._path, stamp)
         number = 1 + max((n for s, n, _ in stamped_files(self._path) if s == stamp), default=0)
-        self._path.replace(path if number == 1 else path.with_stem(f"{path.stem}-{number}"))
-        full, self._file = self._file, self._path.open("ab", buffering=0)
+        with contextlib.suppress(FileNotFoundError):  # the new one could not be opened before
+            self._path.replace(path if number == 1 else path.with_stem(f"{path.stem}-{number}"))
+        full, self._file = self._file, _appending(self._path)
         full.close()
         if self._keep is not None:
             for *_, oldest in stamped_files(self._path)[: -self._keep]:
                 remove(oldest)
 
 
-def _write_whole(file: BinaryIO, line: bytes) -> None:
+def _write_whole(file: BinaryIO | io.RawIOBase, line: bytes) -> None:
     """Write all of a line, or leave a regular file as it was. Raises OSError if it could not be
     written."""
-    start = _position(file)
     done = 0
     try:
         while done < len(line):
-            done += file.write(line[done:])
+            taken = file.write(line[done:])
+            done += taken or 0
+            if taken is None:  # a full pipe that does not block
+                time.sleep(0.01)
         file.flush()
     except OSError:
-        # A full disk takes the beginning of a line: take it back, the file stays valid.
-        if start is not None:
-            with contextlib.suppress(OSError):
-                file.truncate(start)
-                file.seek(start)
+        # A full disk takes the beginning of a line: take it back, the file stays valid. Not where
+        # another run has appended a line meanwhile.
+        end = _position(file)
+        with contextlib.suppress(OSError):
+            if done and end is not None and os.fstat(file.fileno()).st_size == end:
+                file.truncate(end - done)
+                file.seek(end - done)
         raise
 
 
@@ -226,14 +254,19 @@ def _day(seconds: float) -> date:
     return datetime.fromtimestamp(seconds, UTC).date()
 
 
-def _is_regular(path: Path) -> bool:
+def _appending(path: Path) -> BinaryIO:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.fdopen(named(path, flags), "ab", buffering=0)
+
+
+def is_regular(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
         return False
 
 
-def _position(file: BinaryIO) -> int | None:
+def _position(file: BinaryIO | io.RawIOBase) -> int | None:
     try:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file.tell()
@@ -244,7 +277,7 @@ def _position(file: BinaryIO) -> int | None:
 
 def _finish_last_line(path: Path) -> None:
     """Make a file end with a whole line: complete it with a line end, else cut it off."""
-    with path.open("rb+") as file:
+    with open(path, "rb+", opener=named) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - _TAIL_BYTES, 0))
         tail = file.read()

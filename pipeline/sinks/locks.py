@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from facestream.engines.closing import Closing
+from facestream.engines.private_files import private
 
 from ..core.errors import OutputError
 from ..core.filenames import lock_of
@@ -56,8 +57,7 @@ class OutputLock(Closing):
 
         Raises BlockingIOError when another process holds it, OSError when it cannot be locked.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._path, flags, 0o666)
+        descriptor = private(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             kind = fcntl.LOCK_EX if share == "exclusive" else fcntl.LOCK_SH
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from facestream.engines.private_files import tighten
+
 from ..core.addresses import Address
 from ..core.config import Settings
 from ..core.errors import OutputError
@@ -147,6 +149,7 @@ def open_outputs(
             base = None if outputs.events is None else outputs.events.parent
             earlier: Literal["keep", "replace"] = "keep" if live else "replace"
             outputs.pictures = PicturesSink(pictures, relative_to=base, earlier=earlier)
+            tighten(pictures)  # an older version's: the names of its files are names of people
             add(outputs.pictures)
         if annotate is not None:
             for sink in _annotate(
@@ -161,7 +164,8 @@ def open_outputs(
         if request.restream is not None:
             token = settings.restream.token
             address = Address.parse(request.restream, flag="--restream")
-            add(RestreamSink(address, token=None if token is None else token.get_secret_value()))
+            secret = None if token is None else token.get_secret_value()
+            add(RestreamSink(address, token=secret, settings=settings.server))
         opened.pop_all()
     return outputs
 
@@ -211,6 +215,6 @@ def _annotate(
         wanted = settings.annotate
         segments = SegmentsSink(path, minutes=wanted.segment_minutes, keep=wanted.keep_segments)
         outputs.videos.append(segments)
-        background = BackgroundSink(segments, name="annotate", idle=segments.end_lost)
+        background = BackgroundSink(segments, name="annotate")
         sinks.append(SourcesSink(background, live) if files or watched else background)
     return sinks

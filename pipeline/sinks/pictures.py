@@ -9,7 +9,7 @@ from typing import Literal
 from ..core.events import Event, Left
 from ..core.filenames import slug
 from .base import Sink
-from .files import OutputNames, make_folder, utc_stamp, write_jpeg
+from .files import OutputNames, check_room, make_folder, utc_stamp, write_jpeg
 
 
 class PicturesSink(Sink):
@@ -33,6 +33,8 @@ class PicturesSink(Sink):
         replaces: ``earlier`` is ``replace``.
     """
 
+    output = "pictures"
+
     def __init__(
         self,
         folder: Path,
@@ -50,6 +52,11 @@ class PicturesSink(Sink):
     def older(self) -> int:
         """Pictures of earlier runs that this one did not replace; 0 where it replaces none."""
         return len(self._older)
+
+    def check(self) -> bool:
+        make_folder(self.folder)
+        check_room(self.folder)
+        return True
 
     def enrich(self, event: Event) -> Event:
         if not isinstance(event, Left) or event.image is None:

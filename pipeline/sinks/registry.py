@@ -43,4 +43,5 @@ def open_sink(spec: str) -> Sink:
         ) from error
     if not isinstance(sink, Sink):
         raise OutputError(f"the factory of the sink {name!r} returned a {type(sink).__name__}")
+    sink.output = sink.output or name
     return sink

@@ -34,6 +34,7 @@ class WindowSink(Sink):
     """
 
     needs: Needs = "all"
+    output = "show"
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         gui = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)

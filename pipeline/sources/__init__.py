@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..core.errors import SourceError
+from ..core.redact import shown_source
 from .base import (
     DEFAULTS,
     BaseSource,
@@ -24,6 +25,7 @@ from .hardware import BY_CPU, DecodedBy, Decoding, FallbackReason, capability, d
 from .images import ImagesSource
 from .registry import find_opener
 from .stdin import StdinSource
+from .tls import Tls
 from .url import open_url, served_file
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "SourceOptions",
     "SourceSpec",
     "StdinSource",
+    "Tls",
     "capability",
     "decide",
     "distinct_sources",
@@ -74,7 +77,9 @@ def open_source(spec: SourceSpec | str | Path, options: SourceOptions = DEFAULTS
     if not isinstance(spec, SourceSpec):
         found = expand_sources([spec])
         if len(found) > 1:
-            raise SourceError(f"{spec} is {len(found)} sources; use expand_sources, open each")
+            raise SourceError(
+                f"{shown_source(str(spec))} is {len(found)} sources; use expand_sources, open each"
+            )
         spec = found[0]
     opener = find_opener(spec.location) if spec.kind == "url" else None
     return (opener or _OPENERS[spec.kind])(spec, options)

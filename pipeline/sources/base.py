@@ -16,6 +16,7 @@ from facestream.engines.closing import Closing
 from ..core.filenames import readable
 from ..core.types import Frame, Image
 from .hardware import BY_CPU, Decoding, OnDecoder
+from .tls import VERIFIED, Tls
 
 Kind = Literal["video", "images", "camera", "url", "stdin"]
 Clock = Literal["container", "opened", "arrival"]
@@ -63,6 +64,7 @@ class SourceOptions:
         open_timeout: seconds until opening a URL or camera fails.
         read_timeout: seconds without data until reading a URL or camera fails.
         rtsp_transport: how RTSP streams travel.
+        tls: how certificates of servers are checked.
         snapshot_every: seconds between two requests of a URL that is one picture.
         decode_threads: threads that decode a file, 0 for all cores. Two decode 1080p faster than
             the detector takes it on two cores.
@@ -71,6 +73,8 @@ class SourceOptions:
         track: number of the video track, from 0; None: the one that its file marks, or the largest.
         follow: read files that grow until they have not changed for so many seconds; None: a file
             that a program has open for writing is read until it is closed.
+        shrink_above: pixels; larger pictures are shrunk when they are converted. None: never.
+        refuse_above: pixels; a video with larger ones is refused. None: never.
         decoding: what decodes video; see ``decide``.
         on_decoder: called in the reading thread at the first frame and at each change.
         halt: once set, opening (where possible) and reading end soon.
@@ -80,11 +84,14 @@ class SourceOptions:
     open_timeout: float = 10.0
     read_timeout: float = 10.0
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    tls: Tls = VERIFIED
     snapshot_every: float = 1.0
     decode_threads: int = 2
     every: int = 1
     track: int | None = None
     follow: float | None = None
+    shrink_above: int | None = None
+    refuse_above: int | None = None
     decoding: Decoding = BY_CPU
     on_decoder: OnDecoder | None = field(default=None, compare=False)
     halt: threading.Event | None = field(default=None, compare=False)

@@ -9,8 +9,10 @@ import av
 from av.container import InputContainer
 
 from ..core.errors import SourceError
+from .allowed import DEVICE
 from .base import DEFAULTS, SourceOptions, SourceSpec
-from .decode import open_container, reason
+from .decode import reason
+from .opening import Opening, open_container
 from .stream import StreamSource
 
 _NO_CAMERA = {errno.ENOTTY, errno.ENODEV, errno.EINVAL}  # the device is not a camera
@@ -37,11 +39,12 @@ def _open(spec: SourceSpec, options: SourceOptions) -> InputContainer:
         why += f"this machine has {found}" if found else "this machine has no camera"
         raise SourceError(f"{spec.name}: {why}", reason=why)
     try:
-        return open_container(
-            *(str(device), options.decoding, spec.name),
+        opening = Opening(
+            *(DEVICE, options.decoding, spec.name),
             format="video4linux2",
             timeout=(options.open_timeout, options.read_timeout),
         )
+        return open_container(str(device), opening)
     except (av.error.FFmpegError, ValueError) as error:
         hopeless = getattr(error, "errno", None) in _NO_CAMERA
         raise SourceError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import struct
 import threading
 
@@ -20,6 +21,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
+from ..core.errors import SourceTooLarge
 from ..core.types import Image
 from .tonemap import tone_map_of
 
@@ -39,10 +41,12 @@ class Converter:
 
     Args:
         ratio: width of a pixel over its height.
+        most_pixels: larger pictures are shrunk to so many; None: never.
     """
 
-    def __init__(self, ratio: float) -> None:
-        self._ratio = ratio
+    def __init__(self, ratio: float, *, most_pixels: int | None = None) -> None:
+        self.ratio = ratio
+        self._most = most_pixels
         self._reformatter = VideoReformatter()
         self._splitter = VideoReformatter()
         self._sampler = VideoReformatter()
@@ -50,7 +54,8 @@ class Converter:
 
     def convert(self, frame: VideoFrame) -> Image | None:
         """H×W×3 BGR uint8 with square pixels, upright; None where it cannot be converted."""
-        width, matrix = _square_width(frame.width, self._ratio), _matrix(frame)
+        width, height = within(_square_width(frame.width, self.ratio), frame.height, self._most)
+        matrix = _matrix(frame)
         turn, colours = orientation_of(frame), tone_map_of(frame)
         try:
             with self._lock:
@@ -60,12 +65,15 @@ class Converter:
                 bgr = self._reformatter.reformat(
                     frame,
                     width=width,
+                    height=height,
                     format="bgr24",
                     src_colorspace=matrix,
                     dst_colorspace=matrix,
                     interpolation=None if colours is None else _EXACT,
                     threads=1,
                 )
+        except av.error.MemoryError as error:
+            raise SourceTooLarge("a picture needs more memory than there is") from error
         except (av.error.FFmpegError, ValueError) as error:
             log.debug("frame not converted: %s", error)
             return None
@@ -102,6 +110,11 @@ class Orientation:
         # cv2.flip: 0 top and bottom, 1 left and right, -1 both.
         self._flip = {(True, False): 1, (False, True): 0, (True, True): -1}.get(mirrored)
 
+    @property
+    def upright(self) -> bool:
+        """Nothing changes."""
+        return not self._transposed and self._flip is None
+
     def apply(self, image: Image) -> Image:
         """H×W×3 or W×H×3 uint8; the same array where nothing changes."""
         if self._transposed:
@@ -119,6 +132,11 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     except ValueError:  # side data of a kind that PyAV does not know
         return _rotation(frame.rotation)
     return _UPRIGHT if matrix is None else _orientation(bytes(matrix))  # type: ignore[call-overload]
+
+
+def is_plain(frame: VideoFrame) -> bool:
+    """Its picture depends on nothing but its planes, its matrix and its range of values."""
+    return tone_map_of(frame) is None and orientation_of(frame).upright
 
 
 def _rotation(degrees: int) -> Orientation:
@@ -145,6 +163,14 @@ def _matrix(frame: VideoFrame) -> int | None:
         return int(Colorspace.BT2020)
     high_definition = frame.width >= 1280 or frame.height > 576
     return int(Colorspace.ITU709 if high_definition else Colorspace.ITU601)
+
+
+def within(width: int, height: int, most: int | None) -> tuple[int, int]:
+    """The size, or a smaller one of the same shape with at most so many pixels."""
+    if most is None or width * height <= most:
+        return width, height
+    scale = math.sqrt(most / (width * height))
+    return max(1, int(width * scale)), max(1, int(height * scale))
 
 
 def _square_width(width: int, ratio: float) -> int:

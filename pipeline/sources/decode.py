@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import av
 from av.container import InputContainer
@@ -22,8 +22,9 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..core.errors import SourceError
+from ..core.errors import SourceError, SourceTooLarge
 from ..core.types import Image
+from .allowed import CODECS
 from .convert import Converter
 from .damage import DamageGate
 from .deinterlace import Deinterlacer
@@ -57,29 +58,9 @@ class DecodedPicture:
     def sample(self) -> bytes:
         return self._converter.sample(self._frame)
 
-
-def open_container(location: Any, decoding: Decoding, name: str, **options: Any) -> InputContainer:
-    """``av.open`` for reading, with the hardware that decodes.
-
-    Raises:
-        av.error.FFmpegError: it cannot be opened.
-        SourceError: the hardware cannot be opened, and the CPU may not decode.
-    """
-    container: InputContainer
-    accelerator = decoding.accelerator()
-    try:
-        container = av.open(location, mode="r", hwaccel=accelerator, **options)
-    except av.error.FFmpegError as error:
-        # PyAV's error names the location, unless it is the device that cannot be opened.
-        if accelerator is None or error.filename:
-            raise
-        why = f"decoding by {decoding.decoder} failed: {reason(error)}"
-        if decoding.required or not isinstance(location, str):
-            why += "; use --decode cpu"
-            raise SourceError(f"{name}: {why}", retry="slowly", reason=why) from None
-        log.warning("%s: %s", name, why)
-        container = av.open(location, mode="r", **options)
-    return container
+    def decoded(self) -> tuple[VideoFrame, float]:
+        """The frame, and width over height of a pixel."""
+        return self._frame, self._converter.ratio
 
 
 def reason(error: av.error.FFmpegError | ValueError) -> str:
@@ -113,8 +94,8 @@ def video_stream(container: InputContainer, name: str, track: int | None) -> Vid
             "%s has %d video tracks (%s); track %d is watched, choose with --track N or %s#N",
             *(name, len(streams), "; ".join(map(_described, streams)), chosen, name),
         )
-    if stream.codec_context is None:
-        raise SourceError(f"{name} uses a video codec that cannot be decoded here; convert it")
+    if stream.codec_context is None or stream.codec_context.name not in CODECS:
+        raise SourceError(f"{name} uses a video codec that is not decoded here; convert it")
     return stream
 
 
@@ -123,6 +104,21 @@ def _described(stream: VideoStream) -> str:
     size = "unknown codec" if context is None else f"{context.width}x{context.height}"
     title = stream.metadata.get("title")
     return size if title is None else f"{size} {title!r}"
+
+
+def check_size(name: str, width: int, height: int, most: int | None) -> None:
+    """Refuse pictures that are too large to decode beside other sources.
+
+    Raises:
+        SourceError: they have more pixels than that.
+    """
+    if most is not None and width * height > most:
+        why = (
+            f"its pictures have {width}x{height} pixels, more than "
+            f"limits.most_megapixels = {most / 1e6:g}; set a smaller stream in the camera, "
+            "or raise the limit"
+        )
+        raise SourceError(f"cannot read {name}: {why}", retry="slowly", reason=why)
 
 
 def fps_of(stream: VideoStream) -> float | None:
@@ -141,6 +137,11 @@ class VideoDecoder:
         timeless: ignore its times; the pictures have none.
         stopped: true when reading ends; called at every packet.
         on_decoder: see `SourceOptions`.
+        shrink_above: see `SourceOptions`.
+        refuse_above: see `SourceOptions`.
+
+    Raises:
+        SourceError: its pictures are too large.
 
     Attributes:
         corrupt: damaged packets and frames.
@@ -161,6 +162,8 @@ class VideoDecoder:
         decoding: Decoding = BY_CPU,
         name: str = "the video",
         on_decoder: OnDecoder | None = None,
+        shrink_above: int | None = None,
+        refuse_above: int | None = None,
     ) -> None:
         self.corrupt = 0
         self.stuck = False
@@ -176,10 +179,16 @@ class VideoDecoder:
         self._name = name
         self._on_decoder = on_decoder or (lambda *_: None)
         self._time_base = stream.time_base or Fraction(1, av.time_base)
-        self._converter = Converter(float(stream.sample_aspect_ratio or 1))
+        ratio = float(stream.sample_aspect_ratio or 1)
+        self._converter = Converter(ratio, most_pixels=shrink_above)
         self._gate = DamageGate(self._time_base)
         # Cameras mark interlaced frames.
         self._deinterlacer = Deinterlacer(self._time_base, search=not self._low)
+        context = stream.codec_context
+        check_size(name, context.width, context.height, refuse_above)
+        if refuse_above is not None:
+            # The decoder refuses frames that grow later.
+            context.options = {**context.options, "max_pixels": str(refuse_above)}
         # Hardware needs no frame threads; slices help the CPU where it takes over.
         whole = latency == "normal" and not stream.codec_context.is_hwaccel
         stream.thread_type = "AUTO" if whole else "SLICE"
@@ -250,6 +259,9 @@ class VideoDecoder:
             return self._stream.codec_context.decode(cast("Packet[VideoStream] | None", packet))
         except av.error.EOFError:
             return []
+        except av.error.MemoryError as error:  # no damage: its other frames need as much
+            why = "decoding needs more memory than there is"
+            raise SourceTooLarge(f"{self._name}: {why}", retry="slowly", reason=why) from error
         except av.error.FFmpegError as error:
             self.corrupt += 1
             self._refused += 1

@@ -16,8 +16,9 @@ from ..core.errors import SourceError
 from ..core.filenames import readable
 from ..core.folders import PassedOver, files_below
 from ..core.picture_kinds import PICTURE_SUFFIXES, content_kind
-from ..core.redact import with_quoted_credentials, without_credentials
+from ..core.redact import NO_URL, file_label, label, shown_source, with_quoted_credentials
 from .base import SourceSpec
+from .reach import PORTS
 from .registry import find_opener
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ _KNOWN_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _TRACK = re.compile(r"(.+)#(\d{1,3})", re.DOTALL)
+_BLANK = re.compile(r"[\x00-\x20\x7f]")
 _DIGITS = re.compile(r"(\d+)")
-_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
 
 
 def expand_sources(specs: Sequence[str | Path]) -> list[SourceSpec]:
@@ -115,7 +116,7 @@ def distinct_sources(
 def _is_named(spec: SourceSpec) -> bool:
     """It has another name than its location gives it."""
     if spec.kind == "url":
-        return spec.name != without_credentials(spec.location)
+        return spec.name not in {f(spec.location) for f in (label, file_label, _name)}
     if spec.kind == "stdin":
         return spec.name != "stdin"
     own = spec.location if spec.track is None else f"{spec.location}#{spec.track}"
@@ -133,7 +134,7 @@ def _identity(spec: SourceSpec) -> str:
         return _real_path(Path(spec.location)) + track
     try:
         url = urlsplit(with_quoted_credentials(spec.location))
-        port = url.port or _PORTS.get(url.scheme.lower())
+        port = url.port or PORTS.get(url.scheme.lower())
     except ValueError:
         return spec.location
     login = unquote(url.netloc.rpartition("@")[0])
@@ -169,12 +170,28 @@ def _expand(text: str) -> list[SourceSpec]:
         return [SourceSpec("camera", text, text)]
     if text.lower().startswith("file://"):
         text = text[7:]
-    elif _URL.match(text):
-        opener = find_opener(text)
-        # A source of another package says whether it is live; of a stream that is the default.
-        recorded = opener is not None and not getattr(opener, "live", True)
-        return [SourceSpec("url", text, without_credentials(text), recorded=recorded)]
+    elif _URL.match(text.strip()):
+        return [_url(text.strip())]
     return _expand_path(text)
+
+
+def _url(text: str) -> SourceSpec:
+    opener = find_opener(text)
+    if opener is not None:
+        # A source of another package says whether it is live; of a stream that is the default.
+        recorded = not getattr(opener, "live", True)
+        return SourceSpec("url", text, _name(text), recorded=recorded)
+    if _BLANK.search(text):
+        raise SourceError(f"{label(text)}: a URL holds no spaces; write them as %20")
+    scheme, _, rest = text.partition("://")
+    # FFmpeg knows small letters only.
+    return SourceSpec("url", f"{scheme.lower()}://{rest}", label(text))
+
+
+def _name(url: str) -> str:
+    """What is shown of a URL of another package; one without a host is a path of this machine."""
+    local = ":///" in url and "@" not in url
+    return url.partition("?")[0] if local else label(url)
 
 
 def _expand_path(text: str) -> list[SourceSpec]:
@@ -190,6 +207,7 @@ def _expand_path(text: str) -> list[SourceSpec]:
         file, number = track[1], int(track[2])
         if Path(file).is_file():
             return [SourceSpec("video", file, text, track=number)]
+    shown = shown_source(text)
     if glob.has_magic(text):
         passed = PassedOver()
         asked = set(path.parts)  # of the pattern: '@eaDir/*.jpg' wants what is there
@@ -197,9 +215,15 @@ def _expand_path(text: str) -> list[SourceSpec]:
         matches = [m for m in found if m.is_file() and _kept(m, asked, passed)]
         _say(passed, text)
         specs = _grouped(matches, name=text, known_only=True)
-        if not specs:
+        if specs:
+            return specs
+        if shown == text:
             raise SourceError(f"no video or picture matches {text}; quote patterns for the shell")
-        return specs
+    if shown != text:
+        kind = "" if shown == NO_URL else f" ({shown})"
+        raise SourceError(
+            f"what looks like a URL{kind} is none; a URL is written scheme://host/path"
+        )
     raise SourceError(f"there is no file or folder {text}; check the path")
 
 

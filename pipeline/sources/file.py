@@ -7,30 +7,23 @@ import struct
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import av
 from av.container import InputContainer
 
 from ..core.errors import SourceError
+from .allowed import FILE
 from .base import DEFAULTS, Clock, SourceOptions, SourceSpec
-from .decode import open_container, reason
+from .decode import reason
 from .growing import GrowingFile, is_written
+from .opening import Opening, open_container
 from .stream import StreamSource
 
 log = logging.getLogger(__name__)
 
-# Tags that are not UTF-8 must not stop a video; PyAV from version 19 on handles them itself.
-_METADATA: dict[str, Any] = (
-    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-)
-
-_NO_NETWORK = {"protocol_whitelist": "file,crypto,data"}
 # A program that keeps a file open without writing so many seconds is not waited for any longer.
 PATIENCE = 10.0
-
-# FFmpeg plays text as the screen of a terminal or an old paint program.
-_NOT_VIDEO = frozenset({"tty", "bin", "xbin", "adf", "idf", "txd"})
 
 
 class FileSource(StreamSource):
@@ -143,23 +136,16 @@ def _growing(path: Path, name: str, options: SourceOptions) -> GrowingFile | Non
 
 def _open_growing(file: GrowingFile, options: SourceOptions, name: str) -> InputContainer:
     # The first picture soon, as of a stream.
-    settings = {"fpsprobesize": "0", "analyzeduration": "1000000"} | _NO_NETWORK
-    return open_container(file, options.decoding, name, options=settings, **_METADATA)
+    probing = {"fpsprobesize": "0", "analyzeduration": "1000000"}
+    return open_container(file, Opening(FILE, options.decoding, name, options=probing))
 
 
 def _open(path: Path, name: str, options: SourceOptions) -> InputContainer:
     try:
-        # The prefix keeps names like "a:b.mp4" from being taken for a protocol, and the list
-        # keeps playlists from reaching out into the network.
-        container = open_container(
-            *(f"file:{path}", options.decoding, name), options=_NO_NETWORK, **_METADATA
-        )
+        # The prefix keeps names like "a:b.mp4" from being taken for a protocol.
+        return open_container(f"file:{path}", Opening(FILE, options.decoding, name))
     except (av.error.FFmpegError, UnicodeError) as error:
         raise SourceError(_refusal(path, name, error)) from error
-    if container.format.name in _NOT_VIDEO:
-        container.close()
-        raise SourceError(f"{name} is not a video; give a video file")
-    return container
 
 
 def _refusal(path: Path, name: str, error: av.error.FFmpegError | UnicodeError) -> str:
@@ -176,7 +162,7 @@ def _refusal(path: Path, name: str, error: av.error.FFmpegError | UnicodeError) 
             f"{name} is cut short: an mp4 whose index (moov) at the end is missing cannot be "
             "decoded; copy or record it again"
         )
-    return f"{name} is not a video that can be read; give a video file"
+    return f"{name} is not a video that can be read (a playlist is none); give a video file"
 
 
 def _creation_time(container: InputContainer, stream_metadata: dict[str, str]) -> float | None:

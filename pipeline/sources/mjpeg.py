@@ -7,12 +7,15 @@ pictures' own first and last bytes.
 from __future__ import annotations
 
 import re
+import struct
 import threading
 import time
 from collections.abc import Iterator
 from itertools import chain
 
 import av
+import cv2
+import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
@@ -20,7 +23,8 @@ from ..core.errors import ImageError, SourceError
 from ..core.images import decode_image
 from ..core.types import Image
 from .base import BaseSource, Picture, SourceInfo, SourceOptions, SourceSpec
-from .convert import Converter
+from .convert import Converter, within
+from .decode import check_size
 from .http_client import HttpAnswer, request
 
 LARGEST_PICTURE = 1 << 26
@@ -52,7 +56,7 @@ class HttpPictures(BaseSource):
         super().__init__(spec, options)
         try:
             self._splitter = JpegSplitter()
-            self._decoder = _Decoder()
+            self._decoder = _Decoder(options, self.name)
             self._undecoded = 0
             self._received = self._read()
             self._first, size = self._peek()
@@ -161,14 +165,24 @@ class CodedPicture:
     def sample(self) -> bytes:
         return self._decoder.sample(self._content)
 
+    def decoded(self) -> tuple[VideoFrame, float] | None:
+        """The frame, and width over height of a pixel; None: it is no JPEG, or damaged."""
+        frame = self._decoder.frame(self._content)
+        return None if frame is None else (frame, 1.0)
+
 
 class _Decoder:
-    """Decodes pictures; for any threads, one at a time."""
+    """Decodes pictures; for any threads, one at a time.
 
-    def __init__(self) -> None:
-        self._codec = VideoCodecContext.create("mjpeg", "r")
-        self._codec.thread_count = 1
-        self._converter = Converter(1.0)
+    Pictures that would be shrunk are decoded at a half, a quarter or an eighth where that is
+    enough, which takes a part of the memory.
+    """
+
+    def __init__(self, options: SourceOptions, name: str) -> None:
+        self._name = name
+        self._shrink, self._refuse = options.shrink_above, options.refuse_above
+        self._converter = Converter(1.0, most_pixels=self._shrink)
+        self._codecs: dict[int, VideoCodecContext] = {}  # by the power of two of its reduction
         self._lock = threading.Lock()
 
     def image(self, content: bytes) -> Image | None:
@@ -176,9 +190,13 @@ class _Decoder:
             frame = self._decode(content)
             return None if frame is None else self._converter.convert(frame)
         try:
-            return decode_image(content)
+            image = decode_image(content)
         except ImageError:
             return None
+        size = within(image.shape[1], image.shape[0], self._shrink)
+        if size == (image.shape[1], image.shape[0]):
+            return image
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def sample(self, content: bytes) -> bytes:
         if content.startswith(_FIRST):
@@ -187,13 +205,45 @@ class _Decoder:
         image = self.image(content)
         return b"" if image is None else image[::8, ::8, 1].tobytes()
 
+    def frame(self, content: bytes) -> VideoFrame | None:
+        """Of a JPEG; None where it is none, or damaged."""
+        return self._decode(content) if content.startswith(_FIRST) else None
+
     def _decode(self, content: bytes) -> VideoFrame | None:
+        width, height = jpeg_size(content)
+        check_size(self._name, width, height, self._refuse)
+        lowres = 0
+        while self._shrink and lowres < 3 and (width * height) >> (2 * lowres + 2) >= self._shrink:
+            lowres += 1
         with self._lock:
             try:
-                frames = self._codec.decode(av.Packet(content))
+                frames = self._codec(lowres).decode(av.Packet(content))
             except (av.error.FFmpegError, ValueError):
                 return None
         return frames[-1] if frames and not frames[-1].is_corrupt else None
+
+    def _codec(self, lowres: int) -> VideoCodecContext:
+        if lowres not in self._codecs:
+            codec = VideoCodecContext.create("mjpeg", "r")
+            codec.thread_count = 1
+            codec.options = {"lowres": str(lowres)}
+            self._codecs[lowres] = codec
+        return self._codecs[lowres]
+
+
+def jpeg_size(content: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG by its header; 0, 0 where it has none."""
+    at = 2
+    while at + 9 <= len(content) and content[at] == 0xFF:
+        kind = content[at + 1]
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", content, at + 5)
+            return width, height
+        if kind == 0xFF:
+            at += 1
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return 0, 0
 
 
 class JpegSplitter:

@@ -10,6 +10,7 @@ from functools import partial
 
 from ..core.errors import SourceError
 from ..core.registry import Registry
+from .allowed import SCHEMES
 from .base import Source, SourceOpener, SourceOptions, SourceSpec
 
 SOURCES: Registry[[SourceSpec, SourceOptions], Source] = Registry(
@@ -17,21 +18,15 @@ SOURCES: Registry[[SourceSpec, SourceOptions], Source] = Registry(
 )
 """Openers of other packages, by scheme."""
 
-# What FFmpeg serves; entry points are not searched for these.
-_FFMPEG_SCHEMES = frozenset(
-    {
-        *("file", "ftp", "http", "https", "mms", "mmsh", "mmst", "rist", "rtmp", "rtmpe", "rtmps"),
-        *("rtmpt", "rtmpte", "rtmpts", "rtp", "rtsp", "rtsps", "sctp", "sftp", "srt", "srtp"),
-        *("tcp", "tls", "udp", "unix"),
-    }
-)
+# Entry points are not searched for these.
+_BUILT_IN = frozenset({"file", *SCHEMES})
 
 
 def find_opener(url: str) -> SourceOpener | None:
-    """The opener that another package registers for the scheme of a URL; None: FFmpeg opens it.
+    """The opener that another package registers for the scheme of a URL; None: it is opened here.
 
     Raises:
         SourceError: the entry point cannot be loaded.
     """
     scheme = url.partition("://")[0].lower()
-    return SOURCES.load(scheme) if scheme not in _FFMPEG_SCHEMES and scheme in SOURCES else None
+    return SOURCES.load(scheme) if scheme not in _BUILT_IN and scheme in SOURCES else None

@@ -10,8 +10,10 @@ import av
 from av.container import InputContainer
 
 from ..core.errors import SourceError
+from .allowed import PIPE
 from .base import DEFAULTS, SourceOptions, SourceSpec
-from .decode import open_container, reason
+from .decode import reason
+from .opening import Opening, open_container
 from .stream import StreamSource
 
 _CHECK_EVERY = 0.1  # seconds between two checks whether a silent pipe was halted
@@ -76,10 +78,8 @@ def _open(name: str, options: SourceOptions, descriptor: int) -> InputContainer:
     pipe = _Pipe(descriptor, lambda: halt is not None and halt.is_set())
     try:
         # The first picture soon: another program may write at the pace of a camera.
-        return open_container(
-            *(pipe, options.decoding, name),
-            options={"fpsprobesize": "0", "analyzeduration": "1000000"},
-        )
+        probing = {"fpsprobesize": "0", "analyzeduration": "1000000"}
+        return open_container(pipe, Opening(PIPE, options.decoding, name, options=probing))
     except (av.error.FFmpegError, ValueError) as error:
         why = reason(error) if pipe.bytes else "it is empty"
         why += "; pipe a video into it (MPEG-TS or Matroska)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from math import inf
 from typing import Literal
 
 import av
@@ -13,6 +14,7 @@ from facestream.engines.closing import Closing
 
 from ..core.errors import SourceError
 from ..core.types import Frame, Image
+from ..runtime.priority import yield_to_other_threads
 from .base import Clock, Picture, SourceInfo, SourceOptions, SourceSpec
 from .clock import FileClock, LiveClock
 from .decode import VideoDecoder, fps_of, reason, video_stream
@@ -23,7 +25,7 @@ _NO_TIMESTAMPS = 0x80
 _CLOCK_JUMPS = 0x200
 
 
-class _Stop:
+class StopRequest:
     """True when reading ends; called by the decoder at every packet.
 
     A decoder that refers to its source would be a cycle, and keep its pictures until the garbage
@@ -73,7 +75,7 @@ class StreamSource(Closing):
         self._container = container
         self._opened_at = time.time()
         self._problems: list[str] = []
-        self._ends = _Stop(options.halt)
+        self._ends = StopRequest(options.halt)
         self._started = False
         self._closed = False
         self._damaged = 0
@@ -90,7 +92,12 @@ class StreamSource(Closing):
                 decoding=options.decoding,
                 name=spec.name,
                 on_decoder=options.on_decoder,
+                shrink_above=options.shrink_above,
+                refuse_above=options.refuse_above,
             )
+            context = self._stream.codec_context
+            if (options.shrink_above or inf) < context.width * context.height:
+                yield_to_other_threads()  # it decodes here; others' pictures cost less
             self._pictures = self._decoder.pictures()
             self._first: Picture | None
             self._first, image = self._peek()
@@ -197,15 +204,19 @@ class StreamSource(Closing):
                     return picture, image
                 self._damaged += 1
         except StopIteration:
-            by = self._options.decoding.decoder
-            hint = "" if by == "cpu" else f", or {by} fails (try --decode cpu)"
-            why = f"holds no frame that can be decoded; the file is damaged or cut short{hint}"
-            if self._decoder.left_out:
-                why = "holds no whole picture; it begins midway, or is damaged, without a key frame"
-            raise SourceError(f"{self.name} {why}") from None
+            raise self._without_frames() from None
         except av.error.FFmpegError as error:
             # `from None`: PyAV's own message holds the location, credentials included.
             raise self._unreadable(error) from None
+
+    def _without_frames(self) -> SourceError:
+        """The error when not one frame could be decoded."""
+        by = self._options.decoding.decoder
+        hint = "" if by == "cpu" else f", or {by} fails (try --decode cpu)"
+        why = f"holds no frame that can be decoded; the file is damaged or cut short{hint}"
+        if self._decoder.left_out:
+            why = "holds no whole picture; it begins midway, or is damaged, without a key frame"
+        return SourceError(f"{self.name} {why}")
 
     def _unreadable(self, error: av.error.FFmpegError) -> SourceError:
         """The error when the first frame cannot be read."""

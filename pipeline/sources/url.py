@@ -5,30 +5,39 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from base64 import b64encode
 from dataclasses import replace
-from http.client import HTTPException
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 import av
 from av.container import InputContainer
 
 from ..core.errors import Retry, SourceError
 from ..core.redact import with_quoted_credentials
+from .allowed import HTTP, SCHEMES, STREAMS
 from .base import DEFAULTS, Source, SourceOptions, SourceSpec
-from .decode import open_container, reason
-from .http_client import REFUSALS, request, split_login
+from .decode import reason
+from .http_client import REFUSALS, HttpAnswer, HttpClient
+from .http_file import LARGEST_FILE, HttpFiles
 from .mjpeg import HttpPictures, holds_pictures
+from .opening import Opening, open_container
+from .rtsp_check import followed
 from .stream import StreamSource
+from .tls import TLS_SCHEMES, certificate_problem
 
-# These serve both files and streams.
-_MAYBE_FILE = frozenset({"http", "https", "ftp"})
 # The length of a playlist's response says nothing about the stream's.
 _PLAYLISTS = frozenset({"hls", "dash"})
-# Some encoders announce a length that a live stream never reaches.
-_LARGEST_FILE = 1 << 40
+# FFmpeg takes a playlist for one by its suffix; it does not see what the server calls it.
+_FORMATS = {
+    **dict.fromkeys(
+        (
+            *("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl"),
+            "audio/x-mpegurl",
+        ),
+        "hls",
+    ),
+    "application/dash+xml": "dash",
+}
 # Containers that are also sent without an end (``.ts``, ``.flv``, ``.mjpeg``) are not in it.
 _FILE_SUFFIXES = frozenset(
     {
@@ -36,8 +45,6 @@ _FILE_SUFFIXES = frozenset(
         *(".ogv", ".webm", ".wmv"),
     }
 )
-# Pictures are never sent under these names: FFmpeg asks for them, once.
-_BY_FFMPEG = _FILE_SUFFIXES | {".ts", ".m2ts", ".mts", ".m3u8", ".m3u", ".mpd", ".flv"}
 _PAGES = frozenset({"text/html", "application/xhtml+xml"})
 _TIMED_OUT = (av.error.ExitError, av.error.TimeoutError)
 # Another attempt fails until the setup changes: the pauses are long.
@@ -50,15 +57,20 @@ _REFUSED = {
 
 
 def open_url(spec: SourceSpec, options: SourceOptions = DEFAULTS) -> Source:
-    """Open a URL: pictures over HTTP here, all else by FFmpeg.
+    """Open a URL: over HTTP the bytes are fetched here, else FFmpeg connects.
 
     Raises:
         SourceError: it cannot be reached, or is neither a video nor a picture. The message holds no
             credentials.
     """
-    if _suffix(spec.location) in _BY_FFMPEG | {None}:
+    scheme = spec.location.partition("://")[0].lower()
+    if scheme not in SCHEMES:
+        why = f"there is no kind of URL {scheme[:20]!r} here; use {', '.join(SCHEMES)}"
+        raise SourceError(f"cannot open {spec.name}: {why}", retry="never", reason=why)
+    if scheme in STREAMS:
         return UrlSource(spec, options)
-    answer = request(spec.location, options, name=spec.name)
+    client = HttpClient(spec.location, options, name=spec.name)
+    answer = client.get(start=0 if _suffix(spec.location) in _FILE_SUFFIXES else None)
     try:
         if holds_pictures(answer):
             return HttpPictures(spec, options, answer)
@@ -68,11 +80,10 @@ def open_url(spec: SourceSpec, options: SourceOptions = DEFAULTS) -> Source:
                 "stream or of a picture"
             )
             raise SourceError(f"cannot open {spec.name}: {why}", retry="slowly", reason=why)
+        return UrlSource(spec, options, client=client, answer=answer)
     except BaseException:
         answer.close()
         raise
-    answer.close()
-    return UrlSource(replace(spec, location=answer.url), options)
 
 
 class UrlSource(StreamSource):
@@ -80,21 +91,54 @@ class UrlSource(StreamSource):
 
     When the connection is lost the iteration raises; when the server ends the stream it ends.
 
+    Args:
+        client: makes the requests of an HTTP source.
+        answer: to its first; closed by the source.
+
     Raises:
         SourceError: it cannot be reached or is no video. The message holds no credentials.
     """
 
-    def __init__(self, spec: SourceSpec, options: SourceOptions = DEFAULTS) -> None:
-        scheme = spec.location.partition("://")[0].lower()
-        container = _open(spec, options, scheme)
-        self.live = scheme not in _MAYBE_FILE or not _has_length(container)
-        self._http = scheme in _MAYBE_FILE
+    def __init__(
+        self,
+        spec: SourceSpec,
+        options: SourceOptions = DEFAULTS,
+        *,
+        client: HttpClient | None = None,
+        answer: HttpAnswer | None = None,
+    ) -> None:
+        started = time.monotonic()
+        self._in_parts = answer is None or answer.ranges
+        self._files: HttpFiles | None = None
+        try:
+            if client is not None and answer is not None:
+                self._files = HttpFiles(client, answer, name=spec.name)
+                container = _open_http(spec, options, answer, self._files)
+                self.live = not _has_length(container, answer)
+            else:
+                container = _open_stream(spec, options)
+                self.live = not (spec.location.startswith("ftp:") and container.size > 0)
+        except (av.error.FFmpegError, ValueError) as error:
+            self._close_files()
+            # `from None`: PyAV's message holds the URL with its credentials.
+            waited = time.monotonic() - started
+            raise _failure(error, spec, options, waited=waited) from None
+        except BaseException:
+            self._close_files()
+            raise
         super().__init__(spec, options, container, latency="low" if self.live else "normal")
 
-    def _unreadable(self, error: av.error.FFmpegError) -> SourceError:
-        moves = not self.live and "mp4" in self._container.format.name
-        if error.errno != errno.EIO or not moves:
-            return super()._unreadable(error)
+    def close(self) -> None:
+        super().close()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        if self._files is not None:
+            self._files.close()
+
+    def _without_frames(self) -> SourceError:
+        if self.live or self._in_parts or "mp4" not in self._container.format.name:
+            return super()._without_frames()
         # It was opened and has a length, so the server was there: it will be the same next time.
         why = (
             "its pictures cannot be fetched; an MP4 with its index at the end needs a server with "
@@ -103,8 +147,6 @@ class UrlSource(StreamSource):
         return SourceError(f"cannot read {self.name}: {why}", retry="slowly", reason=why)
 
     def _broke_off(self, error: av.error.FFmpegError) -> None:
-        if self.live and self._http and error.errno == errno.EIO:
-            return  # a closed stream without a length: older FFmpeg reports an end, too
         why = reason(error)
         if isinstance(error, _TIMED_OUT):
             why = f"no data for {self._options.read_timeout:g} s"
@@ -121,41 +163,34 @@ def _suffix(url: str) -> str | None:
     return PurePosixPath(parts.path).suffix.lower() if parts.scheme in {"http", "https"} else None
 
 
-def _open(spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContainer:
-    started = time.monotonic()
-    try:
-        try:
-            return _container(spec.location, spec, options, scheme)
-        except av.error.HTTPUnauthorizedError:
-            if scheme not in {"http", "https"}:
-                raise
-            # FFmpeg forgets the login at a redirect that names the host.
-            with request(spec.location, options, name=spec.name) as answer:
-                moved = answer.url
-            return _container(moved, spec, options, scheme)
-    except av.error.FFmpegError as error:
-        # `from None`: PyAV's message holds the URL with its credentials.
-        # A time-out raises a different error in each protocol: the time that passed decides.
-        waited = time.monotonic() - started
-        timed_out = isinstance(error, _TIMED_OUT) or waited >= options.open_timeout
-        why, retry = _why(error, spec.location)
-        if timed_out:
-            why, retry = f"no answer within {options.open_timeout:g} s", "soon"
-        raise SourceError(f"cannot open {spec.name}: {why}", retry=retry, reason=why) from None
-    except ValueError:
-        why = "the URL holds characters that no URL may; write them as %XX"
-        raise SourceError(f"cannot open {spec.name}: {why}", retry="never", reason=why) from None
-
-
-def _container(url: str, spec: SourceSpec, options: SourceOptions, scheme: str) -> InputContainer:
-    return open_container(
-        *(with_quoted_credentials(url), options.decoding, spec.name),
-        options=_ffmpeg_options(scheme, options),
+def _open_http(
+    spec: SourceSpec, options: SourceOptions, answer: HttpAnswer, files: HttpFiles
+) -> InputContainer:
+    opening = Opening(
+        *(HTTP, options.decoding, spec.name),
+        format=_FORMATS.get(answer.kind),
+        # Without lasting connections each part of a playlist is opened by `HttpFiles`.
+        options=_PROBING | {"http_persistent": "0", "http_multiple": "0"},
         timeout=(options.open_timeout, options.read_timeout),
     )
+    return open_container(answer.url, opening, io_open=files)
 
 
-def _has_length(container: InputContainer) -> bool:
+def _open_stream(spec: SourceSpec, options: SourceOptions) -> InputContainer:
+    url, scheme = spec.location, spec.location.partition("://")[0]
+    began = time.monotonic()
+    if scheme in {"rtsp", "rtsps"}:
+        url = followed(url, options, name=spec.name)
+    left = max(0.1, options.open_timeout - (time.monotonic() - began))
+    opening = Opening(
+        *(STREAMS[scheme], options.decoding, spec.name),
+        options=_PROBING | _stream_options(scheme, options),
+        timeout=(left, options.read_timeout),
+    )
+    return open_container(with_quoted_credentials(url), opening)
+
+
+def _has_length(container: InputContainer, answer: HttpAnswer) -> bool:
     """Whether the response has an end: then it is a file.
 
     A fragmented MP4 without a response length may be endless; its duration is that of the fragments
@@ -165,46 +200,44 @@ def _has_length(container: InputContainer) -> bool:
         return bool(container.duration)
     if container.format.name == "mpjpeg":
         return False  # pictures one after another
-    if 0 < container.size < _LARGEST_FILE:
+    if answer.length is not None and 0 < answer.length < LARGEST_FILE:
         return True
     fragmented = "mp4" in container.format.name and not any(s.frames for s in container.streams)
     return bool(container.duration) and not fragmented
 
 
-def served_file(url: str, *, timeout: float = 3.0) -> bool:
+def served_file(url: str, options: SourceOptions = DEFAULTS, *, timeout: float = 3.0) -> bool:
     """Whether a URL names a video file on an HTTP server, by its suffix and the server's answer.
 
     The server is asked only about suffixes of files with an end. Without an answer (no server, a
-    login other than Basic) it counts as a live stream, which may prove to be a file once open.
+    refused login) it counts as a live stream, which may prove to be a file once open.
     """
+    if _suffix(url) not in _FILE_SUFFIXES:
+        return False
+    quick = replace(options, open_timeout=min(timeout, options.open_timeout))
     try:
-        if _suffix(url) not in _FILE_SUFFIXES:
-            return False
-        address, login = split_login(url)
-        question = Request(address, headers={"Range": "bytes=0-0"})
-        if login is not None:
-            basic = b64encode(":".join(login).encode()).decode()
-            # Not a header of the request itself: that would be sent to another host, too.
-            question.add_unredirected_header("Authorization", f"Basic {basic}")
-        with urlopen(question, timeout=timeout) as answer:
-            return "Content-Range" in answer.headers or "Content-Length" in answer.headers
-    except (OSError, ValueError, HTTPException):
+        with HttpClient(url, quick, name="").get(start=0) as answer:
+            return answer.partial or answer.length is not None
+    except SourceError:
         return False
 
 
-def _ffmpeg_options(scheme: str, options: SourceOptions) -> dict[str, str]:
+_PROBING = {
+    # A program of a transport stream may move to other packet ids: follow it.
+    "merge_pmt_versions": "1",
+    # The first picture soon: measured with RTSP on loopback, 0.33 s instead of 1.13 s. Not
+    # "nobuffer": that discards the packets that were probed, the key frame included (2.05 s).
+    "fpsprobesize": "0",
+}
+
+
+def _stream_options(scheme: str, options: SourceOptions) -> dict[str, str]:
     """Options of FFmpeg's protocols and demuxers; those that do not apply are ignored."""
-    found = {
-        # A program of a transport stream may move to other packet ids: follow it.
-        "merge_pmt_versions": "1",
-        # The first picture soon: measured with RTSP on loopback, 0.33 s instead of 1.13 s. Not
-        # "nobuffer": that discards the packets that were probed, the key frame included (2.05 s).
-        "fpsprobesize": "0",
-    }
-    if scheme not in _MAYBE_FILE:
-        found["analyzeduration"] = "2000000"
+    found = {} if scheme == "ftp" else {"analyzeduration": "2000000"}
     if scheme in {"rtsp", "rtsps"}:
         found["rtsp_transport"] = options.rtsp_transport
+    if scheme in TLS_SCHEMES:
+        found |= options.tls.ffmpeg_options()
     if scheme == "udp":
         found["overrun_nonfatal"] = "1"  # a late reader is no error
     if scheme in {"rtsp", "rtsps", "udp", "rtp"}:
@@ -213,17 +246,39 @@ def _ffmpeg_options(scheme: str, options: SourceOptions) -> dict[str, str]:
     return found
 
 
-def _why(error: av.error.FFmpegError, url: str) -> tuple[str, Retry]:
+def _failure(
+    error: av.error.FFmpegError | ValueError,
+    spec: SourceSpec,
+    options: SourceOptions,
+    *,
+    waited: float,
+) -> SourceError:
+    why, retry = _why(error, spec.location, options)
+    # A time-out raises a different error in each protocol: the time that passed decides.
+    if isinstance(error, _TIMED_OUT) or waited >= options.open_timeout:
+        why, retry = f"no answer within {options.open_timeout:g} s", "soon"
+    return SourceError(f"cannot open {spec.name}: {why}", retry=retry, reason=why)
+
+
+def _why(
+    error: av.error.FFmpegError | ValueError, url: str, options: SourceOptions
+) -> tuple[str, Retry]:
+    if not isinstance(error, av.error.FFmpegError):
+        return "the URL holds characters that no URL may; write them as %XX", "never"
+    if error.errno == errno.EINVAL:
+        return reason(error), "slowly"
     for kind, why in _REFUSED.items():
         if isinstance(error, kind):
             return why, "slowly"
     if isinstance(error, av.error.ProtocolNotFoundError):
         return reason(error), "never"
-    if error.errno == errno.EIO:
-        if not _resolves(url):
-            return "the name of the host is not known (DNS)", "soon"
-        return "the connection broke, or what it sends is no video (input/output error)", "soon"
-    return reason(error), "soon"
+    if error.errno != errno.EIO or url.startswith("http"):
+        return reason(error), "soon"
+    if not _resolves(url):
+        return "the name of the host is not known (DNS)", "soon"
+    if (untrusted := certificate_problem(url, options.tls, options.open_timeout)) is not None:
+        return untrusted, "slowly"
+    return "the connection broke, or what it sends is no video (input/output error)", "soon"
 
 
 def _resolves(url: str) -> bool:

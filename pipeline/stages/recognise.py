@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 
@@ -18,8 +19,10 @@ from ..ingest.isolation import SourceIsolation
 from ..metrics.store import Metrics
 from ..recognition.align import align_faces
 from ..recognition.quality import quality
-from ..tracking.embedding_schedule import EmbeddingPolicy, pose_of
-from ..tracking.tracker import SourceTracker, Tracker, TrackerFactory, Tracklet
+from ..tracking.embedding_schedule import Certainty, EmbeddingPolicy, Pose, pose_of
+from ..tracking.tracker import SourceTracker, Tracker, TrackerFactory
+from .embedding_queue import EmbeddingQueue, Part, Pending
+from .limits import Limiter
 from .rules import TrackingRules
 from .source_tracks import Observation, SourceTracks
 from .track_events import TrackEventEmitter
@@ -40,6 +43,7 @@ class _Source:
     rules: TrackingRules
     tracker: Tracker
     tracks: SourceTracks
+    limiter: Limiter
     heard: float = 0.0  # by the stage's clock
     seen: float = -inf  # presentation time of the last frame
 
@@ -54,31 +58,19 @@ class _Source:
         self.tracks.end(self.tracker.finish())
 
 
-@dataclass(slots=True, eq=False)
-class _Pending:
-    """A frame between tracking and identification, which lags behind by up to a batch."""
-
-    result: FrameResult
-    source: _Source
-    ended: list[Tracklet]
-    tracklets: list[Tracklet]
-    boxes: Floats
-    rows: list[int] = field(default_factory=list)
-    ambiguous: dict[int, bool] = field(default_factory=dict)
-    quality: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
-
-
 class RecogniseStage:
     """Tracks faces, embeds those worth it and identifies the tracks.
 
     One worker owns the stage; it gets the frames of a source in their order. A frame with an error
-    is left out, and the source's tracks end.
+    is left out, and the source's tracks end. Where cameras share the encoder, the faces of a
+    crowded frame are embedded piece by piece (`EmbeddingQueue`); the frame is held meanwhile.
 
     Args:
         rules: of a source, by its name; called once for each.
         on_event: called in the worker's thread with each event, those of a source in their order.
         model: id of the encoder, for the events.
         isolation: keeps an error with its source; without it every error ends the run.
+        shared: several sources, cameras among them, share the encoder.
     """
 
     name = "recognise"
@@ -94,7 +86,9 @@ class RecogniseStage:
         metrics: Metrics | None = None,
         isolation: SourceIsolation | None = None,
         tracker: TrackerFactory = SourceTracker,
+        shared: bool = False,
     ) -> None:
+        self._shared = shared
         self._isolation = isolation or SourceIsolation()
         self._tracker = tracker
         self._encoder = encoder
@@ -106,28 +100,48 @@ class RecogniseStage:
         self._ids = itertools.count(1)
         self._sources: dict[str, _Source] = {}
         self._refreshed = time.monotonic()
-        self.embedded = 0
+        self._queue: EmbeddingQueue[_Source] = EmbeddingQueue(self._metrics)
+
+    @property
+    def embedded(self) -> int:
+        """Faces that were embedded so far."""
+        return self._queue.embedded
+
+    @property
+    def busy(self) -> bool:
+        """Frames are held whose faces are not all embedded."""
+        return bool(self._queue)
 
     def __call__(self, batch: list[FrameResult]) -> list[FrameResult]:
-        """The same frames, in the same order, with their tracks."""
+        """The frames that are done, each with its tracks; those of a source in their order."""
         self._refresh()
-        isolation = self._isolation
-        pending: list[_Pending] = []
         for result in batch:
-            item = isolation.call(result.frame.source, "recognise", self._track, result)
+            name = result.frame.source
+            item = self._isolation.call(name, "recognise", self._track, result)
             if item is None:
-                self._lose(result.frame.source)
+                self._lose(name)
             else:
-                pending.append(item)
-        embedded = isolation.call_each("recognise", self._embed, pending, source=_name_of)
+                self._queue.add(item)
+        return self._advance()
+
+    def hurry(self) -> None:
+        """Leave the faces out that live frames still wait for."""
+        self._queue.let_go()
+
+    def _advance(self) -> list[FrameResult]:
+        """Embed all that waits, or a piece where cameras share the encoder; the finished frames."""
+        isolation, began = self._isolation, time.perf_counter()
+        parts = self._queue.next(alone=not self._shared)
+        embedded = isolation.call_each("recognise", self._embed, parts, source=lambda p: p.name)
+        self._queue.add_embeddings(parts, embedded, seconds=time.perf_counter() - began)
         done: list[FrameResult] = []
-        for item, found in zip(pending, embedded, strict=True):
-            name, finished = _name_of(item), None
+        for item in self._queue.complete():
+            name, finished = item.name, None
             if self._sources.get(name) is not item.source:
                 isolation.lost(name)  # its tracks ended with an error in another frame
                 continue
-            if found is not None:
-                finished = isolation.call(name, "recognise", self._identify, item, *found)
+            if not item.failed:
+                finished = isolation.call(name, "recognise", self._identify, item)
             if finished is None:
                 self._lose(name)
                 continue
@@ -135,8 +149,12 @@ class RecogniseStage:
                 isolation.succeeded(name, "recognise")
             done.append(finished)
         now = time.monotonic()
-        for item in pending:
-            item.source.heard = now  # the time of the batch is not silence of its sources
+        for source in {id(item.source): item.source for item in self._queue.items}.values():
+            source.heard = now
+        for result in done:
+            known = self._sources.get(result.frame.source)
+            if known is not None:
+                known.heard = now  # the time of the batch is not silence of its sources
         return done
 
     def tick(self) -> None:
@@ -150,6 +168,7 @@ class RecogniseStage:
     def end_source(self, source: str) -> None:
         """End the tracks of a source that has no more frames."""
         known = self._sources.pop(source, None)
+        self._queue.forget(source)
         if known is not None:
             self._isolation.clean_up(source, "recognise", known.end)
 
@@ -189,13 +208,14 @@ class RecogniseStage:
                 rules,
                 tracker,
                 SourceTracks(self._ids, self._matcher, rules.hysteresis, emitter, tracker.interval),
+                Limiter(rules.limits, partial(self._queue.left_out, frame.source)),
             )
         source.heard = time.monotonic()
         return source
 
-    def _track(self, result: FrameResult) -> _Pending:
+    def _track(self, result: FrameResult) -> Pending[_Source]:
         """Associate the frame's faces and choose those to embed."""
-        frame, faces = result.frame, result.faces
+        frame = result.frame
         source = self._source(frame)
         tracker = source.tracker
         cut = tracker.cut(frame.image)
@@ -206,41 +226,50 @@ class RecogniseStage:
         ended = tracker.finish() if cut or frame.still else tracker.expire(frame.pts)
         if not result.detected:
             tracklets, boxes = tracker.expected(frame.pts)
-            return _Pending(result, source, ended, tracklets, boxes)
-        rules = source.rules
+            return Pending(result, source, ended, tracklets, boxes)
+        rules, faces = source.rules, result.faces
+        stay = source.limiter.faces_to_track(
+            faces, tracker.expected(frame.pts)[1], live=len(source.tracks.live)
+        )
+        if len(stay) < len(faces):
+            faces = faces.take(stay)
+            result = replace(result, faces=faces)
         # A box that is found only once is rarely a face: if the next detection is soon, wait.
         passed = frame.pts - tracker.searched_at
         soon = passed < rules.embedding.first_seconds
         patient = soon and rules.emission.min_faces > 1 and not frame.still
         tracklets = tracker.associate(faces.boxes, at=frame.pts)
-        item = _Pending(result, source, ended, tracklets, faces.boxes, quality=quality(faces))
+        item = Pending(result, source, ended, tracklets, faces.boxes, quality=quality(faces))
         sparse = passed >= SPARSE_SECONDS
-        item.rows = _rows_to_embed(item, rules.embedding, least=2 if patient else 1, every=sparse)
+        wanted = _wanted(item, rules.embedding, least=2 if patient else 1, every=sparse)
+        item.patient = rules.limits is None
+        item.rows = source.limiter.faces_to_embed(wanted, tracklets, item.quality)
+        _record(item, rules.embedding)
         return item
 
-    def _embed(self, items: Sequence[_Pending]) -> list[tuple[Floats, Floats]]:
-        """mu and logvar of the rows of each frame, all in one call of the encoder."""
+    def _embed(self, parts: Sequence[Part[_Source]]) -> list[tuple[Floats, Floats]]:
+        """mu and logvar of the rows of each part, all in one call of the encoder."""
         crops = [
-            align_faces(item.result.frame.image, item.result.faces.landmarks[item.rows])
-            for item in items
-            if item.rows
+            align_faces(part.item.result.frame.image, part.item.result.faces.landmarks[part.rows])
+            for part in parts
         ]
-        empty = np.zeros((0, 0), np.float32)
-        mu, logvar = self._encoder.embed(np.concatenate(crops)) if crops else (empty, empty)
-        self.embedded += len(mu)
-        stops = np.cumsum([len(item.rows) for item in items]).tolist()
+        if not crops:
+            return []
+        mu, logvar = self._encoder.embed(np.concatenate(crops))
+        stops = np.cumsum([len(part.rows) for part in parts]).tolist()
         return [
-            (mu[stop - len(item.rows) : stop], logvar[stop - len(item.rows) : stop])
-            for item, stop in zip(items, stops, strict=True)
+            (mu[stop - len(part.rows) : stop], logvar[stop - len(part.rows) : stop])
+            for part, stop in zip(parts, stops, strict=True)
         ]
 
-    def _identify(self, item: _Pending, mu: Floats, logvar: Floats) -> FrameResult:
+    def _identify(self, item: Pending[_Source]) -> FrameResult:
         """Fuse the new embeddings, search where that may help, decide, and emit events."""
         result, tracks = item.result, item.source.tracks
         tracks.end(item.ended)
         if not result.detected:
             snapshots = tracks.expected(result.frame, item.tracklets, item.boxes)
             return replace(result, tracks=tuple(snapshots))
+        mu, logvar = item.embeddings()
         observations = {
             row: Observation(mu[n], logvar[n], item.ambiguous.get(row, False))
             for n, row in enumerate(item.rows)
@@ -251,14 +280,10 @@ class RecogniseStage:
         return replace(result, tracks=tuple(snapshots))
 
 
-def _name_of(item: _Pending) -> str:
-    return item.result.frame.source
-
-
-def _rows_to_embed(
-    item: _Pending, policy: EmbeddingPolicy, *, least: int, every: bool
+def _wanted(
+    item: Pending[_Source], policy: EmbeddingPolicy, *, least: int, every: bool
 ) -> list[int]:
-    """The rows to embed, noted in the tracklets' plans; none found less than ``least`` times.
+    """The rows that the policy embeds; none found less than ``least`` times.
 
     ``every``: all that the policy allows.
     """
@@ -270,12 +295,33 @@ def _rows_to_embed(
         plan = tracklet.plan
         if tracklet.faces < least or not policy.allowed(plan, pts=pts):
             continue
-        certainty = "open" if tracklet.track is None else tracklet.track.certainty
-        value, pose = float(item.quality[row]), pose_of(item.result.faces.landmarks[row])
-        wanted = policy.should_embed(plan, quality=value, pose=pose, pts=pts, certainty=certainty)
+        wanted = policy.should_embed(plan, pts=pts, **_seen(item, row))
         if every or wanted or (tracklet.unverified and policy.may_verify(plan, pts=pts)):
-            item.ambiguous[row] = tracklet.unverified or tracklet.ambiguous
-            tracklet.unverified = False
-            policy.record(plan, quality=value, pose=pose, pts=pts, certainty=certainty)
             rows.append(row)
     return rows
+
+
+def _record(item: Pending[_Source], policy: EmbeddingPolicy) -> None:
+    """Note the rows that will be embedded in the tracklets' plans."""
+    if policy.policy == "every":
+        return
+    for row in item.rows:
+        tracklet = item.tracklets[row]
+        item.ambiguous[row] = tracklet.unverified or tracklet.ambiguous
+        tracklet.unverified = False
+        policy.record(tracklet.plan, pts=item.result.frame.pts, **_seen(item, row))
+
+
+class _Seen(TypedDict):
+    quality: float
+    pose: Pose
+    certainty: Certainty
+
+
+def _seen(item: Pending[_Source], row: int) -> _Seen:
+    track = item.tracklets[row].track
+    return {
+        "quality": float(item.quality[row]),
+        "pose": pose_of(item.result.faces.landmarks[row]),
+        "certainty": "open" if track is None else track.certainty,
+    }

@@ -10,6 +10,7 @@ from ..core.config import Settings
 from ..identity.hysteresis import HysteresisRules
 from ..identity.search import open_thresholds
 from ..tracking.embedding_schedule import EmbeddingPolicy
+from .limits import SourceLimits
 from .track_events import EmissionRules
 
 
@@ -23,6 +24,7 @@ class TrackingRules:
         embedding: when a face is embedded again.
         hysteresis: how names are given and kept.
         emission: when an event is emitted.
+        limits: of a live source; None: none.
     """
 
     min_iou: float = 0.3
@@ -30,10 +32,13 @@ class TrackingRules:
     embedding: EmbeddingPolicy = field(default_factory=EmbeddingPolicy)
     hysteresis: HysteresisRules = field(default_factory=HysteresisRules)
     emission: EmissionRules = field(default_factory=EmissionRules)
+    limits: SourceLimits | None = None
 
 
-def rules_of(settings: Settings, card: ModelCard) -> TrackingRules:
+def rules_of(settings: Settings, card: ModelCard, *, live: bool = False) -> TrackingRules:
     """The rules of a source with these settings, for the encoder of this card.
+
+    The limits are those of live sources.
 
     Raises:
         ModelError: the cohort is missing, damaged or another encoder's.
@@ -41,6 +46,7 @@ def rules_of(settings: Settings, card: ModelCard) -> TrackingRules:
     """
     tracking, recognition, encoder = settings.tracking, settings.recognition, settings.encoder
     thresholds = open_thresholds(card, recognition)
+    most = settings.limits
     return TrackingRules(
         min_iou=tracking.iou,
         absence_seconds=tracking.absence_timeout,
@@ -54,4 +60,5 @@ def rules_of(settings: Settings, card: ModelCard) -> TrackingRules:
         emission=EmissionRules(
             min_faces=tracking.min_faces, cooldown=tracking.cooldown, stranger=thresholds.stranger
         ),
+        limits=SourceLimits(most.faces, most.tracks, most.embeddings) if live else None,
     )

@@ -30,11 +30,18 @@ class SourceEndsStage:
     Args:
         sources: all sources of the run; their ``processed`` is counted here.
         on_ended: gets the name of a source after its last event.
+        on_processed: called after frames were counted.
     """
 
     def __init__(
-        self, stage: RecogniseStage, sources: Sequence[Ending], *, on_ended: Callable[[str], None]
+        self,
+        stage: RecogniseStage,
+        sources: Sequence[Ending],
+        *,
+        on_ended: Callable[[str], None],
+        on_processed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_processed = on_processed
         self.name = stage.name
         self._stage = stage
         self._on_ended = on_ended
@@ -42,6 +49,15 @@ class SourceEndsStage:
         # Read one after another: those behind the first unfinished one have not ended either.
         self._files = deque(source for source in sources if not source.live)
         self._by_name = {source.name: source for source in sources}
+
+    @property
+    def busy(self) -> bool:
+        """See `RecogniseStage.busy`."""
+        return self._stage.busy
+
+    def hurry(self) -> None:
+        """See `RecogniseStage.hurry`."""
+        self._stage.hurry()
 
     def add(self, source: Ending) -> None:
         """Another file, before its first frame; from any thread."""
@@ -56,6 +72,7 @@ class SourceEndsStage:
             source = self._by_name.get(result.frame.source)
             if source is not None:
                 source.processed += 1
+        self._on_processed()
         return done
 
     def tick(self) -> None:

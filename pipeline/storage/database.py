@@ -2,6 +2,10 @@
 
 The rollback journal is used, not WAL: a closed gallery is one file that can be copied, mailed or
 read from a read-only medium. Writers wait for each other up to ``BUSY_SECONDS``.
+
+The journal holds what a change replaced, faces and names among it. So it stays one file while the
+gallery is open (``journal_mode = PERSIST``), which is overwritten and deleted after a removal and
+when the gallery is closed (``wipe_journal``).
 """
 
 from __future__ import annotations
@@ -14,12 +18,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from facestream.engines.files import erase
+from facestream.engines.private_files import private
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from ..core.errors import GalleryCorrupt, GalleryError
 from .names import name_key, printable
+from .ownership import HEADER, check_files, delete_copies, journal_of
 
 Create = Literal["if_missing", "never"]
 
@@ -31,8 +38,6 @@ BUSY_SECONDS = 10.0
 # quick_check reads the whole file, about 1 GB/s: larger galleries are checked as they are read.
 CHECKED_BYTES = 256 * 2**20
 
-# SQLite's own, at the start of each of its files.
-HEADER = b"SQLite format 3\0"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -64,6 +69,20 @@ def writing(engine: Engine) -> Iterator[Connection]:
     connect = engine.connect().execution_options(facestream_write=True)
     with connect as connection, connection.begin():
         yield connection
+
+
+def wipe_journal(engine: Engine, path: Path) -> None:
+    """Overwrite and delete what past changes left in the journal; without one, nothing is done.
+
+    Raises:
+        DatabaseError: another process is writing.
+        OSError: the journal cannot be overwritten.
+    """
+    journal = journal_of(path)
+    if journal.exists():
+        # With the write lock nobody else's change is in the journal: SQLite deletes it then, too.
+        with writing(engine), suppress(FileNotFoundError):
+            erase(journal)
 
 
 @contextmanager
@@ -119,7 +138,8 @@ def _prepare_file(path: Path, create: Create) -> None:
                 )
             # Faces are private: only the user may read the file. SQLite's journal copies the mode.
             with suppress(FileExistsError):
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                os.close(private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        check_files(path)
         with path.open("rb") as file:
             header = file.read(len(HEADER))
     except OSError as error:
@@ -146,8 +166,16 @@ def _engine(path: Path) -> Engine:
         # Transactions are begun below, not by the driver.
         connection.isolation_level = None
         # Removed rows are overwritten: a removed face leaves nothing in the file.
-        for pragma in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
+        for pragma in (
+            "foreign_keys = ON",
+            "secure_delete = ON",
+            "synchronous = FULL",
+            "trusted_schema = OFF",
+        ):
             connection.execute(f"PRAGMA {pragma}")
+        # Fails where somebody has set WAL, and the gallery cannot be written.
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode = PERSIST")
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
@@ -199,39 +227,6 @@ def _identify(connection: Connection, path: Path) -> str | None:
             "upgrade facestream"
         )
     return revision
-
-
-def delete_copies(path: Path) -> None:
-    """Overwrite and delete the copies of embeddings that older versions wrote next to the gallery.
-
-    Called before the upgrade is committed: when interrupted, the next opening repeats it.
-
-    Raises:
-        GalleryError: one cannot be deleted.
-    """
-    copy = path.name + ".templates"
-    names = (copy, f"{copy}.hnsw", f"{copy}.ivfpq")
-    # Not glob: the gallery's name may have brackets.
-    for place in path.parent.iterdir():
-        unfinished = place.name.startswith(f"{copy}.") and place.name.endswith(".part")
-        if not (place.name in names or unfinished) or place.is_symlink() or not place.is_file():
-            continue
-        try:
-            with place.open("rb+") as file:
-                if file.read(len(HEADER)) == HEADER:
-                    continue  # a gallery, which may have any name
-                file.seek(0)
-                left = os.fstat(file.fileno()).st_size
-                while left:
-                    left -= file.write(bytes(min(left, 2**20)))
-                file.flush()
-                os.fsync(file.fileno())
-            place.unlink()
-        except OSError as error:
-            raise GalleryError(
-                f"'{printable(str(place))}' holds copies of the gallery's embeddings and cannot "
-                f"be overwritten ({error.strerror}); change its permissions or delete it"
-            ) from error
 
 
 def alembic_config(connection: Connection) -> Any:

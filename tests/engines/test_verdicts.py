@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -110,3 +111,38 @@ def test_without_a_folder_the_process_remembers() -> None:
     for _ in range(2):
         store.judged(Fake(), gate, network="n", machine="here")
     assert len(gate.asked) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+@pytest.mark.parametrize("theirs", ["verdict", "folder", "cache"])
+def test_a_strangers_verdict_is_not_believed(
+    tmp_path: Path, theirs: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "cache"
+    gate = FakeGate()
+    judged(cache, gate, Fake())
+    (file,) = (cache / "verdicts").iterdir()
+    os.chown({"verdict": file, "folder": file.parent, "cache": cache}[theirs], 12345, -1)
+    judged(cache, gate, Fake())
+    assert len(gate.asked) == 2
+    assert "it belongs to user 12345" in caplog.text
+
+
+def test_verdicts_are_private(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        gate = FakeGate()
+        (tmp_path / "cache").mkdir()
+        judged(tmp_path / "cache", gate, Fake())
+        (file,) = (tmp_path / "cache" / "verdicts").iterdir()
+        places = (file, file.parent, file.parent.parent)
+        assert [place.stat().st_mode & 0o777 for place in places] == [0o600, 0o700, 0o700]
+        file.parent.chmod(0o775)  # of an older version
+        judged(tmp_path / "cache", gate, Fake())
+        assert len(gate.asked) == 1
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+        file.chmod(0o664)
+        judged(tmp_path / "cache", gate, Fake())
+        assert len(gate.asked) == 2
+    finally:
+        os.umask(before)

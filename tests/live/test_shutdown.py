@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,9 +9,10 @@ from pathlib import Path
 import pytest
 from facestream.pipeline import Settings
 
+from tests.disks import disk_or_skip
 from tests.servers.rtsp import RtspServer
 
-from .endings import Mixed, Plan, end_once, nobody, plans, small_disk
+from .endings import Mixed, Plan, end_once, nobody, plans
 
 pytestmark = pytest.mark.live
 
@@ -26,12 +26,7 @@ def mixed(steady: RtspServer, endless: Path, quick: Settings) -> Iterator[Mixed]
 def end(plan: Plan, mixed: Mixed, folder: Path) -> None:
     with ExitStack() as stack:
         if plan.way.endswith("disk full"):
-            if os.geteuid() != 0:
-                pytest.skip("only root can mount a small disk")
-            try:
-                folder = stack.enter_context(small_disk(folder / "disk"))
-            except PermissionError as error:
-                pytest.skip(f"no small disk can be mounted here: {error}")
+            folder = stack.enter_context(disk_or_skip(folder / "disk", kilobytes=2048))
         ending = end_once(plan, mixed, folder)
     assert ending.problems == [], ending
 

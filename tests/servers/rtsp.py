@@ -28,12 +28,21 @@ class RtspServer(Closing):
             for each client.
         user: who may see it; empty lets everybody.
         password: of that user.
+        certificate: file with certificate and key, for TLS.
     """
 
-    def __init__(self, mounts: Mapping[str, Path], *, user: str = "", password: str = "") -> None:
+    def __init__(
+        self,
+        mounts: Mapping[str, Path],
+        *,
+        user: str = "",
+        password: str = "",
+        certificate: Path | None = None,
+    ) -> None:
         self.port = 0
         self._mounts = {path: str(file) for path, file in mounts.items()}
-        self._login = {"user": user, "password": password}
+        shown = "" if certificate is None else str(certificate)
+        self._login = {"user": user, "password": password, "certificate": shown}
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -84,7 +93,8 @@ class RtspServer(Closing):
             port: of a proxy in front of it.
         """
         at = f"{login}@" if login else ""
-        return f"rtsp://{at}127.0.0.1:{port or self.port}{path}"
+        scheme = "rtsps" if self._login["certificate"] else "rtsp"
+        return f"{scheme}://{at}127.0.0.1:{port or self.port}{path}"
 
     @property
     def pid(self) -> int:

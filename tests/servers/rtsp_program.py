@@ -1,8 +1,8 @@
 """A real RTSP server, run by Debian's own python3, which has GStreamer's bindings.
 
-Called with one argument, JSON: ``{"port": 0, "mounts": {PATH: FILE}, "user", "password"}``; an
-empty user lets everybody in. Prints ``ready PORT`` when it listens, and ends when its standard
-input is closed.
+Called with one argument, JSON: ``{"port": 0, "mounts": {PATH: FILE}, "user", "password",
+"certificate"}``; an empty user lets everybody in, an empty certificate means no TLS. Prints
+``ready PORT`` when it listens, and ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ DEMUXERS = {".mp4": "qtdemux", ".mkv": "matroskademux", ".ts": "tsdemux"}
 gi: Any = importlib.import_module("gi")
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
+Gio: Any = importlib.import_module("gi.repository.Gio")
 GLib: Any = importlib.import_module("gi.repository.GLib")
 Gst: Any = importlib.import_module("gi.repository.Gst")
 Rtsp: Any = importlib.import_module("gi.repository.GstRtspServer")
@@ -46,12 +47,15 @@ def factory_of(file: str, role: str) -> Any:
     return factory
 
 
-def auth_of(user: str, password: str) -> Any:
-    """Asks every client for this user and password."""
-    token = Rtsp.RTSPToken()
-    token.set_string("media.factory.role", user)
+def auth_of(user: str, password: str, certificate: str) -> Any:
+    """Asks every client for this user and password; shows a certificate."""
     auth = Rtsp.RTSPAuth()
-    auth.add_basic(Rtsp.RTSPAuth.make_basic(user, password), token)
+    if user:
+        token = Rtsp.RTSPToken()
+        token.set_string("media.factory.role", user)
+        auth.add_basic(Rtsp.RTSPAuth.make_basic(user, password), token)
+    if certificate:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(certificate))
     return auth
 
 
@@ -63,8 +67,8 @@ def server_of(wishes: dict[str, Any]) -> Any:
     user, password = wishes["user"], wishes["password"]
     for path, file in wishes["mounts"].items():
         server.get_mount_points().add_factory(path, factory_of(file, user))
-    if user:
-        server.set_auth(auth_of(user, password))
+    if user or wishes["certificate"]:
+        server.set_auth(auth_of(user, password, wishes["certificate"]))
     return server
 
 

@@ -19,6 +19,8 @@ from .groups import (
     RecognitionSettings,
     RestreamSettings,
     RuntimeSettings,
+    ServerSettings,
+    StorageSettings,
     TrackingSettings,
 )
 from .settings import Settings, environment_names, load_settings, setting_keys
@@ -37,7 +39,9 @@ __all__ = [
     "RecognitionSettings",
     "RestreamSettings",
     "RuntimeSettings",
+    "ServerSettings",
     "Settings",
+    "StorageSettings",
     "TrackingSettings",
     "default_gallery_path",
     "environment_names",

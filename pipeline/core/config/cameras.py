@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,6 +21,7 @@ from pydantic import (
 from .groups import (
     DetectorSettings,
     Group,
+    LimitSettings,
     LiveSettings,
     Pause,
     RecognitionSettings,
@@ -41,6 +43,8 @@ _SHORTHANDS: Mapping[str, tuple[str, str]] = {
     "detect_every": ("tracking", "detect_every"),
     "transport": ("live", "transport"),
     "every": ("live", "snapshot_every"),
+    "tls_ca": ("live", "tls_ca"),
+    "tls_verify": ("live", "tls_verify"),
 }
 
 
@@ -107,6 +111,10 @@ class CameraSettings(Group):
     """``false``: not read unless it is named on the command line."""
     transport: Literal["tcp", "udp"] | None = None
     """Transport of its RTSP stream. Unset: live.transport."""
+    tls_ca: Path | None = None
+    """File (PEM) with its certificate or that of its CA. Unset: live.tls_ca."""
+    tls_verify: bool | None = Field(default=None, strict=True)
+    """``false``: its certificate is not checked. Unset: live.tls_verify."""
     every: Pause | None = None
     """Time between two requests of a URL that gives one picture, e.g. "1s". Unset:
     live.snapshot_every."""
@@ -133,6 +141,8 @@ class CameraSettings(Group):
     """Keys of [recognition] for this camera, e.g. ``threshold``; not ``normalise``."""
     live: Annotated[LiveSettings, _Overrides] = LiveSettings()
     """Keys of [live] for this camera."""
+    limits: Annotated[LimitSettings, _Overrides] = LimitSettings()
+    """Keys of [limits] for this camera."""
 
     @field_validator("device")
     @classmethod
@@ -185,7 +195,7 @@ class CameraSettings(Group):
         """Its values that override the groups: group, key, value."""
         found = {
             name: {key: getattr(group, key) for key in group.model_fields_set}
-            for name in ("detector", "tracking", "recognition", "live")
+            for name in ("detector", "tracking", "recognition", "live", "limits")
             if isinstance(group := getattr(self, name), Group)
         }
         for key, (table, name) in _SHORTHANDS.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from facestream.engines.options import Serving
+from facestream.engines.private_files import GroupAccess, allow_group
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from ..events import EventType
@@ -150,6 +151,15 @@ class RuntimeSettings(Group):
     """Folder of built engines. Unset: in the user's cache folder."""
     decode: Literal["auto", "cpu", "cuda", "vaapi"] = "auto"
     """Video decoder. ``auto``: hardware that can be opened, else the CPU."""
+    isolation: Literal["auto", "process", "thread"] = "auto"
+    """Where sources are decoded. ``process``: each in a process of its own with limits of memory
+    and rights, so that a stream that crashes, hangs or takes over its decoder costs that source
+    alone; ``thread``: in this process; ``auto``: cameras and URLs in processes, files in this
+    one."""
+    decoder_memory: int = Field(default=1024, ge=128, le=65536, strict=True)
+    """Megabytes that a decoder's process may use (CPU decoding)."""
+    decoder_timeout: float = Field(default=30.0, ge=1, le=3600, strict=True)
+    """Seconds without a sign of life after which a decoder's process is killed."""
     index: Literal["auto", "flat", "hnsw", "ivfpq", "gpu"] = "auto"
     """Index of the gallery. ``auto``: exact search, on the GPU where there is one; ``hnsw`` and
     ``ivfpq`` are approximate, for galleries of many million photos."""
@@ -192,6 +202,11 @@ class LiveSettings(Group):
 
     transport: Literal["tcp", "udp"] = "tcp"
     """Transport of RTSP streams."""
+    tls_ca: Path | None = None
+    """File (PEM) with the certificates that are trusted for rtsps, https and other TLS. Unset: the
+    system's."""
+    tls_verify: bool = Field(default=True, strict=True)
+    """``false``: certificates are not checked; whoever is in between can read the password."""
     open_timeout: float = Field(default=10.0, gt=0, le=600, strict=True)
     """Seconds after which opening a source fails."""
     read_timeout: float = Field(default=10.0, gt=0, le=600, strict=True)
@@ -209,10 +224,30 @@ class LiveSettings(Group):
     """Longest pause between two retries, in seconds."""
 
 
+class LimitSettings(Group):
+    """What one live source may use, so that none takes the others' time and memory. Files have
+    no limits. What is left out is counted with its cause."""
+
+    megapixels: float = Field(default=8.3, gt=0, le=1000, strict=True)
+    """Largest picture in millions of pixels; larger ones are shrunk when they are decoded. The
+    default keeps 4K (3840×2160)."""
+    most_megapixels: float = Field(default=50.0, gt=0, le=1000, strict=True)
+    """A source with larger pictures is refused: its decoder alone would take too much memory."""
+    faces: int = Field(default=200, ge=1, le=10000, strict=True)
+    """Most faces that are tracked in a frame: those that have a track first, then the largest."""
+    tracks: int = Field(default=300, ge=1, le=100000, strict=True)
+    """Most tracks at a time; a new face beyond that is not tracked."""
+    embeddings: float = Field(default=100.0, gt=0, le=100000, strict=True)
+    """Most faces that are embedded in a second."""
+
+
 class EventSettings(Group):
     """Events and the rotation of their file."""
 
-    types: tuple[EventType, ...] = ("appeared", "identified", "updated", "left", "source_state")
+    types: tuple[EventType, ...] = (
+        *("appeared", "identified", "updated", "left"),
+        *("source_state", "output_state"),
+    )
     """Kinds of events that are written."""
     rotate_megabytes: float | None = Field(default=None, gt=0, strict=True)
     """Start a new file at this size in megabytes. Unset: never."""
@@ -225,14 +260,6 @@ class EventSettings(Group):
     event."""
 
 
-class StorageSettings(Group):
-    """The database of people and sightings."""
-
-    database: Path | None = None
-    """File of the database in which runs store their sightings; it holds the people too. Unset:
-    sightings are not stored."""
-
-
 class AnnotateSettings(Group):
     """The annotated video of live sources (``--annotate``), written in segments."""
 
@@ -242,9 +269,45 @@ class AnnotateSettings(Group):
     """Number of files to keep for each source; older ones are deleted. Unset: all."""
 
 
+class StorageSettings(Group):
+    """Files with faces, names and embeddings: gallery, events, pictures, report, video, exports."""
+
+    database: Path | None = None
+    """File of the database in which runs store their sightings; it holds the people too. Unset:
+    sightings are not stored."""
+    group_access: GroupAccess = "none"
+    """Who else may read what is written. ``none``: the user alone (modes 0600 and 0700, whatever
+    the umask); ``read``: also the group of the file (0640 and 0750). Nobody else may write it."""
+
+    def apply(self) -> None:
+        """Use these settings in this process; the commands call it."""
+        allow_group(self.group_access)
+
+
 class RestreamSettings(Group):
     """Live video for browsers (``--restream``)."""
 
     token: SecretStr | None = Field(default=None, min_length=8)
     """Token that browsers must send, as ?token=… or as a bearer token. Required where other
     machines can connect. It is never printed."""
+
+
+class ServerSettings(Group):
+    """Limits of the HTTP servers (``--metrics``, ``--restream``), each on its own."""
+
+    hosts: tuple[str, ...] = ()
+    """Names under which the servers are asked for, e.g. behind a proxy or in a container network.
+    Addresses, ``localhost`` and the name of this machine are accepted anyway; a request with
+    another Host header is refused."""
+    max_connections: int = Field(default=64, ge=1, le=4096, strict=True)
+    """Most connections; further ones are refused with status 503. Fewer where the limit of open
+    files (``ulimit -n``) is low: what the run needs is reserved."""
+    max_connections_per_client: int = Field(default=32, ge=1, le=4096, strict=True)
+    """Most connections of one address."""
+    header_timeout: float = Field(default=10.0, ge=1, le=600, strict=True)
+    """Seconds that a client has to send the header of its request."""
+    idle_timeout: float = Field(default=30.0, ge=1, le=3600, strict=True)
+    """Seconds after which a connection without a request, or whose client does not read, is
+    closed."""
+    max_request_bytes: int = Field(default=65536, ge=0, le=1 << 31, strict=True)
+    """Largest body of a request in bytes."""

@@ -16,10 +16,12 @@ from .groups import (
     EncoderSettings,
     EventSettings,
     Group,
+    LimitSettings,
     LiveSettings,
     RecognitionSettings,
     RestreamSettings,
     RuntimeSettings,
+    ServerSettings,
     StorageSettings,
     TrackingSettings,
 )
@@ -43,10 +45,12 @@ class Settings(Group):
     recognition: RecognitionSettings = RecognitionSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     live: LiveSettings = LiveSettings()
+    limits: LimitSettings = LimitSettings()
     events: EventSettings = EventSettings()
-    storage: StorageSettings = StorageSettings()
     annotate: AnnotateSettings = AnnotateSettings()
     restream: RestreamSettings = RestreamSettings()
+    server: ServerSettings = ServerSettings()
+    storage: StorageSettings = StorageSettings()
     cameras: Annotated[dict[str, CameraSettings], AfterValidator(check_names)] = Field(
         default_factory=dict
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -60,7 +61,7 @@ def _limits(info: Any) -> str:
 
 
 def _toml_value(value: Any) -> str:
-    if isinstance(value, str | CameraUrl):
+    if isinstance(value, str | Path | CameraUrl):
         return _text(str(value))
     if isinstance(value, bool):
         return str(value).lower()

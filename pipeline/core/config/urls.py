@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import ConfigError
-from ..redact import HIDDEN, UrlParts
+from ..redact import HIDDEN, PLACEHOLDER, UrlParts, label
 
 log = logging.getLogger(__name__)
 
@@ -21,16 +21,14 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _LONGEST_SECRET = 65536
 
-# A private character stands for each placeholder while a URL is split.
-_MARK = "\U000f0000"
-_WRITTEN = re.compile(f"[^{_MARK}]+")
+_WRITTEN = re.compile(f"[^{PLACEHOLDER}]+")
 
 
 class CameraUrl:
     """A URL of the settings, with ``${NAME}`` or ``${file:/path}`` in place of secrets.
 
-    ``str`` and ``repr`` mask passwords that were written out and keep the placeholders: they are
-    safe to show.
+    ``str`` and ``repr`` show scheme, host and the placeholders of the login, and mask all else:
+    they are safe to show.
 
     Args:
         text: e.g. ``rtsp://admin:${DOOR_PASSWORD}@10.0.0.5/stream1``; a placeholder alone stands
@@ -46,7 +44,7 @@ class CameraUrl:
         for name in _PLACEHOLDER.findall(text):
             _check_placeholder(name)
         plain = _PLACEHOLDER.sub("x", text)
-        if _MARK in plain:
+        if PLACEHOLDER in plain:
             raise ValueError("contains a private-use character; write it as %XX")
         if "${" in plain:
             raise ValueError("has a '${' that is not closed by '}'")
@@ -58,10 +56,11 @@ class CameraUrl:
                 "as device = 0"
             )
         self._template = text
-        if HIDDEN in text and _redacted(text.replace(HIDDEN, "x")) == text:
+        plain = text.replace(HIDDEN, "x")
+        if HIDDEN in text and _redacted(plain) in {text, plain}:
             raise ValueError(
-                f"has its password hidden ({HIDDEN}): write ${{NAME}} in its place and set NAME "
-                "in the environment"
+                f"has its secrets hidden ({HIDDEN}): write them again, or ${{NAME}} in their place "
+                "and set NAME in the environment"
             )
 
     def __str__(self) -> str:
@@ -109,20 +108,26 @@ def _check_placeholder(name: str) -> None:
 
 
 def _split(template: str) -> UrlParts:
-    """The parts of a URL with a ``_MARK`` for each placeholder."""
-    return UrlParts.split(_PLACEHOLDER.sub(_MARK, template), placeholder=_MARK)
+    """The parts of a URL with a ``PLACEHOLDER`` for each placeholder."""
+    return UrlParts.split(_PLACEHOLDER.sub(PLACEHOLDER, template))
 
 
 def _filled(text: str, values: Iterator[str]) -> str:
-    return re.sub(_MARK, lambda _: next(values), text)
+    return re.sub(PLACEHOLDER, lambda _: next(values), text)
 
 
 def _redacted(template: str) -> str:
-    """The URL with placeholders; passwords that were written out are masked."""
-    if _PLACEHOLDER.fullmatch(template):
+    """The URL with the placeholders of its login and host; what was written out is masked."""
+    if _PLACEHOLDER.fullmatch(template) or template.lower().startswith("file://"):
         return template
-    redacted = _split(template).redacted(lambda text: _WRITTEN.sub(HIDDEN, text))
-    return _filled(redacted, (found.group() for found in _PLACEHOLDER.finditer(template)))
+    shown, parts = label(_PLACEHOLDER.sub(PLACEHOLDER, template)), _split(template)
+    if not shown.endswith(HIDDEN):
+        # The host is certain, and so is what stands before and after it.
+        login = ":".join(_WRITTEN.sub(HIDDEN, part) for part in parts.user[:-1].split(":", 1))
+        scheme, _, host = shown.partition("://")
+        rest = f"/{HIDDEN}" if (parts.path + parts.query).strip("/") else ""
+        shown = f"{scheme}://{login}{'@' if login else ''}{host}{rest}"
+    return _filled(shown, (found.group() for found in _PLACEHOLDER.finditer(template)))
 
 
 def _secret(name: str, environment: Mapping[str, str], place: str) -> str:

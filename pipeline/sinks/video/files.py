@@ -10,9 +10,11 @@ from typing import Literal
 from ...core.errors import OutputError
 from ...core.filenames import slug, with_parts
 from ...core.types import FrameResult
+from ...metrics.families import OUTPUT_SCALED
+from ...metrics.store import Metrics
 from ..base import Needs, Sink
-from ..files import OutputNames, check_writable
-from .mp4 import Mp4Writer, check_video, index_in_front
+from ..files import OutputNames, check_room, check_writable
+from .mp4 import Mp4Writer, check_video, cut_to_fragments, index_in_front
 
 
 class VideoSink(Sink):
@@ -37,6 +39,7 @@ class VideoSink(Sink):
     """
 
     needs: Needs = "all"
+    output = "annotate_files"
 
     def __init__(
         self,
@@ -51,9 +54,17 @@ class VideoSink(Sink):
         self._naming = naming
         self._source: str | None = None
         self._names = OutputNames(earlier, avoid=avoid)
+        self._metrics: Metrics | None = None
         self._writers: dict[str, Mp4Writer] = {}
         self.paths: list[Path] = []
         """The files so far, in the order in which they were begun."""
+
+    def count_in(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def check(self) -> bool:
+        check_room(self._path.parent)
+        return False
 
     def write(self, result: FrameResult) -> None:
         frame = result.frame
@@ -62,14 +73,27 @@ class VideoSink(Sink):
             path = self._path_for(frame.source)
             writer = self._writers[frame.source] = Mp4Writer(path, frame.image.shape[:2])
             self.paths.append(path)
-        writer.draw(result)
+        try:
+            scaled = writer.draw(result)
+        except OutputError:
+            self._finish(self._writers.pop(frame.source))  # a live run begins another file
+            raise
+        if scaled and self._metrics is not None:
+            self._metrics.add(OUTPUT_SCALED, source=frame.source, output=self.output)
 
     def source_ended(self, source: str) -> None:
         writer = self._writers.pop(source, None)
         if writer is not None:
+            self._finish(writer)
+
+    def _finish(self, writer: Mp4Writer) -> None:
+        try:
             writer.close()
+        finally:
             if not writer.broken:
                 index_in_front(writer.path)
+            elif not cut_to_fragments(writer.path):
+                self.paths.remove(writer.path)
 
     def close(self) -> None:
         # Every file is finished, also when one of them cannot be.

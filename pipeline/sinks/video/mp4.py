@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import cv2
 import numpy as np
+from facestream.engines.private_files import named, private
 
 from ...core.errors import OutputError
 from ...core.filenames import part_of
@@ -23,6 +28,7 @@ TICKS = 90_000
 STILL_SECONDS = 1.0
 HELD_SECONDS = 10.0
 """A source that begins later than this begins at 0 in the video."""
+_BOX = struct.Struct(">I4s")
 LARGEST = (4096, 2304)
 """Largest picture browsers decode (H.264 level 5.2)."""
 
@@ -69,9 +75,10 @@ class Mp4Writer:
         self._last = -1
         self._step = TICKS // 25
         self._shift = 0
+        self._unwritten = 0  # frames since the last fragment
         self.broken = False
         try:
-            self._raw = _Whole(path, "w")
+            self._raw = _Whole(path, "w", opener=named)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
         try:
@@ -122,8 +129,11 @@ class Mp4Writer:
         canvas[top : top + size[1], left : left + size[0]] = small
         return canvas, Fit(scale, left, top)
 
-    def draw(self, result: FrameResult) -> None:
-        """Add a frame with its tracks. Raises OutputError if it cannot be written."""
+    def draw(self, result: FrameResult) -> bool:
+        """Add a frame with its tracks; True when it was scaled into the video's size.
+
+        Raises OutputError if it cannot be written.
+        """
         canvas, fit = self._canvas(result.frame.image)
         draw_tracks(canvas, result.tracks, fit=fit)
         yuv = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_BGR2YUV_I420), np.uint8)
@@ -131,6 +141,7 @@ class Mp4Writer:
         picture.pts = self._ticks(result.frame)
         picture.time_base = Fraction(1, TICKS)
         self._encode(picture)
+        return fit != Fit()
 
     def _ticks(self, frame: Frame) -> int:
         at = round(frame.pts * TICKS)
@@ -151,11 +162,17 @@ class Mp4Writer:
         return ticks
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
+        before = self._raw.tell()
         try:
             self._file.mux(self._stream.encode(picture))
         except (av.FFmpegError, OSError) as error:
             self.broken = True
-            raise OutputError(f"cannot write {self.path}: {_reason(error)}") from error
+            raise self._failure(error) from error
+        # The frame with which a fragment is written is the first one of the next.
+        self._unwritten = 1 if self._raw.tell() > before else self._unwritten + 1
+
+    def _failure(self, error: BaseException) -> OutputError:
+        return OutputError(f"cannot write {self.path}: {_reason(error)}", lost=self._unwritten)
 
     def close(self) -> None:
         """Finish the file; it plays as it is, see also `index_in_front`.
@@ -169,8 +186,10 @@ class Mp4Writer:
             try:
                 self._file.close()
             except (av.FFmpegError, OSError) as error:
-                self.broken = True
-                log.warning("%s was not finished: %s", self.path, _reason(error))
+                if not self.broken:
+                    self.broken = True
+                    raise self._failure(error) from error
+                log.debug("%s was not finished: %s", self.path, _reason(error))
             finally:
                 self._raw.close()
 
@@ -184,13 +203,46 @@ def _video_size(shape: tuple[int, int]) -> tuple[int, int]:
     return max(height + height % 2, 2), max(width + width % 2, 2)
 
 
+def cut_to_fragments(path: Path) -> bool:
+    """Cut a file that was given up to its whole fragments, so that it plays to its end.
+
+    Without any it is deleted. Returns True when it is left.
+    """
+    end = 0
+    try:
+        with path.open("rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            for kind, after in _boxes(file, size):
+                end = after if kind == b"mdat" else end
+            if end:
+                file.truncate(end)
+        if not end:
+            path.unlink()
+    except OSError as error:
+        log.debug("%s stays as it is: %s", path, error)
+    return end > 0
+
+
+def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """The kind of each whole top-level box of an MP4, and where it ends."""
+    at = 0
+    while at + _BOX.size <= size:
+        file.seek(at)
+        length, kind = _BOX.unpack(file.read(_BOX.size))
+        at += length
+        # Fragments are smaller than the 4 GB from which on a length is elsewhere.
+        if length < _BOX.size or at > size:
+            return
+        yield kind, at
+
+
 def index_in_front(path: Path) -> None:
     """Rewrite a fragmented MP4 as one that plays at once anywhere; no picture is coded again."""
     part = part_of(path)
     try:
         with (
             av.open(str(path)) as old,
-            _Whole(part, "w") as raw,
+            _Whole(part, "w", opener=private) as raw,
             av.open(raw, "w", format="mp4", options={"movflags": "faststart"}) as new,
         ):
             stream = old.streams.video[0]

@@ -85,6 +85,52 @@ def test_a_plan_is_built_once_and_found_again(store: PlanStore, rnet: Path, reci
     assert store.folder.stat().st_mode & 0o077 == 0  # a plan is code: nobody else's folder
 
 
+def test_what_is_in_the_store_is_for_its_owner(
+    store: PlanStore, rnet: Path, recipe: Recipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plan is executed: what others may write is not used."""
+    store.folder.mkdir()
+    store.folder.chmod(0o777)  # an older folder, or one that was made by hand
+    build = Builder()
+    stored = store.plan_for(rnet, recipe, build=build)
+    assert "others could change it (mode 0777)" in caplog.text
+    places = [store.folder, stored.path, stored.path.with_suffix(MANIFEST)]
+    places.append(store.folder / "plans.lock")
+    assert [place.stat().st_mode & 0o777 for place in places] == [0o700, 0o600, 0o600, 0o600]
+    for path in (stored.path, stored.path.with_suffix(MANIFEST)):
+        path.chmod(0o666)
+        assert store.find(stored.manifest.key) is None
+        assert "others may write it (mode 0666)" in caplog.text
+        assert store.plan_for(rnet, recipe, build=build).read() == b"a plan"
+    assert build.built == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_a_strangers_plan_is_not_executed(
+    store: PlanStore, rnet: Path, recipe: Recipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    build = Builder()
+    stored = store.plan_for(rnet, recipe, build=build)
+    os.chown(stored.path, 12345, -1)
+    with pytest.raises(ModelError, match="it belongs to user 12345"):
+        stored.read()
+    assert store.plan_for(rnet, recipe, build=build).read() == b"a plan"
+    assert build.built == 2
+    store.folder.chmod(0o777)
+    os.chown(store.folder, 12345, -1)
+    assert store.find(stored.manifest.key) is None
+    assert store.list() == (
+        [],
+        [f"the plans in {store.folder} are not used: it belongs to user 12345"],
+    )
+    with pytest.raises(
+        BackendUnavailable, match=r"belongs to user 12345; set runtime.engine_cache"
+    ):
+        store.plan_for(rnet, recipe, build=build)
+    assert build.built == 2
+    assert "it belongs to user 12345" in caplog.text
+
+
 def test_another_recipe_or_network_is_another_plan(
     store: PlanStore, rnet: Path, recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -86,9 +86,11 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
-def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
-    """Runs a command in a process of its own."""
-    command = [sys.executable, "-c", LAUNCH, str(ROOT), *map(str, arguments)]
+def start(*arguments: str | Path, cwd: Path, descriptors: int = 0) -> subprocess.Popen[str]:
+    """Runs a command in a process of its own, which may open so many files; 0: as many as here."""
+    limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors}))"
+    code = f"import resource; {limit}; {LAUNCH}" if descriptors else LAUNCH
+    command = [sys.executable, "-c", code, str(ROOT), *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -53,8 +53,8 @@ enabled = false
 def test_cameras_are_listed_without_their_secrets(run: Run, house: Path) -> None:
     status, out, err = run("cameras", "--config", house)
     assert (status, err) == (0, "")
-    assert "admin:${GATE_PASSWORD}@127.0.0.1" in out
-    assert "admin:***@127.0.0.1" in out
+    assert "${GATE_PASSWORD}@127.0.0.1" in out
+    assert "http://***:***@127.0.0.1/***" in out
     assert "1 watched area, 1 masked area" in out
     assert "faces from 30 px" in out
     assert "not enabled" in out

@@ -47,6 +47,8 @@ def test_who_was_seen_when_and_how_sure(run: Run, clip: Path, people: Path, tmp_
     out = tmp_path / "seen"
     status, text, error = run("run", clip, "--gallery", people, "--out", out, "--verbose")
     assert status == 0, error
+    modes = {place: place.stat().st_mode & 0o777 for place in [out, *out.rglob("*")]}
+    assert all(mode == (0o700 if place.is_dir() else 0o600) for place, mode in modes.items()), modes
     assert "Eileen Collins" in text
     assert "20 frames · " in text
     for title in ("Sources", "Stages", "Queues"):

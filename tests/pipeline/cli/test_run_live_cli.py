@@ -80,7 +80,8 @@ def test_an_absent_camera_is_retried_until_the_run_is_stopped(
 ) -> None:
     # A port that nobody listens at, on loopback: refused at once.
     process = start(
-        *("run", "rtsp://user:secret@127.0.0.1:9/main", "--out", tmp_path / "seen"),
+        *("run", "rtsp://user:secret@127.0.0.1:9/live/secret?u=admin&p=secret"),
+        *("--out", tmp_path / "seen"),
         *("--metrics", ":0"),
         cwd=tmp_path,
     )
@@ -107,7 +108,9 @@ def test_an_absent_camera_is_retried_until_the_run_is_stopped(
     assert "Interrupted after 0 frames" in out
     assert "Live sources" in out
     events = (tmp_path / "seen" / "events.jsonl").read_text()
-    for output in (said, error, out, events, text, (tmp_path / "seen" / "report.json").read_text()):
+    files = " ".join(path.name for path in tmp_path.rglob("*"))
+    report = (tmp_path / "seen" / "report.json").read_text()
+    for output in (said, error, out, events, text, report, files):
         assert "secret" not in output
     states = [json.loads(line)["state"] for line in events.splitlines()]
     assert states[:2] == ["connecting", "retrying"]

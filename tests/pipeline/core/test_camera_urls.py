@@ -25,19 +25,18 @@ SECRET = "S3cr3t-Wörd"
 @pytest.mark.parametrize(
     ("written", "shown"),
     [
-        ("rtsp://10.0.0.5:554/main?stream=2", "rtsp://10.0.0.5:554/main?stream=2"),
-        ("rtsp://admin:hunter2@10.0.0.5/main", "rtsp://admin:***@10.0.0.5/main"),
-        ("rtsp://token@10.0.0.5/main", "rtsp://***@10.0.0.5/main"),
-        ("rtsp://admin:${PASSWORD}@10.0.0.5/", "rtsp://admin:${PASSWORD}@10.0.0.5/"),
-        ("rtsp://${U}:pre${P}post@h/", "rtsp://${U}:***${P}***@h/"),
-        ("rtsp://a:${file:/run/secrets/door}@h:554/x", "rtsp://a:${file:/run/secrets/door}@h:554/x"),
-        ("rtsp://admin:p@s/s@10.0.0.5/x", "rtsp://admin:***@10.0.0.5/x"),
-        ("rtsp://admin:${P}@h/x@y?mail=a@b", "rtsp://admin:${P}@h/x@y?mail=a@b"),
-        ("rtsp://h/x?mail=a@b", "rtsp://h/x?mail=a@b"),
-        ("rtsp://admin:pa/s@s@10.0.0.5:554/x", "rtsp://admin:***@10.0.0.5:554/x"),
-        ("http://h/cgi?user=a&pwd=b&auth_token=c&fps=5", "http://h/cgi?user=a&pwd=***&auth_token=***&fps=5"),
-        ("http://h/cgi?pwd=${P}&key=k${P}", "http://h/cgi?pwd=${P}&key=***${P}"),
-        ("rtsp://h:554/user=a&password=b&channel=1.sdp", "rtsp://h:554/user=a&password=***&channel=1.sdp"),
+        ("rtsp://10.0.0.5", "rtsp://10.0.0.5"),
+        ("rtsp://10.0.0.5:554/main?stream=2", "rtsp://10.0.0.5/***"),
+        ("rtsp://admin:hunter2@10.0.0.5/main", "rtsp://***:***@10.0.0.5/***"),
+        ("rtsp://token@10.0.0.5/main", "rtsp://***@10.0.0.5/***"),
+        ("rtsp://${U}:${PASSWORD}@10.0.0.5/", "rtsp://${U}:${PASSWORD}@10.0.0.5"),
+        ("rtsp://${U}:pre${P}post@h/", "rtsp://${U}:***${P}***@h"),
+        ("rtsp://a:${file:/run/secrets/door}@h:554/x", "rtsp://***:${file:/run/secrets/door}@h/***"),
+        ("rtsp://${HOST}/x", "rtsp://${HOST}/***"),
+        ("rtsp://admin:p@ss@10.0.0.5/x", "rtsp://***:***@10.0.0.5/***"),
+        ("rtsp://admin:p@s/s@10.0.0.5/x", "rtsp://***"),
+        ("rtsp://h/x?mail=a@b", "rtsp://***"),
+        ("http://h/cgi?user=a&pwd=b&auth_token=${P}", "http://h/***"),
         ("${DOOR_URL}", "${DOOR_URL}"),
     ],
 )  # fmt: skip
@@ -45,12 +44,10 @@ def test_what_is_shown_of_a_url(written: str, shown: str) -> None:
     url = CameraUrl(written)
     assert str(url) == shown
     assert repr(url) == f"CameraUrl({shown!r})"
-    # With placeholders only it reads back; with stars it says what to do.
+    # What is hidden is not taken for a password.
     if "***" in shown:
-        with pytest.raises(ValueError, match="has its password hidden"):
+        with pytest.raises(ValueError, match="has its secrets hidden"):
             CameraUrl(shown)
-    else:
-        assert CameraUrl(shown) == url
 
 
 @pytest.mark.parametrize(

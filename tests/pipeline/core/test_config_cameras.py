@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,7 +77,9 @@ def test_a_schedule_is_ready_to_ask(tmp_path: Path) -> None:
 
 
 def test_what_is_printed_reads_back_the_same(tmp_path: Path) -> None:
-    settings = load_settings(file=written(tmp_path, DOOR))
+    # Paths of URLs are not printed; a whole URL in one placeholder is.
+    text = re.sub(r'url = "rtsp://.*(\d)"', r'url = "${DOOR_URL_\1}"', DOOR)
+    settings = load_settings(file=written(tmp_path, text))
     printed = to_toml(settings)
     assert Settings.model_validate(tomllib.loads(printed)) == settings
     again = load_settings(file=written(tmp_path, printed))
@@ -100,9 +103,11 @@ boxes = st.tuples(corners, corners).filter(
 @given(
     names,
     st.fixed_dictionaries(
-        {"url": st.just("rtsp://${HOST}/x")},
+        {"url": st.just("rtsp://${HOST}")},
         optional={
             "enabled": st.booleans(),
+            "tls_ca": st.just("/etc/door.pem"),
+            "tls_verify": st.booleans(),
             "detect_size": st.integers(32, 4096),
             "schedule": st.lists(st.sampled_from(["mon 07:00-19:00", "22:00-06:00"])),
             "mask": st.lists(

@@ -18,6 +18,8 @@ from facestream.pipeline.core.events import (
     Identified,
     Left,
     Moment,
+    OutputCause,
+    OutputStateEvent,
     SourceStateEvent,
     State,
     Updated,
@@ -142,10 +144,12 @@ def test_the_document_has_a_row_for_every_field_state_and_reason() -> None:
         assert rows[_type(kind)] == set(kind.model_fields) - shared - sightings
     assert rows["left"] == set(Left.model_fields) - shared - sightings
     assert rows["source_state"] == {*SourceStateEvent.model_fields, *get_args(State)} - shared
+    causes = {*OutputStateEvent.model_fields, *get_args(OutputCause)}
+    assert rows["output_state"] == causes - shared
     assert rows["Reasons"] == set(get_args(Reason))
 
 
-KINDS = (Appeared, Identified, Updated, Left, SourceStateEvent)
+KINDS = (Appeared, Identified, Updated, Left, SourceStateEvent, OutputStateEvent)
 SHARED = ("schema_version", "id", "source")
 
 

@@ -82,11 +82,9 @@ def fill(gallery: Gallery, tmp_path: Path) -> None:
 def test_export_and_back(gallery: Gallery, tmp_path: Path) -> None:
     fill(gallery, tmp_path)
     gallery.export(tmp_path / "out")
-    idle = PixelReader("other-model")
-    with Gallery(tmp_path / "second.db", reader=idle) as second:
+    with Gallery(tmp_path / "second.db", reader=PixelReader()) as second:
         report = second.import_folder(tmp_path / "out")
         assert all(result.accepted for _, result in report.results)
-        assert idle.embedded == 0  # the embeddings travel along
         assert {p.name for p in second.people()} == set(NAMES)
         assert second.model_id == "pixels-1"
         before, after = stored(gallery), stored(second)
@@ -172,8 +170,6 @@ def test_a_crop_outside_the_export_is_not_read(
     [
         ("gallery.json", b"{", "not a gallery's export"),
         ("gallery.json", b'{"format": "x"}', "not a gallery's export"),
-        ("embeddings.npz", b"PK\x03\x04 broken", "damaged"),
-        ("embeddings.npz", b"text", "damaged"),
     ],
 )
 def test_damaged_exports(
@@ -187,16 +183,3 @@ def test_damaged_exports(
             second.import_folder(tmp_path / "out")
         assert "\n" not in str(caught.value)
         assert second.people() == []
-
-
-def test_without_embeddings_the_crops_are_embedded(
-    gallery: Gallery, tmp_path: Path, photos: Photos
-) -> None:
-    gallery.add("Ann", *photos(1))
-    gallery.export(tmp_path / "out")
-    (tmp_path / "out" / "embeddings.npz").unlink()
-    reader = PixelReader()
-    with Gallery(tmp_path / "second.db", reader=reader) as second:
-        second.import_folder(tmp_path / "out")
-        assert reader.embedded == 2
-        np.testing.assert_array_equal(stored(second).templates.mu, stored(gallery).templates.mu)

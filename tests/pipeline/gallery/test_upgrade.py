@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sqlite3
 import subprocess
@@ -152,12 +153,24 @@ def test_the_copies_of_older_versions_are_deleted(old: Path) -> None:
     others = [old.with_name("people.db.templates.txt"), old.with_name("other.db.templates")]
     for other in others:
         other.write_bytes(b"mine")
-    linked = old.with_name("linked")
-    linked.hardlink_to(copies[0])
-    is_complete(old)
+    with copies[0].open("rb") as held:
+        is_complete(old)
+        assert held.read() == b""  # overwritten and cut off, not just unlinked
     assert not any(copy.exists() for copy in copies)
     assert all(other.read_bytes() == b"mine" for other in others)
-    assert linked.read_bytes() == bytes(len(linked.read_bytes()))  # overwritten, not just unlinked
+
+
+def test_no_other_file_is_erased_as_a_copy(old: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In a folder where others may write, somebody may have put a link there."""
+    mine = old.with_name("mine")
+    mine.write_bytes(b"mine")
+    old.with_name("people.db.templates").symlink_to(mine)
+    old.with_name("people.db.templates.hnsw").hardlink_to(mine)
+    old.with_name("people.db.templates.ivfpq").mkdir()
+    os.mkfifo(old.with_name("people.db.templates.1.part"))
+    is_complete(old)
+    assert mine.read_bytes() == b"mine"
+    assert sum("not erased with the copies" in line for line in caplog.messages) == 3
 
 
 def test_a_gallery_with_the_name_of_a_copy_is_left_alone(old: Path) -> None:
@@ -199,11 +212,11 @@ def test_a_copy_that_cannot_be_deleted(old: Path, monkeypatch: pytest.MonkeyPatc
     copy = old.with_name("people.db.templates")
     copy.write_bytes(mu_of(1).tobytes())
 
-    def refuse(path: Path, *args: object) -> None:
+    def refuse(path: Path, *args: object, **rest: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", refuse)
+        patch.setattr(os, "unlink", refuse)
         with pytest.raises(GalleryError, match=r"people\.db\.templates.*delete it"):
             Gallery(old)
     assert revision(old) == "0001"

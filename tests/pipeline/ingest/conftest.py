@@ -8,6 +8,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from facestream.pipeline.core.config import RuntimeSettings
+from facestream.pipeline.ingest.decoders import SourceOpening
+from facestream.pipeline.metrics.store import Metrics
 
 from tests.media import make_clip
 from tests.pipeline.ingest.loopback import reading_threads
@@ -32,3 +35,10 @@ def nothing_left(
 def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Three seconds of a transport stream."""
     return make_clip(tmp_path_factory.mktemp("live") / "clip.ts", frames=75, fps=25).read_bytes()
+
+
+@pytest.fixture(params=["thread", "process"])
+def opener(request: pytest.FixtureRequest) -> SourceOpening:
+    """Opens sources in this process, and in processes of their own."""
+    runtime = RuntimeSettings.model_validate({"isolation": request.param})
+    return SourceOpening(runtime, Metrics())

@@ -15,6 +15,7 @@ from facestream.pipeline.core.config import LiveSettings
 from facestream.pipeline.core.errors import Closed
 from facestream.pipeline.core.events import SourceStateEvent
 from facestream.pipeline.core.types import Frame, LazyFrame
+from facestream.pipeline.ingest.decoders import SourceOpening
 from facestream.pipeline.ingest.isolation import SourceIsolation
 from facestream.pipeline.ingest.live_reader import LiveReader, WatchTimes
 from facestream.pipeline.metrics.store import Metrics
@@ -177,6 +178,7 @@ def watching(
         schedule=schedule,
         opener=opener,
         isolation=isolation,
+        start_within=opener.start_within(spec) if isinstance(opener, SourceOpening) else 0.0,
     )
     isolation.watch([reader.state])
     watched = Watched(reader, metrics, threading.Thread(target=reader.run), events=events)

@@ -90,7 +90,7 @@ def test_a_plain_url_is_called_without_its_credentials() -> None:
     (source,) = expand_cameras(["rtsp://admin:hunter2@10.0.0.5/x"], Settings(), {})
     assert isinstance(source, str)
     (plain,) = expand_sources([source])
-    assert plain.name == "rtsp://10.0.0.5/x"
+    assert plain.name == "rtsp://10.0.0.5"
 
 
 def test_a_camera_gets_the_password_as_it_is() -> None:

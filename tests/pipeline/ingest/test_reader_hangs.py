@@ -176,9 +176,7 @@ def test_a_source_that_raises_again_and_again_is_parked_without_its_credentials(
     with watching(SPEC, live=QUICK, opener=opener) as watched:
         watched.thread.join(10)
     assert watched.states == ["connecting", "retrying", "failed"]
-    reason = (
-        "given up after 5 errors in a row in decode, the last: ZeroDivisionError: rtsp://door/x"
-    )
+    reason = "given up after 5 errors in a row in decode, the last: ZeroDivisionError: rtsp://door"
     assert watched.reader.state.problems == [f"test: {reason}"]
     assert watched.events[-1].reason == reason
     assert watched.reader.state.done

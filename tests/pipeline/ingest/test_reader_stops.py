@@ -42,7 +42,7 @@ def test_stop_in_the_pause() -> None:
     with watching("rtsp://127.0.0.1:9/x", live=LiveSettings(retry_first=60)) as watched:
         watched.until_state("retrying")
         assert watched.stop() < 0.5
-    assert watched.reader.state.problems == ["rtsp://127.0.0.1:9/x: was away when the run ended"]
+    assert watched.reader.state.problems == ["rtsp://127.0.0.1: was away when the run ended"]
 
 
 def test_a_file_over_http_ends_after_so_many_frames(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_source_that_raises_does_not_end_the_others(
         reader.run()
     faulty, other = reader.states
     assert (faulty.read, faulty.done, other.done) == (3, True, True)
-    assert faulty.problems == ["faulty: ZeroDivisionError: rtsp://door/x"]
+    assert faulty.problems == ["faulty: ZeroDivisionError: rtsp://door"]
     assert other.problems == ["not readable"]
     assert SECRET not in caplog.text
     assert "in images" in caplog.text

@@ -83,6 +83,22 @@ def test_the_page_lists_the_sources_by_their_names(sink: RestreamSink) -> None:
         ]
 
 
+def test_the_page_runs_its_own_script_and_nothing_else(sink: RestreamSink) -> None:
+    nonces = set()
+    for _ in range(2):
+        with get(sink, "/") as answer:
+            text = answer.read().decode()
+            policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'nonce-")
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        nonce = policy.split("'nonce-")[1].split("'")[0]
+        assert text.count(f'nonce="{nonce}"') == text.count("<script") + text.count("<style") == 2
+        assert "style=" not in text
+        nonces.add(nonce)
+    assert len(nonces) == 2
+
+
 def test_many_sources_are_shown_as_snapshots(sink: RestreamSink) -> None:
     for number in range(5):
         sink.write(result(picture(), source=f"cam {number}"))

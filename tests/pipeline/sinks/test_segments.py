@@ -12,7 +12,7 @@ import pytest
 from facestream.pipeline.core.errors import OutputError
 from facestream.pipeline.core.events import Event, SourceStateEvent, State
 from facestream.pipeline.core.types import FrameResult, Image
-from facestream.pipeline.metrics.families import OUTPUT_DROPPED
+from facestream.pipeline.metrics.families import OUTPUT_DROPPED, OUTPUT_SCALED
 from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.sinks.background import BackgroundSink
 from facestream.pipeline.sinks.base import Sink
@@ -54,25 +54,67 @@ def test_a_new_segment_every_few_minutes_named_by_its_first_frame(tmp_path: Path
     assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
-def test_a_change_of_size_and_a_gap_end_a_segment(tmp_path: Path) -> None:
+def sizes(paths: list[Path]) -> list[tuple[int, int, int]]:
+    """Frames, height and width of videos."""
+    videos = [read_video(path)[0] for path in paths]
+    return [(len(video), *video[0].shape[:2]) for video in videos]
+
+
+def test_another_size_begins_a_segment_once_it_stays_and_the_last_one_is_old(
+    tmp_path: Path,
+) -> None:
     with SegmentsSink(tmp_path / "out.mp4") as sink:
-        sink.write(frame(0))
-        sink.write(frame(0.1, image=picture(128, 96)))
-        sink.write(frame(0.2, image=picture(128, 96)))
-        sink.write(frame(9, image=picture(128, 96)))  # nothing came for long
-        states: tuple[State, ...] = ("stalled", "live", "retrying", "live")
-        for name in states:
-            sink.event(state(name))
-        sink.write(frame(9.1, image=picture(128, 96)))
+        for number in range(12):
+            sink.write(frame(number))
+        for number in range(12, 16):
+            sink.write(frame(number, image=picture(128, 96)))
         paths = sink.paths
-    assert [frames_in(path) for path in paths] == [1, 2, 1, 1]
-    assert [read_video(path)[0][0].shape[:2] for path in paths] == [
-        (48, 64),
-        (96, 128),
-        (96, 128),
-        (96, 128),
-    ]
-    assert len(set(paths)) == 4
+    assert sizes(paths) == [(14, 48, 64), (2, 96, 128)]
+
+
+def test_a_source_that_changes_its_size_all_the_time_has_one_segment(tmp_path: Path) -> None:
+    metrics = Metrics()
+    small, large = picture(64, 48, shade=0), picture(128, 128, shade=0)
+    with SegmentsSink(tmp_path / "out.mp4", minutes=1) as sink:
+        sink.count_in(metrics)
+        for number in range(300):
+            image = large if number // 3 % 2 else small
+            sink.write(frame(number / 25, image=image))
+        paths = sink.paths
+    assert sizes(paths) == [(300, 48, 64)]
+    scaled = metrics.value(OUTPUT_SCALED, source="door", output="annotate")
+    assert scaled == 150
+    # The box of the tracks, (10, 10) to (30, 36), lies at 3/8 of its place, 8 pixels to the right.
+    drawn = read_video(paths[0])[0][4].max(axis=2) > 60
+    columns, rows = drawn.any(axis=0).nonzero()[0], drawn.any(axis=1).nonzero()[0]
+    assert columns.min() == pytest.approx(8 + 10 * 3 / 8, abs=2)
+    assert rows.min() == pytest.approx(10 * 3 / 8, abs=2)
+
+
+def test_a_source_that_comes_and_goes_all_the_time_has_one_segment(tmp_path: Path) -> None:
+    now = [0.0]
+    with SegmentsSink(tmp_path / "out.mp4", clock=lambda: now[0]) as sink:
+        for number in range(9):
+            now[0] = number
+            sink.event(state("retrying"))
+            sink.event(state("live"))
+            sink.write(frame(number))
+        assert len(sink.paths) == 1
+        now[0] = 10
+        sink.event(state("retrying"))
+        sink.event(state("live"))
+        sink.write(frame(10))
+        assert len(sink.paths) == 2
+
+
+def test_a_gap_ends_a_segment_but_a_slow_camera_has_none(tmp_path: Path) -> None:
+    with SegmentsSink(tmp_path / "out.mp4") as sink:
+        for seconds in (0, 0.1, 9, 9.1):
+            sink.write(frame(seconds, source="fast"))
+        for number in range(20):
+            sink.write(frame(20 * number, source="slow"))
+        paths = sink.paths
+    assert [frames_in(path) for path in paths] == [2, 2, 1, 19]
 
 
 def test_frames_that_a_state_has_overtaken_belong_to_the_segment(tmp_path: Path) -> None:
@@ -96,7 +138,12 @@ def test_frames_that_a_state_has_overtaken_belong_to_the_segment(tmp_path: Path)
 
 def test_an_idle_sink_is_called() -> None:
     idle = threading.Event()
-    sink = BackgroundSink(Sink(), name="annotate", idle=idle.set)
+
+    class Idle(Sink):
+        def idle(self) -> None:
+            idle.set()
+
+    sink = BackgroundSink(Idle(), name="annotate")
     sink.write(frame(0))
     assert idle.wait(30)
     sink.close()

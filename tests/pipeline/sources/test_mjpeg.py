@@ -203,7 +203,7 @@ def test_a_camera_that_stops_giving_pictures_is_lost_and_comes_back() -> None:
     with Server(serve) as server, watching(server.url("snap"), live=POLLED) as watched:
         watched.until(lambda: watched.states.count("live") == 2)
     assert watched.states[:4] == ["connecting", "live", "retrying", "live"]
-    assert watched.events[2].reason == "the server answers 503 Busy"
+    assert watched.events[2].reason == "the server answers 503 Service Unavailable"
 
 
 def test_nothing_stays_open_whatever_the_answer_is() -> None:

@@ -129,8 +129,8 @@ def test_cameras_and_urls() -> None:
     assert [(spec.kind, spec.name) for spec in specs] == [
         ("camera", "camera 0"),
         ("camera", "/dev/video3"),
-        ("url", "rtsp://10.0.0.7/main"),
-        ("url", "http://x/y.mp4"),
+        ("url", "rtsp://10.0.0.7"),
+        ("url", "http://x"),
         ("stdin", "stdin"),
     ]
     assert specs[0].location == "/dev/video0"

@@ -14,7 +14,7 @@ import pytest
 from facestream.pipeline.core.config import Settings
 from facestream.pipeline.core.errors import SourceError
 from facestream.pipeline.ingest.readers import list_sources
-from facestream.pipeline.sources import SourceOptions, open_source, served_file
+from facestream.pipeline.sources import SourceOptions, http_file, open_source, served_file
 
 from tests.media import Picture, Size, make_clip
 from tests.pipeline.ingest.loopback import Connection, Server
@@ -95,7 +95,9 @@ def test_file_behind_http(tmp_path: Path) -> None:
     assert frames[0].source == source.name
 
 
-def test_index_at_the_end_behind_a_server_that_cannot_seek(tmp_path: Path) -> None:
+def test_index_at_the_end_behind_a_server_that_cannot_seek(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     noise = np.random.default_rng(0)
 
     def draw(_: int, size: Size) -> Picture:
@@ -104,6 +106,9 @@ def test_index_at_the_end_behind_a_server_that_cannot_seek(tmp_path: Path) -> No
     # Larger than what FFmpeg keeps of the past.
     content = make_clip(tmp_path / "clip.mp4", size=(320, 240), draw=draw).read_bytes()
     assert content.index(b"mdat") < content.index(b"moov")
+    with serving(content) as url, open_source(f"{url}/clip.mp4", QUICK) as source:
+        assert len(list(source)) == 20
+    monkeypatch.setattr(http_file, "LARGEST_TWICE", len(content) - 1)
     with serving(content) as url, pytest.raises(SourceError, match="Range requests") as caught:
         open_source(f"{url}/clip.mp4", QUICK)
     assert caught.value.retry == "slowly"
@@ -187,12 +192,18 @@ def test_a_served_file_is_known_before_it_is_opened(
         assert "hush" not in spec.name
 
 
-def test_a_served_file_gets_the_login_of_its_url() -> None:
-    logins = []
+def test_a_served_file_gets_the_login_of_its_url_when_it_asks() -> None:
+    logins: list[str | None] = []
 
     class Private(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             logins.append(self.headers["Authorization"])
+            if logins[-1] is None:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="x"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             self.send_response(206)
             self.send_header("Content-Range", "bytes 0-0/7000")
             self.end_headers()
@@ -207,7 +218,7 @@ def test_a_served_file_gets_the_login_of_its_url() -> None:
         assert served_file(f"http://bob:p%2Fq@127.0.0.1:{server.server_port}/a.mp4")
         server.shutdown()
         thread.join()
-    assert logins == ["Basic Ym9iOnAvcQ=="]
+    assert logins == [None, "Basic Ym9iOnAvcQ=="]
 
 
 def test_nobody_there_is_no_file() -> None:
@@ -263,6 +274,9 @@ def test_nobody_listens() -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_unknown_protocol() -> None:
-    with pytest.raises(SourceError, match="cannot open gopherx://host/x: protocol not found"):
-        open_source("gopherx://host/x", QUICK)
+@pytest.mark.parametrize("scheme", ["gopherx", "concat", "subfile", "data", "sftp", "unix"])
+def test_kinds_of_urls_that_are_not_read(scheme: str) -> None:
+    message = f"cannot open {scheme}://host: there is no kind of URL '{scheme}' here; use http, "
+    with pytest.raises(SourceError, match=message) as caught:
+        open_source(f"{scheme}://host/x", QUICK)
+    assert caught.value.retry == "never"

@@ -1,0 +1,1 @@
+"""What all HTTP servers share: limits, the Host header, headers of answers."""
