@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from ..core.errors import GalleryCorrupt, ModelMismatch, PersonExists
 from ..core.filenames import readable
+from ..core.images import decode_crop
 from ..core.types import Floats, Image
 from .changes import (
     Delta,
@@ -137,13 +138,13 @@ class Store(Closing):
         photo_id = photo if isinstance(photo, int) else photo.id
         with self._read() as session:
             data = session.scalar(select(PhotoRow.crop).where(PhotoRow.id == photo_id))
-        crop = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        crop = decode_crop(data) if data else None
         if crop is None:
             raise GalleryCorrupt(
                 f"the gallery '{printable(str(self.path))}' has no readable picture of photo "
                 f"{photo_id}; restore a copy, or remove that person and enrol again"
             )
-        return np.asarray(crop, np.uint8)
+        return crop
 
     def owner(self, sha256: str) -> Person | None:
         """The person who has this photo, or None."""

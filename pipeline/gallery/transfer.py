@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..core.arrays import read_arrays
 from ..core.errors import GalleryError, ImageError, OutputError
 from ..core.filenames import slug
 from ..core.images import read_image
@@ -164,16 +163,15 @@ def _export_person(store: Store, person: Person, folder: Path) -> PersonEntry:
 def _read_embeddings(folder: Path) -> dict[int, Embedded]:
     path = folder / EMBEDDINGS
     try:
-        # From memory: np.load leaves a damaged file open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            ids, model_id = arrays["photo_id"], str(arrays["model_id"])
-            mu: Floats = arrays["mu"].astype(np.float32)
-            logvar: Floats = arrays["logvar"].astype(np.float32)
+        arrays = read_arrays(path)
+        ids, model_id = arrays["photo_id"], str(arrays["model_id"])
+        mu: Floats = arrays["mu"].astype(np.float32)
+        logvar: Floats = arrays["logvar"].astype(np.float32)
         if mu.ndim != 2 or mu.shape != logvar.shape or ids.shape != mu.shape[:1]:
             raise ValueError("the arrays do not fit together")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise GalleryError(
             f"'{printable(str(path))}' is damaged ({error}); without it the import embeds the "
             "crops again: remove it and try again"

@@ -17,6 +17,7 @@ from .groups import (
     EventSettings,
     Group,
     LiveSettings,
+    PhotoSettings,
     RecognitionSettings,
     RestreamSettings,
     RuntimeSettings,
@@ -42,6 +43,7 @@ class Settings(Group):
     recognition: RecognitionSettings = RecognitionSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     live: LiveSettings = LiveSettings()
+    photos: PhotoSettings = PhotoSettings()
     events: EventSettings = EventSettings()
     annotate: AnnotateSettings = AnnotateSettings()
     restream: RestreamSettings = RestreamSettings()
