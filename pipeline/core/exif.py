@@ -67,7 +67,7 @@ def taken_at(picture: Pillow.Image) -> float | None:
 
 
 def _exif(picture: Pillow.Image) -> Pillow.Exif:
-    """Its tags; none where EXIF is so large that it is no camera's: it takes 50 times the memory."""
+    """Its tags; none where EXIF is larger than cameras write: it takes 50 times the memory."""
     large = any(len(picture.info.get(key, "")) > EXIF_BYTES for key in _HOLDERS)
     return Pillow.Exif() if large else picture.getexif()
 

@@ -21,7 +21,7 @@ from PIL import UnidentifiedImageError
 
 from .errors import ImageError
 from .exif import taken_at, upright
-from .picture_colours import ROWS, colour_profile, eight_bits, to_srgb
+from .picture_colours import ROWS, colour_profile, eight_bits, reduced, to_srgb
 from .picture_kinds import DAMAGE, open_picture
 from .picture_limits import PictureLimits, picture_limits
 from .types import Image
@@ -192,7 +192,7 @@ def _decoded(content: bytes, name: str, limits: PictureLimits | None) -> Decoded
         taken, profile = taken_at(picture), colour_profile(picture)
         plain = eight_bits(picture)
         if scale > 1 and plain.size == (width, height):
-            plain = plain.reduce(scale)
+            plain = reduced(plain, scale)
         return DecodedPhoto(_bgr(to_srgb(upright(plain, picture), profile)), scale, taken)
 
 

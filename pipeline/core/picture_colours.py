@@ -30,6 +30,17 @@ def eight_bits(picture: Pillow.Image) -> Pillow.Image:
     return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
 
 
+def reduced(picture: Pillow.Image, scale: int) -> Pillow.Image:
+    """A picture of ``eight_bits`` at 1/2, 1/4 or 1/8; of transparent ones Pillow makes copies."""
+    width, height = picture.size
+    small = Pillow.new(picture.mode, (-(-width // scale), -(-height // scale)))
+    for start in range(0, height, ROWS):
+        strip = picture.crop((0, start, width, min(start + ROWS, height)))
+        small.paste(strip.reduce(scale), (0, start // scale))
+    small.info, small.format = picture.info, picture.format
+    return small
+
+
 def colour_profile(picture: Pillow.Image) -> bytes | None:
     """The ICC profile; None where there is none, or one that is too large to be of a camera."""
     profile: bytes | None = picture.info.get("icc_profile")

@@ -29,7 +29,7 @@ _NUMBERS: Final = frozenset({3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 16, 17, 18})
 _TILE: Final = (322, 323)
 
 
-class Segment(NamedTuple):
+class JpegSegment(NamedTuple):
     """A segment of a JPEG's header: its marker, and where its content lies."""
 
     marker: int
@@ -61,7 +61,7 @@ def jpeg_size(content: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _segments(content: bytes, at: int = 2) -> Iterator[Segment]:
+def _segments(content: bytes, at: int = 2) -> Iterator[JpegSegment]:
     """The segments of a JPEG up to its first scan, that included."""
     for _ in range(_SEGMENTS):
         found = _FILL.match(content, at)
@@ -72,7 +72,7 @@ def _segments(content: bytes, at: int = 2) -> Iterator[Segment]:
         if marker in _ALONE:
             continue
         length = int.from_bytes(content[at : at + 2], "big")
-        yield Segment(marker, at + 2, at + max(length, 2))
+        yield JpegSegment(marker, at + 2, at + max(length, 2))
         if marker in (_SCAN, _END):
             return
         at += max(length, 2)

@@ -20,7 +20,7 @@ _SHOWN: Final = {"JXL": "JPEG XL", "JPEG2000": "JPEG 2000", "HEIF": "HEIC"}
 
 @dataclass(frozen=True, slots=True)
 class PictureLimits:
-    """The largest pictures that are read. Both bound the memory that a picture takes, to about 1 GB.
+    """The largest pictures that are read: both bound the memory of a picture, to about 1 GB.
 
     Attributes:
         size: bytes of a file.
