@@ -16,6 +16,7 @@ COMMANDS = {
     "tight-photos": "photos that are cut to the face: found, aligned, enrolled, recognised",
     "gallery-open": "opening a large gallery: time to the first answer",
     "soak": "four cameras with random faults for twenty minutes",
+    "fuzz": "ten thousand damaged and hostile files: no crash, hang, gigabyte or traceback",
     "shutdown": "a hundred runs ended at random moments: no hang, complete files",
 }
 

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+_JOINERS = "\u200c\u200d"
+
+
+def printable(text: str) -> str:
+    """The text on one line, with escapes for characters that control a terminal.
+
+    Names of files can hold newlines, escape sequences and bytes that are not UTF-8.
+    """
+    return "".join(
+        char
+        if char.isprintable() or char in _JOINERS
+        else char.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for char in text
+    )
+
 
 class EngineError(Exception):
-    """Base of all errors of the engines."""
+    """Base of all errors of the engines; its message is one printable line."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class BackendUnavailable(EngineError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,7 +23,7 @@ _HEADER: Final = 10_000
 # fmt: off
 _DAMAGE: Final = (
     zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, LookupError, TypeError,
-    ArithmeticError, SyntaxError, RuntimeError, MemoryError,
+    ArithmeticError, SyntaxError, RuntimeError, MemoryError, tokenize.TokenError,
 )
 # fmt: on
 
@@ -59,10 +61,10 @@ def read_arrays(path: Path, *, largest: int = LARGEST) -> Mapping[str, NDArray[A
 
 def _content(path: Path, largest: int) -> bytes:
     with path.open("rb") as file:
-        content = file.read(largest + 1)
-    if len(content) > largest:
-        raise ValueError(f"it is larger than {largest} bytes")
-    return content
+        size = os.fstat(file.fileno()).st_size
+        if size > largest:
+            raise ValueError(f"it is larger than {largest} bytes")
+        return file.read(size)
 
 
 def _array(content: bytes) -> NDArray[Any]:

@@ -9,6 +9,7 @@ lost with the file's metadata (a screenshot, most social networks).
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -116,22 +117,24 @@ def read_photo(path: Path | str) -> DecodedPhoto:
         content = read_bytes(path)
     except FileNotFoundError:
         raise ImageError(f"no picture at {path}") from None
-    except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a name with a NUL character
+        why = getattr(error, "strerror", None) or error
+        raise ImageError(f"cannot read {path}: {why}") from error
     return decode_photo(content, name=str(path))
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a picture file; of one that is too large a byte more than the limit.
+    """The content of a picture file.
 
     Raises:
+        ImageError: it is larger than ``picture_limits()``; a pipe is, if it gives a byte more.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        limits = picture_limits()
-        limits.check_size(str(path), size)
-        return file.read(limits.size + 1)  # a pipe has no size
+        state, limits = os.fstat(file.fileno()), picture_limits()
+        limits.check_size(str(path), state.st_size)
+        # The memory for what is asked for is taken at once.
+        return file.read(state.st_size if stat.S_ISREG(state.st_mode) else limits.size + 1)
 
 
 def no_file(path: Path) -> str | None:
