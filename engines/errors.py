@@ -18,11 +18,16 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(message: str) -> str:
+    """``printable``, with lines that follow each other on one."""
+    return printable(" ".join(message.splitlines()))
+
+
 class EngineError(Exception):
     """Base of all errors of the engines; its message is one printable line."""
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(printable(message))
+        super().__init__(one_line(message))
 
 
 class BackendUnavailable(EngineError):

@@ -69,7 +69,12 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """For a file of results."""
-        return {"inputs": self.inputs, **asdict(self)}
+        return {
+            "inputs": self.inputs,
+            "outcomes": {kind: dict(sorted(self.outcomes[kind].items())) for kind in self.outcomes},
+            "peak_mb": self.peak_mb,
+            "failures": [asdict(failure) for failure in self.failures],
+        }
 
 
 def fuzz(numbers: range, folder: Path, *, campaign: int = 1, processes: int = 1) -> Report:
