@@ -89,8 +89,8 @@ audit: $(AUDIT)/.installed  ## look for known vulnerabilities of the locked pack
 	@report=$$(mktemp); \
 	$(AUDIT)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off \
 		>$$report 2>&1; status=$$?; unknown=$$(grep -c 'could not be audited' $$report); \
-	grep -v 'could not be audited' $$report; \
-	if [ $$unknown != 0 ] || grep -qE 'Error|Max retries' $$report; then \
+	if [ $$unknown = 0 ] && ! grep -qE 'Error|Max retries' $$report; then cat $$report; else \
+		grep -vE 'could not be audited|^No known|^Name  *Skip|^---' $$report; \
 		echo "NOT AUDITED: the advisory service cannot be reached from here, or does not know $$unknown packages"; \
 		status=$${REQUIRE_AUDIT:-0}; \
 	fi; \

@@ -118,8 +118,8 @@ def read_photo(path: Path | str) -> DecodedPhoto:
     except FileNotFoundError:
         raise ImageError(f"no picture at {path}") from None
     except (OSError, ValueError) as error:  # a name with a NUL character
-        why = getattr(error, "strerror", None) or error
-        raise ImageError(f"cannot read {path}: {why}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"cannot read {path}: {reason}") from error
     return decode_photo(content, name=str(path))
 
 

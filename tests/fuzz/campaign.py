@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import shutil
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,8 @@ from .kinds import KINDS
 from .worker import kind_of
 
 PATIENCE: Final = 10.0
+"""Seconds of processor time that an input may take: a busy machine is no hang."""
+_SILENCE: Final = 60.0
 _START: Final = 120.0
 
 
@@ -153,7 +157,7 @@ class _Process:
         assert self._process.stdin is not None
         self._process.stdin.write(b"%d\n" % number)
         self._process.stdin.flush()
-        return self._answer(PATIENCE)
+        return self._answer(_SILENCE, busy=PATIENCE)
 
     def close(self) -> None:
         """End it, and keep the inputs that failed."""
@@ -166,10 +170,20 @@ class _Process:
             if pipe is not None:
                 pipe.close()
 
-    def _answer(self, seconds: float) -> dict[str, Any]:
+    def _processor_time(self) -> float:
+        """Seconds so far, of all threads."""
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _answer(self, seconds: float, *, busy: float = math.inf) -> dict[str, Any]:
         assert self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], seconds)[0]:
-            return {"outcome": "failure", "message": f"hang: no answer within {seconds:g} s"}
+        until, used = time.monotonic() + seconds, self._processor_time() + busy
+        while not select.select([self._process.stdout], [], [], 0.5)[0]:
+            if time.monotonic() > until or self._processor_time() > used:
+                return {"outcome": "failure", "message": f"hang: no answer within {PATIENCE:g} s"}
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.engines.errors import ModelError
+from facestream.pipeline.analysis import FaceAnalyzer
 from facestream.pipeline.core import arrays, picture_kinds
+from facestream.pipeline.core.config import load_settings
 from facestream.pipeline.core.errors import ImageError
 from facestream.pipeline.core.images import decode_crop, decode_photo, read_photo
 from facestream.pipeline.core.picture_headers import jpeg_size
+from facestream.pipeline.core.picture_limits import PictureLimits, picture_limits
 
 from . import bombs
 
@@ -135,3 +139,19 @@ def test_a_header_that_lies_is_refused(old: bytes, new: bytes, tmp_path: Path) -
     (tmp_path / "a.npy").write_bytes(content.replace(old, new))
     with pytest.raises(ValueError, match=r"."):
         arrays.read_array(tmp_path / "a.npy")
+
+
+def test_the_settings_set_the_limits(tmp_path: Path, limits: Callable[..., None]) -> None:
+    limits()
+    settings = load_settings(flags={"photos.max_megapixels": 0.001, "photos.max_megabytes": 1.0})
+    FaceAnalyzer(settings)
+    assert picture_limits() == PictureLimits(size=1_000_000, pixels=1000)
+    with pytest.raises(ImageError, match="too large"):
+        decode_photo(bombs.encoded("JPEG"))
+    FaceAnalyzer()  # without settings of its own it changes nothing
+    assert picture_limits().pixels == 1000
+
+
+def test_errors_are_one_line() -> None:
+    assert str(ImageError("a\nb\x1b[31m\udcff")) == "a b\\x1b[31m\\udcff"
+    assert str(ModelError("a\r\nb")) == "a b"
