@@ -19,8 +19,9 @@ def printable(text: str) -> str:
 
 
 def one_line(message: str) -> str:
-    """``printable``, with lines that follow each other on one."""
-    return printable(" ".join(message.splitlines()))
+    """``printable``, with all lines on one; the middle of a very long one is left out."""
+    line = printable(" ".join(message.splitlines()))
+    return line if len(line) <= 2000 else f"{line[:1500]} … {line[-400:]}"
 
 
 class EngineError(Exception):

@@ -155,3 +155,4 @@ def test_the_settings_set_the_limits(tmp_path: Path, limits: Callable[..., None]
 def test_errors_are_one_line() -> None:
     assert str(ImageError("a\nb\x1b[31m\udcff")) == "a b\\x1b[31m\\udcff"
     assert str(ModelError("a\r\nb")) == "a b"
+    assert len(str(ModelError("x" * 9000))) < 2000
