@@ -2,8 +2,9 @@
 PYTHON ?= python3
 RUNTIME := .venv
 DEV := .venv-dev
+AUDIT := .venv-audit
 
-.PHONY: demo test servers lint types check gpu models ship bench clean help
+.PHONY: demo test servers lint types check gpu models ship bench fuzz lock audit sbom clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -31,7 +32,12 @@ $(DEV)/.python: constraints.txt
 	@touch $@
 
 $(DEV)/.installed-$(MODULE_LIST): $(DEV)/.python setup.cfg pyproject.toml
+ifdef LOCKED
+	$(DEV)/bin/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-test.lock
+	$(DEV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable . --config-settings editable_mode=strict
+else
 	$(DEV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test]' --config-settings editable_mode=strict
+endif
 	@rm -f $(DEV)/.installed-*
 	@touch $@
 
@@ -47,8 +53,10 @@ types: $(DEV)/.installed-$(MODULE_LIST)  ## mypy, strict
 SERVERS := ffmpeg gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base \
 	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 
-servers:  ## install the Debian packages that the camera tests need (as root)
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(SERVERS) >/dev/null 2>&1; then \
+servers:  ## install the Debian packages that the camera tests need (as root; NO_INSTALL=1 refuses)
+	@if [ "$$(id -u)" = 0 ] && [ -z "$(NO_INSTALL)" ] && [ -n "$(strip $(SERVERS))" ] && command -v apt-get >/dev/null && \
+	! dpkg -s $(SERVERS) >/dev/null 2>&1; then \
+		echo 'installing with apt-get (refuse with NO_INSTALL=1; tests that need them are skipped): $(SERVERS)'; \
 		apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(SERVERS) >/dev/null || \
 		echo 'the RTSP server cannot be installed: tests of cameras will be skipped'; \
@@ -56,6 +64,40 @@ servers:  ## install the Debian packages that the camera tests need (as root)
 
 test: lint types servers  ## lint, types and all tests (as root it installs the servers of the tests)
 	$(DEV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+
+fuzz: $(DEV)/.installed-$(MODULE_LIST)  ## ten thousand damaged and hostile files; make test runs the first 200
+	$(DEV)/bin/python -m benchmarks fuzz --inputs 10000 --json benchmarks/results/fuzz.json
+
+# --- dependencies -----------------------------------------------------------------------------
+# Torch is not locked: its builds for CPU and CUDA have other hashes, and constraints.txt has its version.
+NOT_LOCKED := torch triton cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 \
+	cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+COMPILE = $(AUDIT)/bin/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --quiet \
+	--no-annotate --no-header --no-emit-index-url --constraint $(AUDIT)/tested.txt
+
+$(AUDIT)/.installed:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --upgrade pip 'uv>=0.5' 'pip-audit>=2.7' 'cyclonedx-bom>=5'
+	@touch $@
+
+lock: $(AUDIT)/.installed $(DEV)/.installed-$(MODULE_LIST)  ## write requirements.lock and requirements-test.lock, with hashes, of what is in $(DEV)
+	$(DEV)/bin/python -m pip freeze --exclude-editable | sed -n 's/+[a-z0-9]*$$//; /==/p' > $(AUDIT)/tested.txt
+	$(COMPILE) --extra photos --extra server --output-file requirements.lock
+	$(COMPILE) --extra test $(addprefix --no-emit-package ,$(NOT_LOCKED)) --output-file requirements-test.lock
+
+audit: $(AUDIT)/.installed  ## look for known vulnerabilities of the locked packages (REQUIRE_AUDIT=1: no answer is a failure)
+	@report=$$(mktemp); \
+	$(AUDIT)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off \
+		>$$report 2>&1; status=$$?; unknown=$$(grep -c 'could not be audited' $$report); \
+	if [ $$unknown = 0 ] && ! grep -qE 'Error|Max retries' $$report; then cat $$report; else \
+		grep -vE 'could not be audited|^No known|^Name  *Skip|^---' $$report; \
+		echo "NOT AUDITED: the advisory service cannot be reached from here, or does not know $$unknown packages"; \
+		status=$${REQUIRE_AUDIT:-0}; \
+	fi; \
+	rm -f $$report; exit $$status
+
+sbom: $(AUDIT)/.installed $(RUNTIME)/.installed  ## write sbom.json (CycloneDX) of the run-time environment
+	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --output-file sbom.json $(RUNTIME)/bin/python
 
 gpu: $(DEV)/.installed-$(MODULE_LIST)  ## on a machine with an NVIDIA GPU: the GPU tests (a skip is a failure) and benchmarks
 	REQUIRE_GPU=1 $(DEV)/bin/python -m pytest -m 'gpu or tensorrt'
@@ -71,4 +113,4 @@ bench: $(DEV)/.installed-$(MODULE_LIST)  ## facestream and other libraries on wh
 	$(DEV)/bin/python -m benchmarks suite e2e $(wildcard ../shared/data/videos/*.mp4) --json benchmarks/results/peers.json
 
 clean:  ## remove the environments and the demo's output
-	rm -rf $(RUNTIME) $(DEV) demo build *.egg-info
+	rm -rf $(RUNTIME) $(DEV) $(AUDIT) demo build sbom.json *.egg-info

@@ -19,6 +19,7 @@ COMMANDS = {
     "isolation": "decoding in a process of its own beside decoding in a thread",
     "fault-runs": "two hundred faults of a live run: who goes on, how soon all is back",
     "fair-share": "a good camera beside a crowd and beside very large pictures: what it loses",
+    "fuzz": "ten thousand damaged and hostile files: no crash, hang, gigabyte or traceback",
     "shutdown": "a hundred runs ended at random moments: no hang, complete files",
 }
 

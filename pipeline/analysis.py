@@ -20,6 +20,7 @@ from facestream.engines.closing import Closing
 
 from .core.config import Settings
 from .core.images import DecodedPhoto, read_photo
+from .core.picture_limits import set_picture_limits
 from .core.types import Faces, Floats, Identity, Image, Matches
 from .detection import Detector, open_detector
 from .detection.photos import search_again
@@ -110,7 +111,7 @@ class FaceAnalyzer(Closing):
     ``EngineError`` where they cannot run.
 
     Args:
-        settings: of detector, encoder, recognition and run time.
+        settings: of detector, encoder, recognition, run time, and (for the whole process) photos.
         gallery: who is known; without one every identity has the reason ``no_gallery``.
     """
 
@@ -118,6 +119,8 @@ class FaceAnalyzer(Closing):
         self, settings: Settings | None = None, *, gallery: SearchableGallery | None = None
     ) -> None:
         self.settings = settings or Settings()
+        if settings is not None:
+            set_picture_limits(settings.photos.limits())
         self._gallery = gallery
         self._detector: Detector | None = None
         self._encoder: Encoder | None = None

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+from facestream.engines.errors import one_line
+
 RejectReason = Literal["no_face", "several_faces", "too_small", "unreadable", "synthetic"]
 Retry = Literal["soon", "slowly", "never"]
 
 
 class FacestreamError(Exception):
-    """Base of all errors of the pipeline."""
+    """Base of all errors of the pipeline; its message is one printable line."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class UsageError(FacestreamError):
@@ -35,7 +40,7 @@ class SourceError(UsageError):
 
     def __init__(self, message: str, *, retry: Retry = "soon", reason: str | None = None) -> None:
         super().__init__(message)
-        self.reason = reason or message
+        self.reason = one_line(reason or message)
         self.retry: Retry = retry
 
 

@@ -12,6 +12,9 @@ from PIL import ExifTags
 from PIL import Image as Pillow
 
 from .picture_kinds import DAMAGE
+from .picture_limits import EXIF_BYTES
+
+_HOLDERS: Final = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 _TURNS: Final = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
@@ -36,7 +39,7 @@ def upright(picture: Pillow.Image, original: Pillow.Image) -> Pillow.Image:
     The original must be loaded: Pillow turns TIFF while loading.
     """
     try:
-        turn = _TURNS.get(original.getexif().get(_TAGS.Orientation, 1))
+        turn = _TURNS.get(_exif(original).get(_TAGS.Orientation, 1))
     except DAMAGE:  # damaged EXIF is no reason to refuse the photo
         turn = None
     return picture if turn is None else picture.transpose(turn)
@@ -49,7 +52,7 @@ def taken_at(picture: Pillow.Image) -> float | None:
     in the future, of a clock that was not set, is none.
     """
     with suppress(*DAMAGE):
-        tags = picture.getexif().get_ifd(ExifTags.IFD.Exif)
+        tags = _exif(picture).get_ifd(ExifTags.IFD.Exif)
         for date, offset, fraction in _TIMES:
             numbers = [int(text) for text in re.findall(r"\d+", str(tags.get(date, "")))]
             if len(numbers) < 6:
@@ -61,6 +64,12 @@ def taken_at(picture: Pillow.Image) -> float | None:
             seconds = moment.timestamp() + (float(f"0.{digits[0]}") if digits else 0.0)
             return seconds if seconds < time.time() + 86400 else None
     return None
+
+
+def _exif(picture: Pillow.Image) -> Pillow.Exif:
+    """Its tags; none where EXIF is larger than cameras write: it takes 50 times the memory."""
+    large = any(len(picture.info.get(key, "")) > EXIF_BYTES for key in _HOLDERS)
+    return Pillow.Exif() if large else picture.getexif()
 
 
 def _zone(offset: str) -> tzinfo | None:

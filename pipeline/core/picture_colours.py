@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms
+
+from .picture_limits import ICC_BYTES
+
+ROWS: Final = 64
+"""Rows that are converted at a time where the values in between are large."""
 
 _EIGHT_BITS: Final = frozenset({"L", "LA", "RGB", "RGBA", "CMYK", "LAB"})
 
@@ -22,6 +28,23 @@ def eight_bits(picture: Pillow.Image) -> Pillow.Image:
     if picture.mode == "1":
         return picture.convert("L")
     return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
+def reduced(picture: Pillow.Image, scale: int) -> Pillow.Image:
+    """A picture of ``eight_bits`` at 1/2, 1/4 or 1/8; of transparent ones Pillow makes copies."""
+    width, height = picture.size
+    small = Pillow.new(picture.mode, (-(-width // scale), -(-height // scale)))
+    for start in range(0, height, ROWS):
+        strip = picture.crop((0, start, width, min(start + ROWS, height)))
+        small.paste(strip.reduce(scale), (0, start // scale))
+    small.info, small.format = picture.info, picture.format
+    return small
+
+
+def colour_profile(picture: Pillow.Image) -> bytes | None:
+    """The ICC profile; None where there is none, or one that is too large to be of a camera."""
+    profile: bytes | None = picture.info.get("icc_profile")
+    return profile if profile and len(profile) <= ICC_BYTES else None
 
 
 def to_srgb(picture: Pillow.Image, profile: bytes | None) -> Pillow.Image:
@@ -68,15 +91,27 @@ def _as_inked(picture: Pillow.Image) -> Pillow.Image:
 
 def _grey_levels(picture: Pillow.Image) -> NDArray[np.uint8]:
     """Grey of 16 or 32 bits; convert("RGB") would clip it at 255 instead of scaling it."""
-    values = np.asarray(picture).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("it has values that are not numbers")
-    highest = values.max(initial=0)
+    levels = np.empty((picture.height, picture.width), np.uint8)
+    highest = 0.0
+    for _, values in _strips(picture):
+        if not np.isfinite(values).all():
+            raise ValueError("it has values that are not numbers")
+        highest = max(highest, values.max(initial=0))
     # 16-bit files come as "I" or "I;16". Values of 0..1 or 0..255 are taken as such.
+    factor = 1.0
     if picture.mode == "F" and highest <= 1:
-        values = values * 255
+        factor = 255
     elif highest > 65535:
-        values = values * (255 / highest)
+        factor = 255 / highest
     elif highest > 255 or picture.mode.startswith("I;16"):
-        values = values / 256
-    return values.clip(0, 255).astype(np.uint8)
+        factor = 1 / 256
+    for start, values in _strips(picture):
+        levels[start : start + ROWS] = (values * factor).clip(0, 255)
+    return levels
+
+
+def _strips(picture: Pillow.Image) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Some rows after the other: 64 bits of the whole would take 20 bytes a pixel."""
+    for start in range(0, picture.height, ROWS):
+        box = (0, start, picture.width, min(start + ROWS, picture.height))
+        yield start, np.asarray(picture.crop(box)).astype(np.float64)

@@ -17,8 +17,11 @@ from types import ModuleType
 from typing import Any, Final, Literal
 
 from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
 
 from .errors import ImageError
+from .picture_headers import check_header
+from .picture_limits import EXIF_BYTES, PictureLimits
 
 # fmt: off
 PICTURE_SUFFIXES: Final = frozenset(
@@ -31,9 +34,13 @@ PICTURE_SUFFIXES: Final = frozenset(
 """Names under which folders are searched for pictures, by every command."""
 # fmt: on
 
-JPEG_PIXELS: Final = 500_000_000
-OTHER_PIXELS: Final = 178_000_000
-"""Larger pictures are refused. A JPEG is decoded at a fraction of its size, others are not."""
+# fmt: off
+FORMATS: Final = (
+    "AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP",
+)
+# fmt: on
+"""Pillow's readers that may run, beside HEIF and JPEG XL of the extra. Others are not kept up for
+hostile files, or start programs: PostScript starts Ghostscript."""
 
 # fmt: off
 DAMAGE: Final = (
@@ -98,54 +105,54 @@ def content_kind(path: Path) -> Literal["picture", "video"] | None:
     return "video" if known or (head[:4], head[8:12]) == (b"RIFF", b"AVI ") else None
 
 
-def open_picture(content: bytes, name: str) -> Pillow.Image:
+def open_picture(content: bytes, name: str, limits: PictureLimits) -> Pillow.Image:
     """The picture in a file's content; except for JPEG XL its pixels are not decoded yet.
 
     Raises:
-        ImageError: it needs a package that is not installed, or has too many pixels.
-        Exception: Pillow's own errors, where it is damaged or unknown.
+        ImageError: it needs a package that is not installed, or is larger than the limits.
+        Exception: Pillow's own errors, where it is damaged or of no kind in ``FORMATS``.
     """
+    limits.check_size(name, len(content))
     kind = picture_kind(content[:HEAD_BYTES])
     if kind == "JXL":
-        return _open_jxl(content, name)
-    if kind is None:
-        return Pillow.open(io.BytesIO(content))  # what only Pillow knows
+        return _open_jxl(content, name, limits)
     if kind == "HEIF":
         _extra(name, "pillow_heif", "HEIC").register_heif_opener()
     Pillow.preinit()
     if kind not in Pillow.OPEN:
         Pillow.init()
+    kind = kind or _kind_to_pillow(content[:16])
+    check_header(content, kind, name, limits)
     # `Pillow.open` would warn or refuse by a limit of its own, whatever is then decoded.
     picture = Pillow.OPEN[kind][0](io.BytesIO(content), "")
-    _check_size(name, kind, *picture.size)
+    limits.check_pixels(name, kind, *picture.size)
     return picture
 
 
-def _open_jxl(content: bytes, name: str) -> Pillow.Image:
+def _kind_to_pillow(head: bytes) -> str:
+    """What Pillow takes for one of ``FORMATS``, by fewer first bytes than ``picture_kind``."""
+    for kind in FORMATS:
+        accept = Pillow.OPEN[kind][1]
+        if accept is not None and accept(head) is True:
+            return kind
+    raise UnidentifiedImageError
+
+
+def _open_jxl(content: bytes, name: str, limits: PictureLimits) -> Pillow.Image:
     library = _extra(name, "pylibjxl", "JPEG XL")
     found: dict[str, Any] = library.probe(content)
-    _check_size(name, "JPEG XL", found["width"], found["height"])
+    limits.check_pixels(name, "JXL", found["width"], found["height"])
     pixels, metadata = library.decode(content, metadata=True)
     picture = Pillow.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels)
     if "icc" in metadata:
         picture.info["icc_profile"] = metadata["icc"]
-    if "exif" in metadata:
+    if "exif" in metadata and len(metadata["exif"]) <= EXIF_BYTES:
         # The box starts with an offset. The library turns the pixels: the tag is done with.
         exif = Pillow.Exif()
         exif.load(b"Exif\0\0" + metadata["exif"].removeprefix(b"\0\0\0\0"))
         exif.pop(0x0112, None)
         picture.info["exif"] = exif.tobytes()
     return picture
-
-
-def _check_size(name: str, kind: str, width: int, height: int) -> None:
-    limit = JPEG_PIXELS if kind == "JPEG" else OTHER_PIXELS
-    if width * height > limit:
-        way = "" if kind == "JPEG" else f" or save it as JPEG (up to {JPEG_PIXELS // 10**6})"
-        raise ImageError(
-            f"{name} is too large: {width}×{height} are {width * height // 10**6} megapixels, and "
-            f"{kind} files are read up to {limit // 10**6}; reduce it{way}"
-        )
 
 
 def _extra(name: str, module: str, kind: str) -> ModuleType:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from facestream.engines.cards import load_card
 from facestream.engines.errors import ModelError
-from facestream.engines.private_files import regular
 from numpy.typing import NDArray
 
+from ..core.arrays import LARGEST, read_arrays
 from ..core.errors import GalleryError
 from ..core.types import Floats
 from ..storage.names import printable
@@ -23,9 +20,6 @@ MOST_VALUES = 4096
 # The shipped encoder's embeddings are about 3 long; an index cannot tell 0 and infinity from them.
 LENGTHS = (1e-3, 1e3)
 MOST_LOGVAR = 30.0
-
-_HEADER_BYTES = 4096
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, SyntaxError)
 
 
 def usable(mu: Floats) -> NDArray[np.bool_]:
@@ -71,51 +65,24 @@ def shipped_dim(model_id: str | None) -> int | None:
 def read_embeddings(path: Path, most: int) -> dict[int, Embedded]:
     """The embeddings of an export by photo, at most ``most``; empty where there is no file.
 
-    Nothing is unpacked beyond the size that the number of photos explains.
-
     Raises GalleryError if the file is damaged, too large, or has something else in it.
     """
     try:
-        with open(path, "rb", opener=regular) as file, zipfile.ZipFile(file) as archive:
-            ids = _array(archive, "photo_id", "iu", (most,))
-            model = _array(archive, "model_id", "U", ())
-            rows = len(ids)
-            mu = _array(archive, "mu", "f", (rows, MOST_VALUES)).astype(np.float32)
-            logvar = _array(archive, "logvar", "f", (rows, MOST_VALUES)).astype(np.float32)
-        if mu.shape != logvar.shape or ids.shape != mu.shape[:1]:
+        # What so many photos explain: two arrays of float64 at most.
+        arrays = read_arrays(path, largest=min(LARGEST, 2**20 + 16 * MOST_VALUES * most))
+        ids, model = arrays["photo_id"], arrays["model_id"]
+        mu, logvar = arrays["mu"].astype(np.float32), arrays["logvar"].astype(np.float32)
+        kinds = (ids.dtype.kind, model.dtype.kind, model.shape)
+        if mu.shape != logvar.shape or ids.shape != mu.shape[:1] or kinds != ("i", "U", ()):
             raise ValueError("the arrays do not fit together")
+        if mu.ndim != 2 or mu.shape[1] > MOST_VALUES or len(mu) > most:
+            raise ValueError(f"its embeddings have the shape {mu.shape}")
     except FileNotFoundError:
         return {}
-    except (*_DAMAGE, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         reason = getattr(error, "strerror", None) or error
         raise GalleryError(
             f"'{printable(str(path))}' is damaged ({printable(str(reason))}); import without "
             "--trust-embeddings: the crops are embedded again"
         ) from error
-    return {int(ids[row]): Embedded(str(model), mu[row], logvar[row]) for row in range(rows)}
-
-
-def _array(archive: zipfile.ZipFile, name: str, kinds: str, most: tuple[int, ...]) -> NDArray[Any]:
-    """An array of an npz, whose size is checked before there is memory for it."""
-    with archive.open(f"{name}.npy") as file:
-        shape, dtype = _header(file)
-        if dtype.kind not in kinds or dtype.itemsize > 1024:
-            raise ValueError(f"{name} has the type {dtype}")
-        fits = len(shape) == len(most)
-        if not fits or any(n > limit for n, limit in zip(shape, most, strict=True)):
-            raise ValueError(f"{name} has the shape {shape}, and at most {most} is read")
-        size = math.prod(shape) * dtype.itemsize
-        content = file.read(size + 1)
-    if len(content) != size:
-        raise ValueError(f"{name} has another size than it says")
-    return np.frombuffer(content, dtype).reshape(shape)
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("it is of another version")
-    found = np.lib.format.read_array_header_1_0(file, max_header_size=_HEADER_BYTES)
-    shape, fortran, dtype = found
-    if fortran:
-        raise ValueError("an array is stored by columns")
-    return shape, dtype
+    return {int(ids[row]): Embedded(str(model), mu[row], logvar[row]) for row in range(len(mu))}

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..core.errors import ImageError
 from ..core.folders import PassedOver
-from ..core.images import DecodedPhoto, decode_photo, no_file, to_bgr
+from ..core.images import DecodedPhoto, decode_photo, no_file, read_bytes, to_bgr
 from ..core.picture_kinds import PICTURE_SUFFIXES
 from ..core.types import Faces, Image
 from ..detection.photos import CERTAIN, search_again
@@ -65,7 +65,7 @@ class PhotoContent:
         if (why := no_file(path)) is not None:
             raise ImageError(f"it {why}")
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
         except FileNotFoundError:
             raise ImageError("there is no such file") from None
         except IsADirectoryError:

@@ -159,7 +159,8 @@ def restore(
     """
     description = read_export(folder)
     store.require_model(reader.model_id)
-    known = read_embeddings(folder / EMBEDDINGS, MOST_PHOTOS) if trust == "embeddings" else {}
+    count = sum(len(person.photos) for person in description.people)
+    known = read_embeddings(folder / EMBEDDINGS, count) if trust == "embeddings" else {}
     photos = ((person.name, photo) for person in description.people for photo in person.photos)
     while chunk := list(islice(photos, CHUNK)):
         examined = [

@@ -21,6 +21,7 @@ from facestream.engines.cards import MODELS, ModelCard, read_card, verify
 from facestream.engines.errors import ModelError
 from numpy.typing import NDArray
 
+from ..core.arrays import read_array
 from ..core.types import Floats
 from .uncertainty import normalise
 
@@ -82,9 +83,9 @@ def load_cohort(model_id: str, *, card: Path = DEFAULT_COHORT) -> Cohort:
         )
     path = verify(found, card.parent)
     try:
-        vectors = np.load(path, allow_pickle=False)
+        vectors = read_array(path)
         top, typical = int(found.preprocessing["top"]), float(found.preprocessing["typical"])
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"the cohort {path} cannot be read: {error!r}") from error
     if vectors.ndim != 2 or not len(vectors) or not np.isfinite(vectors).all() or top < 1:
         raise ModelError(f"the cohort {path} must be M×D finite numbers, not {vectors.shape}")

@@ -163,7 +163,7 @@ def _expand(text: str) -> list[SourceSpec]:
         raise SourceError("a source is empty; give a file, a folder, a camera number or a URL")
     if text == "-":
         return [SourceSpec("stdin", "-", "stdin")]
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) < 6:
         device = f"/dev/video{int(text)}"
         return [SourceSpec("camera", device, _camera_name(device))]
     if re.fullmatch(r"/dev/video\d+", text):
@@ -197,6 +197,8 @@ def _name(url: str) -> str:
 def _expand_path(text: str) -> list[SourceSpec]:
     path = Path(text)
     try:
+        if "\0" in text:
+            raise SourceError(f"there is no file or folder {text}; a name has no NUL character")
         if path.is_dir():
             return _folder(path)
         if path.exists():

@@ -21,6 +21,9 @@ from av.video.frame import VideoFrame
 
 from ..core.errors import ImageError, SourceError
 from ..core.images import decode_image
+from ..core.picture_headers import check_header
+from ..core.picture_kinds import DAMAGE
+from ..core.picture_limits import PictureLimits
 from ..core.types import Image
 from .base import BaseSource, Picture, SourceInfo, SourceOptions, SourceSpec
 from .convert import Converter, within
@@ -28,11 +31,17 @@ from .decode import check_size
 from .http_client import HttpAnswer, request
 
 LARGEST_PICTURE = 1 << 26
+"""Bytes of a picture of a camera."""
+LARGEST_FRAME = 100_000_000
+"""Pixels of a picture of a camera: they are decoded whole, in about 10 bytes each."""
 # Bytes without a picture after which a stream is none.
 _GIVE_UP = 1 << 22
+_LIMITS = PictureLimits(size=LARGEST_PICTURE, pixels=LARGEST_FRAME)
 _FIRST = b"\xff\xd8\xff"
 _LAST = b"\xff\xd9"
 _SCAN = 0xDA
+_SEGMENTS = 1000  # before a picture; cameras write about ten
+_FILL = re.compile(rb"\xff+")
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 _HEAD = 1024  # bytes before a picture in which its length is looked for
 
@@ -92,11 +101,15 @@ class HttpPictures(BaseSource):
             yield content
 
     def _peek(self) -> tuple[bytes, tuple[int, int]]:
+        refused = ""
         for content in self._received:
+            refused = too_large(content)
+            if refused:
+                break
             image = self._decoder.image(content)
             if image is not None:
                 return content, (image.shape[1], image.shape[0])
-        raise self._no_picture()
+        raise self._no_picture(refused)
 
     def _read(self) -> Iterator[bytes]:
         while True:
@@ -131,15 +144,29 @@ class HttpPictures(BaseSource):
         if self.polled and not found and not self.stopped:
             yield bytes(whole)
 
-    def _no_picture(self) -> SourceError:
+    def _no_picture(self, why: str = "") -> SourceError:
         kind = self._answer.content_type or "no content type"
-        if self.polled:
+        if why:
+            pass
+        elif self.polled:
             why = f"the picture cannot be decoded ({kind})"
         else:
             boundary = re.search(r"boundary=\"?([^\";]+)", kind, re.IGNORECASE)
             between = f"after its boundary '{boundary[1]}'" if boundary else "in it"
             why = f"there is no JPEG picture {between} ({kind})"
         return SourceError(f"cannot read {self.name}: {why}", retry="slowly", reason=why)
+
+
+def too_large(content: bytes) -> str:
+    """Why a JPEG is not given to the decoder; empty where it is."""
+    if content.startswith(_FIRST):
+        try:
+            check_header(content, "JPEG", "the picture", _LIMITS)
+        except ImageError as error:
+            return str(error)
+        except DAMAGE:
+            pass
+    return ""
 
 
 def holds_pictures(answer: HttpAnswer) -> bool:
@@ -190,7 +217,7 @@ class _Decoder:
             frame = self._decode(content)
             return None if frame is None else self._converter.convert(frame)
         try:
-            image = decode_image(content)
+            image = decode_image(content, limits=_LIMITS)
         except ImageError:
             return None
         size = within(image.shape[1], image.shape[0], self._shrink)
@@ -210,6 +237,8 @@ class _Decoder:
         return self._decode(content) if content.startswith(_FIRST) else None
 
     def _decode(self, content: bytes) -> VideoFrame | None:
+        if too_large(content):
+            return None
         width, height = jpeg_size(content)
         check_size(self._name, width, height, self._refuse)
         lowres = 0
@@ -226,7 +255,8 @@ class _Decoder:
         if lowres not in self._codecs:
             codec = VideoCodecContext.create("mjpeg", "r")
             codec.thread_count = 1
-            codec.options = {"lowres": str(lowres)}
+            # Whatever size a header in the middle says.
+            codec.options = {"lowres": str(lowres), "max_pixels": str(LARGEST_FRAME)}
             self._codecs[lowres] = codec
         return self._codecs[lowres]
 
@@ -260,6 +290,7 @@ class JpegSplitter:
         self._length: int | None = None  # of the picture, as the header before it says
         self._at = 0  # the next segment; in the coded picture, where its end is looked for
         self._coded = False
+        self._segments = 0
 
     def feed(self, more: bytes) -> list[bytes]:
         """The pictures that these bytes complete."""
@@ -291,7 +322,7 @@ class JpegSplitter:
         lengths = _LENGTH.findall(self._buffer, max(0, start - _HEAD), start)
         self._length = int(lengths[-1]) if lengths else None
         del self._buffer[:start]
-        self._begun, self._coded, self._at = True, False, 2
+        self._begun, self._coded, self._at, self._segments = True, False, 2, 0
         return True
 
     def _end(self) -> int | None:
@@ -303,9 +334,15 @@ class JpegSplitter:
             # Segments with their length: in them another picture, a preview, may lie.
             mark, kind = buffer[self._at : self._at + 2]
             length = int.from_bytes(buffer[self._at + 2 : self._at + 4], "big")
-            if mark != 0xFF or kind < 0xC0 or 0xD0 <= kind <= 0xD9 or length < 2:
+            if kind == 0xFF:
+                fill = _FILL.match(buffer, self._at)
+                self._at = fill.end() - 1 if fill else self._at + 1
+                continue
+            self._segments += 1
+            unknown = mark != 0xFF or kind < 0xC0 or 0xD0 <= kind <= 0xD9 or length < 2
+            if unknown or self._segments > _SEGMENTS:
                 return 2
-            self._at += 1 if kind == 0xFF else 2 + length
+            self._at += 2 + length
             self._coded = kind == _SCAN
         # In a coded picture these two never occur.
         end = buffer.find(_LAST, self._at)

@@ -6,6 +6,8 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
+from facestream.engines.errors import printable as printable
+
 from ..core.errors import GalleryError
 
 MAX_LENGTH = 200
@@ -81,16 +83,3 @@ def shortened(name: str) -> str:
     """``printable``, cut where it is far too long for a message."""
     text = printable(name[: MAX_LENGTH + 1])
     return text if len(text) <= MAX_LENGTH else f"{text[:_SHOWN]}…"
-
-
-def printable(text: str) -> str:
-    """The text on one line, with escapes for characters that control a terminal.
-
-    Names of files can hold newlines, escape sequences and bytes that are not UTF-8.
-    """
-    return "".join(
-        char
-        if char.isprintable() or char in _JOINERS
-        else char.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for char in text
-    )

@@ -6,10 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import typer
-from facestream.pipeline.core.images import SourceType
+from facestream.pipeline.core.errors import ImageError
+from facestream.pipeline.core.images import SourceType, read_image
 
 from ..errors import DataError, TrainingError
 from ..generation.generator_report import (
@@ -243,9 +243,10 @@ def _hole(
             raise TrainingError(f"--box wants x1,y1,x2,y2, not {box!r}") from None
         marked[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = 1
     elif mask is not None:
-        picture = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
-        if picture is None:
-            raise DataError(f"the mask {mask} is missing or is no picture")
+        try:
+            picture = read_image(mask).max(axis=2)
+        except ImageError as error:
+            raise DataError(f"the mask {mask} cannot be used: {error}") from error
         if picture.shape != marked.shape:
             raise DataError(
                 f"the mask {mask} is {picture.shape[1]}×{picture.shape[0]}, the photo "

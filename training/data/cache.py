@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import io
 import logging
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from facestream.engines.files import write_atomically
+from facestream.pipeline.core.arrays import read_arrays
 from numpy.typing import ArrayLike, NDArray
 
 from .face_sets import FaceRow
@@ -80,11 +80,9 @@ def cached_rows(
 
 def _read(file: Path) -> Arrays | None:
     try:
-        # An open file: np.load leaves its own open where it is damaged.
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as saved:
-            return dict(saved)
+        return dict(read_arrays(file))
     except FileNotFoundError:
         return None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         log.warning("%s is damaged (%s) and is made again", file, error)
         return None

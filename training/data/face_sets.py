@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from facestream.engines.closing import Closing
+from facestream.pipeline.core.images import decode_small
+from facestream.pipeline.core.picture_limits import picture_limits
 from numpy.typing import NDArray
 
 from ..errors import DataError
@@ -100,6 +101,19 @@ def read_folder(folder: Path, *, datasets: Sequence[str] = ()) -> list[FaceRow]:
     return rows
 
 
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A picture in a zip.
+
+    Raises:
+        KeyError: there is none of that name.
+        zipfile.BadZipFile: it is damaged, or larger than pictures are read.
+    """
+    size = archive.getinfo(name).file_size  # no more than it declares is ever read
+    if size > picture_limits().size:
+        raise zipfile.BadZipFile(f"it has {size} bytes, more than pictures are read up to")
+    return archive.read(name)
+
+
 class FaceZips(Closing):
     """Reads pictures of rows; opens each zip on first use, in the process that uses it."""
 
@@ -115,11 +129,10 @@ class FaceZips(Closing):
         """
         archive = self._zips.get(row.dataset) or self.open(row.dataset)
         try:
-            data = archive.read(row.member)
+            data = read_member(archive, row.member)
         except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{row.dataset}.zip: cannot read {row.member}: {error}") from error
-        # OpenCV raises on no bytes at all.
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        image = decode_small(data)
         if image is None:
             raise DataError(f"{row.dataset}.zip: {row.member} is not a picture")
         return np.ascontiguousarray(image[:, :, ::-1], dtype=np.uint8)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from facestream.engines.options import Serving
 from facestream.pipeline.core.errors import ImageError
-from facestream.pipeline.core.images import decode_image
+from facestream.pipeline.core.images import decode_image, decode_small
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.recognition.encoder import Encoder
 from facestream.pipeline.recognition.uncertainty import normalise
@@ -211,7 +211,7 @@ def _taken_over(making: _Making, still: Still, content: bytes, image: Image) -> 
     score, face_px = (still.listed.score, still.listed.face_px) if still.listed else (nan, nan)
     cut = Cut(picture=image, score=score, face_px=face_px, beyond=0.0)
     # Training reads with OpenCV: what that cannot read is encoded again.
-    known = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is not None
+    known = decode_small(content) is not None
     return [_Candidate(still.label, still.stem, still.name, cut, content if known else None)]
 
 

@@ -12,15 +12,16 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from facestream.engines.closing import Closing
-from facestream.pipeline.core.errors import SourceError
+from facestream.pipeline.core.errors import ImageError, SourceError
 from facestream.pipeline.core.folders import PassedOver, files_below
+from facestream.pipeline.core.images import read_bytes
 from facestream.pipeline.core.picture_kinds import PICTURE_SUFFIXES
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.sources import FileSource, SourceSpec
 from facestream.pipeline.sources.expand import VIDEO_SUFFIXES
 
 from ..errors import DataError
-from .face_sets import UNLABELLED
+from .face_sets import UNLABELLED, read_member
 
 LabelBy = Literal["folder", "prefix", "none"]
 Reason = Literal[
@@ -95,6 +96,13 @@ class Sources:
     ignored: int = 0
 
 
+# fmt: off
+_UNREADABLE = (
+    OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, ImageError,
+)
+# fmt: on
+
+
 class StillReader(Closing):
     """Reads the bytes of stills; a zip is opened once. For one thread."""
 
@@ -109,11 +117,18 @@ class StillReader(Closing):
         """
         try:
             if still.member is None:
-                return still.path.read_bytes()
+                return read_bytes(still.path)
             if still.path not in self._zips:
                 self._zips[still.path] = zipfile.ZipFile(still.path)
-            return self._zips[still.path].read(still.member)
-        except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            return read_member(self._zips[still.path], still.member)
+        except (
+            OSError,
+            KeyError,
+            RuntimeError,
+            zipfile.BadZipFile,
+            zlib.error,
+            ImageError,
+        ) as error:
             raise DataError(f"cannot read {still.name}: {error}") from error
 
     def close(self) -> None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import cv2
 import numpy as np
 from facestream.engines.cards import load_card
 from facestream.engines.options import Serving
+from facestream.pipeline.core.images import decode_small
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.detection.mtcnn.detector import Mode, Mtcnn
 from facestream.pipeline.recognition.align import align_faces
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ..data.cache import Arrays, cached_arrays
 from ..data.cutter import DETECTOR_NETS, main_faces
 from ..data.degrade import degrade_randomly
+from ..data.face_sets import read_member
 from ..errors import DataError
 from ..progress import ReportProgress, counted, silent
 from .embeddings import Floats, embed_all
@@ -267,10 +268,10 @@ def read_picture(archive: zipfile.ZipFile, name: str) -> Image:
         DataError: missing or damaged.
     """
     try:
-        data = archive.read(name)
+        data = read_member(archive, name)
     except (KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"LFW's zip has no readable {name}: {error}") from error
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    image = decode_small(data)
     if image is None:
         raise DataError(f"LFW's {name} cannot be decoded")
-    return np.asarray(image, np.uint8)
+    return image

@@ -13,6 +13,7 @@ from facestream.engines.base import Precision
 from facestream.engines.cards import read_card, verify
 from facestream.engines.options import EngineOptions, Serving
 from facestream.engines.registry import load_engine
+from facestream.pipeline.core.arrays import read_arrays
 from facestream.pipeline.core.images import read_image
 from facestream.pipeline.core.types import Floats, Image
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
@@ -122,8 +123,8 @@ def read_golden(path: Path) -> Golden:
         DataError: it is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            return Golden(str(saved["model_id"]), saved["landmarks"], saved["mu"], saved["logvar"])
+        saved = read_arrays(path)
+        return Golden(str(saved["model_id"]), saved["landmarks"], saved["mu"], saved["logvar"])
     except (OSError, KeyError, ValueError) as error:
         raise DataError(
             f"cannot read the golden embeddings {path} ({error}); make them with "

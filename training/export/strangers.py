@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from facestream.engines.cards import CalibratedThresholds, FalseMatches, ModelCard, TensorCard
 from facestream.engines.files import write_atomically
+from facestream.pipeline.core.arrays import read_array
 from facestream.pipeline.recognition.cohort import Cohort
 from facestream.pipeline.recognition.encoder import Encoder
 from facestream.pipeline.recognition.uncertainty import normalise
@@ -132,7 +133,7 @@ def make_cohort_card(
 
 def as_cohort(path: Path, *, encoder: str, typical: float, top: int = TOP) -> Cohort:
     """As ``load_cohort`` reads it from the file, so with float16's rounding."""
-    vectors = normalise(np.load(path, allow_pickle=False))
+    vectors = normalise(read_array(path))
     shape = (int(vectors.shape[0]), int(vectors.shape[1]))
     card = make_cohort_card(path, encoder=encoder, shape=shape, typical=typical, top=top)
     return Cohort(vectors, top, typical, card)

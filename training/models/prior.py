@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from facestream.pipeline.core.arrays import read_array
 from numpy.typing import NDArray
 
 from ..errors import DataError
@@ -99,8 +100,8 @@ class LatentPrior:
             DataError: the file is missing or is no prior.
         """
         try:
-            array = np.load(path, allow_pickle=False).astype(np.float64)
-        except (OSError, ValueError, EOFError) as error:
+            array = read_array(path).astype(np.float64)
+        except (OSError, ValueError) as error:
             raise DataError(f"cannot read the prior of the codes {path}: {error}") from error
         if array.ndim != 2 or array.shape[0] != array.shape[1] + 1 or array.shape[1] <= identity:
             raise DataError(f"{path} is not a prior of codes: its shape is {array.shape}")

@@ -11,6 +11,7 @@ from facestream.engines.private_files import GroupAccess, allow_group
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from ..events import EventType
+from ..picture_limits import PictureLimits
 from .folders import default_engine_cache
 
 Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
@@ -311,3 +312,18 @@ class ServerSettings(Group):
     closed."""
     max_request_bytes: int = Field(default=65536, ge=0, le=1 << 31, strict=True)
     """Largest body of a request in bytes."""
+
+
+class PhotoSettings(Group):
+    """Limits of picture files, which are checked before a picture is decoded."""
+
+    max_megabytes: float = Field(default=256.0, gt=0, le=4096, strict=True)
+    """Largest photo file in megabytes (10^6 bytes)."""
+    max_megapixels: float = Field(default=500.0, gt=0, le=4000, strict=True)
+    """Largest JPEG in megapixels. Other kinds are not decoded at a fraction of their size, so they
+    are limited lower: HEIC, AVIF and JPEG XL to a quarter of it, WebP and JPEG 2000 to an eighth,
+    all others to a third. As set, a photo takes about 1 GB of memory at most."""
+
+    def limits(self) -> PictureLimits:
+        """The limits in bytes and pixels."""
+        return PictureLimits(int(self.max_megabytes * 1e6), int(self.max_megapixels * 1e6))

@@ -18,6 +18,7 @@ from .groups import (
     Group,
     LimitSettings,
     LiveSettings,
+    PhotoSettings,
     RecognitionSettings,
     RestreamSettings,
     RuntimeSettings,
@@ -46,6 +47,7 @@ class Settings(Group):
     runtime: RuntimeSettings = RuntimeSettings()
     live: LiveSettings = LiveSettings()
     limits: LimitSettings = LimitSettings()
+    photos: PhotoSettings = PhotoSettings()
     events: EventSettings = EventSettings()
     annotate: AnnotateSettings = AnnotateSettings()
     restream: RestreamSettings = RestreamSettings()

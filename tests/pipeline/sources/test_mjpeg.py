@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 from facestream.pipeline.core.errors import SourceError
-from facestream.pipeline.sources import SourceOptions, open_source
-from facestream.pipeline.sources.mjpeg import JpegSplitter
+from facestream.pipeline.sources import SourceOptions, mjpeg, open_source
+from facestream.pipeline.sources.mjpeg import CodedPicture, JpegSplitter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -140,6 +140,42 @@ def test_a_picture_that_is_cut_short_costs_only_itself() -> None:
 def test_a_missing_end_is_added_where_the_length_is_right() -> None:
     endless = [picture[:-2] for picture in PICTURES]
     assert JpegSplitter().feed(STANDARD.body(endless)) == PICTURES[:-1]  # the last may go on
+
+
+def large_jpeg(side: int) -> bytes:
+    """A small JPEG whose header says that it is a square of that side."""
+    content = PICTURES[0]
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + side.to_bytes(2, "big") * 2 + content[at + 4 :]
+
+
+@pytest.mark.parametrize("kind", [STANDARD.kind, "image/jpeg"])
+def test_a_camera_whose_pictures_are_too_large_is_refused(kind: str) -> None:
+    body = STANDARD.body([large_jpeg(65_500)]) if kind == STANDARD.kind else large_jpeg(65_500)
+    with (
+        Server(repeating(answer(kind), body)) as server,
+        pytest.raises(SourceError, match="4290 megapixels, and JPEG files are read up to 100"),
+    ):
+        open_source(server.url("video"), QUICK)
+
+
+def test_a_picture_that_is_too_large_among_others_is_left_out() -> None:
+    decoder = mjpeg._Decoder(SourceOptions(), "camera")
+    assert CodedPicture(large_jpeg(65_500), decoder).image() is None
+    assert CodedPicture(large_jpeg(65_500), decoder).sample() == b""
+    # FFmpeg also finds a size that is not where headers have it.
+    hidden = PICTURES[0][:2] + b"\xff\xc8" + large_jpeg(65_500)[2:]
+    assert CodedPicture(hidden, decoder).image() is None
+    assert CodedPicture(PICTURES[1], decoder).image() is not None
+
+
+def test_endless_headers_are_no_work() -> None:
+    splitter = JpegSplitter()
+    fill = b"\xff\xd8\xff" + b"\xff" * 4_000_000
+    assert splitter.feed(fill) == []
+    empty = b"\xff\xd8\xff\xe0\0\2" + b"\xff\xe0\0\2" * 2000
+    assert splitter.feed(empty + PICTURES[0]) == [PICTURES[0]]
+    assert splitter.damaged >= 1
 
 
 def test_sound_between_pictures_is_passed_over() -> None:

@@ -267,3 +267,10 @@ def test_absent_camera_is_one_clear_line() -> None:
 def test_a_device_that_is_no_camera() -> None:
     with pytest.raises(SourceError, match="cannot open camera 0"):
         open_source(SourceSpec("camera", "/dev/null", "camera 0"))
+
+
+@pytest.mark.parametrize("name", ["9" * 5000, "a\0b", "a\0*/b"])
+def test_names_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        expand_sources([name])
+    assert "\0" not in str(caught.value)

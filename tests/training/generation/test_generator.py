@@ -228,7 +228,7 @@ def _write_prior(path: Path, generator: FaceGenerator) -> None:
         (["repair", "nowhere.png", "--region", "eyes"], "no picture at nowhere.png"),
         (["repair", "PHOTO", "--box", "1,2,3"], "--box wants x1,y1,x2,y2"),
         (["repair", "PHOTO", "--box", "0,0,5,5"], "must cover a part of the face"),
-        (["repair", "PHOTO", "--mask", "nowhere.png"], "the mask nowhere.png is missing"),
+        (["repair", "PHOTO", "--mask", "nowhere.png"], "the mask nowhere.png cannot be used"),
         (["generate", "--model", "nowhere.json"], "no model card nowhere.json"),
         (["generate", "--model", "nowhere.pt"], "no checkpoint at nowhere.pt"),
         (["fit-generator", "--set", "objective=gan"], "bad setting objective"),
