@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -111,9 +112,10 @@ def test_damage_behind_the_check(
 ) -> None:
     """Large galleries are not read through at the start: damage shows when it is met."""
     monkeypatch.setattr(database, "CHECKED_BYTES", 0)
+    with contextlib.closing(sqlite3.connect(filled)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'photos'")
     content = bytearray(filled.read_bytes())
-    for start in range(3 * 4096, len(content), 4096):
-        content[start : start + 4096] = os.urandom(4096)
+    content[4096 * (page[0] - 1) : 4096 * page[0]] = os.urandom(4096)
     filled.write_bytes(content)
     with Gallery(filled, reader=reader) as gallery, pytest.raises(GalleryCorrupt):
         [gallery.crop(photo) for name in ("Ann", "Bob") for photo in gallery.photos(name)]
