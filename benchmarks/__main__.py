@@ -13,6 +13,7 @@ COMMANDS = {
     "house": "speed, memory, start, size and lines of this checkout or of two",
     "live": "searching every N-th frame: accuracy, cost, and how many cameras are kept up with",
     "identify-video": "open-set identification in video: the gain of fusing a track's frames",
+    "verdicts": "how often enrolled people and strangers are called strangers",
     "tight-photos": "photos that are cut to the face: found, aligned, enrolled, recognised",
     "gallery-open": "opening a large gallery: time to the first answer",
     "soak": "four cameras with random faults for twenty minutes",

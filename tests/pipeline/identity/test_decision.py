@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.engines.cards import CalibratedThresholds as CardThresholds
-from facestream.engines.cards import Calibration, FalseMatches, ModelCard, load_card
+from facestream.engines.cards import Calibration, FalseMatches, ModelCard, StrangerLimits, load_card
 from facestream.pipeline.core.errors import ConfigError
 from facestream.pipeline.core.types import Identity, Matches
-from facestream.pipeline.identity.decision import Thresholds, decide_frame
+from facestream.pipeline.identity.decision import Thresholds, decide_frame, verdict_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -275,3 +275,27 @@ def test_the_shipped_cards_know_larger_galleries(name: str) -> None:
 def test_deciding_needs_no_database() -> None:
     source = Path(__file__).parents[3] / "pipeline" / "identity" / "decision.py"
     assert "sqlalchemy" not in source.read_text(encoding="utf-8")
+
+
+STRANGER = StrangerLimits(similarity=0.35, sigma=0.9, enrolled=0.01, strangers=0.8, basis="made up")
+
+
+@pytest.mark.parametrize(
+    ("identity", "sigma", "verdict"),
+    [
+        (Identity(1, "Ann", 0.8, 0.99, None), 2.0, "known"),
+        (Identity.unknown("below_threshold", similarity=0.2), 0.5, "stranger"),
+        (Identity.unknown("below_threshold", similarity=0.35), 0.9, "stranger"),
+        (Identity.unknown("below_threshold", similarity=0.36), 0.5, "unsure"),
+        (Identity.unknown("below_threshold", similarity=0.2), 0.95, "unsure"),
+        (Identity.unknown("below_threshold", similarity=0.2), float("nan"), "unsure"),
+        (Identity.unknown("no_gallery"), 0.5, "stranger"),
+        (Identity.unknown("no_gallery"), float("inf"), "unsure"),
+        (Identity.unknown("ambiguous", similarity=0.2), 0.5, "unsure"),
+        (Identity.unknown("pending"), 0.5, "unsure"),
+    ],
+)
+def test_verdicts(identity: Identity, sigma: float, verdict: str) -> None:
+    assert verdict_of(identity, sigma, STRANGER) == verdict
+    if not identity.known:
+        assert verdict_of(identity, sigma, None) == "unsure"
