@@ -12,7 +12,7 @@ import pytest
 from facestream.pipeline.core.config import LiveSettings, Settings
 from facestream.pipeline.core.errors import SourceError
 from facestream.pipeline.observability.camera_probe import probe_cameras
-from facestream.pipeline.sources import SourceOptions, Tls, open_source, served_file
+from facestream.pipeline.sources import SourceOptions, Tls, open_source, reach, served_file
 from facestream.pipeline.sources.allowed import STREAMS
 from facestream.pipeline.sources.hardware import BY_CPU
 from facestream.pipeline.sources.opening import Opening, open_container
@@ -44,6 +44,12 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return make_clip(tmp_path_factory.mktemp("clip") / "clip.ts").read_bytes()
+
+
+@pytest.fixture
+def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback stands for the open network, where redirects may lead anywhere."""
+    monkeypatch.setattr(reach, "closeness", lambda _: 0)
 
 
 def gone(head: str) -> bytes:
@@ -214,6 +220,25 @@ def test_a_late_redirect_of_rtsp_is_not_followed() -> None:
         assert other.connections == 0
 
 
+@pytest.mark.parametrize("after", ["OPTIONS", "DESCRIBE"])
+@pytest.mark.parametrize("logs_in", [True, False])
+def test_a_redirect_for_ffmpeg_alone_is_not_followed(after: str, logs_in: bool) -> None:
+    """The server redirects the second connection only, which FFmpeg makes."""
+    with Recorder(rtsp_login(BASIC, gone)) as other:
+        moved = redirecting(f"rtsp://127.0.0.1:{other.port}/y", after=after)
+
+        def reply(head: str) -> bytes:
+            return rtsp("200 OK", head) if "User-Agent: facestream" in head else moved(head)
+
+        with (
+            Recorder(rtsp_login(BASIC, reply) if logs_in else reply) as server,
+            pytest.raises(SourceError, match="cannot open"),
+        ):
+            open_source(server.url("rtsp"), QUICK)
+        assert server.connections == 2
+        assert other.connections == 0
+
+
 def test_a_redirect_from_rtsps_to_rtsp_is_refused(certificates: Certificates) -> None:
     with Recorder(gone) as other:
         reply = redirecting(f"rtsp://127.0.0.1:{other.port}/y")
@@ -254,6 +279,7 @@ def test_a_redirect_from_https_to_http_is_refused(certificates: Certificates) ->
         assert other.connections == 0
 
 
+@pytest.mark.usefixtures("far_away")
 def test_a_login_that_a_redirect_names_is_not_used() -> None:
     with Recorder(http_login(BASIC, b"", "")) as other:
 
