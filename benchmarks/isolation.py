@@ -37,7 +37,7 @@ from tests.servers.web import WebServer
 from . import ROOT
 
 WAYS = ("thread", "process")
-PARTS = ("decode", "live", "run", "start")
+PARTS = ("decode", "live", "run", "camera", "start")
 Figures = dict[str, dict[str, float]]
 
 
