@@ -129,7 +129,7 @@ _UPRIGHT = Orientation(transposed=False, mirrored=(False, False))
 def orientation_of(frame: VideoFrame) -> Orientation:
     """How players lay the picture down: its display matrix, to the nearest of the eight."""
     try:
-        # Not `frame.side_data`: the frame keeps that, in a cycle that only garbage collection frees.
+        # Not `frame.side_data`: the frame keeps that, a cycle that only garbage collection frees.
         matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     except ValueError:  # side data of a kind that PyAV does not know
         return _rotation(frame.rotation)

@@ -143,7 +143,7 @@ def test_highlights_keep_their_order(transfer: int) -> None:
 
 
 def test_frames_are_freed_without_garbage_collection() -> None:
-    """A cycle in each frame would keep hundreds of megabytes, and its memory could not be reused."""
+    """A cycle in each frame would keep hundreds of megabytes that cannot be reused."""
     frame = VideoFrame(64, 48, "yuv420p")
     gc.collect()
     gc.disable()

@@ -21,14 +21,7 @@ from facestream.pipeline.sources.process.link import DecoderLost
 
 from tests.decoders import decoders, in_process
 from tests.media import make_clip
-from tests.servers.recorder import (
-    Certificates,
-    Recorder,
-    Reply,
-    http_login,
-    rtsp,
-    rtsp_login,
-)
+from tests.servers.recorder import Certificates, Recorder, Reply, http_login, rtsp, rtsp_login
 from tests.servers.web import WebServer
 
 QUICK = SourceOptions(open_timeout=8.0, read_timeout=4.0)
@@ -114,9 +107,8 @@ def test_a_file_on_a_server(tmp_path: Path, name: str) -> None:
     (tmp_path / "clip.m3u8").write_text(head)
     with open_source(file_source(clip)) as here:
         expected = [frame.image for frame in here]
-    with WebServer(tmp_path) as server:
-        with in_process(url_of(server.url(f"/{name}")), QUICK) as source:
-            assert not source.live
-            frames = list(source)
+    with WebServer(tmp_path) as server, in_process(url_of(server.url(f"/{name}")), QUICK) as source:
+        assert not source.live
+        frames = list(source)
     assert [frame.index for frame in frames] == list(range(20))
     assert all((frame.image == image).all() for frame, image in zip(frames, expected, strict=True))
