@@ -18,7 +18,7 @@ from facestream.pipeline.sources.hardware import BY_CPU
 from facestream.pipeline.sources.opening import Opening, open_container
 
 from tests.media import make_clip
-from tests.servers.recorder import Certificates, Recorder, http_login, make_certificates
+from tests.servers.recorder import Certificates, Recorder, http_login
 
 QUICK = SourceOptions(open_timeout=3.0, read_timeout=2.0)
 # Of the formats that FFmpeg has: those that open something beside what they are given.
@@ -179,8 +179,7 @@ def test_a_playlist_is_known_by_its_type(clip: Path) -> None:
         assert len(list(source)) == 20
 
 
-def test_an_encrypted_connection_plays_a_playlist(clip: Path, tmp_path: Path) -> None:
-    certificates: Certificates = make_certificates(tmp_path)
+def test_an_encrypted_connection_plays_a_playlist(clip: Path, certificates: Certificates) -> None:
     with playlist_server(M3U8.format("a.ts"), {"a.ts": clip.read_bytes()}) as plain:
         reply = plain.reply
     with Recorder(reply, certificate=certificates.good) as server:
