@@ -31,13 +31,14 @@ from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.sources import Source, SourceOptions, SourceSpec, expand_sources
 from facestream.pipeline.sources.process.source import ProcessSource
 
+from tests.decoders import decoders
 from tests.servers.clips import looped
 from tests.servers.web import WebServer
 
 from . import ROOT
 
 WAYS = ("thread", "process")
-PARTS = ("decode", "live", "run", "start")
+PARTS = ("decode", "live", "run", "camera", "start")
 Figures = dict[str, dict[str, float]]
 
 
@@ -45,20 +46,21 @@ def opening(way: str) -> SourceOpening:
     return SourceOpening(RuntimeSettings.model_validate({"isolation": way}), Metrics())
 
 
-def cpu(decoder: Source | None) -> float:
-    """Seconds of this process and of a decoder; without one, of all that have ended."""
+def cpu(decoder: int = 0) -> float:
+    """Seconds of this process and of a decoder's; without one, of all that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     total = sum(one.ru_utime + one.ru_stime for one in used)
-    if isinstance(decoder, ProcessSource):
+    if decoder:
         # Also of one that has ended and was not waited for.
-        stat = Path(f"/proc/{decoder.process_id}/stat").read_text(encoding="utf-8")
+        stat = Path(f"/proc/{decoder}/stat").read_text(encoding="utf-8")
         ticks = stat.rpartition(")")[2].split()[11:13]
         total += sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
     return total
 
 
-def measured(work: Callable[[], int], decoder: Source | None = None) -> dict[str, float]:
+def measured(work: Callable[[], int], source: Source | None = None) -> dict[str, float]:
     """Of work that returns its number of frames."""
+    decoder = (source.process_id or 0) if isinstance(source, ProcessSource) else 0
     cpu_before, before = cpu(decoder), time.perf_counter()
     frames = work()
     seconds = time.perf_counter() - before
@@ -77,6 +79,33 @@ def run(way: str, clip: Path) -> dict[str, float]:
     settings = Settings().with_values({"runtime.isolation": way})
     with Pipeline([clip], settings=settings) as pipeline:
         return measured(lambda: sum(1 for _ in pipeline))
+
+
+def camera(way: str, url: str, *, seconds: float) -> dict[str, float]:
+    """The whole pipeline on a camera of which every fifth frame is searched, from its first frame.
+
+    The pace is the camera's; the decoder's start, which happens once, is left out.
+    """
+    settings = Settings().with_values({"runtime.isolation": way, "tracking.detect_every": 5})
+    with Pipeline([url], settings=settings) as pipeline:
+        results = iter(pipeline)
+        next(results)
+        (decoder,) = decoders() or [0]
+        before = arrived(pipeline), cpu(decoder), time.perf_counter()
+        after = before
+        while after[2] < before[2] + seconds:
+            next(results)
+            after = arrived(pipeline), cpu(decoder), time.perf_counter()
+        pipeline.stop()
+        for _ in results:
+            """What was read is processed."""
+    frames, used, passed = (b - a for a, b in zip(before, after, strict=True))
+    return {"fps": frames / passed, "cpu ms a frame": 1000 * used / frames}
+
+
+def arrived(pipeline: Pipeline) -> int:
+    """Frames of all sources that were decoded, used or not."""
+    return sum(one.frames + sum(one.dropped.values()) for one in pipeline.report().sources)
 
 
 def live(way: str, url: str, *, seconds: float) -> dict[str, float]:
@@ -149,6 +178,8 @@ def compare(clip: Path, rounds: int, only: Sequence[str]) -> dict[str, Any]:
                         note("decode", way, decode(way, clip))
                     if "live" in only:
                         note("live", way, live(way, url, seconds=6.0))
+                    if "camera" in only:
+                        note("camera", way, camera(way, url, seconds=15.0))
                     if "run" in only:
                         note("run", way, run(way, clip))
                 if "start" in only:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Collection, Iterator
@@ -26,6 +27,30 @@ from ..core.errors import UsageError
 # Rich folds what is wider than the console; in a file or a pipe nothing needs to be folded.
 FILE_WIDTH = 1000
 
+# What moves the cursor, changes colours, or turns the direction of what follows it.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """The text with escapes for what controls a terminal; names of files may hold anything."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class _Table(Table):
+    """A table whose cells control no terminal."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        for cell in cells:
+            if isinstance(cell, Text) and _CONTROLS.search(cell.plain):
+                cell.plain = harmless(cell.plain)
+        super().add_row(*(harmless(c) if isinstance(c, str) else c for c in cells), **options)
+
+
+class _Formatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = harmless(record.message)
+        return super().formatMessage(record)
+
 
 @cache
 def stderr() -> Console:
@@ -43,12 +68,12 @@ def stdout() -> Console:
 
 def say(text: str) -> None:
     """Print one line of results; names can hold what looks like markup or emoji."""
-    stdout().print(text, soft_wrap=True, markup=False)
+    stdout().print(harmless(text), soft_wrap=True, markup=False)
 
 
 def warn(text: str) -> None:
     """Print one line on standard error, as errors are printed."""
-    stderr().print(f"facestream: {text}", soft_wrap=True, markup=False)
+    stderr().print(f"facestream: {harmless(text)}", soft_wrap=True, markup=False)
 
 
 def confirmed(question: str, *, doing: str) -> bool:
@@ -74,7 +99,7 @@ def json_text(content: Any, *, indent: int | None = None) -> str:
 
 def table(*columns: str, title: str | Text | None = None, right: Collection[str] = ()) -> Table:
     """An empty table whose cells fold; the columns in ``right`` are aligned to the right."""
-    empty = Table(title=title, title_justify="left", title_style="bold")
+    empty = _Table(title=title, title_justify="left", title_style="bold")
     for name in columns:
         side: Literal["right", "left"] = "right" if name in right else "left"
         empty.add_column(_as_printed(name), justify=side, overflow="fold")
@@ -86,10 +111,10 @@ def set_up_logging(*, debug: bool = False) -> None:
     handler: logging.Handler
     if stderr().is_terminal:
         handler = RichHandler(console=stderr(), show_path=False, show_time=False)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_Formatter("%(message)s"))
     else:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     # Of what is odd about a photo, our own lines say what matters.
     warnings.filterwarnings("ignore", module="PIL")
     logger = logging.getLogger("facestream")

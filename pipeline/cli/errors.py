@@ -13,7 +13,7 @@ import typer
 from facestream.engines.errors import BackendUnavailable, EngineError, ParityRefused
 
 from ..core.errors import FacestreamError, OutputError, StageFailed, UsageError
-from .console import logging_restored, safe_streams
+from .console import harmless, logging_restored, safe_streams
 
 # What a write raises where output cannot go on: it is no bug.
 _NO_OUTPUT = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -85,5 +85,5 @@ def _complain(message: str, status: int) -> int:
         traceback.print_exc()
     # One line, whatever a library put into its message.
     with suppress(OSError):
-        print(f"facestream: {' '.join(message.split())}", file=sys.stderr)
+        print(f"facestream: {harmless(' '.join(message.split()))}", file=sys.stderr)
     return status

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 from .errors import ConfigError, FacestreamError
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 Made = TypeVar("Made")
 Args = ParamSpec("Args")
+
+
+def _entry_points(group: str) -> Iterable[EntryPoint]:
+    # A tenth of the start of a decoder's process, which asks for none.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=group)
 
 
 class Registry(Generic[Args, Made]):
@@ -46,7 +55,7 @@ class Registry(Generic[Args, Made]):
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        points = entry_points(group=self._group)
+        points = _entry_points(self._group)
         return sorted({*self._built_in, *self._registered, *(point.name for point in points)})
 
     def __contains__(self, name: str) -> bool:
@@ -64,7 +73,9 @@ class Registry(Generic[Args, Made]):
             module, attribute = self._built_in[name].split(":")
             found: Callable[Args, Made] = getattr(import_module(module), attribute)
             return found
-        for point in entry_points(group=self._group, name=name):
+        for point in _entry_points(self._group):
+            if point.name != name:
+                continue
             where = f"the {self._what} {name!r} ({point.value})"
             try:
                 loaded: Callable[Args, Made] = point.load()

@@ -50,6 +50,7 @@ __all__ = [
     "distinct_sources",
     "expand_sources",
     "file_source",
+    "open_built_in",
     "open_source",
     "readable_files",
     "served_file",
@@ -82,4 +83,9 @@ def open_source(spec: SourceSpec | str | Path, options: SourceOptions = DEFAULTS
             )
         spec = found[0]
     opener = find_opener(spec.location) if spec.kind == "url" else None
-    return (opener or _OPENERS[spec.kind])(spec, options)
+    return opener(spec, options) if opener is not None else open_built_in(spec, options)
+
+
+def open_built_in(spec: SourceSpec, options: SourceOptions = DEFAULTS) -> Source:
+    """Like `open_source`, by no opener of another package."""
+    return _OPENERS[spec.kind](spec, options)

@@ -18,6 +18,7 @@ import threading
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
@@ -128,10 +129,11 @@ _UPRIGHT = Orientation(transposed=False, mirrored=(False, False))
 def orientation_of(frame: VideoFrame) -> Orientation:
     """How players lay the picture down: its display matrix, to the nearest of the eight."""
     try:
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        # Not `frame.side_data`: the frame keeps that, a cycle that only garbage collection frees.
+        matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     except ValueError:  # side data of a kind that PyAV does not know
         return _rotation(frame.rotation)
-    return _UPRIGHT if matrix is None else _orientation(bytes(matrix))  # type: ignore[call-overload]
+    return _UPRIGHT if matrix is None else _orientation(bytes(matrix))
 
 
 def is_plain(frame: VideoFrame) -> bool:

@@ -276,14 +276,15 @@ def _grouped(
 ) -> list[SourceSpec]:
     """A source for each video, and one for all pictures together, after the videos.
 
-    With ``known_only``, files whose suffix is neither of a picture nor of a video are left out.
+    With ``known_only``, files whose suffix is neither of a picture nor of a video are left out, and
+    so are pipes: opening one waits for a writer, without an end.
     """
     ordered = sorted(files, key=natural_key)
     specs: list[SourceSpec] = []
     pictures: list[Path] = []
     for path in ordered:
         suffix = path.suffix.lower()
-        if known_only and suffix not in _KNOWN_SUFFIXES:
+        if known_only and (suffix not in _KNOWN_SUFFIXES or path.is_fifo()):
             continue
         by_name = "picture" if suffix in PICTURE_SUFFIXES else "video"
         if (content_kind(path) or by_name) == "picture":

@@ -209,7 +209,7 @@ def _connections(kind: type[HTTPConnection], wait: Wait, reach: Reach, request: 
     """
     proxied = request.has_proxy() or getattr(request, "_tunnel_host", None)
     if proxied:
-        reach.check_name(Origin.of(request.full_url).host)
+        reach.check_name(Origin.of(request.full_url))
 
     def make(host: str, **options: Any) -> HTTPConnection:
         connection = kind(host, **options)

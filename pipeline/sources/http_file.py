@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import time
 import weakref
 
 import av
@@ -118,13 +119,22 @@ class HttpFiles:
 
     Args:
         answer: to the source's own URL; the first that FFmpeg opens.
+        seconds: until `opened`; FFmpeg would ask without an end for playlists that name themselves.
     """
 
-    def __init__(self, client: HttpClient, answer: HttpAnswer, *, name: str) -> None:
+    def __init__(
+        self, client: HttpClient, answer: HttpAnswer, *, name: str, seconds: float
+    ) -> None:
         self._client = client
         self._first: HttpFile | None = HttpFile(client, answer)
         self._name = name
+        self._seconds = seconds
+        self._until: float | None = time.monotonic() + seconds
         self._open = weakref.WeakSet([self._first])
+
+    def opened(self) -> None:
+        """FFmpeg knows what it is: from now on parts have the time that they need."""
+        self._until = None
 
     def close(self) -> None:
         """Close what FFmpeg leaves open."""
@@ -138,6 +148,9 @@ class HttpFiles:
         return file
 
     def _part(self, url: str, options: dict[str, str]) -> HttpFile:
+        if self._until is not None and time.monotonic() > self._until:
+            why = f"no picture within {self._seconds:g} s; its playlist may lead in a circle"
+            raise SourceError(f"cannot open {self._name}: {why}", retry="slowly", reason=why)
         scheme = url.partition(":")[0].lower()
         if scheme not in {"http", "https"}:
             kind = "an encrypted part" if scheme.startswith("crypto") else f"{scheme[:20]!r}"

@@ -88,7 +88,9 @@ def known_digest(challenge: str) -> dict[str, str] | None:
     scheme, _, rest = challenge.partition(" ")
     if scheme.lower() != "digest":
         return None
-    fields = parse_keqv_list([field for field in parse_http_list(rest) if "=" in field])
+    # The library raises IndexError where nothing follows the sign.
+    named = [field for field in parse_http_list(rest) if field.partition("=")[2]]
+    fields = parse_keqv_list(named)
     known = {"realm", "nonce"} <= fields.keys() and fields.get("algorithm", "MD5").upper()
     return fields if known in _HASHES else None
 

@@ -208,6 +208,8 @@ class _Decoder:
     def __init__(self, options: SourceOptions, name: str) -> None:
         self._name = name
         self._shrink, self._refuse = options.shrink_above, options.refuse_above
+        # FFmpeg finds a size also where `jpeg_size` does not: behind damaged segments.
+        self._most = LARGEST_FRAME if self._refuse is None else min(self._refuse, LARGEST_FRAME)
         self._converter = Converter(1.0, most_pixels=self._shrink)
         self._codecs: dict[int, VideoCodecContext] = {}  # by the power of two of its reduction
         self._lock = threading.Lock()
@@ -255,8 +257,7 @@ class _Decoder:
         if lowres not in self._codecs:
             codec = VideoCodecContext.create("mjpeg", "r")
             codec.thread_count = 1
-            # Whatever size a header in the middle says.
-            codec.options = {"lowres": str(lowres), "max_pixels": str(LARGEST_FRAME)}
+            codec.options = {"lowres": str(lowres), "max_pixels": str(self._most)}
             self._codecs[lowres] = codec
         return self._codecs[lowres]
 

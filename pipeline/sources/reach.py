@@ -43,20 +43,43 @@ class Origin:
         return cls(scheme, parts.hostname, port)
 
 
+# Prefixes of IPv6 whose last 32 bits are an IPv4 address: compatible, translated (SIIT, NAT64).
+_EMBEDDING = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
+
+
+def _embedded(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address stands for; None: it stands for itself."""
+    if isinstance(ip, ipaddress.IPv4Address) or int(ip) <= 1:
+        return None
+    if any(ip in network for network in _EMBEDDING):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour
+
+
 def closeness(address: str) -> int:
     """0 of the open network, 1 of a private one, 2 of the same cable, 3 of this machine."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    ip = getattr(ip, "ipv4_mapped", None) or ip
+    ip = _embedded(ip) or ip
     if ip.is_loopback or ip.is_unspecified:
         return 3
     return 2 if ip.is_link_local else 1 if not ip.is_global else 0
+
+
+_HERE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    host: str
+    port: int
+    address: str
 
 
 class Reach:
     """The limits of one source; see `allow` and `connect`."""
 
     def __init__(self) -> None:
-        self._closest: int | None = None  # of the address that the user's URL led to
+        self._first: _Place | None = None  # where the user's URL led to
 
     def allow(self, url: str, *, origin: str) -> None:
         """Check a URL that a server named.
@@ -79,14 +102,17 @@ class Reach:
         """Like ``socket.create_connection``; the first address sets the limit for later ones.
 
         Raises:
-            ReachError: the address is closer to this machine than the first.
+            ReachError: the address is closer to this machine than the first, another service of
+                this machine, or another device of a private network.
         """
         refused: OSError | None = None
+        host, port = address
         for family, kind, protocol, _, place in socket.getaddrinfo(
             *address, type=socket.SOCK_STREAM
         ):
             try:
-                self._check(str(place[0]))
+                found = _Place(host, port, str(place[0]))
+                self._check(found)
                 channel = socket.socket(family, kind, protocol)
                 try:
                     channel.settimeout(timeout)
@@ -99,24 +125,35 @@ class Reach:
             except OSError as error:
                 refused = refused or error
             else:
-                self._closest = self._limit(str(place[0]))
+                self._first = self._first or found
                 return channel
         raise refused or OSError("the host has no address")
 
-    def check_name(self, host: str) -> None:
+    def check_name(self, origin: Origin) -> None:
         """The same check where a proxy connects, as far as the name is known here."""
         with suppress(socket.gaierror):
-            found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, None)]
-            for address in found:
-                self._check(address)
-            self._closest = max(map(self._limit, found))
+            entries = socket.getaddrinfo(origin.host, None)
+            found = [_Place(origin.host, origin.port, str(entry[4][0])) for entry in entries]
+            for place in found:
+                self._check(place)
+            self._first = self._first or max(found, key=lambda place: closeness(place.address))
 
-    def _limit(self, address: str) -> int:
-        return closeness(address) if self._closest is None else self._closest
-
-    def _check(self, address: str) -> None:
-        if closeness(address) > self._limit(address):
+    def _check(self, place: _Place) -> None:
+        first = self._first
+        if first is None:
+            return
+        near = closeness(place.address)
+        if near > closeness(first.address):
             raise ReachError(
                 "it leads to an address of this machine or of a private network, from one that "
                 "is not there itself"
+            )
+        if near == _HERE and place.port != first.port:
+            raise ReachError(
+                "it leads to another port of this machine; give that URL if it is meant"
+            )
+        same = place.address == first.address or place.host == first.host
+        if 0 < near < _HERE and not same:
+            raise ReachError(
+                "it leads to another device of the private network; give that URL if it is meant"
             )

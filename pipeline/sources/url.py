@@ -112,8 +112,11 @@ class UrlSource(StreamSource):
         self._files: HttpFiles | None = None
         try:
             if client is not None and answer is not None:
-                self._files = HttpFiles(client, answer, name=spec.name)
+                self._files = HttpFiles(
+                    client, answer, name=spec.name, seconds=options.open_timeout
+                )
                 container = _open_http(spec, options, answer, self._files)
+                self._files.opened()
                 self.live = not _has_length(container, answer)
             else:
                 container = _open_stream(spec, options)

@@ -53,6 +53,7 @@ def open_database(path: Path, *, create: Create) -> Engine:
         GalleryError: it is missing, cannot be read or written, or has a newer schema.
     """
     _prepare_file(path, create)
+    _roll_back(path)
     engine = _engine(path)
     try:
         with translated(path):
@@ -83,6 +84,26 @@ def wipe_journal(engine: Engine, path: Path) -> None:
         # With the write lock nobody else's change is in the journal: SQLite deletes it then, too.
         with writing(engine), suppress(FileNotFoundError):
             erase(journal)
+
+
+def _roll_back(path: Path) -> None:
+    """Undo what a crash left half done, and overwrite its journal.
+
+    SQLite does the first at the first reading, but deletes the journal as it is: who has it open
+    would still read faces and names. A journal that another process is writing is left alone.
+    """
+    journal = journal_of(path)
+    if not journal.exists():
+        return
+    with suppress(sqlite3.DatabaseError, OSError):
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # else it would be deleted
+            connection.execute("BEGIN IMMEDIATE")
+            erase(journal)
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
 
 
 @contextmanager

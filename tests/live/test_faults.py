@@ -228,6 +228,7 @@ def test_a_server_that_is_killed_again_and_again(
                 run.seen.wait_state("door", "retrying", after=told)
                 back = time.monotonic()
                 server.start()
+                run.seen.wait_state("door", "live", after=told)  # not a frame of before
                 assert run.seen.wait_frames("door", more=1) - back < RECOVERY
             run.seen.wait_frames("hall")
             run.stop()

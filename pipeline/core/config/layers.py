@@ -66,6 +66,8 @@ def from_file(path: Path) -> Layer:
         raise ConfigError(f"the settings file {path} is not UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"the settings file {path} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"the settings file {path} has too many brackets in brackets") from error
 
 
 def from_environment(environment: Mapping[str, str], known: Mapping[str, str]) -> Layer:
@@ -85,7 +87,7 @@ def from_environment(environment: Mapping[str, str], known: Mapping[str, str]) -
             raise ConfigError(f"unknown environment variable {name}{hint}")
         try:
             values[known[name]] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             values[known[name]] = text
     return from_keys("in the environment", values, {key: name for name, key in known.items()})
 

@@ -21,7 +21,7 @@ from av.video.frame import VideoFrame
 
 from ...core.errors import Closed, SourceError, SourceTooLarge
 from ...core.types import Frame, Image
-from .. import Picture, Source, open_source
+from .. import Picture, Source, open_built_in
 from ..convert import is_plain
 from ..decode import DecodedPicture
 from ..mjpeg import CodedPicture
@@ -148,7 +148,7 @@ class DecoderProcess:
         threading.Thread(target=self._listen, daemon=True).start()
         end: dict[str, Any] = {}
         try:
-            with open_source(self._spec, self._options) as source:
+            with open_built_in(self._spec, self._options) as source:
                 self._source = source
                 self._serve(source)
         except (SourceTooLarge, MemoryError):

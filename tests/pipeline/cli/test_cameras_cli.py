@@ -130,8 +130,11 @@ def test_the_example_of_the_documentation_holds(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (ROOT / "docs" / "cameras.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    example, *others = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     file = tmp_path / "house.toml"
+    for other in others:
+        file.write_text(other, encoding="utf-8")
+        load_settings(file=file)
     file.write_text(example, encoding="utf-8")
     settings = load_settings(file=file)
     assert list(settings.cameras) == ["door", "yard", "front desk"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.pipeline.cli import console
 from facestream.pipeline.cli.console import clock, logging_restored, plural, set_up_logging
 from facestream.pipeline.cli.progress import describe, show_progress
 from facestream.pipeline.cli.signals import stopping_on_signals
@@ -22,6 +23,7 @@ from facestream.pipeline.identity.decision import Thresholds
 from facestream.pipeline.identity.grouping import GroupingRule
 from facestream.pipeline.observability.report import Progress
 from rich.console import Console
+from rich.text import Text
 
 from tests.pipeline.tracks import picture, sighting
 
@@ -283,3 +285,18 @@ def test_progress_over_many_files_goes_by_the_files() -> None:
     assert describe(now).startswith("10/40 files · 100 frames · 10.0 fps")
     assert " · 0:30 left · " in describe(now)
     assert "left" not in describe(replace(now, files=(40, 0)))
+
+
+def test_names_control_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b[2J\u202eb\x9bc"
+    shown = console.table("Name")
+    shown.add_row(name)
+    shown.add_row(Text(name))
+    console.stdout().print(shown)
+    console.say(name)
+    with console.logging_restored():
+        console.set_up_logging()
+        logging.getLogger("facestream.x").warning("%s", name)
+    printed = "".join(capsys.readouterr())
+    assert printed.count("a\\x1b[2J\\u202eb\\x9bc") == 4
+    assert not {"\x1b", "\u202e", "\x9b"} & set(printed)

@@ -166,3 +166,12 @@ def test_what_is_printed_reads_back_the_same(values: dict[str, Any]) -> None:
 
 def test_the_printed_file_is_accepted_as_it_is(tmp_path: Path) -> None:
     assert load_settings(file=written(tmp_path, to_toml(Settings()))) == Settings()
+
+
+def test_brackets_in_brackets_are_a_line(tmp_path: Path) -> None:
+    deep = "[" * 20_000
+    with pytest.raises(ConfigError, match="too many brackets") as caught:
+        load_settings(file=written(tmp_path, f"a = {deep}"), environment={})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="FACESTREAM_DETECTOR_MIN_FACE"):
+        load_settings(environment={"FACESTREAM_DETECTOR_MIN_FACE": deep})

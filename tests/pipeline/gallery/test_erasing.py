@@ -181,3 +181,29 @@ def test_the_journal_belongs_to_the_file_not_to_a_link(tmp_path: Path, reader: P
         assert journal_of(link).exists()
         gallery.remove("Ann")
         assert os.listdir(tmp_path / "real") == ["people.db"]  # noqa: PTH208
+
+
+def test_the_journal_of_a_crash_is_overwritten(tmp_path: Path, reader: PixelReader) -> None:
+    path = tmp_path / "people.db"
+    with Gallery(path, reader=reader) as gallery:
+        gallery.add("Ada", paint(tmp_path / "ada.png"))
+    left = tmp_path / "left"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA cache_size = 1")
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("UPDATE people SET name = 'Zoe'")
+    other.execute("CREATE TABLE more (x)")
+    for _ in range(300):
+        other.execute("INSERT INTO more VALUES (randomblob(3000))")
+    left.write_bytes(journal_of(path).read_bytes())
+    cut = path.read_bytes()
+    other.execute("ROLLBACK")
+    other.close()
+    path.write_bytes(cut)
+    left.rename(journal_of(path))
+    with journal_of(path).open("rb") as held:  # as another process may
+        assert b"Ada" in held.read()
+        with Gallery(path, reader=reader) as gallery:
+            assert [person.name for person in gallery.people()] == ["Ada"]
+        held.seek(0)
+        assert not held.read().strip(b"\0")

@@ -18,7 +18,7 @@ from facestream.pipeline.sources.hardware import BY_CPU
 from facestream.pipeline.sources.opening import Opening, open_container
 
 from tests.media import make_clip
-from tests.servers.recorder import Certificates, Recorder, http_login, make_certificates
+from tests.servers.recorder import Certificates, Recorder, http_login
 
 QUICK = SourceOptions(open_timeout=3.0, read_timeout=2.0)
 # Of the formats that FFmpeg has: those that open something beside what they are given.
@@ -146,7 +146,10 @@ def test_a_playlist_reaches_http_only(part: str, clip: Path) -> None:
         assert other.connections == 0
 
 
-def test_a_playlist_plays_and_its_login_stays_at_home(clip: Path) -> None:
+def test_a_playlist_plays_and_its_login_stays_at_home(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "closeness", lambda _: 0)  # servers in the open network
     with Recorder(http_login('Basic realm="x"', clip.read_bytes(), "video/mp2t")) as other:
         names = ["a.ts", "missing.ts", f"http://127.0.0.1:{other.port}/b.ts", "c.ts"]
         text = M3U8.format("\n#EXTINF:9,\n".join(names))
@@ -176,8 +179,7 @@ def test_a_playlist_is_known_by_its_type(clip: Path) -> None:
         assert len(list(source)) == 20
 
 
-def test_an_encrypted_connection_plays_a_playlist(clip: Path, tmp_path: Path) -> None:
-    certificates: Certificates = make_certificates(tmp_path)
+def test_an_encrypted_connection_plays_a_playlist(clip: Path, certificates: Certificates) -> None:
     with playlist_server(M3U8.format("a.ts"), {"a.ts": clip.read_bytes()}) as plain:
         reply = plain.reply
     with Recorder(reply, certificate=certificates.good) as server:
@@ -211,6 +213,53 @@ def test_what_is_not_here_leads_not_here(
         assert local.connections == 0
 
 
+@pytest.mark.parametrize("by", ["part", "redirect"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]", "0.0.0.0"]
+)
+def test_a_server_here_leads_to_no_other_port(by: str, host: str) -> None:
+    with Recorder(lambda _: b"") as other:
+        target = f"http://{host}:{other.port}/x.ts"
+
+        def reply(_: str) -> bytes:
+            if by == "redirect":
+                return f"HTTP/1.0 302 x\r\nLocation: {target}\r\n\r\n".encode()
+            return b"HTTP/1.0 200 OK\r\n\r\n" + M3U8.format(target).encode()
+
+        with (
+            Recorder(reply) as server,
+            pytest.raises(SourceError, match="another port of this machine"),
+        ):
+            open_source(server.url("http", "live.m3u8"), QUICK)
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_a_camera_leads_to_no_other_device(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback stands for a private network; a device may name another port of its own."""
+    monkeypatch.setattr(reach, "closeness", lambda _: 1)
+    with Recorder(lambda _: b"HTTP/1.0 404 x\r\n\r\n", host=host) as other:
+
+        def moved(_: str) -> bytes:
+            return f"HTTP/1.0 302 x\r\nLocation: {other.url('http', login='')}\r\n\r\n".encode()
+
+        why = "not found" if host == "127.0.0.1" else "another device of the private network"
+        with Recorder(moved) as server, pytest.raises(SourceError, match=why):
+            open_source(server.url("http"), QUICK)
+        assert other.connections == (host == "127.0.0.1")
+
+
+def test_a_playlist_that_names_itself_has_an_end() -> None:
+    text = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlive.m3u8\n"
+    quick = replace(QUICK, open_timeout=0.5)
+    with (
+        Recorder(lambda _: b"HTTP/1.0 200 OK\r\n\r\n" + text) as server,
+        pytest.raises(SourceError, match="may lead in a circle") as caught,
+    ):
+        open_source(server.url("http", "live.m3u8"), quick)
+    assert caught.value.retry == "slowly"
+
+
 @pytest.mark.parametrize(
     ("address", "how_close"),
     [
@@ -225,6 +274,11 @@ def test_what_is_not_here_leads_not_here(
         ("::1", 3),
         ("0.0.0.0", 3),
         ("::ffff:127.0.0.1", 3),
+        ("::127.0.0.1", 3),
+        ("64:ff9b::7f00:1", 3),
+        ("64:ff9b::a00:1", 1),
+        ("2002:a00:1::1", 1),
+        ("::ffff:0:127.0.0.1", 3),
     ],
 )
 def test_how_close_an_address_is(address: str, how_close: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import product
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from av.video.frame import VideoFrame
 from facestream.pipeline.core.types import Image
 from facestream.pipeline.sources import open_source
-from facestream.pipeline.sources.convert import Converter
+from facestream.pipeline.sources.convert import Converter, is_plain
 from numpy.typing import NDArray
 
 from tests.media import make_clip, picture
@@ -139,3 +140,17 @@ def test_highlights_keep_their_order(transfer: int) -> None:
     assert (np.diff(row) >= 0).all()
     assert row[0] == pytest.approx(150, abs=4)
     assert row[13] < 252 <= row[-1]
+
+
+def test_frames_are_freed_without_garbage_collection() -> None:
+    """A cycle in each frame would keep hundreds of megabytes that cannot be reused."""
+    frame = VideoFrame(64, 48, "yuv420p")
+    gc.collect()
+    gc.disable()
+    try:
+        assert is_plain(frame)
+        assert Converter(1.0).convert(frame) is not None
+        del frame
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -111,3 +111,10 @@ def test_a_reserved_name_is_left_to_its_owner() -> None:
     (pipe,) = expand_sources(["-"])
     found = distinct_sources([pipe, camera], reserved=["stdin"])
     assert [(spec.kind, spec.name) for spec in found] == [("stdin", "stdin (2)"), ("url", "stdin")]
+
+
+def test_a_pipe_in_a_folder_is_no_source(tmp_path: Path) -> None:
+    """Opening it would wait for a writer, without an end."""
+    os.mkfifo(tmp_path / "b.mp4")
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    assert [Path(spec.location).name for spec in expand_sources([tmp_path])] == ["a.mp4"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from facestream.pipeline.core.errors import SourceError
-from facestream.pipeline.sources import SourceOptions, open_source
+from facestream.pipeline.sources import SourceOptions, open_source, reach
 from facestream.pipeline.sources.http_client import request
 
 from tests.media import make_clip
@@ -111,7 +111,10 @@ def test_a_redirect_keeps_the_login_on_its_own_host(tmp_path: Path, path: str) -
 
 @pytest.mark.parametrize("path", ["start", "start.ts", "start.mp4"])
 @pytest.mark.parametrize("challenge", [BASIC, digest("MD5")])
-def test_a_login_is_not_carried_to_another_host(path: str, challenge: str) -> None:
+def test_a_login_is_not_carried_to_another_host(
+    path: str, challenge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "closeness", lambda _: 0)  # servers in the open network
     other, guard = Guarded(challenge), Guarded(challenge)
     with Server(other) as elsewhere, Server(guard) as server:
         guard.moved = f"http://127.0.0.1:{elsewhere.port}/moved.ts"
@@ -119,6 +122,15 @@ def test_a_login_is_not_carried_to_another_host(path: str, challenge: str) -> No
             open_source(server.url(path), QUICK)
     assert other.logins
     assert set(other.logins) == {""}
+
+
+@pytest.mark.parametrize(
+    "challenge", ['Digest realm="a", nonce=', "Digest realm=, nonce=x", "Digest realm", "Digest ="]
+)
+def test_a_challenge_that_is_cut_short(challenge: str) -> None:
+    guard = Guarded(challenge)
+    with Server(guard) as server, pytest.raises(SourceError, match="password refused"):
+        body_of(server.url("snap"))
 
 
 def test_what_is_no_http_is_said_so() -> None:

@@ -80,3 +80,12 @@ def test_a_jpeg_above_the_limit_is_refused() -> None:
         _Decoder(SourceOptions(refuse_above=100_000), "camera").image(content)
     assert jpeg_size(b"\xff\xd8\xff") == (0, 0)
     assert jpeg_size(content[:10]) == (0, 0)
+
+
+def test_a_jpeg_that_hides_its_size_is_not_decoded() -> None:
+    content = bytes(cv2.imencode(".jpg", np.zeros((300, 400, 3), np.uint8))[1])
+    at = content.index(b"\xff\xc0")
+    hidden = content[:at] + b"xx" + content[at:]
+    assert jpeg_size(hidden) == (0, 0)
+    assert _Decoder(SourceOptions(refuse_above=200_000), "camera").image(hidden) is not None
+    assert _Decoder(SourceOptions(refuse_above=100_000), "camera").image(hidden) is None

@@ -93,10 +93,14 @@ def jpegs() -> bytes:
     return found
 
 
-@pytest.mark.parametrize("kind", ["yuv420p", "yuv444p", "jpeg"])
-def test_live_pictures_are_the_same(tmp_path: Path, kind: str) -> None:
-    """Planes cross as they are, or BGR where they are of a rare format."""
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [("yuv420p", None), ("yuv420p", 5000), ("yuv444p", 5000), ("jpeg", None), ("jpeg", 600)],
+)
+def test_live_pictures_are_the_same(tmp_path: Path, kind: str, most: int | None) -> None:
+    """Planes cross as they are, or BGR where they are of a rare format; larger ones are shrunk."""
     answer = jpegs() if kind == "jpeg" else stream(tmp_path, kind)
+    options = SourceOptions(shrink_above=most)
 
     def serve(connection: Connection) -> None:
         connection.request()
@@ -106,7 +110,7 @@ def test_live_pictures_are_the_same(tmp_path: Path, kind: str) -> None:
     server = Server(serve)
     url = server.url("live" if kind == "jpeg" else "live.ts")
     for opener in (open_source, isolated):
-        with opener(url) as source:
+        with opener(url, options) as source:
             assert source.live
             kept = list(source.pictures())  # more than there are slots
             found.append((source, [(one.time, one.image(), one.sample()) for one in kept]))
@@ -116,7 +120,13 @@ def test_live_pictures_are_the_same(tmp_path: Path, kind: str) -> None:
     for ours, theirs in zip(pictures, expected, strict=True):
         assert ours[0] == theirs[0]
         assert ours[2] == theirs[2] or kind == "yuv444p"  # of BGR: another grey
-        np.testing.assert_array_equal(ours[1], theirs[1])
+        if ours[1] is None or theirs[1] is None:
+            assert ours[1] is theirs[1]
+        elif most is None or kind != "yuv420p":
+            np.testing.assert_array_equal(ours[1], theirs[1])
+        else:  # where the samples of colours lie does not cross: scaling shifts them
+            assert np.abs(ours[1].astype(int) - theirs[1]).mean() < 0.2
+        assert most is None or ours[1] is None or ours[1].size <= 3 * most
     assert (other.info, other.corrupt) == (source.info, source.corrupt)
 
 
@@ -136,7 +146,7 @@ def test_errors_are_the_same(tmp_path: Path) -> None:
     assert decoders() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_crash_is_an_error_of_the_source(tmp_path: Path, number: signal.Signals) -> None:
     source = isolated(make_clip(tmp_path / "long.mp4", frames=300))
     with source:

@@ -12,11 +12,12 @@ import pytest
 from facestream.pipeline.core.config import LiveSettings, Settings
 from facestream.pipeline.core.errors import SourceError
 from facestream.pipeline.observability.camera_probe import probe_cameras
-from facestream.pipeline.sources import SourceOptions, Tls, open_source, served_file
+from facestream.pipeline.sources import SourceOptions, Tls, open_source, reach, served_file
 from facestream.pipeline.sources.allowed import STREAMS
 from facestream.pipeline.sources.hardware import BY_CPU
 from facestream.pipeline.sources.opening import Opening, open_container
 
+from tests.decoders import isolated
 from tests.media import make_clip, picture
 from tests.pipeline.ingest.loopback import watching
 from tests.servers.recorder import (
@@ -25,7 +26,6 @@ from tests.servers.recorder import (
     Recorder,
     Reply,
     http_login,
-    make_certificates,
     rtsp,
     rtsp_login,
 )
@@ -36,14 +36,15 @@ BASIC = 'Basic realm="cam"'
 DIGEST = 'Digest realm="cam", nonce="n0", algorithm=MD5'
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return make_clip(tmp_path_factory.mktemp("clip") / "clip.ts").read_bytes()
+
+
+@pytest.fixture
+def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback stands for the open network, where redirects may lead anywhere."""
+    monkeypatch.setattr(reach, "closeness", lambda _: 0)
 
 
 def gone(head: str) -> bytes:
@@ -125,8 +126,8 @@ def test_a_real_server_over_rtsps(tmp_path: Path, certificates: Certificates) ->
         url = server.url("/clip", login=LOGIN)
         with pytest.raises(SourceError, match="not trusted"):
             open_source(url, QUICK)
-        with open_source(url, replace(QUICK, tls=Tls(certificates.ca))) as source:
-            assert source.info.width
+        with isolated(url, replace(QUICK, tls=Tls(certificates.ca))) as source:
+            assert next(source.pictures()).image() is not None
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "multipart/x-mixed-replace", "video/mp2t"])
@@ -214,6 +215,25 @@ def test_a_late_redirect_of_rtsp_is_not_followed() -> None:
         assert other.connections == 0
 
 
+@pytest.mark.parametrize("after", ["OPTIONS", "DESCRIBE"])
+@pytest.mark.parametrize("logs_in", [True, False])
+def test_a_redirect_for_ffmpeg_alone_is_not_followed(after: str, logs_in: bool) -> None:
+    """The server redirects the second connection only, which FFmpeg makes."""
+    with Recorder(rtsp_login(BASIC, gone)) as other:
+        moved = redirecting(f"rtsp://127.0.0.1:{other.port}/y", after=after)
+
+        def reply(head: str) -> bytes:
+            return rtsp("200 OK", head) if "User-Agent: facestream" in head else moved(head)
+
+        with (
+            Recorder(rtsp_login(BASIC, reply) if logs_in else reply) as server,
+            pytest.raises(SourceError, match="cannot open"),
+        ):
+            open_source(server.url("rtsp"), QUICK)
+        assert server.connections == 2
+        assert other.connections == 0
+
+
 def test_a_redirect_from_rtsps_to_rtsp_is_refused(certificates: Certificates) -> None:
     with Recorder(gone) as other:
         reply = redirecting(f"rtsp://127.0.0.1:{other.port}/y")
@@ -254,6 +274,7 @@ def test_a_redirect_from_https_to_http_is_refused(certificates: Certificates) ->
         assert other.connections == 0
 
 
+@pytest.mark.usefixtures("far_away")
 def test_a_login_that_a_redirect_names_is_not_used() -> None:
     with Recorder(http_login(BASIC, b"", "")) as other:
 
