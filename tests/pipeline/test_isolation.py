@@ -15,7 +15,7 @@ import pytest
 from av.video.frame import VideoFrame
 from facestream.engines.closing import Closing
 from facestream.engines.errors import InferenceError
-from facestream.pipeline import Event, Pipeline, Sink
+from facestream.pipeline import Event, Pipeline, Settings, Sink
 from facestream.pipeline.cli.run import exit_status
 from facestream.pipeline.core.config import LiveSettings
 from facestream.pipeline.core.errors import Closed, FacestreamError, SourceError
@@ -117,7 +117,9 @@ def test_a_decoder_a_detector_input_and_a_tracker_that_raise_end_their_camera_on
     plant(monkeypatch)
     sink = Collector()
     caplog.set_level(logging.DEBUG, logger="facestream")
-    with Pipeline(sources, sinks=[sink]) as pipeline:
+    # What is planted in the decoder is planted in this process.
+    settings = Settings().with_values({"runtime.isolation": "thread"})
+    with Pipeline(sources, settings=settings, sinks=[sink]) as pipeline:
         report = pipeline.run()
         errors = pipeline.metrics.values(SOURCE_ERRORS)
     assert sink.frames == {"hall": list(range(FRAMES)), "torn": [], "odd": [], "lost": []}
