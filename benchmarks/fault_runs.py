@@ -198,7 +198,7 @@ def fault_runs(folder: Path, *, count: int, seed: int, kinds: Sequence[str]) -> 
     clip = face_clip(folder / "walk.mp4", frames=500)
     done: list[FaultRun] = []
     with ExitStack() as stack:
-        disk = stack.enter_context(small_disk(folder / "disk", kilobytes=65536))
+        disk = stack.enter_context(small_disk(folder / "disk", kilobytes=64 << 10))
         servers = stack.enter_context(rig(folder, clip, 20.0 * count + 300))
         process = stack.enter_context(watched(folder, disk, servers.urls, port))
         sampler = Sampler(process.pid, port, disk / "out/events.jsonl")

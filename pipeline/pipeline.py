@@ -11,10 +11,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facestream.engines.closing import Closing
+from facestream.engines.devices import usable_cpus
 from facestream.engines.errors import EngineError
 
 from .analysis import FaceAnalyzer
@@ -295,7 +296,11 @@ class Pipeline(Closing):
         settings = self.settings
         if not self._live or len(self._specs) < 2 or not on_cpu:
             return None
-        return lambda: open_detector(settings.detector, settings.runtime.serving())
+        # With as many threads as the first, it would have a larger part of the processors than
+        # its priority says.
+        serving = settings.runtime.serving()
+        threads = max(1, (serving.threads or usable_cpus()) // 2)
+        return lambda: open_detector(settings.detector, replace(serving, threads=threads))
 
     def _add(self, state: SourceState, isolation: SourceIsolation, ends: SourceEndsStage) -> None:
         """A file of the watched folder is read next."""

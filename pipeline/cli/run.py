@@ -37,7 +37,7 @@ from .errors import BAD_INPUT, FAILED, INTERRUPTED
 from .progress import show_progress
 from .signals import stopping_on_signals
 from .summary import GROUPED, AnnounceSink, PersonSummary, SummarySink, people_table
-from .tables import live_table, report_tables
+from .tables import limit_lines, live_table, report_tables
 
 if TYPE_CHECKING:
     from ..metrics.prometheus import MetricsServer
@@ -274,6 +274,8 @@ def _losses(output: OutputReport) -> str:
 def _summarise(console: Console, report: Report, outputs: Outputs, *, verbose: bool) -> None:
     if (live := live_table(report)) is not None:
         console.print(live)
+    for line in limit_lines(report):
+        console.print(line, soft_wrap=True, markup=False)
     if files := [str(path) for path in outputs.files]:
         more = len(files) - FILES_SHOWN
         written = ", ".join(files[:FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..observability.report import Report
-from .console import table
+from .console import plural, table
 from .progress import milliseconds
 
 
@@ -64,6 +64,18 @@ def live_table(report: Report) -> Table | None:
     ]
     columns = ("Source", "State", "Frames", "Dropped", "Restarts", "Age p50/p95/p99")
     return _table("Live sources", columns, rows) if rows else None
+
+
+def limit_lines(report: Report) -> list[str]:
+    """What the limits left out, a line for each source; not what the end of the run left out."""
+    lines = []
+    for source in report.sources:
+        over = {cause: n for cause, n in sorted(source.left_out.items()) if cause != "busy"}
+        if any(over.values()):
+            causes = ", ".join(f"{cause} {n:,}" for cause, n in over.items())
+            faces = plural(sum(over.values()), "face")
+            lines.append(f"{source.name}: {faces} left out by the limits ({causes})")
+    return lines
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

@@ -118,7 +118,7 @@ class EmbeddingQueue(Generic[S]):
         return bool(self.items)
 
     def left_out(self, source: str, faces: int, cause: str) -> None:
-        """Count faces that are not tracked or not embedded; the first of a cause is logged."""
+        """Count faces that a limit leaves out; the first of a cause is logged."""
         if (source, cause) not in self._logged:
             self._logged.add((source, cause))
             log.warning("%s: faces are left out (%s); see the settings of [limits]", source, cause)
@@ -135,7 +135,8 @@ class EmbeddingQueue(Generic[S]):
         """Leave the faces out that live frames still wait for."""
         for item in self.items:
             if item.left and not item.patient:
-                self.left_out(item.name, item.left, "busy")
+                # Not logged: the run ends, and no setting helps.
+                self._metrics.add(FACES_LEFT_OUT, item.left, source=item.name, cause="busy")
                 del item.rows[item.done :]
 
     def forget(self, source: str) -> None:

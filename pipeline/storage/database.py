@@ -160,9 +160,10 @@ def _prepare_file(path: Path, create: Create) -> None:
             # Faces are private: only the user may read the file. SQLite's journal copies the mode.
             with suppress(FileExistsError):
                 os.close(private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        check_files(path)
-        with path.open("rb") as file:
-            header = file.read(len(HEADER))
+        header = _header(path) if path.is_file() else HEADER
+        if header == HEADER or (not header and create == "if_missing"):
+            check_files(path)  # not of another file, whose mode stays
+            header = _header(path)
     except OSError as error:
         raise GalleryError(
             f"the gallery '{shown}' cannot be opened: {error.strerror}; "
@@ -175,6 +176,11 @@ def _prepare_file(path: Path, create: Create) -> None:
             f"'{shown}' is not a facestream gallery (not an SQLite file); "
             "choose another with --gallery"
         )
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(HEADER))
 
 
 def _engine(path: Path) -> Engine:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from facestream.pipeline import Settings
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
-from facestream.pipeline.metrics.families import STAGE_SECONDS
 
 from tests.faces import walking_face
 from tests.servers.web import WebServer
@@ -41,45 +42,42 @@ def cameras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str
 
 
 @pytest.fixture
-def slow_detector(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Mtcnn.detect_batch
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the calls of a slow detector began."""
+    real, began = Mtcnn.detect_batch, []
 
     def slowed(self: Mtcnn, images: Sequence[Any], **options: Any) -> Any:
+        began.append(time.monotonic())
         time.sleep(ROUND)
         return real(self, images, **options)
 
     monkeypatch.setattr(Mtcnn, "detect_batch", slowed)
+    return began
 
 
-@pytest.mark.usefixtures("slow_detector")
 def test_every_camera_gets_its_share_and_frames_do_not_grow_old(
-    cameras: list[tuple[str, str]], quick: Settings
+    cameras: list[tuple[str, str]], quick: Settings, calls: list[float]
 ) -> None:
     settings = quick.with_values({"tracking.detect_every": 1, "tracking.search": "whole"})
     with LiveRun(cameras, settings=settings) as run:
         for name in RATES:
             run.seen.wait_frames(name)
         before = {name: run.seen.count(name) for name in RATES}
-        run.seen.wait_frames("slow", more=16)
-        got = {name: run.seen.count(name) - before[name] for name in RATES}
+        run.seen.wait_frames("slow", more=12)
+        frames = {name: run.seen.frames[name][before[name] :] for name in RATES}
         report = run.stop()
-        metrics = run.pipeline.metrics
-    sources = {source.name: source for source in report.sources}
+    got = {name: len(seen) for name, seen in frames.items()}
+    dropped = {source.name: source.dropped.get("superseded", 0) for source in report.sources}
     # The others are quicker than the rounds: each has a frame in nearly every round.
-    assert min(got["usual"], got["quick"], got["hasty"]) >= 0.8 * max(got.values())
+    assert min(got["usual"], got["quick"], got["hasty"]) >= 0.8 * max(got.values()) - 1
     for name in ("quick", "hasty"):
-        assert sources[name].dropped["superseded"] > 0
-    # Age: a frame waits for less than a round, and takes one.
-    detect = metrics.distribution(STAGE_SECONDS, stage="detect")
-    recognise = metrics.distribution(STAGE_SECONDS, stage="recognise")
-    assert detect is not None
-    assert recognise is not None
-    one_round = detect.quantile(0.95) + recognise.quantile(0.95)
-    # The slow camera's frames are rarer than the rounds: hardly any is superseded. Where a busy
-    # machine makes the rounds longer, of those that exceed the rounds as well.
-    lost = sources["slow"].dropped.get("superseded", 0)
-    excess = max(0.0, RATES["slow"] * one_round - 1)
-    assert lost <= (0.15 + excess) * run.seen.count("slow")
-    for source in sources.values():
-        assert source.age is not None
-        assert source.age.p95 < 2 * one_round + 0.1
+        assert dropped[name] > 0
+    # The slow camera has all its frames; where a busy machine makes the rounds longer than its
+    # pauses, it has as many as the others.
+    few = dropped["slow"] <= 0.15 * run.seen.count("slow")
+    assert few or got["slow"] >= 0.8 * max(got.values()) - 1
+    # Age: a frame waits for one call of the detector, has one, and waits while others are
+    # recognised, of which there are few.
+    for name, seen in frames.items():
+        ages = [bisect(calls, one.at) - bisect(calls, one.captured) for one in seen]
+        assert np.quantile(ages, 0.95) <= 4, f"{name}: {ages}"

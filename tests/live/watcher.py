@@ -32,6 +32,7 @@ class Seen:
         pts: of the frame.
         size: width and height of its picture.
         faces: tracks in it.
+        captured: when it was captured (monotonic clock).
     """
 
     at: float
@@ -39,6 +40,7 @@ class Seen:
     pts: float
     size: tuple[int, int]
     faces: int
+    captured: float = 0.0
 
 
 class Watcher(Sink):
@@ -53,7 +55,10 @@ class Watcher(Sink):
     def write(self, result: FrameResult) -> None:
         frame = result.frame
         height, width = frame.image.shape[:2]
-        seen = Seen(time.monotonic(), frame.index, frame.pts, (width, height), len(result.tracks))
+        seen = Seen(
+            *(time.monotonic(), frame.index, frame.pts, (width, height), len(result.tracks)),
+            captured=frame.captured_at,
+        )
         with self._news:
             self.frames[frame.source].append(seen)
             self._news.notify_all()

@@ -10,10 +10,11 @@ import cv2
 import pytest
 from facestream.pipeline.cli.progress import describe
 from facestream.pipeline.cli.summary import AnnounceSink, SummarySink
-from facestream.pipeline.cli.tables import live_table
+from facestream.pipeline.cli.tables import limit_lines, live_table
 from facestream.pipeline.core.errors import UsageError
 from facestream.pipeline.core.events import Appeared, Identified, Moment, Updated
 from facestream.pipeline.ingest.file_reader import SourceState
+from facestream.pipeline.metrics.families import FACES_LEFT_OUT
 from facestream.pipeline.metrics.store import Metrics
 from facestream.pipeline.observability.report import AgeReport, Progress
 from facestream.pipeline.observability.run_statistics import RunStatistics
@@ -79,6 +80,20 @@ def test_the_table_of_live_sources() -> None:
     statistics.start([clip])
     files_only = statistics.report(embedded=0, backends={})
     assert live_table(files_only) is None
+
+
+def test_a_limited_camera_has_a_line_of_what_was_left_out() -> None:
+    metrics = Metrics()
+    metrics.add(FACES_LEFT_OUT, 1200, source="door", cause="rate")
+    metrics.add(FACES_LEFT_OUT, 34, source="door", cause="faces")
+    for name in ("door", "gate"):  # the end of a run is no limit
+        metrics.add(FACES_LEFT_OUT, 3, source=name, cause="busy")
+    statistics = RunStatistics(metrics)
+    statistics.start([SourceState(name, live=True) for name in ("door", "gate")])
+    report = statistics.report(embedded=0, backends={})
+    assert limit_lines(report) == [
+        "door: 1,234 faces left out by the limits (faces 34, rate 1,200)"
+    ]
 
 
 def test_who_is_named_is_announced() -> None:

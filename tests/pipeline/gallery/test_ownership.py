@@ -154,3 +154,13 @@ def test_a_folder_that_anyone_may_write(tmp_path: Path, caplog: pytest.LogCaptur
     tmp_path.chmod(0o1777)  # as /tmp: others may add, not replace
     Gallery(tmp_path / "other.db").close()
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("content", [b"", b"a video"])
+def test_the_mode_of_a_file_that_is_no_gallery_stays(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    path.chmod(0o644)
+    with pytest.raises(GalleryError, match="not a facestream gallery"):
+        Gallery(path, create="never")
+    assert path.stat().st_mode & 0o777 == 0o644
