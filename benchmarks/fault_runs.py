@@ -17,27 +17,24 @@ import resource
 import signal
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from facestream.pipeline import Gallery
-
 from tests.decoders import decoders_of
 from tests.disks import fill, small_disk
-from tests.faces import face_clip, portrait_path
+from tests.faces import face_clip
 from tests.servers.debian import servers_missing
 from tests.servers.proxy import Faults
 
 from . import ROOT
-from .soak import CODE, SETTINGS, rig, stop
+from .soak import program, rig, stop
 from .soak_faults import LOST_AFTER, Rig
 from .soak_samples import Sampler, free_port
 
@@ -162,36 +159,6 @@ def inject(
     return fault
 
 
-@contextmanager
-def watched(
-    folder: Path, disk: Path, urls: dict[str, str], port: int
-) -> Iterator[subprocess.Popen[bytes]]:
-    """``facestream run`` of these cameras, its outputs on the small disk."""
-    tables = "".join(f'[cameras.{name}]\nurl = "{url}"\n' for name, url in urls.items())
-    config, people = folder / "faults.toml", folder / "people.db"
-    config.write_text(SETTINGS + tables, encoding="utf-8")
-    with Gallery(people) as gallery:
-        gallery.add("Eileen Collins", portrait_path())
-    options = ["--config", config, "--gallery", people, "--metrics", f":{port}"]
-    options += ["--out", disk / "out", "--no-video"]
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", CODE, "run", *urls, *map(str, options)],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-            process.wait()
-
-
 def fault_runs(folder: Path, *, count: int, seed: int, kinds: Sequence[str]) -> dict[str, Any]:
     """All of them; returns what was measured."""
     chance, port = random.Random(seed), free_port()
@@ -200,7 +167,9 @@ def fault_runs(folder: Path, *, count: int, seed: int, kinds: Sequence[str]) -> 
     with ExitStack() as stack:
         disk = stack.enter_context(small_disk(folder / "disk", kilobytes=64 << 10))
         servers = stack.enter_context(rig(folder, clip, 20.0 * count + 300))
-        process = stack.enter_context(watched(folder, disk, servers.urls, port))
+        process = stack.enter_context(
+            program(folder, servers.urls, port, outputs=("--out", disk / "out", "--no-video"))
+        )
         sampler = Sampler(process.pid, port, disk / "out/events.jsonl")
         breaker = Breaker(
             process.pid, servers, disk=disk, gallery=folder / "people.db", chance=chance

@@ -90,7 +90,9 @@ def rig(folder: Path, clip: Path, seconds: float) -> Iterator[Rig]:
 
 
 @contextmanager
-def program(folder: Path, urls: dict[str, str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+def program(
+    folder: Path, urls: dict[str, str], port: int, *, outputs: Sequence[str | Path]
+) -> Iterator[subprocess.Popen[bytes]]:
     """``facestream run`` of these cameras; killed in the end if it still runs."""
     tables = "".join(f'[cameras.{name}]\nurl = "{url}"\n' for name, url in urls.items())
     config = folder / "soak.toml"
@@ -99,7 +101,7 @@ def program(folder: Path, urls: dict[str, str], port: int) -> Iterator[subproces
     with Gallery(people) as gallery:
         gallery.add("Eileen Collins", portrait_path())
     options = ["--config", config, "--gallery", people, "--metrics", f":{port}"]
-    options += ["--events", folder / "events.jsonl"]
+    options += outputs
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", CODE, "run", *urls, *map(str, options)],
@@ -134,7 +136,9 @@ def soak(folder: Path, clip: Path, *, minutes: float, warm_up: float, seed: int)
     seconds = minutes * 60
     with (
         rig(folder, clip, seconds + 120) as servers,
-        program(folder, servers.urls, port) as process,
+        program(
+            folder, servers.urls, port, outputs=("--events", folder / "events.jsonl")
+        ) as process,
     ):
         sampler = Sampler(process.pid, port, folder / "events.jsonl")
         chaos = Chaos(servers, sampler, seed=seed)

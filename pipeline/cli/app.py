@@ -21,12 +21,15 @@ from .engines import engines_app
 from .errors import guarded
 from .flags import (
     NETWORKS,
+    Cameras,
     Config,
     Database,
     Gallery,
     Json,
     MinFace,
+    Since,
     Threshold,
+    Until,
     argument,
     command_group,
     examples,
@@ -149,16 +152,9 @@ def embed(
     )
 )
 def who(
-    camera: Annotated[
-        list[str] | None,
-        typer.Option("--camera", metavar="NAME", help="Of this camera or video; repeatable."),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="Begun then or later.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Begun before that.")
-    ] = None,
+    camera: Cameras = None,
+    since: Since = None,
+    until: Until = None,
     name: Annotated[
         list[str] | None,
         typer.Option(
@@ -203,16 +199,9 @@ def who(
 )
 def search(
     photo: Annotated[Path, argument("PHOTO", "A picture; its largest face is searched.")],
-    camera: Annotated[
-        list[str] | None,
-        typer.Option("--camera", metavar="NAME", help="Of this camera or video; repeatable."),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="Begun then or later.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Begun before that.")
-    ] = None,
+    camera: Cameras = None,
+    since: Since = None,
+    until: Until = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=1000, metavar="N", help="At most so many.")
     ] = 100,

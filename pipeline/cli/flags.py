@@ -60,6 +60,12 @@ Database = Annotated[
         "gallery in your user data folder.",
     ),
 ]
+Cameras = Annotated[
+    list[str] | None,
+    typer.Option("--camera", metavar="NAME", help="Of this camera or video; repeatable."),
+]
+Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Begun then or later.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Begun before that.")]
 Threshold = Annotated[
     float | None,
     typer.Option(
