@@ -333,9 +333,8 @@ def test_files_whose_names_are_not_utf8(run: Run, portrait: Image, tmp_path: Pat
     seen = sightings((tmp_path / "out" / "events.jsonl").read_text(encoding="utf-8"))
     assert {event.source for event in seen} == {str(folder), f"{folder}/vid\ufffdo.mp4"}
     report = (tmp_path / "out" / "report.json").read_text(encoding="utf-8")
-    assert "not\\udce9.png" in report
     assert any(
-        "not\udce9.png" in source["problem"]
+        "not\\udce9.png" in source["problem"]  # messages are printable
         for source in json.loads(report)["report"]["sources"]
         if source["problem"]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
 import threading
 from collections.abc import Callable, Mapping
@@ -11,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.pipeline import Pipeline
-from facestream.pipeline.core import registry
 from facestream.pipeline.core.addresses import Address
 from facestream.pipeline.core.errors import OutputError, StageFailed, UsageError
 from facestream.pipeline.core.events import Event, FusedTemplate
@@ -170,7 +170,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
             ("dict", "builtins:dict"),
         )
     )
-    monkeypatch.setattr(registry, "entry_points", points.select)
+    monkeypatch.setattr(importlib.metadata, "entry_points", points.select)
 
 
 @pytest.mark.usefixtures("installed")
