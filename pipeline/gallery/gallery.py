@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from facestream.engines.cards import load_card
@@ -21,7 +21,7 @@ from ..core.types import Floats, Image, Matches
 from ..identity.decision import Thresholds
 from ..identity.search import open_rules
 from ..recognition.cohort import Cohort
-from ..storage.database import Create
+from ..storage.database import Create, waiting_at_most
 from ..storage.names import printable
 from . import enrol, transfer
 from .check import GalleryCheck, check_gallery
@@ -274,7 +274,11 @@ class Gallery(Store):
             return False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Seconds that a refresh waits for another process's transaction: all cameras wait with it.
+REFRESH_PATIENCE = 0.05
+
+
+@dataclass(slots=True, eq=False)
 class GallerySearch:
     """Searches a gallery for one encoder; see ``identity.search.Searcher``.
 
@@ -287,6 +291,8 @@ class GallerySearch:
     gallery: Gallery
     model_id: str
     cohort: Cohort | None = None
+    _changed: bool = field(default=False, init=False)
+    _stale: bool = field(default=False, init=False)
 
     def search(self, mu: Floats, k: int) -> Matches:
         return self.gallery.search(mu, k, cohort=self.cohort)
@@ -300,14 +306,23 @@ class GallerySearch:
         Raises ModelMismatch if it was embedded again by another model.
         """
         try:
-            if not self.gallery.refresh():
-                return False
-            self.gallery.require_model(self.model_id)
+            with waiting_at_most(REFRESH_PATIENCE):
+                self._changed |= self.gallery.refresh()
+                if self._changed:
+                    self.gallery.require_model(self.model_id)
         except ModelMismatch:
             raise
         except GalleryError as error:
-            log.warning("the gallery stays as it was read last: %s", error)
+            if not self._stale:
+                log.warning("the gallery stays as it was read last: %s", error)
+            self._stale = True
             return False
+        if self._stale:
+            log.warning("the gallery can be read again")
+        self._stale = False
+        if not self._changed:
+            return False
+        self._changed = False
         log.info("the gallery changed: all live tracks are searched again")
         return True
 

@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +107,19 @@ def _roll_back(path: Path) -> None:
             connection.close()
 
 
+_patience: ContextVar[float | None] = ContextVar("patience", default=None)
+
+
+@contextmanager
+def waiting_at_most(seconds: float) -> Iterator[None]:
+    """In this thread, wait no longer for another process's transaction than this."""
+    token = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Raises SQLite's errors as ``GalleryError``."""
@@ -117,8 +131,7 @@ def translated(path: Path) -> Iterator[None]:
 
 # Parts of SQLite's messages, and their meaning for the user.
 _CAUSES = {
-    ("locked", "busy"): f"has been in use by another process for more than {BUSY_SECONDS:g} s; "
-    "try again when that is done",
+    ("locked", "busy"): "is in use by another process; try again when that is done",
     ("readonly", "read-only"): "cannot be written: the file or its folder is read-only; "
     "change its permissions or copy it elsewhere",
     ("unable to open",): "cannot be opened; look at the permissions of the file and its folder",
@@ -207,7 +220,9 @@ def _engine(path: Path) -> Engine:
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
         write = connection.get_execution_options().get("facestream_write", False)
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * BUSY_SECONDS)}")
+        patience = _patience.get()
+        seconds = BUSY_SECONDS if patience is None else patience
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -226,6 +228,29 @@ def test_waiting_for_another_writer_ends(
         other.execute("ROLLBACK")
         assert gallery.add("Ann", *photos(1, 3))[-1].accepted
     other.close()
+
+
+def test_a_search_does_not_wait_for_another_writer(
+    filled: Path, reader: PixelReader, photos: Photos, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It serves all cameras: a gallery that is in use stays as it was read last."""
+    other = sqlite3.connect(filled, isolation_level=None)
+    with Gallery(filled, reader=reader) as gallery, Gallery(filled, reader=reader) as writer:
+        search = gallery.searcher(reader.model_id, None)
+        search.refresh()
+        writer.add("Cid", *photos(3, 1))
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        assert [search.refresh() for _ in range(3)] == [False] * 3
+        assert time.monotonic() - began < database.BUSY_SECONDS
+        other.execute("ROLLBACK")
+        assert search.refresh()
+        assert not search.refresh()
+        assert search.templates() == gallery.templates()
+    other.close()
+    said = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == 2
+    assert "in use by another process" in said[0]
 
 
 SCRIPT = """
