@@ -154,12 +154,12 @@ class SightingWriter(Closing):
         if self._error is not None:
             raise OutputError(f"the sightings cannot be stored: {self._error}") from self._error
 
-    def _drop(self, what: What, source: str) -> None:
+    def _drop(self, what: What, source: str, why: str = "the disk is too slow") -> None:
         if self._metrics is not None:
             self._metrics.add(SIGHTINGS_DROPPED, source=source, what=what)
         if what not in self._dropping:
             self._dropping.add(what)
-            log.warning("the disk is too slow for the sightings: a %s of %s is lost", what, source)
+            log.warning("a %s of a sighting of %s is lost: %s", what, source, why)
 
     # --- the thread ------------------------------------------------------------------------
 
@@ -176,9 +176,10 @@ class SightingWriter(Closing):
                 self._pictures = 0
             try:
                 self._write(batch)
-            except (GalleryError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - raised at the next call
+                passing = isinstance(error, (GalleryError, OSError)) and self._live
                 with self._changed:
-                    if self._closing or not self._live:
+                    if self._closing or not passing:
                         self._error = error
                         self._changed.notify_all()
                         return
@@ -207,14 +208,7 @@ class SightingWriter(Closing):
         self._pictures = sum(bool(one.pictures) for one in self._pending.values())
 
     def _write(self, batch: Mapping[str, _Pending]) -> None:
-        pictures: dict[str, list[StoredPicture]] = {
-            uid: [
-                self._store.media.write(uid, kind, image, one.at)
-                for kind, image in one.pictures.items()
-            ]
-            for uid, one in batch.items()
-            if one.pictures
-        }
+        pictures = {uid: self._stored(uid, one) for uid, one in batch.items() if one.pictures}
         templates = {
             uid: _template(one.template, one.row["model_id"])
             for uid, one in batch.items()
@@ -225,6 +219,19 @@ class SightingWriter(Closing):
             for one in batch.values():
                 if one.closes:
                     self._metrics.add(SIGHTINGS_STORED, source=one.source)
+
+    def _stored(self, uid: str, one: _Pending) -> list[StoredPicture]:
+        """The pictures of a sighting, written; none where a camera's cannot be."""
+        try:
+            return [
+                self._store.media.write(uid, kind, image, one.at)
+                for kind, image in one.pictures.items()
+            ]
+        except OSError as error:
+            if not self._live:
+                raise
+            self._drop("picture", one.source, str(error))
+            return []
 
 
 def _columns(event: TrackEvent) -> dict[str, Any]:

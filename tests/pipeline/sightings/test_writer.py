@@ -88,6 +88,22 @@ def test_a_camera_tries_again(store: SlowStore) -> None:
     assert one.state == "closed"
 
 
+def test_a_row_is_stored_where_its_pictures_cannot_be(store: SlowStore) -> None:
+    store.go.set()
+    store.media.path.write_text("no folder")
+    metrics = Metrics()
+    with SightingWriter(store) as out:
+        out.count_in(metrics)
+        out.event(left(shade=1), pace="drops")
+    (one,) = store.page().sightings
+    assert (one.state, dict(one.pictures)) == ("closed", {})
+    assert metrics.value(SIGHTINGS_DROPPED, source="door", what="picture") == 1
+    out = SightingWriter(store)
+    out.event(left(shade=1), pace="waits")
+    with pytest.raises(OutputError, match="cannot be stored"):
+        out.close()
+
+
 def test_a_file_ends_with_the_error(store: SlowStore) -> None:
     store.broken = True
     out = SightingWriter(store)
