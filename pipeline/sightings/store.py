@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +22,10 @@ from ..core.types import Floats
 from ..storage.database import Create, open_database, translated, writing
 from ..storage.names import RESERVED, name_key
 from ..storage.schema import MediaRow, PersonRow, RunRow, SightingRow, SightingTemplateRow
+from . import runs
 from .media import FOLDER, MediaFolder, StoredPicture
 from .records import Page, Sighting, SightingFilter
 
-# A run on another machine is dead when it has not been alive for so long.
-DEAD_SECONDS = 60.0
 PAGE = 50
 _EVERYTHING = SightingFilter()
 # All rows of one statement have the same columns.
@@ -147,34 +144,8 @@ class Sightings(Closing):
         Returns:
             How many sightings of dead runs were closed as ``interrupted``.
         """
-        now = datetime.now(UTC)
         with translated(self.path), writing(self._engine) as connection:
-            dead = [
-                row.id
-                for row in connection.execute(
-                    select(RunRow).where(
-                        RunRow.id.in_(
-                            select(SightingRow.run_id).where(SightingRow.state == "open").distinct()
-                        )
-                    )
-                )
-                if not _alive(row, now)
-            ]
-            closed = connection.execute(
-                sa.update(SightingRow)
-                .where(SightingRow.state == "open", SightingRow.run_id.in_(dead))
-                .values(state="interrupted")
-            ).rowcount
-            connection.execute(
-                sa.insert(RunRow).values(
-                    id=run_id,
-                    host=socket.gethostname(),
-                    process=_this_process(),
-                    started_at=now,
-                    alive_at=now,
-                )
-            )
-        return closed
+            return runs.begin(connection, run_id)
 
     def write(
         self,
@@ -243,11 +214,7 @@ class Sightings(Closing):
     def end_run(self, run_id: str) -> None:
         """Close what the run left open as ``interrupted``: nothing more will come."""
         with translated(self.path), writing(self._engine) as connection:
-            connection.execute(
-                sa.update(SightingRow)
-                .where(SightingRow.state == "open", SightingRow.run_id == run_id)
-                .values(state="interrupted")
-            )
+            runs.close_open(connection, [run_id])
 
 
 def stored_floats(data: bytes) -> Floats:
@@ -344,23 +311,3 @@ def _decode(cursor: str) -> tuple[datetime, int]:
         return at, int(last)
     except (ValueError, binascii.Error) as error:
         raise UsageError("the cursor is not one of a page of sightings; begin anew") from error
-
-
-def _this_process() -> str:
-    """Process id and start time: an id is used again after a restart."""
-    return f"{os.getpid()} {_started(os.getpid())}"
-
-
-def _started(pid: int) -> str:
-    """When a process began, in clock ticks since the system did; empty where that is not known."""
-    with suppress(OSError, IndexError):
-        # The name in parentheses may have spaces.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return ""
-
-
-def _alive(row: sa.Row[Any], now: datetime) -> bool:
-    if row.host != socket.gethostname():
-        return bool(now - row.alive_at < timedelta(seconds=DEAD_SECONDS))
-    pid, _, started = row.process.partition(" ")
-    return bool(started) and _started(int(pid)) == started
