@@ -33,6 +33,7 @@ def open_sightings(
         ConfigError, GalleryError: there are none, or they cannot be read.
     """
     settings = load_settings(file=config, environment=os.environ)
+    settings.storage.apply()
     return Sightings(db or settings.storage.database, create=create), settings
 
 
