@@ -89,7 +89,6 @@ def _check_jpeg(content: bytes, name: str, limits: PictureLimits) -> None:
         elif marker in _FRAMES:
             height, width, components = struct.unpack_from(">HHB", content, start + 1)
             limits.check_pixels(name, "JPEG", width, height)
-            samples = width * height * components
             whole = marker not in _BASELINE
             factors = content[start + 7 : start + 6 + 3 * components : 3]
             areas = [(factor >> 4) * (factor & 15) for factor in factors] or [1]

@@ -17,6 +17,7 @@ from facestream.engines.private_files import private
 from sqlalchemy import select
 
 from ..core.errors import GalleryError, OutputError, UsageError
+from ..core.filenames import part_of
 from ..storage.schema import MediaRow, SightingRow
 from .media import FOLDER
 from .store import Sightings
@@ -105,7 +106,7 @@ def back_up(sightings: Sightings, target: Path, *, progress: PictureCount = _sil
     """
     if target.exists():
         raise OutputError(f"{target} exists; give the name of a new file")
-    part = target.with_name(f".{target.name}.part")
+    part = part_of(target)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder:
             copy = Path(folder) / DATABASE

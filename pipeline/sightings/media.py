@@ -11,6 +11,7 @@ import cv2
 from facestream.engines.files import make_folder as make_private_folder
 from facestream.engines.private_files import private
 
+from ..core.filenames import part_of
 from ..core.types import Image
 from .records import MediaKind
 
@@ -56,7 +57,7 @@ class MediaFolder:
         relative = f"{at:%Y/%m/%d}/{uid}-{kind}.jpg"
         place = self.path / relative
         make_private_folder(place.parent)
-        part = place.with_name(f".{place.name}.part")
+        part = part_of(place)
         try:
             with open(part, "wb", opener=private) as file:
                 file.write(data)

@@ -99,12 +99,10 @@ class SightingIndex:
         with self._sightings.reading() as connection:
             while (part := self._read(connection, parts[-1] if parts else None)) is not None:
                 parts.append(part)
-        if len(parts) > 1 or self._rows is None:
-            self._rows = (
-                _Rows(*(np.concatenate(of_all) for of_all in zip(*parts, strict=True)))
-                if parts
-                else None
-            )
+        if len(parts) > 1:
+            self._rows = _Rows(*(np.concatenate(of_all) for of_all in zip(*parts, strict=True)))
+        elif parts:
+            self._rows = parts[0]
 
     def search(
         self,

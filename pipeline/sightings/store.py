@@ -136,6 +136,11 @@ class Sightings(Closing):
             place[row.kind] = str(self.media.path / row.path)
         return tuple(_sighting(row, pictures.get(row.id, {})) for row in rows)
 
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with translated(self.path), writing(self._engine) as connection:
+            yield connection
+
     # --- writing ---------------------------------------------------------------------------
 
     def begin_run(self, run_id: str) -> int:
@@ -144,7 +149,7 @@ class Sightings(Closing):
         Returns:
             How many sightings of dead runs were closed as ``interrupted``.
         """
-        with translated(self.path), writing(self._engine) as connection:
+        with self._writing() as connection:
             return runs.begin(connection, run_id)
 
     def write(
@@ -163,7 +168,7 @@ class Sightings(Closing):
             pictures: by uid.
         """
         rows = list(rows)
-        with translated(self.path), writing(self._engine) as connection:
+        with self._writing() as connection:
             uids = [row["uid"] for row in rows]
             ids = _ids(connection, uids)
             people = _people(connection, {row.get("person_id") for row in rows})
@@ -213,7 +218,7 @@ class Sightings(Closing):
 
     def end_run(self, run_id: str) -> None:
         """Close what the run left open as ``interrupted``: nothing more will come."""
-        with translated(self.path), writing(self._engine) as connection:
+        with self._writing() as connection:
             runs.close_open(connection, [run_id])
 
 

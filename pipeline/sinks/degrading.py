@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -86,8 +86,12 @@ class OutputHealth:
         self._metrics.add(OUTPUT_ERRORS, output=output, cause=trouble.cause)
         before = self._report(output)
         self._keep(
-            OutputReport(
-                output, True, trouble.cause, trouble.reason, before.errors + 1, before.lost
+            replace(
+                before,
+                degraded=True,
+                cause=trouble.cause,
+                reason=trouble.reason,
+                errors=before.errors + 1,
             )
         )
         if first:
@@ -102,16 +106,11 @@ class OutputHealth:
         self._metrics.add(OUTPUT_LOST, count, output=output, item=item, cause=trouble.cause)
         before = self._report(output)
         lost = {**before.lost, item: before.lost.get(item, 0) + count}
-        self._keep(
-            OutputReport(output, before.degraded, before.cause, before.reason, before.errors, lost)
-        )
+        self._keep(replace(before, lost=lost))
 
     def recovered(self, output: str, trouble: _Trouble) -> None:
         """It was written again."""
-        before = self._report(output)
-        self._keep(
-            OutputReport(output, False, before.cause, before.reason, before.errors, before.lost)
-        )
+        self._keep(replace(self._report(output), degraded=False))
         lost = ", ".join(f"{n} {item}{'s' * (n > 1)}" for item, n in sorted(trouble.lost.items()))
         log.warning("output works again: %s (lost: %s)", output, lost or "nothing")
         self._change(output, trouble, "recovered")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from ..core.events import Event, Left, Moment, OutputStateEvent, SourceStateEvent
+from ..core.events import Event, Left, Moment, SightingEvent
 from ..core.types import FrameResult
 from ..metrics.store import Metrics
 from ..sightings.store import Sightings
@@ -53,7 +53,7 @@ class SightingsSink(Sink):
                 self._writer.seen(uid, frame.source, at)
 
     def event(self, event: Event) -> None:
-        if isinstance(event, (SourceStateEvent, OutputStateEvent)):
+        if not isinstance(event, SightingEvent):
             return
         if isinstance(event, Left):
             self._open.pop(event.track_id, None)
