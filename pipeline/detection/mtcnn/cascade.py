@@ -12,9 +12,8 @@ import numpy as np
 from facestream.engines.base import Engine
 from numpy.typing import NDArray
 
-from ...core.boxes import move, nms, square
+from ...core.boxes import move, square
 from ...core.types import Faces, Floats, Image
-from .networks import Networks
 from .proposals import (
     BORDER,
     LEVEL_OVERLAP,
@@ -26,7 +25,8 @@ from .proposals import (
     refined,
     suppress,
 )
-from .sampling import AreaSampler, Ints
+from .sampling import Ints
+from .stages import SearchedPicture, Stages
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,9 +46,6 @@ MOST_PROPOSALS = 16_384
 # Share of a window that must lie in the picture in a padded search: a face whose middle is at the
 # picture's corner shows a quarter.
 LEAST_INSIDE = 0.25
-
-RNET_SIDE = 24
-ONET_SIDE = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +92,7 @@ class WorkerPool:
         parts: how many threads.
     """
 
-    def __init__(self, networks: Networks, parts: int = 1) -> None:
+    def __init__(self, networks: Stages, parts: int = 1) -> None:
         self.networks, self.parts = networks, parts
         self._threads = ThreadPoolExecutor(parts, thread_name_prefix="mtcnn")
 
@@ -125,22 +122,23 @@ class WorkerPool:
 
 def find_faces(image: Image, search: Search, pool: WorkerPool) -> Faces:
     """The faces of a picture, by descending score."""
-    sampler = AreaSampler(image)
-    boxes = propose(sampler, search, pool.networks)
-    boxes = refine(sampler, boxes, pool, search)
-    return output(sampler, boxes, pool, search)
+    picture = pool.networks.look(image)
+    boxes = propose(picture, search, pool)
+    boxes = refine(picture, boxes, pool, search)
+    return output(picture, boxes, pool, search)
 
 
-def propose(sampler: AreaSampler, search: Search, networks: Networks) -> Floats:
+def propose(picture: SearchedPicture, search: Search, pool: WorkerPool) -> Floats:
     """P-Net: square boxes N×4 that may hold a face, the best first."""
     border = BORDER if search.padded else 0
-    levels = pyramid(*sampler.size, min_face=search.min_face, factor=search.factor, border=border)
-    hits = networks.cells(sampler, levels, log_odds(search.thresholds[0]))
+    levels = pyramid(*picture.size, min_face=search.min_face, factor=search.factor, border=border)
+    hits = picture.cells(levels, log_odds(search.thresholds[0]), pool)
     parts = [
-        suppress(candidates(some, level), LEVEL_OVERLAP)
+        suppress(candidates(some, level), LEVEL_OVERLAP, picture.nms)
         for level, some in zip(levels, hits, strict=True)
     ]
-    found = suppress(np.concatenate([np.zeros((0, 9), np.float32), *parts]), PYRAMID_OVERLAP)
+    found = np.concatenate([np.zeros((0, 9), np.float32), *parts])
+    found = suppress(found, PYRAMID_OVERLAP, picture.nms)
     if len(found) > MOST_PROPOSALS:
         log.warning(
             "a picture has %d places that may be faces; the best %d are searched",
@@ -150,29 +148,23 @@ def propose(sampler: AreaSampler, search: Search, networks: Networks) -> Floats:
     return refined(found)[:MOST_PROPOSALS]
 
 
-def refine(sampler: AreaSampler, boxes: Floats, pool: WorkerPool, search: Search) -> Floats:
+def refine(picture: SearchedPicture, boxes: Floats, pool: WorkerPool, search: Search) -> Floats:
     """R-Net: the boxes that score above its threshold, moved and square again."""
     odds = log_odds(search.thresholds[1])
-    boxes, windows = _inside(boxes, sampler.size, padded=search.padded)
-
-    def job(mine: Ints) -> Floats:
-        return pool.networks.rnet(sampler.crops(mine, RNET_SIDE), odds)
-
-    heads = np.concatenate([np.zeros((0, 5), np.float32), *pool.each(job, _shares(windows, pool))])
+    boxes, windows = _inside(boxes, picture.size, padded=search.padded)
+    parts = pool.each(lambda mine: picture.rnet(mine, odds), _shares(windows, pool, picture.pieces))
+    heads = np.concatenate([np.zeros((0, 5), np.float32), *parts])
     stay = np.flatnonzero(heads[:, 0] > odds)
     boxes, heads = boxes[stay], heads[stay]
-    rows = nms(boxes, probability(heads[:, 0]), REFINE_OVERLAP)
+    rows = picture.nms(boxes, probability(heads[:, 0]), REFINE_OVERLAP)
     return square(move(boxes[rows], heads[rows, 1:5], inclusive=1))
 
 
-def output(sampler: AreaSampler, boxes: Floats, pool: WorkerPool, search: Search) -> Faces:
+def output(picture: SearchedPicture, boxes: Floats, pool: WorkerPool, search: Search) -> Faces:
     """O-Net: the faces that score above its threshold, with landmarks."""
-    boxes, windows = _inside(boxes, sampler.size, padded=search.padded)
-
-    def job(mine: Ints) -> Floats:
-        return pool.networks.onet(sampler.crops(mine, ONET_SIDE))
-
-    heads = np.concatenate([np.zeros((0, 15), np.float32), *pool.each(job, _shares(windows, pool))])
+    boxes, windows = _inside(boxes, picture.size, padded=search.padded)
+    parts = pool.each(picture.onet, _shares(windows, pool, picture.pieces))
+    heads = np.concatenate([np.zeros((0, 15), np.float32), *parts])
     stay = np.flatnonzero(heads[:, 0] > log_odds(search.thresholds[2]))
     boxes, heads = boxes[stay], heads[stay]
     scores = probability(heads[:, 0])
@@ -183,7 +175,7 @@ def output(sampler: AreaSampler, boxes: Floats, pool: WorkerPool, search: Search
     moved = move(boxes, heads[:, 1:5], inclusive=1)
     # The last pixel counts as inside in this overlap too.
     grown = moved + np.array([0, 0, 1, 1], np.float32)
-    rows = nms(grown, scores, OUTPUT_OVERLAP, "min")
+    rows = picture.nms(grown, scores, OUTPUT_OVERLAP, "min")
     return Faces(
         boxes=moved[rows], scores=scores[rows], landmarks=_landmarks(boxes[rows], heads[rows])
     )
@@ -214,8 +206,8 @@ def windows_of(
     return (whole if padded else cut), stay
 
 
-def _shares(windows: Ints, pool: WorkerPool) -> list[Ints]:
-    parts = min(pool.parts, len(windows))
+def _shares(windows: Ints, pool: WorkerPool, pieces: int) -> list[Ints]:
+    parts = min(1 if pool.parts == 1 else pool.parts * pieces, len(windows))
     return np.array_split(windows, parts) if parts else []
 
 

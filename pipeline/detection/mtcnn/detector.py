@@ -2,9 +2,10 @@
 
 One cascade with facenet-pytorch's published weights and resampling. ``exact`` gives its
 detections and computes everything in float32. ``fast`` gives the same away from the picture's
-edge; there it fills what a window sees beyond it (``Search.padded``). It leaves out, after a screen
-in bfloat16 where the CPU has it, what float32 would drop (see ``networks``). On a CUDA device the
-whole search runs there through torch, in float32 in either mode (see ``resident``).
+edge; there it fills what a window sees beyond it (``Search.padded``). On a CPU the networks run in
+C (see ``kernels``) or through OpenVINO. There ``fast`` leaves out, after a screen in bfloat16 where
+the CPU has it, what float32 would drop (see ``networks``). On a CUDA device the whole search runs
+there through torch, in float32 in either mode (see ``resident``).
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
-from facestream.engines.base import Engine
+from facestream.engines.base import BaseEngine, Engine
 from facestream.engines.closing import Closing
 from facestream.engines.devices import cuda_devices, usable_cpus
 from facestream.engines.errors import BackendUnavailable, EngineError
@@ -25,14 +26,19 @@ from facestream.engines.serving import check_strict
 
 from ...core.config import DetectorSettings
 from ...core.types import Faces, Image
+from . import kernels as native
 from .cascade import Search, WorkerPool
+from .kernel_networks import KernelNetworks
 from .networks import open_networks
 from .parity import NetworkGate
+from .screening import computes_bfloat16, screen_pays
+from .stages import Stages
 
 if TYPE_CHECKING:
     from ..resident.detector import ResidentDetector
 
 Mode = Literal["fast", "exact"]
+KernelChoice = Literal["auto", "off"]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +52,8 @@ class Mtcnn(Closing):
         factor: from one size of face to the next in the search, 0.1 to 0.95.
         thresholds: probabilities that P-, R- and O-Net must give a face.
         serving: what is to run its networks; without threads all cores the process may use.
+        kernels: ``auto`` runs the networks in C where no other backend than the CPU's is asked
+            for and the kernels are built; ``off`` never.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -61,15 +69,20 @@ class Mtcnn(Closing):
         factor: float = 0.709,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         serving: Serving = Serving(),
+        kernels: KernelChoice = "auto",
     ) -> None:
         self._search = Search(min_face, factor, thresholds, padded=mode == "fast")
         if mode not in ("fast", "exact"):
             raise ValueError(f"mode must be 'fast' or 'exact', not {mode!r}")
+        if kernels not in ("auto", "off"):
+            raise ValueError(f"kernels must be 'auto' or 'off', not {kernels!r}")
         self.mode: Mode = mode
         self._searcher: WorkerPool | ResidentDetector
         resident = _on_device(self._search, serving)
         if resident is None:
-            self._searcher, self.backend = _on_engines(serving, mode)
+            self._searcher, self.backend = _on_engines(
+                serving, mode, self._search, kernels=kernels == "auto"
+            )
         else:
             self._searcher, self.backend = resident, "torch"
 
@@ -123,6 +136,7 @@ def open_mtcnn(settings: DetectorSettings, serving: Serving) -> Mtcnn:
         factor=settings.factor,
         thresholds=settings.thresholds,
         serving=serving,
+        kernels=settings.kernels,
     )
 
 
@@ -136,7 +150,9 @@ def _check_image(image: Image) -> None:
         raise ValueError(f"image has no pixels: {image.shape}")
 
 
-def _on_engines(serving: Serving, mode: Mode) -> tuple[WorkerPool, str]:
+def _on_engines(
+    serving: Serving, mode: Mode, search: Search, *, kernels: bool
+) -> tuple[WorkerPool, str]:
     """A search on the host, with the networks on a backend, and that backend's name. ``auto`` takes
     the CPU: on a GPU every level and every stage would come back to the host."""
     auto = serving.backend == "auto" and serving.device != "cuda"
@@ -146,8 +162,25 @@ def _on_engines(serving: Serving, mode: Mode) -> tuple[WorkerPool, str]:
     serving = replace(serving, backend=choice.name, device=choice.device, threads=threads)
     # Only on the CPU a network gains from several callers at a time.
     parts = 1 if choice.name == "tensorrt" or choice.device == "cuda" else threads
-    networks = open_networks(serving, screen=mode == "fast", gate=NetworkGate, streams=parts)
-    return WorkerPool(networks, parts), choice.name
+    problem = native.missing()
+    in_c = None
+    if auto and kernels and problem is None:
+        in_c = KernelNetworks(native.Kernels(native.chosen()))
+
+    def by_backend() -> Stages:
+        return open_networks(serving, screen=mode == "fast", gate=NetworkGate, streams=parts)
+
+    if in_c is None:
+        stages = by_backend()
+        for engine in stages.engines.values() if auto and kernels else ():
+            cast(BaseEngine, engine).reason = problem or ""
+        return WorkerPool(stages, parts), choice.name
+    if mode == "fast" and computes_bfloat16():
+        screened = by_backend()
+        if screen_pays(in_c, screened, search):
+            return WorkerPool(screened, parts), choice.name
+        screened.close()
+    return WorkerPool(in_c, parts), "kernels"
 
 
 def _on_device(search: Search, serving: Serving) -> ResidentDetector | None:

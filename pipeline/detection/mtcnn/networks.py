@@ -24,10 +24,12 @@ from facestream.engines.parity import Gate
 from facestream.engines.serving import serve
 from numpy.typing import NDArray
 
-from ...core.types import Floats
+from ...core.boxes import nms
+from ...core.types import Floats, Image
 from .atlas import AtlasMap, atlas_map, atlas_of
 from .proposals import STRIDE, WINDOW, Hits, Level
 from .sampling import AreaSampler, Ints
+from .stages import ONET_SIDE, RNET_SIDE, SearchedPicture, Workers
 
 # How far below the threshold a score (log-odds) in bfloat16 may lie to be computed again.
 # Measured on 10,000 cells at or above it: bfloat16 is low by 0.14 in one of 100, by 0.21 in one
@@ -110,6 +112,10 @@ class Networks:
         """O-Net's heads N×15."""
         return _run_batched(self._onet, crops)
 
+    def look(self, image: Image) -> SearchedPicture:
+        """A picture H×W×3 uint8 before the networks."""
+        return _SampledPicture(self, image)
+
     def close(self) -> None:
         """Free the networks."""
         for engine in self.engines.values():
@@ -162,6 +168,27 @@ class Networks:
         columns = columns - lefts[mine] + mine * (_TILE // STRIDE)
         found: Floats = maps[:, rows - tops[mine], columns].T
         return found
+
+
+class _SampledPicture:
+    """See ``SearchedPicture``."""
+
+    pieces = 1  # small batches cost more
+
+    def __init__(self, networks: Networks, image: Image) -> None:
+        self._networks, self._sampler = networks, AreaSampler(image)
+        self.size = self._sampler.size
+
+    def cells(self, levels: Sequence[Level], threshold: float, workers: Workers) -> list[Hits]:
+        return self._networks.cells(self._sampler, levels, threshold)
+
+    def rnet(self, windows: Ints, threshold: float) -> Floats:
+        return self._networks.rnet(self._sampler.crops(windows, RNET_SIDE), threshold)
+
+    def onet(self, windows: Ints) -> Floats:
+        return self._networks.onet(self._sampler.crops(windows, ONET_SIDE))
+
+    nms = staticmethod(nms)
 
 
 def open_networks(

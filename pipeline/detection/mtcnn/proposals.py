@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,18 @@ class Hits:
         rows, columns = np.divmod(places, maps.shape[2])
         return cls(rows, columns, np.ascontiguousarray(flat[:, places].T))
 
+    @classmethod
+    def join(cls, parts: Sequence[Hits]) -> Hits:
+        """All hits of parts of a level."""
+        if len(parts) == 1:
+            return parts[0]
+        none = np.zeros(0, np.int64)
+        return cls(
+            np.concatenate([none, *(part.rows for part in parts)]),
+            np.concatenate([none, *(part.columns for part in parts)]),
+            np.concatenate([np.zeros((0, 5), np.float32), *(part.values for part in parts)]),
+        )
+
 
 def candidates(hits: Hits, level: Level) -> Floats:
     """What the hits of a level see, N×9: box in the picture's pixels, probability and offsets."""
@@ -90,9 +103,9 @@ def candidates(hits: Hits, level: Level) -> Floats:
     return np.concatenate([boxes, probability(hits.values[:, :1]), hits.values[:, 1:]], axis=1)
 
 
-def suppress(found: Floats, overlap: float) -> Floats:
+def suppress(found: Floats, overlap: float, by: Callable[..., Rows] = nms) -> Floats:
     """The candidates N×9 that overlap no better one by more than ``overlap``."""
-    return found[nms(found[:, :4], found[:, 4], overlap)]
+    return found[by(found[:, :4], found[:, 4], overlap)]
 
 
 def refined(found: Floats) -> Floats:

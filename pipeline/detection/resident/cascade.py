@@ -15,15 +15,9 @@ import torch
 from torch import Tensor
 
 from ...core.boxes import NmsMode
-from ..mtcnn.cascade import (
-    LEAST_INSIDE,
-    MOST_PROPOSALS,
-    ONET_SIDE,
-    OUTPUT_OVERLAP,
-    REFINE_OVERLAP,
-    RNET_SIDE,
-)
+from ..mtcnn.cascade import LEAST_INSIDE, MOST_PROPOSALS, OUTPUT_OVERLAP, REFINE_OVERLAP
 from ..mtcnn.proposals import LEVEL_OVERLAP, PYRAMID_OVERLAP, log_odds
+from ..mtcnn.stages import ONET_SIDE, RNET_SIDE
 from . import table as tables
 from .boxes import (
     Kept,

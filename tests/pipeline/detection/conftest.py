@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from facestream.pipeline.detection.mtcnn import kernels as native
+from facestream.pipeline.detection.mtcnn.detector import KernelChoice
+
+
+@pytest.fixture(params=["auto", "off"], ids=["kernels", "openvino"], scope="module")
+def kernels(request: pytest.FixtureRequest) -> KernelChoice:
+    """What runs the detector's networks on a CPU: C, where it is built, and OpenVINO."""
+    if request.param == "auto" and native.missing() is not None:
+        pytest.skip(str(native.missing()))
+    choice: KernelChoice = request.param
+    return choice
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from facestream.engines.options import Serving
 from facestream.pipeline.core.types import Faces, Image
 from facestream.pipeline.detection.mtcnn import cascade
-from facestream.pipeline.detection.mtcnn.detector import Mtcnn
+from facestream.pipeline.detection.mtcnn.detector import KernelChoice, Mtcnn
 from facestream.pipeline.detection.mtcnn.networks import open_networks
 from facestream.pipeline.detection.mtcnn.parity import NetworkGate
 from facestream.pipeline.detection.mtcnn.proposals import (
@@ -34,8 +34,8 @@ def astronaut() -> Image:
 
 
 @pytest.fixture(scope="module")
-def detector() -> Iterator[Mtcnn]:
-    with Mtcnn(min_face=20) as detector:
+def detector(kernels: KernelChoice) -> Iterator[Mtcnn]:
+    with Mtcnn(min_face=20, kernels=kernels) as detector:
         yield detector
 
 
@@ -88,8 +88,10 @@ def test_threads_do_not_disturb_each_other(detector: Mtcnn, astronaut: Image) ->
     assert all(same(alone, other) for other in found)
 
 
-def test_one_thread_finds_the_same_as_all(detector: Mtcnn, astronaut: Image) -> None:
-    with Mtcnn(min_face=20, serving=Serving(threads=1)) as single:
+def test_one_thread_finds_the_same_as_all(
+    detector: Mtcnn, astronaut: Image, kernels: KernelChoice
+) -> None:
+    with Mtcnn(min_face=20, serving=Serving(threads=1), kernels=kernels) as single:
         assert same(single.detect(astronaut), detector.detect(astronaut))
 
 
@@ -105,10 +107,10 @@ def test_tiny_pictures_have_no_faces(detector: Mtcnn, height: int, width: int, f
     assert len(detector.detect(image)) == 0
 
 
-def test_huge_picture_with_a_face_in_the_corner(astronaut: Image) -> None:
+def test_huge_picture_with_a_face_in_the_corner(astronaut: Image, kernels: KernelChoice) -> None:
     huge = np.zeros((6000, 9000, 3), np.uint8)
     huge[-512:, -512:] = astronaut
-    with Mtcnn(min_face=80) as detector:
+    with Mtcnn(min_face=80, kernels=kernels) as detector:
         faces = detector.detect(huge)
         plain = detector.detect(astronaut)
     assert len(faces) == len(plain) == 1
@@ -149,6 +151,7 @@ def test_what_is_no_picture_is_refused(detector: Mtcnn, image: Any, message: str
     ("options", "message"),
     [
         ({"mode": "quick"}, "mode"),
+        ({"kernels": "on"}, "kernels"),
         ({"min_face": 5}, "min_face"),
         ({"factor": 1.0}, "factor"),
         ({"thresholds": (0.6, 0.7)}, "thresholds"),
@@ -197,8 +200,13 @@ def _places(cells: Hits) -> list[tuple[int, int]]:
     return list(zip(cells.rows.tolist(), cells.columns.tolist(), strict=True))
 
 
-def test_each_picture_can_have_its_own_smallest_face(astronaut: Image) -> None:
-    with Mtcnn(min_face=40) as forty, Mtcnn(min_face=20) as twenty:
+def test_each_picture_can_have_its_own_smallest_face(
+    astronaut: Image, kernels: KernelChoice
+) -> None:
+    with (
+        Mtcnn(min_face=40, kernels=kernels) as forty,
+        Mtcnn(min_face=20, kernels=kernels) as twenty,
+    ):
         expected = [forty.detect(astronaut), twenty.detect(astronaut), Faces.empty()]
         found = forty.detect_batch([astronaut] * 3, min_face=[None, 20, 300])
         assert all(same(a, b) for a, b in zip(found, expected, strict=True))
