@@ -17,10 +17,12 @@ from ..core.errors import OutputError
 from ..sources import SourceSpec
 from .background import BackgroundSink
 from .base import Sink, SourcesSink
+from .delivery_counts import DeliveryCounts
 from .files import check_writable, make_folder
 from .jsonl import JsonlSink
 from .locks import OutputLock, Share
 from .mjpeg.sink import RestreamSink
+from .notifications import notification_sinks
 from .pictures import PicturesSink
 from .registry import open_sink
 from .video.files import VideoSink
@@ -156,6 +158,8 @@ def open_outputs(
                 outputs, annotate, settings, specs, watched=watched, avoid=sources
             ):
                 add(sink)
+        for sink in notification_sinks(settings, DeliveryCounts()):
+            add(sink)
         for spec in request.others:
             add(open_sink(spec))
         if request.show:

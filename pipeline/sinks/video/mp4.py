@@ -43,7 +43,7 @@ def check_video(path: Path) -> None:
     check_writable(path)
 
 
-class _Whole(io.FileIO):
+class WholeFile(io.FileIO):
     """A file that FFmpeg writes to: we opened it, so that we can close it.
 
     FFmpeg leaves a file that it opened itself open when the header cannot be written, e.g. because
@@ -78,7 +78,7 @@ class Mp4Writer:
         self._unwritten = 0  # frames since the last fragment
         self.broken = False
         try:
-            self._raw = _Whole(path, "w", opener=named)
+            self._raw = WholeFile(path, "w", opener=named)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
         try:
@@ -242,7 +242,7 @@ def index_in_front(path: Path) -> None:
     try:
         with (
             av.open(str(path)) as old,
-            _Whole(part, "w", opener=private) as raw,
+            WholeFile(part, "w", opener=private) as raw,
             av.open(raw, "w", format="mp4", options={"movflags": "faststart"}) as new,
         ):
             stream = old.streams.video[0]

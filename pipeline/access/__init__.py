@@ -1,0 +1,1 @@
+"""Who may ask the service: roles, keys of machines, users and their sessions, the audit log."""
