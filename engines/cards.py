@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import cache
+from math import log
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Self
@@ -83,19 +86,62 @@ class FalseMatches(StrictModel):
 class StrangerLimits(StrictModel):
     """From where a face is surely none of the people it was compared with.
 
+    The more photos a stranger is compared with, the more similar is the best of them by chance,
+    and an enrolled person, too, is rarely below that; the poorer the picture, the less similar is
+    an enrolled person. So the limit of similarity rises with the photos and falls with sigma.
+
     Attributes:
-        similarity: to the best of them, at most, −1..1.
+        similarity: to the best of them, at most, −1..1, where there is no table.
         sigma: of its surest embedding, at most: a poor picture resembles nobody.
-        enrolled: share of enrolled people within both limits, 0..1.
-        strangers: share of strangers within both limits, 0..1.
+        photos: numbers of photos, rising. sigmas: rising. similarities: the limit for each number
+            of photos (rows) and sigma (columns).
+        enrolled: share of enrolled people within the limits, 0..1.
+        strangers: share of strangers within the limits, 0..1.
         basis: what was measured.
     """
 
     similarity: float = Field(ge=-1, le=1)
     sigma: float = Field(gt=0)
+    photos: tuple[int, ...] = ()
+    sigmas: tuple[float, ...] = ()
+    similarities: tuple[tuple[float, ...], ...] = ()
     enrolled: float = Field(ge=0, le=1)
     strangers: float = Field(ge=0, le=1)
     basis: str
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for axis in (self.photos, self.sigmas):
+            if list(axis) != sorted(set(axis)) or any(value <= 0 for value in axis):
+                raise ValueError("the photos and sigmas of a table must rise from above 0")
+        shape = [len(self.sigmas)] * len(self.photos)
+        if [len(row) for row in self.similarities] != shape or bool(self.photos) != bool(
+            self.sigmas
+        ):
+            raise ValueError("a table has a row for each number of photos, a column for each sigma")
+        return self
+
+    def limit(self, sigma: float, photos: int) -> float:
+        """The similarity up to which a face is surely a stranger's; −1 where sigma says too little.
+
+        Between the table's entries it is a straight line over sigma and over the logarithm of the
+        number of photos; outside them it stays as at the border.
+        """
+        if not sigma <= self.sigma:
+            return -1.0
+        if not self.photos:
+            return self.similarity
+        rows = [_interpolated(sigma, self.sigmas, row) for row in self.similarities]
+        return _interpolated(log(max(photos, 1)), [log(count) for count in self.photos], rows)
+
+
+def _interpolated(at: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+    """A straight line between points with rising ``xs``; level outside them."""
+    right = bisect_left(xs, at)
+    if right == 0 or right == len(xs):
+        return ys[min(right, len(xs) - 1)]
+    share = (at - xs[right - 1]) / (xs[right] - xs[right - 1])
+    return ys[right - 1] + share * (ys[right] - ys[right - 1])
 
 
 class CalibratedThresholds(StrictModel):

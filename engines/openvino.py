@@ -333,3 +333,20 @@ def _last_line(error: BaseException) -> str:
     """The last non-empty line: OpenVINO's messages are pages of C++ file names."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def constants(path: Path) -> dict[str, NDArray[Any]]:
+    """The constants of a network by their names in its file, weights among them.
+
+    Raises:
+        BackendUnavailable: OpenVINO does not load here.
+        ModelError: the file is missing or damaged.
+    """
+    check_model_file(path)
+    ov = _openvino()
+    try:
+        operations = _read_onnx(ov, path).get_ops()
+    except _read_errors(ov) as error:
+        raise ModelError(f"cannot read the network {path}: {_last_line(error)}") from error
+    found = (one for one in operations if one.get_type_name() == "Constant")
+    return {one.get_friendly_name(): np.array(one.data) for one in found}

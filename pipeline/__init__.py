@@ -22,33 +22,48 @@ if TYPE_CHECKING:
     from .gallery import Gallery
     from .observability.report import Report
     from .pipeline import Pipeline
+    from .redaction import RedactionChoice, RedactionOptions, RedactionReport, redact
     from .sightings import SightingFilter, Sightings
+    from .sightings.corrections import Corrections
+    from .sightings.unknowns import Unknowns
     from .sinks.base import Sink
 
 __all__ = [
+    "Corrections",
     "Event",
     "FaceAnalyzer",
     "Gallery",
     "Left",
     "Pipeline",
+    "RedactionChoice",
+    "RedactionOptions",
+    "RedactionReport",
     "Report",
     "Settings",
     "SightingFilter",
     "Sightings",
     "Sink",
+    "Unknowns",
+    "redact",
 ]
 
 _HOMES = {
+    "Corrections": ".sightings.corrections",
     "Event": ".core.events",
     "FaceAnalyzer": ".analysis",
     "Gallery": ".gallery",
     "Left": ".core.events",
     "Pipeline": ".pipeline",
+    "RedactionChoice": ".redaction",
+    "RedactionOptions": ".redaction",
+    "RedactionReport": ".redaction",
     "Report": ".observability.report",
     "Settings": ".core.config",
     "SightingFilter": ".sightings",
     "Sightings": ".sightings",
     "Sink": ".sinks.base",
+    "Unknowns": ".sightings.unknowns",
+    "redact": ".redaction",
 }
 
 

@@ -24,7 +24,8 @@ from .core.picture_limits import set_picture_limits
 from .core.types import Faces, Floats, Identity, Image, Matches
 from .detection import Detector, open_detector
 from .detection.photos import search_again
-from .identity.search import Matcher, MatchQuery, SearchableGallery, open_matcher
+from .identity.decision import Thresholds
+from .identity.search import Matcher, MatchQuery, SearchableGallery, open_matcher, open_rules
 from .recognition.align import align_faces
 from .recognition.encoder import Encoder
 from .recognition.uncertainty import normalise, sigma
@@ -146,6 +147,11 @@ class FaceAnalyzer(Closing):
             on_error.pop_all()
         return self
 
+    def search_in(self, gallery: SearchableGallery | None) -> None:
+        """Search this gallery from now on; for a gallery whose reader this is."""
+        self._gallery = gallery
+        self._matcher = None
+
     @property
     def detector(self) -> Detector:
         """Finds faces."""
@@ -225,6 +231,15 @@ class FaceAnalyzer(Closing):
             replace(one, faces=one.faces.scaled(photo.scale, photo.scale), turned=turned)
             for one, photo, turned in zip(named, photos, turns, strict=True)
         ]
+
+    def similarity(self, one: AnalyzedFace, other: AnalyzedFace) -> tuple[float, Thresholds]:
+        """How similar two faces are, −1..1 as in events, and when that means one person."""
+        thresholds, cohort = open_rules(self.encoder.card, self.settings.recognition)
+        cosine = one.embedding[None] @ other.embedding
+        if cohort is not None:
+            first, second = (cohort.means(face.embedding[None]) for face in (one, other))
+            cosine = cohort.normalised(cosine, first, second)
+        return float(cosine[0]), thresholds.among(1)
 
     def detect(self, image: Image, *, min_face: int | None = None) -> Faces:
         """The faces of an image, not embedded, by descending score.

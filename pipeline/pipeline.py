@@ -22,6 +22,7 @@ from .analysis import FaceAnalyzer
 from .core.config import Settings
 from .core.errors import Closed, FacestreamError, OutputError
 from .core.events import Event
+from .core.location import DatabaseUrl, Location
 from .core.types import Frame, FrameResult, Image, LazyFrame
 from .detection.base import Detector, open_detector
 from .detection.region import view_of
@@ -83,7 +84,7 @@ class Pipeline(Closing):
     Args:
         sources: files, folders, globs, camera numbers, URLs, names of the settings' cameras, or
             specs of ``expand_sources``; or the result of ``list_sources``.
-        gallery: who is known; None: every face is unknown. A path is opened and closed here.
+        gallery: who is known; None: every face is unknown. A path or URL is opened and closed here.
         settings: see `Settings`.
         sinks: get every result and event, in the thread that iterates: sinks, or arguments of
             `open_sink` (``kafka://host:9092/topic``). Each is closed once: at the end of the run,
@@ -93,6 +94,8 @@ class Pipeline(Closing):
             Of a live source only the newest frame is a result either way.
         watched: a folder whose files are read as they are finished, after ``sources``, until the
             pipeline is stopped.
+        analyzer: the networks and the search over ``gallery``, which stay the caller's to close;
+            None: the pipeline has its own.
 
     Raises:
         SourceError: none of the sources exists, or the requested hardware cannot decode them.
@@ -103,6 +106,7 @@ class Pipeline(Closing):
 
     Attributes:
         analyzer: the networks and the matcher.
+        calibrated: the calibration of the gallery's database; None: that of the models.
         running: what runs, and why.
         metrics: counts what happens.
     """
@@ -111,11 +115,12 @@ class Pipeline(Closing):
         self,
         sources: Sequence[str | Path | SourceSpec] | SourceList,
         *,
-        gallery: Gallery | str | Path | None = None,
+        gallery: Gallery | str | Location | None = None,
         settings: Settings | None = None,
         sinks: Sequence[Sink | str] = (),
         frames: FrameSelection = "all",
         watched: WatchedFolder | None = None,
+        analyzer: FaceAnalyzer | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
@@ -142,21 +147,26 @@ class Pipeline(Closing):
             if self._live:
                 self._sinks.go_on_after_errors(self._outputs)
                 share_one_heap()  # before the networks start their threads
-            self._load(gallery)
+            self._load(gallery, analyzer)
         except BaseException:
             self.close()
             raise
 
-    def _load(self, gallery: Gallery | str | Path | None) -> None:
+    def _load(
+        self, gallery: Gallery | str | Location | None, analyzer: FaceAnalyzer | None
+    ) -> None:
         """Open the gallery, then load the networks while the decoders are tried."""
         searching = searching_of(self.settings.runtime)
-        if isinstance(gallery, (str, Path)):
+        if isinstance(gallery, (str, Path, DatabaseUrl)):
             gallery = self._resources.enter_context(
                 Gallery(gallery, create="never", searching=searching)
             )
         self.gallery = gallery
-        self.analyzer = FaceAnalyzer(self.settings, gallery=gallery)
-        self._resources.enter_context(self.analyzer)
+        self.calibrated = None if gallery is None else gallery.calibrated()
+        if analyzer is None:
+            analyzer = FaceAnalyzer(self.settings, gallery=gallery)
+            self._resources.enter_context(analyzer)
+        self.analyzer = analyzer
         with ThreadPoolExecutor(1) as pool:
             deciding = pool.submit(decoding_of, self._specs, self.settings.runtime)
             self.analyzer.load()
@@ -248,7 +258,10 @@ class Pipeline(Closing):
             encoder,
             self.analyzer.matcher,
             rules=lambda name: rules_of(
-                self.settings.for_source(name), encoder.card, live=name in live
+                self.settings.for_source(name),
+                encoder.card,
+                live=name in live,
+                calibrated=self.calibrated,
             ),
             on_event=lambda event: _put(results.put, event),
             model=self.analyzer.model_id,

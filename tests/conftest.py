@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.servers.postgresql import PostgresServer, postgresql_server, require_postgresql
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("facestream", deadline=None)
@@ -28,12 +31,52 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def own_priority() -> Iterator[None]:
+    """A source that a test reads in this thread lowers its priority, and that of all later ones."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    yield
+    with suppress(OSError):  # only root may raise it again
+        os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+@pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
     """A command that a test runs in this process leaves no handler and no level behind."""
     from facestream.pipeline.cli.console import logging_restored
 
     with logging_restored():
         yield
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; skips where none is installed."""
+    require_postgresql()
+    with postgresql_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _template(postgresql: PostgresServer) -> str:
+    """The name of a database with the tables: copies of it are made faster than they are."""
+    from facestream.pipeline.core.location import DatabaseUrl
+    from facestream.pipeline.storage.database import open_database
+
+    url = DatabaseUrl(postgresql.new_database())
+    open_database(url, create="if_missing").dispose()
+    return url.name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path | str:
+    """A file that does not exist, or the URL of a database without rows."""
+    if request.param == "sqlite":
+        return tmp_path / "house.db"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    server: PostgresServer = request.getfixturevalue("postgresql")
+    return server.new_database(options=f"TEMPLATE {request.getfixturevalue('_template')}")
 
 
 @pytest.fixture(scope="session")

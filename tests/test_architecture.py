@@ -34,6 +34,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 ORDER = (
     "core",
     "storage",
+    "access",
     "runtime",
     "web",
     "metrics",
@@ -47,10 +48,14 @@ ORDER = (
     "batch_embed",
     "gallery",
     "sightings",
+    "calibration",
     "stages",
     "observability",
     "sinks",
+    "redaction",
+    "exports",
     "pipeline",
+    "server",
     "cli",
 )
 

@@ -30,6 +30,7 @@ from ..pictures import CROWD, SIZES, frames, render
 from ..suite import Case, Options, Prepared, Suite, sort_out
 
 FAST, EXACT, RESIDENT = "facestream fast", "facestream exact", "facestream resident"
+OPENVINO = "facestream openvino"
 YUNET_NAME = "yunet"
 PICTURES = 8
 Detect = Callable[[list[Image]], list[Floats]]
@@ -41,10 +42,11 @@ class DetectSuite(Suite):
     name = "detect"
 
     def contenders(self, options: Options) -> tuple[list[str], list[Missing]]:
-        """Both modes of ours, the one that stays on the GPU, and the peers."""
+        """Both modes of ours, the one without kernels, the one on the GPU, and the peers."""
         found: dict[str, Missing | None] = {
             FAST: None,
             EXACT: None,
+            OPENVINO: None,
             RESIDENT: lacks_modules(
                 self.name, RESIDENT, ("torch", "onnx"), "pip install 'facestream[gpu]'"
             )
@@ -96,7 +98,7 @@ class DetectSuite(Suite):
             return [boxes.tolist() for boxes in detect(pictures)]
 
         # OpenVINO compiles for a shape when it has seen it often, on each of two workers.
-        warm = 72 if contender in (FAST, EXACT) else batch
+        warm = 72 if contender in (FAST, EXACT, OPENVINO) else batch
         return Prepared(step, answer, warm, detail, close)
 
     def check(self, case: Case, answers: Mapping[str, Any]) -> dict[str, dict[str, Scalar]]:
@@ -167,6 +169,7 @@ def _detector(
         mode="fast" if contender == FAST else "exact",
         min_face=min_face,
         serving=Serving(device=device),
+        kernels="off" if contender == OPENVINO else "auto",
     )
 
     def detect(images: list[Image]) -> list[Floats]:

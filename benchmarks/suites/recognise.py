@@ -7,7 +7,7 @@ encoder and the cutting of its crops do not count.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -93,7 +93,7 @@ class SyntheticEncoder:
         self.seconds += time.perf_counter() - start
         return found
 
-    def search(self, mu: Floats, k: int) -> Matches:
+    def search(self, mu: Floats, k: int, at: Sequence[float] | None = None) -> Matches:
         similar = mu / np.linalg.norm(mu, axis=1, keepdims=True) @ self._faces.T
         order = np.argsort(-similar, axis=1)[:, :k].astype(np.int64)
         names = tuple(tuple(f"person {i}" for i in row) for row in order)

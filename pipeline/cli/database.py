@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .flags import Config, Database, Json, argument, command_group, examples
+from .keys import key_app
+
+log = logging.getLogger(__name__)
 
 db_app = command_group(
     "db",
@@ -18,14 +22,27 @@ db_app = command_group(
         "facestream db restore house-monday.tar --db restored.db",
     ),
 )
+db_app.add_typer(key_app)
 
 
 @db_app.command(
     epilog=examples("facestream db check --db house.db", "Status 3: it found something.")
 )
-def check(as_json: Json = False, db: Database = None, config: Config = None) -> None:
-    """Check the file, and compare the pictures with what was written."""
+def check(
+    mend: Annotated[
+        bool,
+        typer.Option(
+            "--mend",
+            help="Erase files among the pictures that nothing refers to, older than an hour.",
+        ),
+    ] = False,
+    as_json: Json = False,
+    db: Database = None,
+    config: Config = None,
+) -> None:
+    """Check the database, and compare the pictures with what was written."""
     from ..sightings.maintenance import check_database
+    from ..sightings.maintenance import mend as mended
     from .console import print_json, say
     from .errors import BAD_INPUT
     from .progress import show_count
@@ -34,6 +51,8 @@ def check(as_json: Json = False, db: Database = None, config: Config = None) -> 
     sightings, _ = open_sightings(db, config)
     with sightings, show_count("pictures", None) as progress:
         found = check_database(sightings, progress=progress)
+        if mend:
+            found = mended(sightings, found)
         count = sightings.count()
     if as_json:
         print_json({"findings": [one.to_dict() for one in found]})
@@ -51,7 +70,7 @@ def backup(
     config: Config = None,
 ) -> None:
     """Write the database and its pictures into one file; runs may go on meanwhile."""
-    from ..sightings.maintenance import back_up
+    from ..sightings.backup import back_up
     from .console import plural, say
     from .progress import show_count
     from .who import open_sightings
@@ -66,15 +85,22 @@ def backup(
 def restore(
     source: Annotated[Path, argument("FILE.tar", "A file that 'facestream db backup' wrote.")],
     db: Annotated[
-        Path, typer.Option("--db", metavar="FILE", help="The database to make; must not exist.")
+        str,
+        typer.Option(
+            "--db", metavar="FILE|URL", help="The database to make; must not exist, or be empty."
+        ),
     ],
+    config: Config = None,
 ) -> None:
-    """Make a database of a backup, with the pictures beside it."""
-    from ..sightings.maintenance import restore as restored
+    """Make a database of a backup, with its pictures."""
+    from ..core.location import locate
+    from ..sightings.backup import restore as restored
     from .console import plural, say
+    from .gallery import settings_of
 
-    count = restored(source, db.absolute())
-    say(f"Restored {db}: {plural(count, 'picture')}")
+    location = locate(db)
+    count = restored(source, location, media=settings_of(config).storage.media)
+    say(f"Restored {location}: {plural(count, 'picture')}")
 
 
 @db_app.command(
@@ -88,8 +114,8 @@ def restore(
 def import_(
     file: Annotated[Path, argument("EVENTS.jsonl", "What 'facestream run --events' wrote.")],
     db: Annotated[
-        Path | None,
-        typer.Option("--db", metavar="FILE", help="The database; made where it is missing."),
+        str | None,
+        typer.Option("--db", metavar="FILE|URL", help="The database; made where it is missing."),
     ] = None,
     config: Config = None,
 ) -> None:
@@ -107,7 +133,7 @@ def import_(
     sightings, _ = open_sightings(db, config, create="if_missing")
     with sightings:
         done = import_events(sightings, file, model=(card.id, width or 0))
-    say(f"Imported {plural(done.sightings, 'sighting')} into {sightings.path}")
+    say(f"Imported {plural(done.sightings, 'sighting')} into {sightings.location}")
     if done.without_embedding:
         warn(f"{done.without_embedding:,} of them have no embedding of {card.id}: not searched")
     for name, count in done.names_left_out.items():
@@ -129,4 +155,43 @@ def upgrade(db: Database = None, config: Config = None) -> None:
 
     sightings, _ = open_sightings(db, config)
     with sightings:
-        say(f"{sightings.path} has the schema of this version ({REVISIONS[-1]})")
+        say(f"{sightings.location} has the schema of this version ({REVISIONS[-1]})")
+
+
+@db_app.command(
+    epilog=examples(
+        "facestream db retention --db house.db --config house.toml --dry-run",
+        "The limits are the settings [storage.retention], by which runs with --db erase, too.",
+    )
+)
+def retention(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be erased, and erase nothing.")
+    ] = False,
+    as_json: Json = False,
+    db: Database = None,
+    config: Config = None,
+) -> None:
+    """Erase the sightings and pictures that are older than the settings allow, or too many."""
+    from ..core.errors import UsageError
+    from ..sightings.retention import Retention
+    from .console import plural, print_json, say
+    from .who import open_sightings
+
+    sightings, settings = open_sightings(db, config)
+    with sightings:
+        keeper = Retention(sightings, settings.storage.retention)
+        if not keeper.limited:
+            raise UsageError(
+                "nothing is ever too old: set limits under [storage.retention] of --config, e.g. "
+                'stranger = "30d"'
+            )
+        expired = keeper.expired()
+        receipt = None if dry_run else keeper.enforce()
+    if as_json:
+        content = {"expired": {**expired.sightings, "pictures": expired.pictures}}
+        print_json(content | {"receipt": None if receipt is None else receipt.to_dict()})
+        return
+    parts = [f"{verdict} {count:,}" for verdict, count in expired.sightings.items()]
+    parts.append(f"{plural(expired.pictures, 'picture')} of others ({expired.bytes / 1e6:.1f} MB)")
+    say(f"{'Would erase' if dry_run else 'Erased'}: {', '.join(parts)}")

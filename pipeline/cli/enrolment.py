@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 from facestream.engines.errors import EngineError
 from rich.text import Text
@@ -12,10 +12,11 @@ from rich.text import Text
 from ..core.config import Settings
 from ..core.errors import FacestreamError, GalleryError
 from ..gallery import Gallery, PhotoResult
+from ..gallery.findings import GalleryCheck
 from ..storage.names import printable
 from .console import plural, print_json, say, stdout, table, warn
 from .errors import BAD_INPUT, INTERRUPTED
-from .findings import check_with, finding_lines
+from .findings import check_with, command_line, finding_lines
 from .progress import show_count
 
 Step = tuple[str, PhotoResult]
@@ -31,7 +32,7 @@ def enrol(
     refused: Sequence[str] = (),
     as_json: bool,
     settings: Settings,
-    given: Path | None,
+    given: str | None,
 ) -> int:
     """Enrol photos one by one and report; returns the exit status.
 
@@ -76,7 +77,7 @@ def enrol(
             interrupted = True
     if as_json:
         content = {
-            "gallery": str(gallery.path),
+            "gallery": str(gallery.location),
             "added": added,
             "duplicates": duplicates,
             "rejected": len(rejected),
@@ -89,14 +90,15 @@ def enrol(
         if used or len(rejected) > 1 or failure is not None:  # else the error below says it
             _print_rejected(rejected)
         for name, result in done:
-            for line in result.warnings:
+            for line in result.warnings[: -1 if result.doubt else None]:
                 warn(f"{printable(str(result.path))} ({name}): {line}")
         for note in (*notes, *refused):
             warn(note)
         if used or interrupted or failure is not None:
             say(_summary(names, added=added, duplicates=duplicates, rejected=len(rejected)))
-        if found is not None:
-            _warn_of(finding_lines(found, given))
+        doubts = [_doubt_line(result, given) for _, result in done if result.doubt is not None]
+        rest = [] if found is None else finding_lines(_without(found, done), given)
+        _warn_of([*doubts, *rest])
     if interrupted:
         warn("interrupted; what was added is kept")
         return INTERRUPTED
@@ -105,6 +107,33 @@ def enrol(
     if not used:
         raise GalleryError(_nothing_added(done, refused))
     return BAD_INPUT if rejected or refused else 0
+
+
+def _doubt_line(result: PhotoResult, given: str | None) -> str:
+    """A doubtful photo, with the command that mends it."""
+    doubt, path = result.doubt, printable(str(result.path))
+    assert doubt is not None
+    if doubt.kind == "outlier":
+        mend = command_line(given, "set-aside", str(result.photo_id))
+        return f"{path} ({printable(doubt.name)}): {doubt}; if it is wrong: {mend}"
+    merge = command_line(given, "merge", doubt.other or "", doubt.name)
+    text = str(doubt).removesuffix("'facestream gallery merge'")
+    return f"{path} ({printable(doubt.name)}): {text}{merge}"
+
+
+def _without(found: GalleryCheck, done: Sequence[Step]) -> GalleryCheck:
+    """What was found beyond the doubts that are named already."""
+    photos = {result.photo_id for _, result in done if result.doubt is not None}
+    pairs = {
+        frozenset((result.doubt.name, result.doubt.other))
+        for _, result in done
+        if result.doubt is not None
+    }
+    return replace(
+        found,
+        same=tuple(pair for pair in found.same if frozenset(pair.names) not in pairs),
+        doubtful=tuple(photo for photo in found.doubtful if photo.photo_id not in photos),
+    )
 
 
 def _nothing_added(done: Sequence[Step], refused: Sequence[str]) -> str:

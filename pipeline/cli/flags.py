@@ -39,11 +39,11 @@ def argument(metavar: str, text: str) -> Any:
 
 
 Gallery = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--gallery",
         "-g",
-        metavar="PATH",
+        metavar="FILE|URL",
         help="Gallery of known people. Default: the one 'facestream gallery add' writes.",
     ),
 ]
@@ -52,12 +52,12 @@ MinFace = Annotated[
     typer.Option("--min-face", metavar="PX", help="Smallest face to look for, in pixels. [40]"),
 ]
 Database = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--db",
-        metavar="FILE",
-        help="Database of people and sightings. Default: the setting storage.database, else the "
-        "gallery in your user data folder.",
+        metavar="FILE|URL",
+        help="Database of people and sightings: a file, or postgresql://user@host/name. Default: "
+        "the setting storage.database, else the gallery in your user data folder.",
     ),
 ]
 Cameras = Annotated[

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,10 +18,12 @@ from rich.text import Text
 
 from .console import plural, print_json, say, stdout, table
 from .flags import NETWORKS, Config, Json, argument, command_group, examples, with_devices
+from .photo_flags import Strict, Taken, ValidFrom, ValidUntil, note_line, photo_dates
 
 if TYPE_CHECKING:
     from ..core.config import Settings
-    from ..gallery import Gallery
+    from ..core.location import Location
+    from ..gallery import Gallery, PhotoResult
     from ..gallery.transfer import Trust
     from ..storage.database import Create
 
@@ -48,12 +51,12 @@ gallery_app = command_group(
 )
 
 GalleryPath = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--gallery",
         "-g",
         "--db",
-        metavar="PATH",
+        metavar="FILE|URL",
         help="The gallery's file, or a database of sightings, which holds the people too. "
         "Default: one in your user data folder.",
     ),
@@ -65,6 +68,8 @@ Name = Annotated[str, argument("NAME", "The person.")]
     epilog=examples(
         "facestream gallery add 'Ada Lovelace' ada1.jpg ada2.jpg",
         "facestream gallery add Ada photos/of/ada/",
+        "facestream gallery add Ada ada-2019.jpg --taken 2019-06-01 --valid-until 2022-06-01",
+        "facestream gallery add Ada --db house.db --from-sighting 5f1c0a9e",
         REASONS,
         STATUS,
     )
@@ -72,7 +77,22 @@ Name = Annotated[str, argument("NAME", "The person.")]
 @with_devices(*NETWORKS)
 def add(
     name: Name,
-    photos: Annotated[list[Path], argument("PHOTO...", "Picture files, or folders of them.")],
+    photos: Annotated[
+        list[Path] | None, argument("PHOTO...", "Picture files, or folders of them.")
+    ] = None,
+    strict: Strict = False,
+    taken: Taken = None,
+    valid_from: ValidFrom = None,
+    valid_until: ValidUntil = None,
+    from_sighting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from-sighting",
+            metavar="ID",
+            help="Take the face of this sighting of the database, if it is surely the person and "
+            "shows something new. May be given several times.",
+        ),
+    ] = None,
     gallery: GalleryPath = None,
     as_json: Json = False,
     config: Config = None,
@@ -85,22 +105,42 @@ def add(
     from ..storage.names import normalise_name
     from .enrolment import enrol
 
-    name = normalise_name(name)
-    files, notes = expand_photos(photos)
-    if not files:
-        raise UsageError("; ".join(notes) + "; give picture files or a folder of them")
+    name, sightings = normalise_name(name), from_sighting or []
+    files, notes = expand_photos(photos or [])
+    if not files and not sightings:
+        raise UsageError("; ".join([*notes, "give picture files or a folder of them"]))
+    dates, settings = photo_dates(taken, valid_from, valid_until), settings_of(config)
     with opened(gallery, config, devices, create="if_missing") as people:
-        steps = ((name, result) for result in people.iter_add(name, files))
+        rules = people.enrolment_rules(strict=strict, dates=dates, recognition=settings.recognition)
+        steps: Iterator[tuple[str, PhotoResult]] = (
+            (name, result) for result in people.iter_add(name, files, rules)
+        )
+        if sightings:
+            steps = chain(steps, _learned(people.location, name, sightings, settings))
         status = enrol(
             people,
             steps,
-            total=len(files),
+            total=len(files) + len(sightings),
             notes=notes,
             as_json=as_json,
-            settings=settings_of(config),
+            settings=settings,
             given=gallery,
         )
+        path = people.location
+    name_past_sightings(path, [name], config, as_json=as_json)
     raise typer.Exit(status)
+
+
+def _learned(
+    location: Location, name: str, ids: Sequence[str], settings: Settings
+) -> Iterator[tuple[str, PhotoResult]]:
+    """The faces of sightings of the gallery's database become photos."""
+    from ..sightings import Sightings
+    from ..sightings.enrolment import learn_sightings
+
+    with Sightings(location) as sightings:
+        for result in learn_sightings(sightings, settings, name, ids):
+            yield name, result
 
 
 @gallery_app.command(
@@ -140,6 +180,7 @@ def import_(
             "for exports that you made: an embedding can be of another person than the face.",
         ),
     ] = False,
+    strict: Strict = False,
     gallery: GalleryPath = None,
     as_json: Json = False,
     config: Config = None,
@@ -159,11 +200,13 @@ def import_(
         plan = plan_import(folder, skip=skip or (), files=files)
         total = plan.photos
     with opened(gallery, config, devices, create="if_missing") as people:
+        recognition = settings_of(config).recognition
+        rules = people.enrolment_rules(strict=strict, recognition=recognition)
         if exported:
             trust: Trust = "embeddings" if trust_embeddings else "nothing"
-            steps = people.iter_restore(folder, trust=trust)
+            steps = people.iter_restore(folder, trust=trust, rules=rules)
         else:
-            steps = people.iter_import(plan)
+            steps = people.iter_import(plan, rules)
         notes, refused = plan.notes, plan.refused
         status = enrol(
             people,
@@ -175,6 +218,8 @@ def import_(
             settings=settings_of(config),
             given=gallery,
         )
+        path, names = people.location, [person.name for person in people.people()]
+    name_past_sightings(path, names, config, as_json=as_json)
     raise typer.Exit(status)
 
 
@@ -184,6 +229,7 @@ def import_(
 def list_(gallery: GalleryPath = None, as_json: Json = False, config: Config = None) -> None:
     """Who is in the gallery."""
     from ..core.config import default_gallery_path
+    from ..core.location import locate
     from ..storage.names import printable
 
     if gallery is not None or default_gallery_path().exists():
@@ -195,13 +241,16 @@ def list_(gallery: GalleryPath = None, as_json: Json = False, config: Config = N
     if as_json:
         print_json([person.to_dict() for person in people])
     elif not people:
-        where = printable(str(gallery or default_gallery_path()))
+        where = printable(str(default_gallery_path() if gallery is None else locate(gallery)))
         say(f"The gallery {where} is empty: 'facestream gallery add NAME PHOTO' adds someone.")
     else:
         shown = table("Name", "Photos", "Since")
         for person in people:
+            photos = f"{person.photos}, {person.aside} set aside" if person.aside else None
             shown.add_row(
-                Text(printable(person.name)), str(person.photos), f"{person.created_at:%Y-%m-%d}"
+                Text(printable(person.name)),
+                photos or str(person.photos),
+                f"{person.created_at:%Y-%m-%d}",
             )
         stdout().print(shown)
 
@@ -231,6 +280,9 @@ def show(
             f"{photo.created_at:%Y-%m-%d %H:%M}",
         )
     stdout().print(shown)
+    for photo in photos:
+        if line := note_line(photo.notes):
+            say(f"Photo {photo.id}: {line}")
     for one in person.merged:
         say(f"'{printable(one.name)}' (person {one.id}) was merged in on {one.at:%Y-%m-%d}.")
 
@@ -276,6 +328,28 @@ def re_embed(
         say(f"Embedded {plural(count, 'photo')} with the model '{after}'.")
 
 
+def name_past_sightings(
+    path: Location, names: Sequence[str], config: Path | None, *, as_json: bool = False
+) -> None:
+    """Look for people who were enrolled among the sightings that have no name yet."""
+    from ..core.errors import PersonNotFound
+    from ..sightings import Sightings
+    from ..sightings.corrections import Corrections
+    from .progress import show_count
+
+    with Sightings(path) as sightings:
+        if not sightings.any():
+            return
+        corrections = Corrections(sightings, settings_of(config))
+        with show_count("sightings", None) as progress:
+            try:
+                named = corrections.reidentify(names, progress=progress)
+            except PersonNotFound:  # no photo of theirs could be used
+                return
+    if named and not as_json:
+        say(f"Named {plural(named, 'past sighting')}; 'facestream undo' takes that back.")
+
+
 def settings_of(config: Path | None, devices: Mapping[str, Any] | None = None) -> Settings:
     """The settings of ``--config``, the environment and flags."""
     from ..core.config import load_settings
@@ -287,7 +361,7 @@ def settings_of(config: Path | None, devices: Mapping[str, Any] | None = None) -
 
 @contextmanager
 def opened(
-    path: Path | None,
+    path: str | None,
     config: Path | None,
     devices: Mapping[str, Any] | None = None,
     *,
@@ -303,4 +377,4 @@ def opened(
     ):
         yield people
     if path is None:
-        log.info("used the gallery %s", people.path)
+        log.info("used the gallery %s", people.location)

@@ -67,7 +67,7 @@ def _face(face: AnalyzedFace) -> dict[str, Any]:
 def identify_images(
     images: Sequence[Path],
     *,
-    gallery: Path | None,
+    gallery: str | None,
     as_json: bool,
     config: Path | None,
     flags: Mapping[str, Any],

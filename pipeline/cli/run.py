@@ -17,6 +17,7 @@ from ..analysis import FaceAnalyzer
 from ..core.addresses import Address
 from ..core.config import Settings, default_gallery_path, load_settings
 from ..core.errors import ConfigError, OutputError, SourceError, UsageError
+from ..core.location import Location, locate
 from ..core.versions import facestream_version
 from ..gallery import Gallery
 from ..identity.grouping import open_grouping
@@ -50,7 +51,7 @@ def run_sources(
     sources: Sequence[str],
     request: OutputRequest,
     *,
-    gallery: Path | None = None,
+    gallery: str | Path | None = None,
     metrics: str | None = None,
     verbose: bool = False,
     config: Path | None = None,
@@ -95,7 +96,7 @@ def run_sources(
         summary = SummarySink(live=live, pictures_below=below)
         sinks: list[Sink] = [summary, *outputs.sinks]
         if database is not None:
-            sinks.append(SightingsSink(database, live=live))
+            sinks.append(SightingsSink(database, live=live, storage=settings.storage))
         used = chosen_gallery(database or gallery)
         if live and stderr().is_terminal:
             sinks.append(AnnounceSink(stderr(), live))
@@ -131,7 +132,9 @@ def run_sources(
         if nothing_read(report):
             raise SourceError(nothing_read(report))
         announce_gallery(database or gallery, used)
-        rule = open_grouping(pipeline.analyzer.encoder.card, settings.recognition)
+        rule = open_grouping(
+            pipeline.analyzer.encoder.card, settings.recognition, pipeline.calibrated
+        )
         unknown = summary.grouped(rule)
         console = stderr() if request.events == "-" else stdout()
         unwritten: OutputError | None = None
@@ -187,10 +190,10 @@ def _serve_metrics(pipeline: Pipeline, where: str) -> MetricsServer:
     return MetricsServer(pipeline.metrics, address, pipeline.settings.server)
 
 
-def chosen_gallery(given: Path | None) -> Path | None:
+def chosen_gallery(given: str | Location | None) -> Location | None:
     """The gallery that is given, else the default one where it exists."""
     if given is not None:
-        return given
+        return locate(given)
     try:
         default = default_gallery_path()
     except ConfigError:  # a user without a home has none
@@ -198,7 +201,7 @@ def chosen_gallery(given: Path | None) -> Path | None:
     return default if default.is_file() else None
 
 
-def announce_gallery(given: Path | None, used: Path | None) -> None:
+def announce_gallery(given: str | Location | None, used: Location | None) -> None:
     """Say which gallery served where none was given; called last, after what can go wrong."""
     if used is None:
         try:

@@ -46,10 +46,10 @@ def run(
     ] = None,
     gallery: Gallery = None,
     db: Annotated[
-        Path | None,
+        str | None,
         _result(
             "--db",
-            metavar="FILE",
+            metavar="FILE|URL",
             text="Store the sightings and their pictures in this database, which holds the people "
             "too (it replaces --gallery); 'facestream who' and 'search' ask it.",
         ),
@@ -105,6 +105,16 @@ def run(
             metavar="NAME:ADDRESS",
             text="Send results to the sink of another package, e.g. kafka://host:9092/topic; may "
             "be repeated.",
+        ),
+    ] = None,
+    mqtt: Annotated[
+        str | None,
+        _result(
+            "--mqtt",
+            metavar="URL",
+            text="Publish events and who is present to this MQTT broker, mqtt://HOST or "
+            "mqtts://HOST (settings mqtt.*). Others on this machine can see flags: a password "
+            "belongs into mqtt.password.",
         ),
     ] = None,
     metrics: Annotated[
@@ -206,6 +216,7 @@ def run(
         "runtime.isolation": isolation,
         "live.transport": transport,
         "storage.database": db,
+        "mqtt.url": mqtt,
         "events.types": None if events_of is None else _types(events_of),
         "restream.token": None if restream_token is None else _token(restream_token),
     }

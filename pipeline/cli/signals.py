@@ -20,13 +20,16 @@ terminals and supervisors repeat it. What follows within this time is the same r
 
 @contextmanager
 def stopping_on_signals(
-    stop: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
+    stop: Callable[[], None],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    doing: str = "stopping and completing the files; once more aborts",
 ) -> Iterator[None]:
     """Call ``stop`` on the first signal, raise KeyboardInterrupt on one that comes later.
 
-    Signals within `REPEAT_SECONDS` of the first, by ``clock``, are ignored. SIGHUP stays ignored
-    where it was (``nohup``). Outside the main thread, where Python allows no handlers, it does
-    nothing.
+    ``doing`` says what follows. Signals within `REPEAT_SECONDS` of the first, by ``clock``, are
+    ignored. SIGHUP stays ignored where it was (``nohup``). Outside the main thread, where Python
+    allows no handlers, it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -37,7 +40,7 @@ def stopping_on_signals(
     def finish(number: int) -> None:
         stop()
         name = signal.Signals(number).name
-        log.warning("%s: stopping and completing the files; once more aborts", name)
+        log.warning("%s: %s", name, doing)
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal first

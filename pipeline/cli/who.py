@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..core.config import Settings, load_settings
 from ..core.errors import UsageError
+from ..core.location import locate
 from ..core.types import Verdict
 from ..sightings import Sighting, SightingFilter, Sightings
 from ..storage.database import Create
@@ -25,7 +26,7 @@ STYLES: dict[Verdict, str] = {"known": "green", "stranger": "red", "unsure": "ye
 
 
 def open_sightings(
-    db: Path | None, config: Path | None, *, create: Create = "never"
+    db: str | None, config: Path | None, *, create: Create = "never"
 ) -> tuple[Sightings, Settings]:
     """The sightings of ``--db``, else of the settings, else of the user's gallery.
 
@@ -34,7 +35,9 @@ def open_sightings(
     """
     settings = load_settings(file=config, environment=os.environ)
     settings.storage.apply()
-    return Sightings(db or settings.storage.database, create=create), settings
+    storage = settings.storage
+    database = storage.database if db is None else locate(db)
+    return Sightings(database, create=create, media=storage.media), settings
 
 
 def list_sightings(
@@ -86,6 +89,23 @@ def place_of(one: Sighting) -> str:
 def local(at: datetime) -> str:
     """A time in the machine's zone."""
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def wanted_by(
+    cameras: Sequence[str] | None,
+    since: str | None,
+    until: str | None,
+    names: Sequence[str] | None,
+    verdict: Verdict | None = None,
+) -> SightingFilter:
+    """The sightings that the flags ask for; raises UsageError as `moment`."""
+    return SightingFilter(
+        sources=None if cameras is None else tuple(cameras),
+        since=moment("--since", since),
+        until=moment("--until", until),
+        names=None if names is None else tuple(names),
+        verdicts=None if verdict is None else (verdict,),
+    )
 
 
 def moment(flag: str, text: str | None, *, now: datetime | None = None) -> datetime | None:

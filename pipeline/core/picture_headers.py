@@ -55,7 +55,7 @@ def check_header(content: bytes, kind: str, name: str, limits: PictureLimits) ->
 def jpeg_size(content: bytes) -> tuple[int, int] | None:
     """Width and height of a JPEG as its header says; None where it does not."""
     for marker, start, end in _segments(content):
-        if marker in _FRAMES and end - start >= 6:
+        if marker in _FRAMES and min(end, len(content)) - start >= 6:
             height, width = struct.unpack_from(">HH", content, start + 1)
             return width, height
     return None

@@ -1,27 +1,32 @@
 """The gallery's log of changes, by which an index is updated instead of rebuilt.
 
 Each change increments the generation and adds a row to ``meta``: a random stamp, the kind of
-change, and the id of the person, or of the photo if only that is removed. Two copies of one gallery
-that were changed separately have different stamps, so the state of one is never taken for a state
-of the other.
+change, and the id of the person, or of the photo if only that is removed or set aside. Two copies
+of one gallery that were changed separately have different stamps, so the state of one is never
+taken for a state of the other.
 """
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from ..storage.schema import MetaRow, PersonRow, PhotoRow
+from .notes import ALWAYS, Validity, read_validity, without_aside
 from .templates import Templates, read_templates
 
-ChangeKind = Literal["added", "removed", "renamed", "photo_removed", "merged", "model"]
+ChangeKind = Literal[
+    "added", "removed", "renamed", "photo_removed", "merged", "model", "restored", "dated"
+]
 
 # Rows of the log, 50 bytes each. An index that is further behind is rebuilt.
 LOG_LENGTH = 4096
+# After these no index is updated.
+_REREAD = {"merged", "model", "restored"}
 _PREFIX = "change/"
 _END = "change0"  # the character after "/"
 
@@ -45,13 +50,15 @@ class Snapshot:
         head: the state of the gallery.
         model_id: None when nothing was ever added.
         names: person id to name.
-        templates: of the photos.
+        templates: of the photos that take part in recognition, now or at some time.
+        validity: of these, when they do.
     """
 
     head: Head
     model_id: str | None
     names: dict[int, str]
     templates: Templates
+    validity: Validity = field(default=ALWAYS, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,31 +77,40 @@ def model_in_use(session: Session) -> str | None:
     )
 
 
-def read_snapshot(session: Session, *, columns: Literal["mu", "both"] = "mu") -> Snapshot:
-    """All templates of the model in use; see ``read_templates``."""
+def read_snapshot(
+    session: Session, *, columns: Literal["mu", "both"] = "mu", aside: bool = False
+) -> Snapshot:
+    """All templates of the model in use, with ``aside`` also those of photos that are set aside;
+    see ``read_templates``."""
     model_id = model_in_use(session)
     templates = read_templates(session, model_id, columns=columns)
+    if not aside:
+        templates = without_aside(session, templates)
     people = session.connection().exec_driver_sql("SELECT id, name FROM people").fetchall()
-    return Snapshot(read_head(session), model_id, {row[0]: row[1] for row in people}, templates)
+    names = {row[0]: row[1] for row in people}
+    validity = read_validity(session)
+    return Snapshot(read_head(session), model_id, names, templates, validity=validity)
 
 
 def read_delta(session: Session, *, since: Head, after: int, model_id: str | None) -> Delta | None:
     """The changes; None when all must be read again: the log does not reach that far, photos went
-    to another person, or the model is another.
+    to another person or were restored, or the model is another.
 
     ``after`` is the largest photo id and ``model_id`` the model of the state ``since``.
     """
     log = _entries(session, since)
-    if log is None or model_in_use(session) != model_id or log.keys() & {"merged", "model"}:
+    if log is None or model_in_use(session) != model_id or log.keys() & _REREAD:
         return None
-    templates = read_templates(session, model_id, after=after)
+    templates = without_aside(session, read_templates(session, model_id, after=after))
     # The log holds at most LOG_LENGTH people, fewer than SQLite takes variables.
     renamed = PersonRow.id.in_(log.get("added", set()) | log.get("renamed", set()))
     people = session.execute(select(PersonRow.id, PersonRow.name).where(renamed))
     names = {row.id: row.name for row in people}
     removed = frozenset(log.get("removed", ()))
     photos = frozenset(log.get("photo_removed", ()))
-    return Delta(read_head(session), model_id, names, templates, removed, photos)
+    validity = read_validity(session)
+    head = read_head(session)
+    return Delta(head, model_id, names, templates, removed, photos, validity=validity)
 
 
 def read_head(session: Session) -> Head:

@@ -7,17 +7,30 @@ of the one would be given the name of the other.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from dataclasses import replace
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import Floats, Matches
+from ..core.types import Floats, Image, Matches
 from ..identity.decision import Thresholds
 from ..recognition.cohort import Cohort
 from ..recognition.uncertainty import sigma
 from .changes import Snapshot
+from .findings import (
+    ENOUGH_PHOTOS,
+    MAYBE_SAME,
+    TOO_SIMILAR,
+    DoubtfulPhoto,
+    Finding,
+    GalleryCheck,
+    Problem,
+    SamePerson,
+    Twins,
+    finding_of_photo,
+    same_pictures,
+)
 from .groups import groups_of
 from .index import normalised
 from .records import POOR_SIGMA, Person
@@ -28,7 +41,6 @@ NEAREST = 6
 _ROWS = 1024
 
 Rows = NDArray[np.int64]
-Problem = Literal["other_person", "unlike", "uncertain"]
 
 
 class CheckedGallery(Protocol):
@@ -42,70 +54,7 @@ class CheckedGallery(Protocol):
 
     def photo_paths(self, photo_ids: Collection[int]) -> dict[int, str]: ...
 
-
-@dataclass(frozen=True, slots=True)
-class SamePerson:
-    """Two people who may be one: most photos of each resemble the other.
-
-    Attributes:
-        names: the one who was enrolled first comes first.
-        photos: how many each has.
-        similarity: of the two most similar photos, −1..1.
-    """
-
-    names: tuple[str, str]
-    photos: tuple[int, int]
-    similarity: float
-
-
-@dataclass(frozen=True, slots=True)
-class DoubtfulPhoto:
-    """A photo that may be of somebody else, or shows too little.
-
-    Attributes:
-        name: whose photo it is.
-        photo_id: see ``Photo``.
-        path: of the picture when it was added.
-        problem: ``other_person``: it resembles ``other`` more than the person's own photos;
-            ``unlike``: it resembles none of them; ``uncertain``: sigma is 1 or more.
-        similarity: to the nearest other photo of the person, −1..1; None where there is none.
-        other: the name of the other person.
-        other_similarity: to the nearest photo of ``other``.
-        sigma: uncertainty of the photo's embedding.
-    """
-
-    name: str
-    photo_id: int
-    path: str
-    problem: Problem
-    similarity: float | None
-    sigma: float
-    other: str | None = None
-    other_similarity: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GalleryCheck:
-    """The findings of a check, the most similar first.
-
-    Attributes:
-        people: how many were looked at.
-        photos: how many of them.
-        threshold: the similarity from which a face gets a name in this gallery.
-        same: people who may be one.
-        doubtful: photos that may be of somebody else, or show too little.
-    """
-
-    people: int
-    photos: int
-    threshold: float
-    same: tuple[SamePerson, ...] = ()
-    doubtful: tuple[DoubtfulPhoto, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        content: dict[str, Any] = _rounded(asdict(self))
-        return content
+    def crop(self, photo: int) -> Image: ...
 
 
 def check_gallery(
@@ -122,13 +71,25 @@ def check_gallery(
     rows = check.rows_of(ids)
     same, doubtful = check.compare_people(check.resembling(rows))
     own = set(check.person_ids[rows].tolist())
-    for person in sorted(own):
+    for person in sorted(ids):
         check.compare_photos(person, doubtful)
-    paths = gallery.photo_paths([photo.photo_id for photo in doubtful.values()])
+    same.sort(key=lambda pair: -pair.similarity)
+    pairs = [check.finding_of_pair(pair) for pair in same]
+    hints = [*check.hints, *check.duplicates()]
+    shown = [*(one.photo_id for one in doubtful.values())]
+    shown += [one.photo_id for one in (*pairs, *hints) if one.photo_id is not None]
+    paths = gallery.photo_paths(shown)
     photos = [replace(photo, path=paths.get(photo.photo_id, "")) for photo in doubtful.values()]
     photos.sort(key=lambda photo: (photo.problem, -(photo.other_similarity or 0)))
-    same.sort(key=lambda pair: -pair.similarity)
-    return GalleryCheck(len(own), len(rows), check.threshold, tuple(same), tuple(photos))
+    findings = [*pairs, *map(finding_of_photo, photos), *hints]
+    return GalleryCheck(
+        len(own),
+        len(rows),
+        check.threshold,
+        tuple(same),
+        tuple(photos),
+        tuple(replace(one, path=paths.get(one.photo_id or 0)) for one in findings),
+    )
 
 
 class _Check:
@@ -152,6 +113,9 @@ class _Check:
         self._own_threshold = thresholds.similarity
         self._by_person = np.argsort(self.person_ids, kind="stable")
         self._sorted_people = self.person_ids[self._by_person]
+        self.hints: list[Finding] = []
+        self._twins: list[Twins] = []
+        self._ids: dict[str, int] = {}
 
     def ids_of(self, names: Collection[str]) -> set[int]:
         """The people with these names; raises PersonNotFound."""
@@ -187,6 +151,7 @@ class _Check:
             if not (len(rows[0]) and len(rows[1])):
                 continue  # removed since the search
             best = self._best(rows[0], rows[1]), self._best(rows[1], rows[0])
+            self._note_twins(rows[0], rows[1], best[0])
             shares = [float((scores >= self.threshold).mean()) for scores in best]
             if min(shares) > 0.5:
                 names = self._names[one], self._names[other]
@@ -198,7 +163,9 @@ class _Check:
             first = int(np.argmin(shares))
             wrong = self._note_misplaced(rows[first], rows[1 - first], doubtful)
             rest = rows[first][~np.isin(rows[first], wrong)]
-            self._note_misplaced(rows[1 - first], rest, doubtful)
+            also = self._note_misplaced(rows[1 - first], rest, doubtful)
+            if not (len(wrong) or len(also)):
+                self.hints.append(self._look_alike(rows[0], self._names[other], best[0]))
         return same, doubtful
 
     def _note_misplaced(self, rows: Rows, others: Rows, doubtful: dict[int, DoubtfulPhoto]) -> Rows:
@@ -221,19 +188,82 @@ class _Check:
     def compare_photos(self, person: int, doubtful: dict[int, DoubtfulPhoto]) -> None:
         """Note the photos of a person that are uncertain, or unlike the others."""
         rows = self._photos(person)
+        if len(rows) < ENOUGH_PHOTOS:
+            few = Finding("few_photos", self._names[person], problem=False, mending="add")
+            photo = int(self._photo_ids[rows[0]]) if len(rows) else None
+            self.hints.append(replace(few, photos=len(rows), photo_id=photo))
         similarity = np.full(len(rows), -np.inf, np.float32)
+        lowest = np.inf
         near = np.eye(len(rows), dtype=np.bool_)
         for at in _chunks(np.arange(len(rows))):
             scores = self._similarities(rows[at], rows)
             scores[np.arange(len(at)), at] = -np.inf
             near[at] |= scores >= self._own_threshold
             similarity[at] = scores.max(axis=1, initial=-np.inf)
+            for row in np.flatnonzero(similarity[at] >= MAYBE_SAME).tolist():
+                nearest = int(rows[int(scores[row].argmax())])
+                self._twins.append(Twins(int(rows[at[row]]), nearest, float(similarity[at[row]])))
+            scores[np.arange(len(at)), at] = np.inf
+            lowest = min(lowest, float(scores.min(initial=np.inf)))
+        if len(rows) > 2 and lowest >= TOO_SIMILAR:
+            alike = Finding("similar_photos", self._names[person], problem=False, mending="add")
+            photo = int(self._photo_ids[rows[0]])
+            self.hints.append(replace(alike, photos=len(rows), photo_id=photo, similarity=lowest))
         unlike = groups_of(near | near.T) > 0
         for row, apart, score in zip(rows.tolist(), unlike, similarity.tolist(), strict=True):
             poor = self._sigma[row] >= POOR_SIGMA
             if row not in doubtful and (apart or poor):
                 own = score if np.isfinite(score) else None
                 doubtful[row] = self._doubtful(row, "uncertain" if poor else "unlike", own)
+
+    def duplicates(self) -> list[Finding]:
+        """Photos that are one picture; call it last."""
+        pairs = same_pictures(
+            self._twins, lambda row: self._gallery.crop(int(self._photo_ids[row]))
+        )
+        return [
+            Finding(
+                "duplicate",
+                self._names[int(self.person_ids[pair.other])],
+                problem=self.person_ids[pair.row] != self.person_ids[pair.other],
+                mending="set-aside",
+                photo_id=int(self._photo_ids[pair.other]),
+                other=self._names[int(self.person_ids[pair.row])],
+                other_photo_id=int(self._photo_ids[pair.row]),
+                other_similarity=pair.similarity,
+            )
+            for pair in pairs
+        ]
+
+    def finding_of_pair(self, pair: SamePerson) -> Finding:
+        """Two people who are probably one; with a photo of the second."""
+        if not self._ids:
+            self._ids = {name: person for person, name in self._names.items()}
+        rows = [self._photos(self._ids[name]) for name in reversed(pair.names)]
+        found = self._look_alike(rows[0], pair.names[0], self._best(rows[0], rows[1]))
+        return replace(found, problem=True, same_person=True)
+
+    def _look_alike(self, rows: Rows, other: str, best: Floats) -> Finding:
+        """A person with these photos resembles another one, this much."""
+        row = int(rows[int(best.argmax())])
+        return Finding(
+            "look_alike",
+            self._names[int(self.person_ids[row])],
+            problem=False,
+            mending="merge",
+            photo_id=int(self._photo_ids[row]),
+            other=other,
+            other_similarity=float(best.max()),
+            same_person=False,
+            photos=len(rows),
+        )
+
+    def _note_twins(self, rows: Rows, others: Rows, best: Floats) -> None:
+        """Note the photos of two people that may be one picture."""
+        for at in np.flatnonzero(best >= MAYBE_SAME).tolist():
+            scores = self._similarities(rows[at : at + 1], others)[0]
+            nearest = int(others[int(scores.argmax())])
+            self._twins.append(Twins(int(rows[at]), nearest, float(best[at])))
 
     def _doubtful(self, row: int, problem: Problem, similarity: float | None) -> DoubtfulPhoto:
         name, photo = self._names[int(self.person_ids[row])], int(self._photo_ids[row])
@@ -271,11 +301,3 @@ class _Check:
 def _chunks(rows: Rows) -> Iterator[Rows]:
     for start in range(0, len(rows), _ROWS):
         yield rows[start : start + _ROWS]
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import cv2
+from sqlalchemy.orm import Session
 
 from ..core.errors import ImageError
 from ..core.images import decode_image
 from ..core.types import Image
+from ..storage.vault import vault_of
 
 SIDE = 112
 # An incompressible face has 38 KB; metadata may come with it.
@@ -33,3 +36,17 @@ def decode_crop(content: bytes, *, name: str) -> Image:
     if not content.startswith(_START) or len(content) > MOST_BYTES:
         raise ImageError(f"{name} is not a PNG of {SIDE}×{SIDE} pixels")
     return decode_image(content, name=name)
+
+
+def place_of_crop(sha256: str) -> tuple[object, ...]:
+    """What the crop of a photo is sealed with: the photo's checksum, known before it has an id."""
+    return ("photos", sha256, "crop")
+
+
+def opened_crop(session: Session, row: Any) -> bytes:
+    """The PNG of a row with ``crop`` and ``sha256``.
+
+    Raises GalleryCorrupt if it is sealed and was changed.
+    """
+    vault = vault_of(session)
+    return vault.open(session.connection(), row.crop, *place_of_crop(row.sha256))

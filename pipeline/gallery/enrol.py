@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,20 +15,51 @@ from ..core.types import Image
 from ..recognition.uncertainty import sigma
 from ..storage.names import normalise_name, printable
 from .faces import PhotoContent, entries, is_picture, main_face
-from .records import Embedded, Face, FaceReader, PhotoResult
-from .store import Store
+from .guard import PhotoGuard
+from .records import NO_NOTES, Embedded, Face, FaceReader, PhotoNotes, PhotoResult
+from .store import DATES, Store
 
 # Crops that are embedded at once. What is not reported yet is lost when an import is interrupted.
 CHUNK = 8
 RE_EMBED_BATCH = 32
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EnrolmentRules:
+    """What is asked of photos, and noted of them.
+
+    Attributes:
+        guard: judges whether they fit the person; None: nothing does.
+        strict: photos that do not fit are refused; else they are warned of.
+        dates: when they were taken (None: what the photo's EXIF says) and hold.
+    """
+
+    guard: PhotoGuard | None = None
+    strict: bool = False
+    dates: PhotoNotes = NO_NOTES
+
+    def noted(self, found: PhotoNotes) -> PhotoNotes:
+        """The notes of a photo that says this of itself."""
+        given = {name: getattr(self.dates, name) for name in DATES}
+        return replace(found, **{name: at for name, at in given.items() if at is not None})
+
+
+DEFAULT_RULES = EnrolmentRules()
+
+
 def enrol(
-    store: Store, reader: FaceReader, name: str, photos: Iterable[Path | str | Image]
+    store: Store,
+    reader: FaceReader,
+    name: str,
+    photos: Iterable[Path | str | Image | PhotoContent],
+    rules: EnrolmentRules = DEFAULT_RULES,
 ) -> Iterator[PhotoResult]:
     """See ``Gallery.add``; yields a result for each photo, in order, on the disk by then."""
     name = normalise_name(name)
+    rules.dates.check()
     store.require_model(reader.model_id)
+    if rules.guard is not None:
+        rules.guard.begin(name)
     numbered = enumerate(photos, 1)
     while chunk := list(islice(numbered, CHUNK)):
         examined = [_examine(store, reader, name, photo, number) for number, photo in chunk]
@@ -40,25 +71,46 @@ def enrol(
                 yield found
             else:
                 embedding = Embedded(reader.model_id, *next(embedded))
-                yield add_face(store, name, path, found, embedding)
+                yield add_face(store, name, path, found, embedding, rules)
 
 
-def add_face(store: Store, name: str, path: Path, face: Face, embedded: Embedded) -> PhotoResult:
-    """Store a face; returns the result of the photo at ``path``."""
-    owner = store.add_face(name, face, embedded)
-    if owner is not None:
-        return PhotoResult.already_enrolled(path, name, owner=owner)
+def add_face(
+    store: Store,
+    name: str,
+    path: Path,
+    face: Face,
+    embedded: Embedded,
+    rules: EnrolmentRules = DEFAULT_RULES,
+) -> PhotoResult:
+    """Store a face, unless it is refused; returns the result of the photo at ``path``."""
+    doubt = None if rules.guard is None else rules.guard.judge(embedded.mu)
+    if doubt is not None and rules.strict:
+        return PhotoResult(path, False, doubt.kind, f"it {doubt}")
+    face = replace(face, notes=rules.noted(face.notes))
+    stored = store.add_face(name, face, embedded)
+    if not isinstance(stored, int):
+        return PhotoResult.already_enrolled(path, name, owner=stored)
     spread = float(sigma(embedded.logvar[None])[0])
-    return PhotoResult(path, True, warnings=face.warnings, sigma=spread)
+    if rules.guard is not None:
+        rules.guard.accept(embedded.mu)
+    warnings = face.warnings if doubt is None else (*face.warnings, f"it {doubt}")
+    return PhotoResult(path, True, warnings=warnings, sigma=spread, photo_id=stored, doubt=doubt)
 
 
 def _examine(
-    store: Store, reader: FaceReader, name: str, photo: Path | str | Image, number: int
+    store: Store,
+    reader: FaceReader,
+    name: str,
+    photo: Path | str | Image | PhotoContent,
+    number: int,
 ) -> tuple[Path, Face | PhotoResult]:
     """The path of a photo, and its main face or why there is none."""
-    path = Path(f"picture-{number}") if isinstance(photo, np.ndarray) else Path(photo)
+    if isinstance(photo, PhotoContent):
+        path = photo.path
+    else:
+        path = Path(f"picture-{number}") if isinstance(photo, np.ndarray) else Path(photo)
     try:
-        picture = PhotoContent.load(photo, name=path)
+        picture = photo if isinstance(photo, PhotoContent) else PhotoContent.load(photo, name=path)
         # Before it is decoded: importing a folder again is quick.
         owner = store.owner(picture.sha256)
         if owner is not None:

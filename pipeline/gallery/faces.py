@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,7 @@ from ..core.types import Faces, Image
 from ..detection.photos import CERTAIN, search_again
 from ..detection.turned import describe_turn
 from ..storage.names import printable
-from .records import Face, FaceReader
+from .records import Face, FaceReader, PhotoNotes
 
 # Pixels. Smaller than what is accepted, so that ``too_small`` differs from ``no_face``.
 MIN_FACE = 20
@@ -34,6 +35,7 @@ BACKGROUND_RATIO = 9.0
 MIN_SIDE = 40
 # Larger photos are searched in a smaller copy: the main face is still found, much sooner.
 SEARCHED_SIDE = 1280
+_UNSET = {(1970, 1, 1), (1980, 1, 1), (1904, 1, 1)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +51,11 @@ class PhotoContent:
     path: Path
     sha256: str
     content: bytes | Image
+
+    @classmethod
+    def of_bytes(cls, content: bytes, *, name: str) -> PhotoContent:
+        """The content of a picture file that somebody sent, called ``name``."""
+        return cls(Path(name), hashlib.sha256(content).hexdigest(), content)
 
     @classmethod
     def load(cls, photo: Path | str | Image, *, name: Path) -> PhotoContent:
@@ -106,7 +113,16 @@ def main_face(picture: PhotoContent, reader: FaceReader) -> Face:
         score=float(faces.scores[best]),
         crop=crop,
         warnings=(*filter(None, [photo.damage]), *([describe_turn(turned)] if turned else [])),
+        notes=PhotoNotes(taken_at=_taken(photo)),
     )
+
+
+def _taken(photo: DecodedPhoto) -> datetime | None:
+    """When it was taken, by its EXIF; None where that is the first day of a clock never set."""
+    if photo.taken is None:
+        return None
+    at = datetime.fromtimestamp(photo.taken, UTC)
+    return None if (at.year, at.month, at.day) in _UNSET else at
 
 
 def choose(faces: Faces) -> int:

@@ -6,6 +6,7 @@ Each photo is a template of its own; a person is as similar as the most similar 
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,7 @@ class TemplateIndex:
         self.head = snapshot.head
         self.model_id = snapshot.model_id
         self._names = snapshot.names
+        self._validity = snapshot.validity
         self.last_photo = int(snapshot.templates.photo_ids.max(initial=-1))
         self._table, unit = _searchable(snapshot.templates)
         self._index: LayeredIndex | None = None
@@ -79,6 +81,7 @@ class TemplateIndex:
         templates = delta.templates
         if self._index is None or (len(templates.mu) and templates.mu.shape[1] != self._index.dim):
             return False
+        self._validity = delta.validity
         self._names.update(delta.names)  # before the index can find the new ones
         if len(templates.mu):
             self.last_photo = int(templates.photo_ids.max())
@@ -98,7 +101,14 @@ class TemplateIndex:
         self.head = delta.head
         return True
 
-    def search(self, mu: Floats, k: int, *, cohort: Cohort | None = None) -> Matches:
+    def search(
+        self,
+        mu: Floats,
+        k: int,
+        *,
+        cohort: Cohort | None = None,
+        at: NDArray[np.float64] | None = None,
+    ) -> Matches:
         """See ``Gallery.search``; a row that is zero or not finite matches no one."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
@@ -111,12 +121,13 @@ class TemplateIndex:
         if index is not None and len(index) and len(mu):
             unit, usable = normalised(mu)
             rows = np.flatnonzero(usable)
+            when = _times(at, len(mu))
             # Several photos of one person can fill the first places: ask for more until there
             # are k people for each face, or all photos were seen.
             total, people_at_most = len(index), len(self._names)
             depth = min(total, 4 * k)
             while len(rows):
-                scores, people_of = self._photos(index, unit[rows], depth, cohort)
+                scores, people_of = self._photos(index, unit[rows], depth, cohort, when[rows])
                 short = []
                 for row, score, person in zip(rows, scores, people_of, strict=True):
                     best, first = np.unique(person, return_index=True)
@@ -137,16 +148,24 @@ class TemplateIndex:
         return Matches(similarities, people, names)
 
     def _photos(
-        self, index: LayeredIndex, unit: Floats, depth: int, cohort: Cohort | None
+        self,
+        index: LayeredIndex,
+        unit: Floats,
+        depth: int,
+        cohort: Cohort | None,
+        at: NDArray[np.float64],
     ) -> tuple[Floats, Ids]:
-        """Similarities and people of the ``depth`` nearest photos (by cosine), best first. −inf and
-        −1 where there are fewer, because some were removed meanwhile."""
+        """Similarities and people of the ``depth`` nearest photos (by cosine), best first. −1 for
+        photos that take no part at that time, or were removed meanwhile."""
         scores, ids = index.search(unit, depth)
         # After the search: all photos that it found are listed.
         table = self._table
         rows = np.searchsorted(table.photo_ids, ids)
         rows = np.where(ids < 0, 0, rows)
         there = ids >= 0
+        validity = self._validity
+        if len(validity.photo_ids):
+            there &= ~validity.outside(ids, at)
         if cohort is not None:
             probe = cohort.means(unit)[:, None]
             means = self._template_means(index, table, rows, cohort)
@@ -177,6 +196,12 @@ class TemplateIndex:
                 means[missing[there]] = cohort.means(unit[there])
             found: Floats = means[rows]
             return found
+
+
+def _times(at: NDArray[np.float64] | None, count: int) -> NDArray[np.float64]:
+    """Seconds since the epoch; now where they are not known."""
+    now = np.full(count, time.time())
+    return now if at is None else np.where(np.isfinite(at), np.asarray(at, np.float64), now)
 
 
 def _searchable(templates: Templates) -> tuple[_Table, Floats]:

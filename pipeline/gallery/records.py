@@ -16,7 +16,49 @@ from ..storage.names import name_key, printable, shortened
 # a clear picture of the same face is 0.56 at the median between 1.0 and 1.1, 0.44 up to 1.2.
 POOR_SIGMA = 1.0
 
-PhotoReason = Literal[RejectReason, "duplicate", "other_person"]
+PhotoReason = Literal[
+    RejectReason,
+    "duplicate",
+    "other_person",
+    "resembles",
+    "outlier",
+    "uncertain",
+    "not_similar",
+    "redundant",
+    "enough",
+]
+
+
+DoubtKind = Literal["resembles", "outlier"]
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoDoubt:
+    """Why a photo may not be of the person it is added to.
+
+    Attributes:
+        kind: ``resembles`` another person more than its own; ``outlier`` among the person's
+            photos.
+        name: the person it is added to.
+        similarity: to the most similar photo of the person, −1..1; None without one.
+        other: the person it resembles.
+        other_similarity: to that person.
+    """
+
+    kind: DoubtKind
+    name: str
+    similarity: float | None
+    other: str | None = None
+    other_similarity: float | None = None
+
+    def __str__(self) -> str:
+        name = printable(self.name)
+        if self.kind == "outlier":
+            return f"does not resemble the photos of '{name}' ({self.similarity or 0:.2f})"
+        text = f"resembles '{printable(self.other or '')}' ({self.other_similarity:.2f})"
+        if self.similarity is not None:
+            text += f" more than '{name}' ({self.similarity:.2f})"
+        return f"{text}: same person? 'facestream gallery merge'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +70,17 @@ class PhotoResult:
         accepted: True when it is in the gallery now, added by this call.
         reason: why not: ``no_face``, ``several_faces``, ``too_small``, ``unreadable``,
             ``synthetic`` (made or repaired by a network), ``duplicate`` (the person has it
-            already), ``other_person`` (it is enrolled for another person); None when accepted.
+            already), ``other_person`` (it is enrolled for another person); under guard
+            ``resembles`` (another person, more than its own) and ``outlier`` (none of the person's
+            photos); of faces that are to be learned ``uncertain`` (it shows too little),
+            ``not_similar`` (it is not surely the person), ``redundant`` (the person has such a
+            photo) and ``enough`` (the person has as many learned photos as may be). None when
+            accepted.
         detail: the reason in words; empty when accepted.
         warnings: what may be wrong with a photo that was accepted, a line each.
         sigma: uncertainty of the embedding; None when rejected.
+        photo_id: of the stored photo; None when rejected.
+        doubt: why it may not be of the person, though it was accepted; also one of ``warnings``.
     """
 
     path: Path
@@ -40,6 +89,8 @@ class PhotoResult:
     detail: str = ""
     warnings: tuple[str, ...] = ()
     sigma: float | None = None
+    photo_id: int | None = None
+    doubt: PhotoDoubt | None = None
 
     @classmethod
     def already_enrolled(cls, path: Path, name: str, *, owner: Person) -> Self:
@@ -57,6 +108,76 @@ class PhotoResult:
         """For JSON."""
         sigma = None if self.sigma is None else round(self.sigma, 4)
         return {**asdict(self), "path": str(self.path), "sigma": sigma}
+
+
+@dataclass(frozen=True, slots=True)
+class FaceOrigin:
+    """The sighting a face was learned from.
+
+    Attributes:
+        sighting: its id.
+        source: camera or video.
+        at: when the face was seen, UTC; None where that is not known.
+    """
+
+    sighting: str
+    source: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoNotes:
+    """What is noted of a photo. Times are UTC; None: not known, or no limit.
+
+    Attributes:
+        aside_at, aside_reason: when and why it was set aside; such a photo takes no part in
+            recognition.
+        taken_at: when the picture was taken.
+        valid_from, valid_until: it takes part in recognition in [from, until) only.
+        origin: of a face that was learned from a sighting.
+    """
+
+    aside_at: datetime | None = None
+    aside_reason: str | None = None
+    taken_at: datetime | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    origin: FaceOrigin | None = None
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing is noted."""
+        return self == NO_NOTES
+
+    def check(self) -> None:
+        """Raises GalleryError if it would never take part."""
+        if self.valid_from and self.valid_until and self.valid_from >= self.valid_until:
+            raise GalleryError(
+                f"a photo cannot hold from {self.valid_from:%Y-%m-%d %H:%M} until "
+                f"{self.valid_until:%Y-%m-%d %H:%M}; the end must be later"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        aside, origin = None, None
+        if self.aside_at is not None:
+            aside = {"at": self.aside_at.isoformat(), "reason": self.aside_reason or ""}
+        if self.origin is not None:
+            origin = {**asdict(self.origin), "at": _iso(self.origin.at)}
+        return {
+            "taken": _iso(self.taken_at),
+            "valid_from": _iso(self.valid_from),
+            "valid_until": _iso(self.valid_until),
+            "set_aside": aside,
+            "learned_from": origin,
+        }
+
+
+NO_NOTES = PhotoNotes()
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +205,7 @@ class Person:
         created_at: UTC.
         photos: how many are enrolled.
         merged: who was merged into this person.
+        aside: how many of the photos are set aside.
     """
 
     id: int
@@ -91,6 +213,7 @@ class Person:
     created_at: datetime
     photos: int
     merged: tuple[MergedPerson, ...] = ()
+    aside: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -133,6 +256,7 @@ class Photo(FaceOfPhoto):
     id: int
     person_id: int
     created_at: datetime
+    notes: PhotoNotes = NO_NOTES
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, without the person and the landmarks."""
@@ -142,6 +266,7 @@ class Photo(FaceOfPhoto):
             "box": [round(float(value), 1) for value in self.box],
             "score": round(self.score, 4),
             "created_at": self.created_at.isoformat(),
+            **self.notes.to_dict(),
         }
 
 
@@ -152,10 +277,12 @@ class Face(FaceOfPhoto):
     Attributes:
         crop: aligned, 112×112×3 BGR uint8.
         warnings: what may be wrong with the photo, a line each.
+        notes: what is known of it, such as when it was taken.
     """
 
     crop: Image
     warnings: tuple[str, ...] = ()
+    notes: PhotoNotes = NO_NOTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from ..core.errors import PersonNotFound
 from ..storage.names import name_key, shortened, suggestions
 from ..storage.schema import MetaRow, PersonRow, PhotoRow
+from .notes import aside_counts, aside_ids
 from .records import MergedPerson, Person
 from .templates import read_templates
 
@@ -33,8 +34,10 @@ def read_people(session: Session, person_id: int | None = None) -> Iterator[Pers
     )
     if person_id is not None:
         query = query.where(PersonRow.id == person_id)
+    aside = aside_counts(session, person_id)
     for row in session.execute(query):
-        yield Person(*row, merged=tuple(merged.get(row.id, ())))
+        merged_in = tuple(merged.get(row.id, ()))
+        yield Person(*row, merged=merged_in, aside=aside.get(row.id, 0))
 
 
 def owner_of(session: Session, sha256: str) -> Person | None:
@@ -50,6 +53,17 @@ def lookup(session: Session, name: str) -> PersonRow | None:
     same_key = PersonRow.name_key.between(key, f"{key}\n\U0010ffff")
     query = select(PersonRow).where(same_key).order_by(PersonRow.name != name, PersonRow.id)
     return session.scalars(query.limit(1)).first()
+
+
+def find_or_make(session: Session, name: str) -> tuple[PersonRow, bool]:
+    """Like ``lookup``, but makes the person where there is none; and whether it did."""
+    row = lookup(session, name)
+    if row is not None:
+        return row, False
+    row = PersonRow(name=name, name_key=name_key(name), created_at=datetime.now(UTC))
+    session.add(row)
+    session.flush()
+    return row, True
 
 
 def find(session: Session, name: str) -> PersonRow:
@@ -75,11 +89,12 @@ def without_embedding(session: Session, model_id: str) -> list[int]:
 
 
 def left_out(session: Session, embedded: Collection[int]) -> dict[str, list[int]]:
-    """The photos of each person that are not in ``embedded``, by name; empty where all are."""
+    """The photos of each person that are neither in ``embedded`` nor set aside, by name; empty
+    where all are."""
     total = session.scalar(select(func.count()).select_from(PhotoRow))
-    if total == len(embedded):
+    there = {*embedded, *aside_ids(session).tolist()}
+    if total == len(there):
         return {}
-    there = set(embedded)
     rows = session.execute(
         select(PersonRow.name, PhotoRow.id)
         .join(PhotoRow, PhotoRow.person_id == PersonRow.id)
@@ -113,6 +128,24 @@ def note_merged(session: Session, keep: int, gone: PersonRow) -> None:
         if owner == gone.id:
             _note(session, keep, person)
     _note(session, keep, MergedPerson(gone.id, gone.name, datetime.now(UTC)))
+
+
+def forget_merged(session: Session, person: int, *, formers: Sequence[int]) -> str | None:
+    """Undo ``note_merged``; returns the person's name, None where there is no record.
+
+    ``formers`` are those who had been merged into that person before.
+    """
+    record = session.get(MetaRow, _key(person))
+    if record is None:
+        return None
+    name: str = record.value.split(" ", 2)[2]
+    for former in formers:
+        row = session.get(MetaRow, _key(former))
+        if row is not None:
+            row.value = f"{person} {row.value.split(' ', 1)[1]}"
+    session.delete(record)
+    session.flush()
+    return name
 
 
 def forget(session: Session, person: Person) -> None:

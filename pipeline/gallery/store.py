@@ -10,24 +10,33 @@ import logging
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from facestream.engines.closing import Closing
 from facestream.engines.private_files import warn_once
-from sqlalchemy import delete, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from ..core.errors import GalleryCorrupt, ImageError, ModelMismatch, PersonExists
-from ..core.filenames import readable
+from ..core.errors import (
+    GalleryCorrupt,
+    GalleryError,
+    ImageError,
+    ModelMismatch,
+    PersonExists,
+    UsageError,
+)
+from ..core.location import DatabaseUrl, Location
 from ..core.types import Floats, Image
-from ..storage.database import Create, open_database, translated, wipe_journal, writing
+from ..identity.calibrated import CalibratedRules
+from ..storage.database import Create, chunks, open_database, translated, wipe_journal, writing
+from ..storage.history import OperationKind, RecordedChange, changing
 from ..storage.names import name_key, normalise_name, printable
-from ..storage.schema import MetaRow, PersonRow, PhotoRow
+from ..storage.schema import MetaRow, PhotoRow
+from .calibrated import read_calibration
 from .changes import (
     Delta,
     Head,
@@ -38,55 +47,65 @@ from .changes import (
     read_head,
     read_snapshot,
 )
-from .crops import decode_crop, encode_crop
-from .edits import merge, remove_photos
+from .crops import decode_crop, opened_crop
+from .edits import insert_photo, merge, remove_person, remove_photos, restore, set_aside
 from .embeddings import check_embeddings, shipped_dim
-from .records import Embedded, Face, FaceOfPhoto, Person, Photo
+from .notes import owners_of, photo_id_of, read_notes, read_photos, write_notes
+from .records import NO_NOTES, Embedded, Face, Person, Photo, PhotoNotes
 from .rows import (
     describe_left_out,
     find,
-    forget,
+    find_or_make,
     left_out,
     lookup,
     owner_of,
     read_people,
     without_embedding,
 )
-from .templates import dimension, drop_other_models, erase_templates, write_templates
+from .templates import dimension, drop_other_models, read_some, write_templates
 
 log = logging.getLogger(__name__)
 
-# Fewer than SQLite takes in one statement.
-_VARIABLES = 10_000
+DATES = ("taken_at", "valid_from", "valid_until")
 
 
 class Store(Closing):
-    """The gallery's file. May be used from several threads.
+    """The gallery's rows. May be used from several threads.
 
     Every method may raise ``GalleryError`` (see ``open_database``); those that take a name raise
     ``PersonNotFound`` where it is not in the gallery, with similar names as suggestions. Letter
     case does not matter in names.
 
     Args:
-        path: absolute path.
-        create: whether a missing file is made.
+        location: absolute path, or URL.
+        create: whether a missing file is made, or tables in an empty database.
+
+    Attributes:
+        location: as given.
     """
 
-    def __init__(self, path: Path, *, create: Create) -> None:
-        self.path = path
+    def __init__(self, location: Location, *, create: Create) -> None:
+        self.location = location
         self._writes = 0  # through this object, also those that changed nothing
-        self._engine = open_database(path, create=create)
+        self._engine = open_database(location, create=create)
+
+    @property
+    def path(self) -> Path:
+        """Of the file; raises UsageError where the database is a server's."""
+        if isinstance(self.location, DatabaseUrl):
+            raise UsageError(f"'{self.location}' is no file; this is done with files only")
+        return self.location
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database."""
         # Another process may be writing: it does this when it ends.
-        with suppress(DatabaseError, OSError):
-            wipe_journal(self._engine, self.path)
+        with suppress(DBAPIError, OSError):
+            wipe_journal(self._engine, self.location)
         self._engine.dispose()
 
     @contextmanager
     def _read(self) -> Iterator[Session]:
-        with translated(self.path), Session(self._engine) as session:
+        with translated(self.location), Session(self._engine) as session:
             yield session
 
     @contextmanager
@@ -95,8 +114,8 @@ class Store(Closing):
         with self._write() as session:
             yield session
         try:
-            wipe_journal(self._engine, self.path)
-        except (DatabaseError, OSError) as error:
+            wipe_journal(self._engine, self.location)
+        except (DBAPIError, OSError) as error:
             log.warning(
                 "removed, but the gallery's journal could not be overwritten yet (%s); the next "
                 "process that closes the gallery does it",
@@ -107,7 +126,7 @@ class Store(Closing):
     def _write(self) -> Iterator[Session]:
         # The session joins the connection's transaction, which is committed when it ends well.
         with (
-            translated(self.path),
+            translated(self.location),
             writing(self._engine) as connection,
             Session(connection) as session,
         ):
@@ -128,6 +147,11 @@ class Store(Closing):
         with self._read() as session:
             return read_head(session)
 
+    def calibrated(self) -> CalibratedRules | None:
+        """The calibration of the database (``facestream calibrate``); None: there is none."""
+        with self._read() as session:
+            return read_calibration(session.connection())
+
     def people(self) -> list[Person]:
         """All people, by name."""
         with self._read() as session:
@@ -141,24 +165,48 @@ class Store(Closing):
     def photos(self, name: str) -> list[Photo]:
         """A person's photos, oldest first."""
         with self._read() as session:
-            names = [field.name for field in fields(Photo)]
-            return [
-                Photo(**{name: getattr(row, name) for name in names})
-                for row in find(session, name).photos
-            ]
+            return read_photos(session, find(session, name))
+
+    def templates_of(self, name: str, *, learned: bool = True) -> Floats:
+        """N×D embeddings of a person's photos that are not set aside; none of nobody.
+
+        Without ``learned`` only of photos that somebody added, not learned from sightings.
+        """
+        with self._read() as session:
+            person = lookup(session, name)
+            ids = [] if person is None else [photo.id for photo in person.photos]
+            notes = read_notes(session, ids)
+            for photo, note in notes.items():
+                if note.aside_at is not None or (note.origin is not None and not learned):
+                    ids.remove(photo)
+            return read_some(session, model_in_use(session), np.array(ids, np.int64)).mu
+
+    def photo_id(self, wanted: str) -> int:
+        """The photo with this number, path or file name, of anybody.
+
+        Raises GalleryError if there is none, or several have the file name.
+        """
+        with self._read() as session:
+            return photo_id_of(session, wanted)
+
+    def photo_notes(self, photo_id: int) -> PhotoNotes | None:
+        """What is noted of a photo; None where nothing is."""
+        with self._read() as session:
+            return read_notes(session, [photo_id]).get(photo_id)
+
+    def owner_names(self, photo_ids: Collection[int]) -> dict[int, str]:
+        """Whose photos these are, by their ids."""
+        with self._read() as session:
+            return owners_of(session, photo_ids)
 
     def photo_paths(self, photo_ids: Collection[int]) -> dict[int, str]:
         """Where these photos were when they were added, by id."""
-        ids = sorted(photo_ids)
+        paths = select(PhotoRow.id, PhotoRow.path)
         with self._read() as session:
             return {
                 row.id: row.path
-                for start in range(0, len(ids), _VARIABLES)
-                for row in session.execute(
-                    select(PhotoRow.id, PhotoRow.path).where(
-                        PhotoRow.id.in_(ids[start : start + _VARIABLES])
-                    )
-                )
+                for some in chunks(sorted(photo_ids))
+                for row in session.execute(paths.where(PhotoRow.id.in_(some)))
             }
 
     def crop(self, photo: Photo | int) -> Image:
@@ -168,12 +216,14 @@ class Store(Closing):
         """
         photo_id = photo if isinstance(photo, int) else photo.id
         with self._read() as session:
-            data = session.scalar(select(PhotoRow.crop).where(PhotoRow.id == photo_id))
+            query = select(PhotoRow.crop, PhotoRow.sha256).where(PhotoRow.id == photo_id)
+            row = session.execute(query).first()
+            data = b"" if row is None else opened_crop(session, row)
         try:
-            return decode_crop(data or b"", name="it")
+            return decode_crop(data, name="it")
         except ImageError as error:
             raise GalleryCorrupt(
-                f"the gallery '{printable(str(self.path))}' has no readable picture of photo "
+                f"the gallery '{printable(str(self.location))}' has no readable picture of photo "
                 f"{photo_id}; restore a copy, or remove that person and enrol again"
             ) from error
 
@@ -182,14 +232,20 @@ class Store(Closing):
         with self._read() as session:
             return owner_of(session, sha256)
 
-    def snapshot(self, *, columns: Literal["mu", "both"] = "mu") -> Snapshot:
-        """All templates that can be used; a warning names the photos of the others."""
+    def snapshot(self, *, columns: Literal["mu", "both"] = "mu", aside: bool = False) -> Snapshot:
+        """All templates that can be used; a warning names the photos of the others.
+
+        With ``aside`` also those of photos that are set aside.
+        """
         with self._read() as session:
-            snapshot = read_snapshot(session, columns=columns)
+            snapshot = read_snapshot(session, columns=columns, aside=aside)
             missing = left_out(session, snapshot.templates.photo_ids.tolist())
         if missing:
             command = self._re_embed_command()
-            warn_once(self.path, f"{describe_left_out(missing)}; {command} computes them anew")
+            warn_once(
+                Path(str(self.location)),
+                f"{describe_left_out(missing)}; {command} computes them anew",
+            )
         return snapshot
 
     def delta(self, *, since: Head, after: int, model_id: str | None) -> Delta | None:
@@ -212,13 +268,13 @@ class Store(Closing):
     def _compare(self, in_use: str | None, model_id: str) -> None:
         if in_use is not None and in_use != model_id:
             raise ModelMismatch(
-                f"the gallery '{printable(str(self.path))}' holds embeddings of the model "
+                f"the gallery '{printable(str(self.location))}' holds embeddings of the model "
                 f"'{printable(in_use)}', and '{model_id}' is in use: they cannot be compared; run "
                 f"{self._re_embed_command()} (the gallery has the photos)"
             )
 
     def _re_embed_command(self) -> str:
-        return f"'facestream gallery re-embed --gallery {shlex.quote(str(self.path))}'"
+        return f"'facestream gallery re-embed --gallery {shlex.quote(str(self.location))}'"
 
     def check_embedding(self, embedded: Embedded) -> None:
         """Raises GalleryError if an embedding cannot be one of its model's here."""
@@ -227,16 +283,24 @@ class Store(Closing):
 
     # --- writing ---------------------------------------------------------------------------
 
-    def add_face(self, name: str, face: Face, embedded: Embedded) -> Person | None:
+    @contextmanager
+    def changing(
+        self, kind: OperationKind, summary: str
+    ) -> Iterator[tuple[Session, RecordedChange]]:
+        """A transaction that ``facestream undo`` takes back; see `storage.history.changing`."""
+        with self._write() as session, changing(session.connection(), kind, summary) as change:
+            yield session, change
+            session.flush()
+
+    def add_face(self, name: str, face: Face, embedded: Embedded) -> Person | int:
         """Store a photo; the first one creates the person.
 
-        Returns the person who has this photo already; None when it was added. Raises
+        Returns the id of the photo, or the person who has it already. Raises
         ModelMismatch if the gallery's embeddings come from another model, GalleryError if the
-        embedding is not finite or has another length than they.
+        embedding is not finite or has another length than they, or the photo's dates contradict.
         """
         name = normalise_name(name)
-        now = datetime.now(UTC)
-        data = encode_crop(face.crop)
+        face.notes.check()
         with self._write() as session:
             in_use = model_in_use(session)
             self._compare(in_use, embedded.model_id)
@@ -246,36 +310,16 @@ class Store(Closing):
             owner = owner_of(session, face.sha256)
             if owner is not None:
                 return owner
-            person = lookup(session, name)
-            if person is None:
-                person = PersonRow(name=name, name_key=name_key(name), created_at=now)
-                session.add(person)
-                session.flush()
-            values = {field.name: getattr(face, field.name) for field in fields(FaceOfPhoto)}
-            values["path"] = readable(face.path)
-            photo = PhotoRow(person_id=person.id, crop=data, created_at=now, **values)
-            session.add(photo)
-            session.flush()
-            write_templates(
-                session,
-                embedded.model_id,
-                np.array([photo.id], np.int64),
-                np.array([person.id], np.int64),
-                embedded.mu[None],
-                embedded.logvar[None],
-            )
+            person, _ = find_or_make(session, name)
+            photo = insert_photo(session, person.id, face, embedded)
             log_change(session, "added", person.id)
-            return None
+            return photo
 
     def remove(self, name: str) -> Person:
         """Remove a person with all photos and embeddings, whose bytes are overwritten."""
         with self._erase() as session:
             person = next(read_people(session, find(session, name).id))
-            photos = session.scalars(select(PhotoRow.id).where(PhotoRow.person_id == person.id))
-            erase_templates(session, np.array(list(photos), np.int64))
-            session.execute(delete(PersonRow).where(PersonRow.id == person.id))
-            forget(session, person)
-            log_change(session, "removed", person.id)
+            remove_person(session, person)
             return person
 
     def remove_photos(self, name: str, photo_ids: Sequence[int]) -> Person:
@@ -285,6 +329,30 @@ class Store(Closing):
         """
         with self._erase() as session:
             return remove_photos(session, find(session, name), photo_ids)
+
+    def set_aside(self, photo_ids: Sequence[int], *, reason: str = "") -> list[int]:
+        """Keep these photos out of recognition; they stay stored. Returns those that took part."""
+        with self._write() as session:
+            return set_aside(session, sorted(owners_of(session, photo_ids)), reason)
+
+    def restore_photos(self, photo_ids: Sequence[int]) -> list[int]:
+        """Let these photos take part again; returns those that were set aside."""
+        with self._write() as session:
+            return restore(session, sorted(owners_of(session, photo_ids)))
+
+    def date_photo(self, photo_id: int, notes: PhotoNotes) -> None:
+        """Give a photo the dates of ``notes``; what else is noted of it stays.
+
+        Raises GalleryError if there is no such photo, or the dates contradict each other.
+        """
+        notes.check()
+        with self._write() as session:
+            if not owners_of(session, [photo_id]):
+                raise GalleryError(f"the gallery has no photo {photo_id}")
+            old = read_notes(session, [photo_id]).get(photo_id, NO_NOTES)
+            dates = {name: getattr(notes, name) for name in DATES}
+            write_notes(session, photo_id, replace(old, **dates))
+            log_change(session, "dated", photo_id)
 
     def merge(self, keep: str, other: str) -> Person:
         """Make two people one: ``keep`` gets the photos of ``other``, who is removed.

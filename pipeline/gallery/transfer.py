@@ -16,12 +16,19 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from facestream.engines.files import make_folder
 from facestream.engines.private_files import private, read_bounded, tighten
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from ..core.errors import GalleryError, ImageError, OutputError
 from ..core.filenames import slug
@@ -29,8 +36,17 @@ from ..core.types import Floats
 from ..storage.names import normalise_name, printable
 from .crops import MOST_BYTES, decode_crop, encode_crop
 from .embeddings import read_embeddings
-from .enrol import CHUNK, add_face
-from .records import Embedded, Face, FaceOfPhoto, FaceReader, Person, PhotoResult
+from .enrol import CHUNK, DEFAULT_RULES, EnrolmentRules, add_face
+from .records import (
+    NO_NOTES,
+    Embedded,
+    Face,
+    FaceOfPhoto,
+    FaceReader,
+    Person,
+    PhotoNotes,
+    PhotoResult,
+)
 from .store import Store
 
 DESCRIPTION = "gallery.json"
@@ -65,6 +81,15 @@ class PhotoEntry(_Record):
     score: float = Field(ge=0, le=1.001)
     created_at: datetime
     crop: str = Field(max_length=1024)
+    notes: PhotoNotes | None = None
+
+    @model_serializer(mode="wrap")
+    def _plain(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Older versions refuse fields that they do not know: notes only where there are any."""
+        content: dict[str, Any] = write(self)
+        if self.notes is None:
+            del content["notes"]
+        return content
 
 
 class PersonEntry(_Record):
@@ -94,7 +119,7 @@ def export(store: Store, folder: Path) -> Export:
         if any(folder.iterdir()):
             raise OutputError(f"the folder '{shown}' is not empty; give a new or an empty one")
         tighten(folder)
-        snapshot = store.snapshot(columns="both")
+        snapshot = store.snapshot(columns="both", aside=True)
         people = tuple(_export_person(store, person, folder) for person in store.people())
         templates, model_id = snapshot.templates, snapshot.model_id
         with open(folder / EMBEDDINGS, "xb", opener=private) as file:
@@ -151,7 +176,12 @@ def read_export(folder: Path) -> Export:
 
 
 def restore(
-    store: Store, reader: FaceReader, folder: Path, *, trust: Trust = "nothing"
+    store: Store,
+    reader: FaceReader,
+    folder: Path,
+    *,
+    trust: Trust = "nothing",
+    rules: EnrolmentRules = DEFAULT_RULES,
 ) -> Iterator[tuple[str, PhotoResult]]:
     """Add the people of an export; people of the same name become one.
 
@@ -162,6 +192,7 @@ def restore(
     count = sum(len(person.photos) for person in description.people)
     known = read_embeddings(folder / EMBEDDINGS, count) if trust == "embeddings" else {}
     photos = ((person.name, photo) for person in description.people for photo in person.photos)
+    judged = ""
     while chunk := list(islice(photos, CHUNK)):
         examined = [
             (name, photo, _examine(store, reader, folder, name, photo, known, trust))
@@ -174,7 +205,10 @@ def restore(
         for name, photo, one in examined:
             if isinstance(one, Face):
                 embedded = known.get(photo.id) or Embedded(reader.model_id, *next(vectors))
-                yield name, add_face(store, name, Path(photo.path), one, embedded)
+                if rules.guard is not None and name != judged:
+                    judged = name
+                    rules.guard.begin(normalise_name(name))
+                yield name, add_face(store, name, Path(photo.path), one, embedded, rules)
             else:
                 yield name, one
 
@@ -228,6 +262,7 @@ def _export_person(store: Store, person: Person, folder: Path) -> PersonEntry:
         crop = inside / f"{photo.id:06d}.png"
         _write(folder / crop, encode_crop(store.crop(photo)))
         values = {name: getattr(photo, name) for name in PhotoEntry.model_fields if name != "crop"}
+        values["notes"] = None if photo.notes.empty else photo.notes
         arrays = {"box": photo.box.tolist(), "landmarks": photo.landmarks.tolist()}
         photos.append(PhotoEntry(**values | arrays, crop=crop.as_posix()))
     return PersonEntry(
@@ -253,4 +288,4 @@ def _read_face(folder: Path, photo: PhotoEntry) -> Face:
     crop = decode_crop(content, name=f"its crop '{shown}'")
     values = {field.name: getattr(photo, field.name) for field in fields(FaceOfPhoto)}
     arrays = {name: np.array(values[name], np.float32) for name in ("box", "landmarks")}
-    return Face(**values | arrays, crop=crop)
+    return Face(**values | arrays, crop=crop, notes=photo.notes or NO_NOTES)

@@ -6,8 +6,8 @@ one, and no other face in the frame has a better claim to that name. All functio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -44,6 +44,8 @@ class Thresholds:
         false_matches: from false-match rates to similarities; without it, or without
             ``false_alarms``, the threshold is the same for every gallery.
         stranger: from where a face is surely none of the gallery; None: never.
+        ceilings: person id to the least similarity that gives this person's name, where that is
+            above ``similarity``.
     """
 
     similarity: float
@@ -55,6 +57,7 @@ class Thresholds:
     false_alarms: float | None = None
     false_matches: FalseMatches | None = None
     stranger: StrangerLimits | None = None
+    ceilings: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checks = (
@@ -135,6 +138,10 @@ class Thresholds:
             self, similarity=max(self.similarity, self.false_matches.similarity(float(rate)))
         )
 
+    def needed(self, person: int) -> float:
+        """The least similarity that gives this person's name."""
+        return max(self.similarity, self.ceilings.get(person, -1.0))
+
     def probability(self, similarity: float) -> float:
         """Calibrated probability, 0..1, that two faces this similar are one person's.
 
@@ -145,20 +152,23 @@ class Thresholds:
         return float(0.5 * (1.0 + np.tanh(0.5 * (self.slope * similarity + intercept))))
 
 
-def verdict_of(identity: Identity, sigma: float, limits: StrangerLimits | None) -> Verdict:
+def verdict_of(
+    identity: Identity, sigma: float, limits: StrangerLimits | None, photos: int
+) -> Verdict:
     """Whether a face is known, surely a stranger's, or neither.
 
     Args:
         identity: what was decided.
         sigma: uncertainty of its surest embedding; NaN or infinity without one.
         limits: of the thresholds that decided.
+        photos: how many photos the face was compared with.
     """
     if identity.known:
         return "known"
     clear = limits is not None and sigma <= limits.sigma
     if identity.reason == "no_gallery":
         return "stranger" if clear else "unsure"
-    alike = limits is None or identity.similarity > limits.similarity
+    alike = limits is None or identity.similarity > limits.limit(sigma, photos)
     compared = identity.reason == "below_threshold"
     return "stranger" if clear and compared and not alike else "unsure"
 
@@ -226,7 +236,7 @@ def decide_frame(
         _claims(matches, i, thresholds, held[i], release) if reasons[i] is None else {}
         for i in range(count)
     ]
-    given = _assign(claims, thresholds.similarity)
+    given = _assign(claims, thresholds)
     given, lost = _withdraw_unclear(given, claims, held, thresholds.margin)
     identities = []
     for i in range(count):
@@ -267,7 +277,7 @@ def _claims(
     if held in found:
         found[held] += release
     best = max(found, key=lambda person: found[person])
-    if found[best] < thresholds.similarity:
+    if found[best] < thresholds.needed(best):
         return {}
     return {
         person: similarity
@@ -276,7 +286,7 @@ def _claims(
     }
 
 
-def _assign(claims: list[dict[int, float]], threshold: float) -> dict[int, int]:
+def _assign(claims: list[dict[int, float]], thresholds: Thresholds) -> dict[int, int]:
     """Face -> person, each person once, with the greatest sum of similarities above threshold."""
     people = sorted({person for claim in claims for person in claim})
     faces = [i for i, claim in enumerate(claims) if claim]
@@ -285,9 +295,9 @@ def _assign(claims: list[dict[int, float]], threshold: float) -> dict[int, int]:
     gains = np.zeros((len(faces), len(people)))
     for row, face in enumerate(faces):
         for person, similarity in claims[face].items():
-            if similarity >= threshold:
+            if similarity >= thresholds.needed(person):
                 # Above zero also at the threshold itself: a person is better than none.
-                gains[row, people.index(person)] = similarity - threshold + 1e-6
+                gains[row, people.index(person)] = similarity - thresholds.similarity + 1e-6
     return {faces[row]: people[column] for row, column in assign(gains)}
 
 

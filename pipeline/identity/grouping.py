@@ -15,6 +15,7 @@ from ..core.events import Left
 from ..core.types import Floats
 from ..recognition.cohort import Cohort
 from ..recognition.uncertainty import normalise
+from .calibrated import CalibratedRules
 from .decision import Thresholds
 from .search import open_rules
 
@@ -46,11 +47,13 @@ class GroupingRule:
         return np.asarray(INFLATION * np.maximum(sigmas - self.usual_sigma, 0), np.float32)
 
 
-def open_grouping(card: ModelCard, recognition: RecognitionSettings) -> GroupingRule:
-    """The rule of the settings, for the encoder of this card; raises as `open_rules`."""
+def open_grouping(
+    card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None = None
+) -> GroupingRule:
+    """The rule of the settings, for the encoder of this card; see `open_rules`."""
     percentiles = card.metrics.get("sigma_percentiles_5_50_95")
     return GroupingRule(
-        *open_rules(card, recognition),
+        *open_rules(card, recognition, calibrated),
         usual_sigma=float("inf") if percentiles is None else float(percentiles[1]),
     )
 

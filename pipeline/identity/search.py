@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from facestream.engines.cards import ModelCard
 
 from ..core.config import RecognitionSettings
-from ..core.types import Floats, Identity, Matches
+from ..core.types import Floats, Identity, Matches, Verdict
 from ..recognition.cohort import Cohort, load_cohort
-from .decision import Holders, Thresholds, decide_frame
+from .calibrated import CalibratedRules, own_cohort
+from .decision import Holders, Thresholds, decide_frame, verdict_of
+
+log = logging.getLogger(__name__)
 
 # People compared for one face: the best, the runner-up that may make it ambiguous, and a few
 # more for frames in which several faces compete for the same names.
@@ -22,8 +27,9 @@ NEIGHBOURS = 5
 class Searcher(Protocol):
     """Finds the nearest people; ``gallery.gallery.GallerySearch`` is one."""
 
-    def search(self, mu: Floats, k: int) -> Matches:
-        """The ``k`` nearest people of each embedding M×D."""
+    def search(self, mu: Floats, k: int, at: Sequence[float] | None = None) -> Matches:
+        """The ``k`` nearest people of each embedding M×D, of those who hold at these times: M
+        seconds since the epoch, NaN where that is not known; None: now."""
         ...
 
     def templates(self) -> int:
@@ -44,6 +50,10 @@ class SearchableGallery(Protocol):
 
     def searcher(self, model_id: str, cohort: Cohort | None) -> Searcher:
         """A search with this model's embeddings; the cohort normalises the similarities."""
+        ...
+
+    def calibrated(self) -> CalibratedRules | None:
+        """The calibration that is stored with these people; None: there is none."""
         ...
 
 
@@ -72,12 +82,12 @@ class Matcher:
         self._searcher = searcher
         self._thresholds = thresholds
 
-    def search(self, mu: Floats) -> list[Matches]:
-        """The nearest people of each embedding M×D, one row each."""
+    def search(self, mu: Floats, at: Sequence[float] | None = None) -> list[Matches]:
+        """The nearest people of each embedding M×D, one row each; ``at`` as in `Searcher`."""
         if self._searcher is None:
             none = Matches(np.zeros((1, 0), np.float32), np.zeros((1, 0), np.int64), ((),))
             return [none] * len(mu)
-        found = self._searcher.search(mu, NEIGHBOURS)
+        found = self._searcher.search(mu, NEIGHBOURS, at)
         return [
             Matches(
                 found.similarities[row : row + 1],
@@ -87,9 +97,21 @@ class Matcher:
             for row in range(len(mu))
         ]
 
+    def templates(self) -> int:
+        """How many photos a face is compared with now."""
+        return 0 if self._searcher is None else self._searcher.templates()
+
     def threshold(self, thresholds: Thresholds | None = None) -> float:
         """The similarity that gives a name now, of these thresholds or the matcher's own."""
         return self._in_force(thresholds).similarity
+
+    def verdict(self, identity: Identity, sigma: float) -> Verdict:
+        """Of a face that was decided, with this uncertainty, see `decision.verdict_of`."""
+        return verdict_of(identity, sigma, self._thresholds.stranger, self.templates())
+
+    def probability(self, similarity: float) -> float:
+        """Calibrated, 0..1, that a face this similar to a person is that person."""
+        return self._in_force(None).probability(similarity)
 
     def _in_force(self, thresholds: Thresholds | None) -> Thresholds:
         chosen = self._thresholds if thresholds is None else thresholds
@@ -156,31 +178,65 @@ def open_matcher(
         ModelError: the cohort is missing, damaged or another encoder's.
         ConfigError: there is no threshold.
     """
-    thresholds, cohort = open_rules(card, recognition)
+    calibrated = None if gallery is None else gallery.calibrated()
+    thresholds, cohort = open_rules(card, recognition, calibrated)
     searcher = None if gallery is None else gallery.searcher(card.id, cohort)
     return Matcher(searcher, thresholds)
 
 
-def open_thresholds(card: ModelCard, recognition: RecognitionSettings) -> Thresholds:
-    """The thresholds of the settings (of one camera); raises as `open_matcher`."""
-    return open_rules(card, recognition)[0]
+def open_thresholds(
+    card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None = None
+) -> Thresholds:
+    """The thresholds of the settings (of one camera); see `open_rules`."""
+    return open_rules(card, recognition, calibrated)[0]
 
 
 def open_rules(
-    card: ModelCard, recognition: RecognitionSettings
+    card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None = None
 ) -> tuple[Thresholds, Cohort | None]:
-    """The thresholds and the cohort of the settings; raises as `open_matcher`."""
+    """The thresholds and the cohort of the settings.
+
+    Args:
+        card: the encoder's.
+        recognition: see the class; a threshold that is set wins over a calibration.
+        calibrated: of the database, instead of the cards' thresholds. One for another encoder or
+            another normalisation is left out, which a warning says.
+
+    Raises:
+        ModelError, ConfigError: as `open_matcher`.
+    """
     cohort = load_cohort(card.id) if recognition.normalise == "cohort" else None
     max_sigma = recognition.max_sigma
     if max_sigma is None and cohort is not None and "max_sigma" in cohort.card.metrics:
         max_sigma = float(cohort.card.metrics["max_sigma"])
+    kept = None if cohort is None else cohort.card.thresholds
+    ceilings: Mapping[int, float] = {}
+    if calibrated is not None:
+        problem = calibrated.problem(card.id, recognition.normalise)
+        if problem is None:
+            kept = calibrated.stored.thresholds
+            ceilings = calibrated.stored.ceilings if recognition.threshold is None else {}
+            if cohort is not None and calibrated.strangers is not None:
+                cohort = own_cohort(calibrated.strangers, cohort)
+        else:
+            _warn_unused(problem)
     thresholds = Thresholds.from_card(
         card,
-        calibrated=None if cohort is None else cohort.card.thresholds,
+        calibrated=kept,
         similarity=recognition.threshold,
         margin=recognition.margin,
         max_sigma=max_sigma,
         min_size=recognition.min_face_to_name,
         false_alarms=recognition.false_alarms,
     )
-    return thresholds, cohort
+    return replace(thresholds, ceilings=ceilings), cohort
+
+
+@functools.cache
+def _warn_unused(problem: str) -> None:
+    """Warn once, not for each camera."""
+    log.warning(
+        "the calibration of the database is not used: %s; 'facestream calibrate --apply' makes a "
+        "new one",
+        problem,
+    )

@@ -15,6 +15,7 @@ from typing import Protocol
 from ..core.config import LiveSettings
 from ..core.errors import Retry
 from ..core.events import SourceStateEvent
+from ..core.networks import AddressRules
 from ..core.types import Frame, LazyFrame
 from ..metrics.store import Metrics
 from ..runtime.source_queue import SourceQueue
@@ -43,6 +44,7 @@ def live_options(options: SourceOptions, live: LiveSettings) -> SourceOptions:
         rtsp_transport=live.transport,
         snapshot_every=live.snapshot_every,
         tls=Tls(live.tls_ca, live.tls_verify),
+        networks=None if live.networks is None else AddressRules(live.networks),
     )
 
 

@@ -120,6 +120,11 @@ SIGHTINGS_DROPPED = _counter(
     "source what",
     "Rows and pictures of sightings that were not stored because the disk was too slow.",
 )
+SIGHTINGS_ERASED = _counter(
+    "facestream_sightings_erased_total",
+    "what",
+    "Sightings and pictures that were erased by their age, or because the pictures took too much.",
+)
 
 # Sources
 

@@ -18,6 +18,7 @@ from facestream.engines.registry import backend_status, choose_backend
 from ..core.config import Settings, default_gallery_path
 from ..core.errors import FacestreamError
 from ..core.versions import facestream_version, processor, version_of
+from ..detection.mtcnn import kernels
 from ..gallery.store import Store
 from ..sources import capability, decide
 from ..storage.names import printable
@@ -116,12 +117,26 @@ def _backends() -> Iterator[CheckResult]:
     for status in backend_status():
         # Either will do: only when none is left is it a failure.
         yield CheckResult("backend", status.name, "ok" if status.usable else "note", status.detail)
+    yield _kernels()
     try:
         choice = choose_backend()
     except EngineError as error:
         yield CheckResult("backend", "chosen", "failed", str(error))
     else:
         yield CheckResult("backend", "chosen", "ok", f"{choice.name}, {choice.reason}")
+
+
+def _kernels() -> CheckResult:
+    """The detector's networks in C: what serves where they are built."""
+    problem = kernels.missing()
+    if problem is not None:
+        return CheckResult("backend", "kernels", "note", f"{problem}; OpenVINO serves it")
+    try:
+        chosen = kernels.chosen()
+    except EngineError as error:
+        return CheckResult("backend", "kernels", "failed", str(error))
+    detail = f"the detector in C, {chosen}; this CPU runs {', '.join(kernels.variants())}"
+    return CheckResult("backend", "kernels", "ok", detail)
 
 
 def _indexes() -> Iterator[CheckResult]:
@@ -165,13 +180,15 @@ def _gallery() -> CheckResult:
             return CheckResult("gallery", "default", "ok", f"{printable(str(path))}, {hint}")
         store = Store(path, create="never")
         try:
-            people = store.people()
+            people, calibrated = store.people(), store.calibrated()
         finally:
             store.close()
     except FacestreamError as error:
         return CheckResult("gallery", "default", "note", str(error))
     photos = sum(person.photos for person in people)
     detail = f"{printable(str(path))}, people: {len(people):,}, photos: {photos:,}"
+    if calibrated is not None:
+        detail += f", calibrated on {calibrated.stored.created[:10]}"
     return CheckResult("gallery", "default", "ok", detail)
 
 

@@ -56,6 +56,10 @@ class Cohort:
         """Mean similarity of faces (N×D, of length 1) to their nearest members, N."""
         return cohort_statistics(unit, self.vectors, top=self.top).mean
 
+    def least_means(self, unit: NDArray[Any]) -> Floats:
+        """A lower bound of ``means`` that costs little, N: the mean over the whole cohort."""
+        return np.asarray(unit @ self.vectors.mean(axis=0), np.float32)
+
     def normalised(self, cosines: NDArray[Any], probe: Floats, template: Floats) -> Floats:
         """Similarities on the scale of the cosine, −1..1, without what strangers share.
 
@@ -90,6 +94,14 @@ def load_cohort(model_id: str, *, card: Path = DEFAULT_COHORT) -> Cohort:
     if vectors.ndim != 2 or not len(vectors) or not np.isfinite(vectors).all() or top < 1:
         raise ModelError(f"the cohort {path} must be M×D finite numbers, not {vectors.shape}")
     return Cohort(normalise(vectors), top, typical, found)
+
+
+def leave_one_out(cohort: Cohort) -> Floats:
+    """Mean similarity of each member to its nearest other members, M (at least 2)."""
+    top = min(cohort.top, len(cohort.vectors) - 1)
+    # A member is the most similar to itself: 1.
+    own = cohort_statistics(cohort.vectors, cohort.vectors, top=top + 1).mean
+    return np.asarray((own * (top + 1) - 1) / top, np.float32)
 
 
 class Statistics(NamedTuple):

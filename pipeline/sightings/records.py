@@ -35,6 +35,8 @@ class Sighting:
         uncertainty: sigma of the fused embedding; clearest: of the surest one. None without.
         reason: why it has no name.
         flat: see ``SightingEvent.flat``.
+        fixed: a human decided who it is.
+        ignored: it resembles somebody who is to be ignored.
         candidates: person id to similarity, of those it may be.
         pictures: absolute path by kind.
     """
@@ -62,6 +64,8 @@ class Sighting:
     reason: str | None
     flat: bool | None
     model: str
+    fixed: bool = False
+    ignored: bool = False
     candidates: Mapping[int, float] = field(default_factory=dict)
     pictures: Mapping[MediaKind, str] = field(default_factory=dict)
 
@@ -84,6 +88,8 @@ class Sighting:
             "uncertainty": None if self.uncertainty is None else round(self.uncertainty, 4),
             "reason": self.reason,
             "faces": self.faces,
+            "fixed": self.fixed,
+            "ignored": self.ignored,
             "picture": self.pictures.get("frame") or self.pictures.get("face"),
         }
 
@@ -98,6 +104,7 @@ class SightingFilter:
             when they were stored.
         names: of people, in any letter case; ``unknown`` for sightings without a name.
         verdicts: any of these.
+        person_ids: of people, by their ids.
     """
 
     sources: tuple[str, ...] | None = None
@@ -105,6 +112,7 @@ class SightingFilter:
     until: datetime | None = None
     names: tuple[str, ...] | None = None
     verdicts: tuple[Verdict, ...] | None = None
+    person_ids: tuple[int, ...] | None = None
 
     @property
     def unnamed(self) -> bool:

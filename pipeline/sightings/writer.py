@@ -154,7 +154,9 @@ class SightingWriter(Closing):
         if self._error is not None:
             raise OutputError(f"the sightings cannot be stored: {self._error}") from self._error
 
-    def _drop(self, what: What, source: str, why: str = "the disk is too slow") -> None:
+    def _drop(
+        self, what: What, source: str, why: str = "the database or its disk is too slow"
+    ) -> None:
         if self._metrics is not None:
             self._metrics.add(SIGHTINGS_DROPPED, source=source, what=what)
         if what not in self._dropping:

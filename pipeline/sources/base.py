@@ -14,6 +14,7 @@ import numpy as np
 from facestream.engines.closing import Closing
 
 from ..core.filenames import readable
+from ..core.networks import AddressRules
 from ..core.types import Frame, Image
 from .hardware import BY_CPU, Decoding, OnDecoder
 from .tls import VERIFIED, Tls
@@ -77,6 +78,7 @@ class SourceOptions:
         refuse_above: pixels; a video with larger ones is refused. None: never.
         decoding: what decodes video; see ``decide``.
         on_decoder: called in the reading thread at the first frame and at each change.
+        networks: addresses that URLs may lead to, see `AddressRules`; None: any.
         halt: once set, opening (where possible) and reading end soon.
     """
 
@@ -93,6 +95,7 @@ class SourceOptions:
     shrink_above: int | None = None
     refuse_above: int | None = None
     decoding: Decoding = BY_CPU
+    networks: AddressRules | None = None
     on_decoder: OnDecoder | None = field(default=None, compare=False)
     halt: threading.Event | None = field(default=None, compare=False)
 

@@ -23,7 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from ..core.errors import SourceTooLarge
-from ..core.types import Image
+from ..core.types import Floats, Image
 from .tonemap import tone_map_of
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Converter:
 
     def convert(self, frame: VideoFrame) -> Image | None:
         """H×W×3 BGR uint8 with square pixels, upright; None where it cannot be converted."""
-        width, height = within(_square_width(frame.width, self.ratio), frame.height, self._most)
+        width, height = within(square_width(frame.width, self.ratio), frame.height, self._most)
         matrix = _matrix(frame)
         turn, colours = orientation_of(frame), tone_map_of(frame)
         try:
@@ -111,6 +111,10 @@ class Orientation:
         # cv2.flip: 0 top and bottom, 1 left and right, -1 both.
         self._flip = {(True, False): 1, (False, True): 0, (True, True): -1}.get(mirrored)
 
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of a picture once it is laid down."""
+        return (height, width) if self._transposed else (width, height)
+
     @property
     def upright(self) -> bool:
         """Nothing changes."""
@@ -121,6 +125,17 @@ class Orientation:
         if self._transposed:
             image = np.asarray(cv2.transpose(image), np.uint8)
         return image if self._flip is None else np.asarray(cv2.flip(image, self._flip), np.uint8)
+
+    def undo(self, boxes: Floats, size: tuple[int, int]) -> Floats:
+        """Boxes N×4 in the picture of this width and height, as they lie before `apply`."""
+        x, y = boxes[:, 0::2], boxes[:, 1::2]
+        if self._flip in (1, -1):
+            x = size[0] - x[:, ::-1]
+        if self._flip in (0, -1):
+            y = size[1] - y[:, ::-1]
+        if self._transposed:
+            x, y = y, x
+        return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1).astype(np.float32)
 
 
 _UPRIGHT = Orientation(transposed=False, mirrored=(False, False))
@@ -175,7 +190,7 @@ def within(width: int, height: int, most: int | None) -> tuple[int, int]:
     return max(1, int(width * scale)), max(1, int(height * scale))
 
 
-def _square_width(width: int, ratio: float) -> int:
+def square_width(width: int, ratio: float) -> int:
     """Width with square pixels; ratios near 1 and implausible ones change nothing."""
     keep = abs(ratio - 1) < 0.02 or not 0.25 <= ratio <= 4
     return width if keep else max(1, round(width * ratio))

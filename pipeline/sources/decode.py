@@ -71,6 +71,31 @@ def reason(error: av.error.FFmpegError | ValueError) -> str:
     return text[:1].lower() + text[1:]
 
 
+def packets_of(
+    container: InputContainer, *streams: Stream, damaged: Callable[[], None]
+) -> Iterator[Packet[Stream]]:
+    """The packets of these streams, or of all, that have content.
+
+    Args:
+        damaged: called for each place that cannot be read. After `READ_FAILURES` without a packet
+            in between they end.
+    """
+    failures = 0
+    while failures < READ_FAILURES:
+        try:
+            for packet in container.demux(*streams):
+                if packet.dts is None and packet.size == 0:
+                    continue  # the end of a stream
+                failures = 0
+                yield packet
+            return
+        except av.error.InvalidDataError as error:
+            # The demuxer skips what it cannot read and finds its way in the next call.
+            failures += 1
+            damaged()
+            log.debug("damaged container data: %s", reason(error))
+
+
 def video_stream(container: InputContainer, name: str, track: int | None) -> VideoStream:
     """The stream to watch: that of a number, else the best one; cover pictures do not count.
 
@@ -225,27 +250,18 @@ class VideoDecoder:
             raise broken
 
     def _packets(self) -> Iterator[Packet[Stream]]:
-        failures = 0
-        while failures < READ_FAILURES:
-            try:
-                # All streams are read: sound tells how far the file goes.
-                for packet in self._container.demux():
-                    if self._stopped():
-                        return
-                    if packet.dts is None and packet.size == 0:
-                        continue  # end of a stream; the decoder is flushed in pictures()
-                    failures = 0
-                    if packet.pts is not None and packet.time_base is not None:
-                        end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                        self.end = max(self.end, end)
-                    if packet.stream.index == self._stream.index:
-                        yield packet
+        # All streams are read: sound tells how far the file goes.
+        for packet in packets_of(self._container, damaged=self._damaged):
+            if self._stopped():
                 return
-            except av.error.InvalidDataError as error:
-                # The demuxer skips what it cannot read and finds its way in the next call.
-                failures += 1
-                self.corrupt += 1
-                log.debug("damaged container data: %s", reason(error))
+            if packet.pts is not None and packet.time_base is not None:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                self.end = max(self.end, end)
+            if packet.stream.index == self._stream.index:
+                yield packet
+
+    def _damaged(self) -> None:
+        self.corrupt += 1
 
     def _decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
         """The frames that this packet completes; None flushes the decoder."""

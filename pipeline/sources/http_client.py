@@ -116,7 +116,7 @@ class HttpClient:
         self._url = url
         self._options = options
         self._name = name
-        self._reach = Reach()
+        self._reach = Reach(options.networks)
 
     def get(
         self, url: str | None = None, *, start: int | None = None, timeout: float | None = None

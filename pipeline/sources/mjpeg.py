@@ -7,7 +7,6 @@ pictures' own first and last bytes.
 from __future__ import annotations
 
 import re
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from av.video.frame import VideoFrame
 
 from ..core.errors import ImageError, SourceError
 from ..core.images import decode_image
-from ..core.picture_headers import check_header
+from ..core.picture_headers import check_header, jpeg_size
 from ..core.picture_kinds import DAMAGE
 from ..core.picture_limits import PictureLimits
 from ..core.types import Image
@@ -208,7 +207,7 @@ class _Decoder:
     def __init__(self, options: SourceOptions, name: str) -> None:
         self._name = name
         self._shrink, self._refuse = options.shrink_above, options.refuse_above
-        # FFmpeg finds a size also where `jpeg_size` does not: behind damaged segments.
+        # FFmpeg may find a size where `jpeg_size` does not.
         self._most = LARGEST_FRAME if self._refuse is None else min(self._refuse, LARGEST_FRAME)
         self._converter = Converter(1.0, most_pixels=self._shrink)
         self._codecs: dict[int, VideoCodecContext] = {}  # by the power of two of its reduction
@@ -241,7 +240,7 @@ class _Decoder:
     def _decode(self, content: bytes) -> VideoFrame | None:
         if too_large(content):
             return None
-        width, height = jpeg_size(content)
+        width, height = jpeg_size(content) or (0, 0)
         check_size(self._name, width, height, self._refuse)
         lowres = 0
         while self._shrink and lowres < 3 and (width * height) >> (2 * lowres + 2) >= self._shrink:
@@ -260,21 +259,6 @@ class _Decoder:
             codec.options = {"lowres": str(lowres), "max_pixels": str(self._most)}
             self._codecs[lowres] = codec
         return self._codecs[lowres]
-
-
-def jpeg_size(content: bytes) -> tuple[int, int]:
-    """Width and height of a JPEG by its header; 0, 0 where it has none."""
-    at = 2
-    while at + 9 <= len(content) and content[at] == 0xFF:
-        kind = content[at + 1]
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", content, at + 5)
-            return width, height
-        if kind == 0xFF:
-            at += 1
-        else:
-            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return 0, 0
 
 
 class JpegSplitter:

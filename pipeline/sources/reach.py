@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
+from ..core.networks import AddressRules, embedded
+from ..core.redact import UrlParts
+
 PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
 
 
@@ -43,23 +46,10 @@ class Origin:
         return cls(scheme, parts.hostname, port)
 
 
-# Prefixes of IPv6 whose last 32 bits are an IPv4 address: compatible, translated (SIIT, NAT64).
-_EMBEDDING = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
-
-
-def _embedded(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address stands for; None: it stands for itself."""
-    if isinstance(ip, ipaddress.IPv4Address) or int(ip) <= 1:
-        return None
-    if any(ip in network for network in _EMBEDDING):
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour
-
-
 def closeness(address: str) -> int:
     """0 of the open network, 1 of a private one, 2 of the same cable, 3 of this machine."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    ip = _embedded(ip) or ip
+    ip = embedded(ip) or ip
     if ip.is_loopback or ip.is_unspecified:
         return 3
     return 2 if ip.is_link_local else 1 if not ip.is_global else 0
@@ -76,9 +66,14 @@ class _Place:
 
 
 class Reach:
-    """The limits of one source; see `allow` and `connect`."""
+    """The limits of one source; see `allow` and `connect`.
 
-    def __init__(self) -> None:
+    Args:
+        rules: which addresses it may lead to; None: any, where the user named it.
+    """
+
+    def __init__(self, rules: AddressRules | None = None) -> None:
+        self._rules = rules
         self._first: _Place | None = None  # where the user's URL led to
 
     def allow(self, url: str, *, origin: str) -> None:
@@ -139,6 +134,8 @@ class Reach:
             self._first = self._first or max(found, key=lambda place: closeness(place.address))
 
     def _check(self, place: _Place) -> None:
+        if self._rules is not None and not self._rules.allow(place.address):
+            raise ReachError("it leads to an address that live.networks does not allow")
         first = self._first
         if first is None:
             return
@@ -157,3 +154,25 @@ class Reach:
             raise ReachError(
                 "it leads to another device of the private network; give that URL if it is meant"
             )
+
+
+def pinned(url: str, rules: AddressRules, *, replace_name: bool) -> str:
+    """The URL, whose host has only addresses that are allowed.
+
+    Args:
+        replace_name: put the address in place of the name, so that it is not resolved once more,
+            maybe to another one.
+
+    Raises:
+        ReachError: an address of it is not allowed. OSError: the name has none.
+    """
+    parts = UrlParts.split(url)
+    origin = Origin.of(url)
+    found = [str(entry[4][0]) for entry in socket.getaddrinfo(origin.host, None)]
+    for address in found:
+        if not rules.allow(address):
+            raise ReachError("it leads to an address that live.networks does not allow")
+    if not replace_name or not found:
+        return url
+    host = f"[{found[0]}]" if ":" in found[0] else found[0]
+    return url.replace(f"{parts.user}{parts.host}", f"{parts.user}{host}:{origin.port}", 1)

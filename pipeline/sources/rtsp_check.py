@@ -8,7 +8,6 @@ way a certificate that is not trusted and a refused login are found, each with i
 from __future__ import annotations
 
 import io
-import socket
 from base64 import b64encode
 from email.message import Message
 from http.client import HTTPException, parse_headers
@@ -20,7 +19,7 @@ from .base import SourceOptions
 from .http_client import REFUSALS, reason_of
 from .http_login import DigestLogin, OwnLogin, known_digest, split_login
 from .http_wire import Wait, Wire
-from .reach import Origin
+from .reach import Origin, Reach
 from .tls import distrust, unusable_ca
 
 _HOPS = 5
@@ -81,7 +80,7 @@ class _Dialogue:
         self._authorization: str | None = None
         self._number = 0
         origin = _origin(url)
-        channel = socket.create_connection((origin.host, origin.port), wait.left)
+        channel = Reach(options.networks).connect((origin.host, origin.port), wait.left)
         try:
             if origin.scheme == "rtsps":
                 try:

@@ -13,14 +13,16 @@ import av
 from av.container import InputContainer
 
 from ..core.errors import Retry, SourceError
+from ..core.networks import AddressRules
 from ..core.redact import with_quoted_credentials
 from .allowed import HTTP, SCHEMES, STREAMS
 from .base import DEFAULTS, Source, SourceOptions, SourceSpec
 from .decode import reason
-from .http_client import REFUSALS, HttpAnswer, HttpClient
+from .http_client import REFUSALS, HttpAnswer, HttpClient, reason_of
 from .http_file import LARGEST_FILE, HttpFiles
 from .mjpeg import HttpPictures, holds_pictures
 from .opening import Opening, open_container
+from .reach import pinned
 from .rtsp_check import followed
 from .stream import StreamSource
 from .tls import TLS_SCHEMES, certificate_problem
@@ -184,6 +186,8 @@ def _open_stream(spec: SourceSpec, options: SourceOptions) -> InputContainer:
     began = time.monotonic()
     if scheme in {"rtsp", "rtsps"}:
         url = followed(url, options, name=spec.name)
+        if options.networks is not None:
+            url = _pinned(url, options.networks, name=spec.name)
     left = max(0.1, options.open_timeout - (time.monotonic() - began))
     opening = Opening(
         *(STREAMS[scheme], options.decoding, spec.name),
@@ -191,6 +195,18 @@ def _open_stream(spec: SourceSpec, options: SourceOptions) -> InputContainer:
         timeout=(left, options.read_timeout),
     )
     return open_container(with_quoted_credentials(url), opening)
+
+
+def _pinned(url: str, rules: AddressRules, *, name: str) -> str:
+    """The URL for FFmpeg, which resolves names itself.
+
+    The certificate of rtsps is for the name, which stays: only its addresses are checked again.
+    """
+    try:
+        return pinned(url, rules, replace_name=url.startswith("rtsp:"))
+    except OSError as error:
+        why = reason_of(error, 0, "no answer within")
+        raise SourceError(f"cannot open {name}: {why}", retry="slowly", reason=why) from None
 
 
 def _has_length(container: InputContainer, answer: HttpAnswer) -> bool:

@@ -203,6 +203,7 @@ class RecogniseStage:
                 model=self._model,
                 metrics=self._metrics,
                 interval=tracker.interval,
+                photos=self._matcher.templates,
             )
             source = self._sources[frame.source] = _Source(
                 rules,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from facestream.engines.cards import ModelCard
 
 from ..core.config import Settings
+from ..identity.calibrated import CalibratedRules
 from ..identity.hysteresis import HysteresisRules
 from ..identity.search import open_thresholds
 from ..tracking.embedding_schedule import EmbeddingPolicy
@@ -35,17 +36,25 @@ class TrackingRules:
     limits: SourceLimits | None = None
 
 
-def rules_of(settings: Settings, card: ModelCard, *, live: bool = False) -> TrackingRules:
+def rules_of(
+    settings: Settings,
+    card: ModelCard,
+    *,
+    live: bool = False,
+    calibrated: CalibratedRules | None = None,
+) -> TrackingRules:
     """The rules of a source with these settings, for the encoder of this card.
 
-    The limits are those of live sources.
+    Args:
+        live: the source has the limits of live sources.
+        calibrated: the calibration of the database.
 
     Raises:
         ModelError: the cohort is missing, damaged or another encoder's.
         ConfigError: there is no threshold.
     """
     tracking, recognition, encoder = settings.tracking, settings.recognition, settings.encoder
-    thresholds = open_thresholds(card, recognition)
+    thresholds = open_thresholds(card, recognition, calibrated)
     most = settings.limits
     return TrackingRules(
         min_iou=tracking.iou,

@@ -185,7 +185,8 @@ class SourceTracks:
             self.stale = False
             due = [s for s in self.live if s.template.count]
         if due:
-            found = self._matcher.search(np.stack([s.template.mu for s in due]))
+            times = [s.end_utc for s in due]
+            found = self._matcher.search(np.stack([s.template.mu for s in due]), times)
             for track, matches in zip(due, found, strict=True):
                 track.set_matches(matches)
         return due

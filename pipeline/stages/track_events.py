@@ -58,6 +58,7 @@ class TrackEventEmitter:
         model: id of the encoder.
         metrics: counts the tracks that ended.
         interval: between searched frames.
+        photos: how many photos a face is compared with now.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class TrackEventEmitter:
         model: str,
         metrics: Metrics,
         interval: SearchInterval,
+        photos: Callable[[], int],
     ) -> None:
+        self._photos = photos
         self._source = source
         self._rules = rules
         self._on_event = on_event
@@ -192,7 +195,7 @@ class TrackEventEmitter:
             "probability": identity.probability,
             "uncertainty": track.sigma,
             "reason": identity.reason,
-            "verdict": verdict_of(identity, track.clearest, self._rules.stranger),
+            "verdict": verdict_of(identity, track.clearest, self._rules.stranger, self._photos()),
             "candidates": tuple(CandidateRecord(**one._asdict()) for one in identity.candidates),
             "flat": track.flat,
             "file": track.file,

@@ -84,6 +84,28 @@ class PhotoRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
+class PhotoNoteRow(Base):
+    """What is known of a photo beyond its face; few photos have such a row.
+
+    A table of its own: a search must know it of all photos, and a column of ``photos`` would lie
+    behind their crops. ``sighting`` outlives the sighting's row.
+    """
+
+    __tablename__ = "photo_notes"
+
+    photo_id: Mapped[int] = mapped_column(
+        ForeignKey("photos.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    aside_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    aside_reason: Mapped[str | None] = mapped_column(Text)
+    taken_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    valid_from: Mapped[datetime | None] = mapped_column(UtcTime)
+    valid_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    sighting: Mapped[str | None] = mapped_column(String(32))
+    source: Mapped[str | None] = mapped_column(Text)
+    seen_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
 class TemplateRow(Base):
     """One model's embeddings of the crops of ``templates.BLOCK`` photos, by photo id."""
 
@@ -164,6 +186,10 @@ class SightingRow(Base):
     # JSON, a list of [person id, similarity].
     candidates: Mapped[str | None] = mapped_column(Text)
     model_id: Mapped[str] = mapped_column(Text)
+    # A human decided who it is: nothing else changes that any more.
+    fixed: Mapped[bool | None]
+    # It resembles somebody who is to be ignored.
+    ignored: Mapped[bool | None]
 
 
 class SightingTemplateRow(Base):
@@ -198,3 +224,137 @@ class MediaRow(Base):
     path: Mapped[str] = mapped_column(Text, unique=True)
     sha256: Mapped[str] = mapped_column(String(64))
     size: Mapped[int]
+
+
+class CohortMemberRow(Base):
+    """A sighting of the installation's own cohort of strangers (``facestream calibrate``)."""
+
+    __tablename__ = "cohort_members"
+
+    sighting_id: Mapped[int] = mapped_column(
+        ForeignKey("sightings.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+
+
+class ErasingRow(Base):
+    """A picture of which no row is left and whose file is to be erased: a crash leaves it here."""
+
+    __tablename__ = "erasing"
+
+    # Relative to the media folder.
+    path: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
+class ForgottenRow(Base):
+    """A person or an open sighting that was erased: runs that still know it store it no more."""
+
+    __tablename__ = "forgotten"
+
+    # ``person/ID`` or ``sighting/UID``.
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ReceiptRow(Base):
+    """That something was erased: when, by whom, how much; neither whom nor what it looked like."""
+
+    __tablename__ = "receipts"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    # JSON, see ``sightings.receipts.Receipt``.
+    content: Mapped[str] = mapped_column(Text)
+
+
+class DataKeyRow(Base):
+    """A key by which templates and pictures are encrypted, itself encrypted by the user's key."""
+
+    __tablename__ = "data_keys"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    # The first characters of a hash of the user's key, to tell a wrong one.
+    user_key: Mapped[str] = mapped_column(String(16))
+    # ``active``: writes; ``old``: still read, until all is encrypted anew.
+    state: Mapped[str] = mapped_column(String(8))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class OperationRow(Base):
+    """Something that changed decisions, and can be undone: who did it, and when."""
+
+    __tablename__ = "operations"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    who: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(String(16))
+    summary: Mapped[str] = mapped_column(Text)
+    # JSON: what an undo needs besides the decisions.
+    details: Mapped[str] = mapped_column(Text)
+    undone_by: Mapped[int | None]
+
+
+class DecisionRow(Base):
+    """What an operation changed of a sighting; ``before`` and ``after`` are JSON objects."""
+
+    __tablename__ = "decisions"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    operation_id: Mapped[int] = mapped_column(
+        ForeignKey("operations.id", ondelete="CASCADE"), index=True
+    )
+    sighting_id: Mapped[int] = mapped_column(
+        ForeignKey("sightings.id", ondelete="CASCADE"), index=True
+    )
+    before: Mapped[str] = mapped_column(Text)
+    after: Mapped[str] = mapped_column(Text)
+    cause: Mapped[str] = mapped_column(Text)
+
+
+class ClusterRow(Base):
+    """Unnamed sightings that show one person. Ids are never reused.
+
+    ``state`` is ``open``, ``ignored``, ``named``, or ``merged`` (into ``merged_into``).
+    """
+
+    __tablename__ = "clusters"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(8))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    merged_into: Mapped[int | None]
+
+
+class ClusterMemberRow(Base):
+    """A sighting of a cluster; one that is ``pinned`` was put there by a human."""
+
+    __tablename__ = "cluster_members"
+
+    sighting_id: Mapped[int] = mapped_column(
+        ForeignKey("sightings.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    cluster_id: Mapped[int] = mapped_column(
+        ForeignKey("clusters.id", ondelete="CASCADE"), index=True
+    )
+    # Clear enough to connect others.
+    core: Mapped[bool]
+    pinned: Mapped[bool]
+
+
+class RejectionRow(Base):
+    """A sighting that is not this person; faces that resemble it more than them are not either."""
+
+    __tablename__ = "rejections"
+
+    person_id: Mapped[int] = mapped_column(
+        ForeignKey("people.id", ondelete="CASCADE"), primary_key=True
+    )
+    sighting_id: Mapped[int] = mapped_column(
+        ForeignKey("sightings.id", ondelete="CASCADE"), primary_key=True
+    )

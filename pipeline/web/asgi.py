@@ -47,8 +47,8 @@ class Guard:
 
         answer = self._refusal(Request(scope)) or self._app
         try:
-            await answer(scope, _Counted(receive, self._most), with_headers)
-        except _TooLargeError:
+            await answer(scope, CountedBody(receive, self._most), with_headers)
+        except TooLargeError:
             if started:
                 raise
             await self._too_large()(scope, receive, with_headers)
@@ -74,11 +74,11 @@ class Guard:
         return JSONResponse({"detail": detail}, 413, {"Connection": "close"})
 
 
-class _TooLargeError(Exception):
+class TooLargeError(Exception):
     """The body of a request is larger than allowed."""
 
 
-class _Counted:
+class CountedBody:
     """Receives a body up to a number of bytes."""
 
     def __init__(self, receive: Receive, most: int) -> None:
@@ -89,5 +89,5 @@ class _Counted:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise _TooLargeError
+            raise TooLargeError
         return message

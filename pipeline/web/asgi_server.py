@@ -8,14 +8,17 @@ import socket
 import threading
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
 from facestream.engines.closing import Closing
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..core.config import ServerSettings
+from ..core.errors import OutputError
 from .connections import REFUSED, Connections
 from .listen import BACKLOG
 
@@ -27,6 +30,8 @@ ACCEPTED_AT_ONCE = 4
 """asyncio accepts so many clients before the first of them can be refused."""
 LEAST_BYTES_PER_SECOND = 500
 """Slower bodies are cut off."""
+WEBSOCKET_BYTES = 4096
+"""Largest message that a client may send."""
 _LOOK_EVERY = 0.25
 _COMPLAIN_EVERY = 60.0
 
@@ -39,28 +44,52 @@ class AsgiServer(Closing):
         listening: the socket; closed with the server.
         settings: the limits.
         name: of the thread.
+        websockets: whether connections may become WebSockets.
+        tls: files with the certificate and its key (PEM); None: plain HTTP.
+
+    Raises:
+        OutputError: certificate or key cannot be used.
     """
 
     def __init__(
-        self, app: ASGIApp, listening: socket.socket, settings: ServerSettings, *, name: str
+        self,
+        app: ASGIApp,
+        listening: socket.socket,
+        settings: ServerSettings,
+        *,
+        name: str,
+        websockets: bool = False,
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
         self._socket = listening
+        certificate, key = (None, None) if tls is None else tls
         config = uvicorn.Config(
             app,
             http=partial(  # type: ignore[arg-type]  # is called like the class
                 LimitedProtocol, settings=settings, admitted=Connections(settings)
             ),
-            ws="none",
+            ws="websockets-sansio" if websockets else "none",
+            ws_max_size=WEBSOCKET_BYTES,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
             lifespan="off",
             log_config=None,
             log_level="critical",  # a client that is cut off at the end is no error
             access_log=False,  # it would log the token
-            proxy_headers=False,
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=list(settings.proxies),
             server_header=False,
             backlog=ACCEPTED_AT_ONCE,
             timeout_keep_alive=round(settings.idle_timeout),
             timeout_graceful_shutdown=STOP_SECONDS,
         )
+        try:
+            config.load()
+        except (OSError, ValueError) as error:  # ssl.SSLError is one
+            listening.close()
+            raise OutputError(
+                f"the TLS certificate {certificate} with the key {key} cannot be used: {error}"
+            ) from error
         self._server = _Uvicorn(config)
         self._thread = threading.Thread(
             target=lambda: asyncio.run(_serve(self._server, listening)), name=name, daemon=True
@@ -98,6 +127,7 @@ class LimitedProtocol(H11Protocol):
         self._waiting = self._began = self._full = 0.0
         self._patience = settings.header_timeout
         self._received = 0
+        self._upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -115,6 +145,10 @@ class LimitedProtocol(H11Protocol):
         if self._address is not None:
             self._admitted.release(self._address)
             self._address = None
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._upgraded = True  # the other protocol has the connection; `_look` sees its end
+        super().handle_websocket_upgrade(event)
 
     def data_received(self, data: bytes) -> None:
         if self._address is None:
@@ -141,7 +175,12 @@ class LimitedProtocol(H11Protocol):
         """Cut off a client that takes too long."""
         if self._address is None:
             return
-        if self._too_slow(self.loop.time()):
+        if self._upgraded:
+            if self.transport.is_closing():
+                self.connection_lost(None)
+            else:
+                self.loop.call_later(_LOOK_EVERY, self._look)
+        elif self._too_slow(self.loop.time()):
             self.transport.abort()
         else:
             self.loop.call_later(_LOOK_EVERY, self._look)

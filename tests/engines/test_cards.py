@@ -12,6 +12,7 @@ import pytest
 from facestream.engines.cards import (
     MODELS,
     FalseMatches,
+    StrangerLimits,
     list_cards,
     load_card,
     model_path,
@@ -154,3 +155,45 @@ def test_a_threshold_is_a_similarity_however_small_the_rate() -> None:
 def test_a_table_out_of_order_is_refused(wrong: dict[str, tuple[float, ...]]) -> None:
     with pytest.raises(ValidationError):
         FalseMatches.model_validate(GAUSSIAN.model_dump() | wrong)
+
+
+def limits(**more: Any) -> StrangerLimits:
+    return StrangerLimits(
+        similarity=0.35, sigma=1.1, enrolled=0.01, strangers=0.8, basis="made up", **more
+    )
+
+
+TABLE = {"photos": (10, 1000), "sigmas": (0.7, 1.1), "similarities": ((0.3, 0.1), (0.5, 0.3))}
+
+
+@pytest.mark.parametrize(
+    ("sigma", "photos", "expected"),
+    [
+        (0.7, 10, 0.3),
+        (0.9, 10, 0.2),
+        (0.9, 100, 0.3),  # half way over the logarithm
+        (0.5, 1, 0.3),  # outside: as at the border
+        (1.1, 10**6, 0.3),
+        (1.2, 10, -1.0),
+        (float("nan"), 10, -1.0),
+    ],
+)
+def test_the_limit_of_strangers(sigma: float, photos: int, expected: float) -> None:
+    assert limits(**TABLE).limit(sigma, photos) == pytest.approx(expected)
+    if sigma <= 1.1:
+        assert limits().limit(sigma, photos) == 0.35
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"photos": (10, 10)},
+        {"sigmas": (1.1, 0.7)},
+        {"photos": (0, 10)},
+        {"similarities": ((0.3, 0.1),)},
+        {"photos": (), "similarities": ()},
+    ],
+)
+def test_a_table_of_limits_that_is_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="table"):
+        limits(**TABLE | wrong)

@@ -165,7 +165,7 @@ def test_readers_see_whole_states_while_a_writer_adds_removes_and_renews() -> No
     wrong: list[object] = []
 
     def read() -> None:
-        while not done.is_set():
+        while not done.wait(0.001):  # else the readers alone would run
             similarities, ids = index.search(fixed, 3)
             if not (ids[:, 0] == np.arange(64)).all() or not np.isfinite(similarities).all():
                 wrong.append((similarities, ids))

@@ -9,7 +9,7 @@ these came from (`Settings.for_source`).
 from __future__ import annotations
 
 from .cameras import CameraSettings, Polygon
-from .folders import default_gallery_path
+from .folders import default_gallery_path, default_outbox_path
 from .groups import (
     AnnotateSettings,
     DetectorSettings,
@@ -18,14 +18,16 @@ from .groups import (
     LiveSettings,
     RecognitionSettings,
     RestreamSettings,
+    RetentionSettings,
     RuntimeSettings,
     ServerSettings,
     StorageSettings,
     TrackingSettings,
 )
+from .notify import MqttSettings, WebhookSettings
 from .settings import Settings, environment_names, load_settings, setting_keys
 from .toml import to_toml
-from .urls import CameraUrl
+from .urls import CameraUrl, resolve_secret
 
 __all__ = [
     "AnnotateSettings",
@@ -35,17 +37,22 @@ __all__ = [
     "EncoderSettings",
     "EventSettings",
     "LiveSettings",
+    "MqttSettings",
     "Polygon",
     "RecognitionSettings",
     "RestreamSettings",
+    "RetentionSettings",
     "RuntimeSettings",
     "ServerSettings",
     "Settings",
     "StorageSettings",
     "TrackingSettings",
+    "WebhookSettings",
     "default_gallery_path",
+    "default_outbox_path",
     "environment_names",
     "load_settings",
+    "resolve_secret",
     "setting_keys",
     "to_toml",
 ]

@@ -28,6 +28,34 @@ def default_gallery_path() -> Path:
         ) from error
 
 
+def default_media_path() -> Path:
+    """Where the pictures of databases on servers are kept: in the user's data folder.
+
+    Raises:
+        ConfigError: the user has no home folder.
+    """
+    try:
+        return user_data_path("facestream", appauthor=False) / "media"
+    except RuntimeError as error:
+        raise ConfigError(
+            "this user has no home folder for pictures: set storage.media, or HOME"
+        ) from error
+
+
+def default_outbox_path() -> Path:
+    """Where messages wait that could not be sent yet: in the user's data folder.
+
+    Raises:
+        ConfigError: the user has no home folder.
+    """
+    try:
+        return user_data_path("facestream", appauthor=False) / "outbox"
+    except RuntimeError as error:
+        raise ConfigError(
+            "this user has no home folder for messages: set storage.outbox, or HOME"
+        ) from error
+
+
 def default_engine_cache() -> Path:
     """The folder of compiled networks: in the user's cache; without a home, for this process."""
     try:

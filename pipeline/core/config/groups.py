@@ -8,15 +8,23 @@ from typing import Annotated, Any, Literal
 
 from facestream.engines.options import Serving
 from facestream.engines.private_files import GroupAccess, allow_group
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from ..errors import UsageError
 from ..events import EventType
+from ..location import DatabaseUrl, locate
+from ..networks import checked_networks
 from ..picture_limits import PictureLimits
+from ..user_key import use_key_file
 from .folders import default_engine_cache
 
 Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)")
+_AGES = {"min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d|w)")
+_SIZES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(MB|GB|TB)")
 
 
 def _seconds(value: Any) -> Any:
@@ -28,8 +36,39 @@ def _seconds(value: Any) -> Any:
     return float(found[1]) * _UNITS[found[2]]
 
 
+def _age(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = _AGE.fullmatch(value.strip())
+    if found is None:
+        raise ValueError('must be a time such as "12h", "90d" or "2w"')
+    return float(found[1]) * _AGES[found[2]]
+
+
+def _bytes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = _SIZE.fullmatch(value.strip())
+    if found is None:
+        raise ValueError('must be a size such as "500MB" or "20GB"')
+    return round(float(found[1]) * _SIZES[found[2]])
+
+
+Age = Annotated[float, Field(ge=60, le=1e10, strict=True), BeforeValidator(_age)]
+"""Seconds; in the settings e.g. "12h", "90d", "2w"."""
+Size = Annotated[int, Field(ge=10**6, le=10**18, strict=True), BeforeValidator(_bytes)]
+"""Bytes; in the settings e.g. "500MB", "20GB" (powers of ten)."""
 Pause = Annotated[float, Field(ge=0.02, le=86400, strict=True), BeforeValidator(_seconds)]
 """Seconds; in the settings also e.g. "1s"."""
+
+
+def _location(value: Any) -> Any:
+    if not isinstance(value, str | Path):
+        return value
+    try:
+        return locate(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
 
 
 class Group(BaseModel):
@@ -61,6 +100,9 @@ class DetectorSettings(Group):
     """Ratio of the sizes of successive pyramid levels."""
     thresholds: tuple[Share, Share, Share] = (0.6, 0.7, 0.7)
     """Lowest probability that P-Net, R-Net and O-Net accept, each 0 to 1."""
+    kernels: Literal["auto", "off"] = "auto"
+    """``auto``: on a CPU the detector's networks run in C where it was built, unless
+    ``runtime.backend`` names another; ``off``: never. ``facestream doctor`` says which serves."""
 
 
 class EncoderSettings(Group):
@@ -219,6 +261,9 @@ class LiveSettings(Group):
     snapshot_every: Pause = 1.0
     """Seconds between two requests of a URL that gives one picture (HTTP, ``image/*``); also e.g.
     "500ms", "10s" or "5m"."""
+    networks: Annotated[tuple[str, ...], AfterValidator(checked_networks)] | None = None
+    """Networks (CIDR) that URLs may lead to, also by redirects; with ``!`` before it one is
+    refused. This machine, 169.254.0.0/16 and multicast need a network within them. Unset: any."""
     retry_first: float = Field(default=1.0, gt=0, le=600, strict=True)
     """Seconds before the first retry of a lost source; doubled after each failure."""
     retry_longest: float = Field(default=30.0, gt=0, le=3600, strict=True)
@@ -270,19 +315,49 @@ class AnnotateSettings(Group):
     """Number of files to keep for each source; older ones are deleted. Unset: all."""
 
 
+class RetentionSettings(Group):
+    """How long sightings are kept. What is older is erased while a run with ``--db`` goes on, and
+    by ``facestream db retention``; people and their photos stay."""
+
+    known: Age | None = None
+    """Of sightings with a name, e.g. "90d". Unset: for ever."""
+    stranger: Age | None = None
+    """Of sightings of strangers."""
+    unsure: Age | None = None
+    """Of sightings that are neither."""
+    pictures: Age | None = None
+    """Of the pictures of all sightings; the sightings stay without them."""
+    max_size: Size | None = None
+    """Most that the pictures take together, e.g. "20GB"; the oldest are erased first."""
+
+
 class StorageSettings(Group):
     """Files with faces, names and embeddings: gallery, events, pictures, report, video, exports."""
 
-    database: Path | None = None
-    """File of the database in which runs store their sightings; it holds the people too. Unset:
-    sightings are not stored."""
+    database: Annotated[Path | DatabaseUrl, BeforeValidator(_location)] | None = None
+    """Database in which runs store their sightings; it holds the people too: a file, or
+    ``postgresql://user@host/name``. Unset: sightings are not stored."""
+    media: Path | None = None
+    """Folder of the pictures of sightings. Unset: ``media`` beside the file; of a database on a
+    server, ``media/NAME`` in the user's data folder."""
     group_access: GroupAccess = "none"
     """Who else may read what is written. ``none``: the user alone (modes 0600 and 0700, whatever
     the umask); ``read``: also the group of the file (0640 and 0750). Nobody else may write it."""
 
+    key_file: Path | None = None
+    """File with the key (32 bytes in base64) of an encrypted database; ``facestream db key new``
+    makes one. The environment variable ``FACESTREAM_KEY``, the key itself, comes first."""
+    outbox: Path | None = None
+    """Folder of the messages of MQTT and webhooks that wait to be sent. Unset: ``outbox`` beside
+    the database; without one, or of a database on a server, in the user's data folder."""
+    retention: RetentionSettings = RetentionSettings()
+    """How long sightings are kept, by verdict: known, stranger and unsure, e.g. "90d"; how long
+    their pictures; and max_size of all pictures, e.g. "20GB"."""
+
     def apply(self) -> None:
         """Use these settings in this process; the commands call it."""
         allow_group(self.group_access)
+        use_key_file(self.key_file)
 
 
 class RestreamSettings(Group):
@@ -294,7 +369,7 @@ class RestreamSettings(Group):
 
 
 class ServerSettings(Group):
-    """Limits of the HTTP servers (``--metrics``, ``--restream``), each on its own."""
+    """Limits of the HTTP servers (``serve``, ``--metrics``, ``--restream``), each on its own."""
 
     hosts: tuple[str, ...] = ()
     """Names under which the servers are asked for, e.g. behind a proxy or in a container network.
@@ -311,7 +386,43 @@ class ServerSettings(Group):
     """Seconds after which a connection without a request, or whose client does not read, is
     closed."""
     max_request_bytes: int = Field(default=65536, ge=0, le=1 << 31, strict=True)
-    """Largest body of a request in bytes."""
+    """Largest body of a request in bytes; of a request with pictures see ``max_upload_megabytes``.
+    """
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks (CIDR) of reverse proxies in front of ``serve``, whose headers
+    X-Forwarded-For and X-Forwarded-Proto are believed; nobody else's are."""
+    max_upload_megabytes: float = Field(default=64.0, gt=0, le=4096, strict=True)
+    """Largest request with pictures, in megabytes (``serve``)."""
+    max_upload_megapixels: float = Field(default=100.0, gt=0, le=4000, strict=True)
+    """Largest JPEG that is uploaded, in megapixels; other kinds as ``photos.max_megapixels``."""
+    upload_timeout: float = Field(default=60.0, ge=1, le=3600, strict=True)
+    """Seconds in which the body of a request must have come (``serve``)."""
+    workers: int = Field(default=2, ge=1, le=64, strict=True)
+    """Requests whose pictures are examined at a time (``serve``)."""
+    max_waiting: int = Field(default=16, ge=0, le=1024, strict=True)
+    """Requests that wait for that; further ones are refused with status 503."""
+    identifications_per_minute: int = Field(default=60, ge=1, le=100000, strict=True)
+    """Pictures that a viewer may have examined in a minute; an operator 50 times as many, an
+    admin any number."""
+    failures_per_minute: int = Field(default=10, ge=1, le=10000, strict=True)
+    """Wrong keys and passwords from an address in a minute, before it is refused for a while."""
+    event_history: int = Field(default=2000, ge=1, le=1000000, strict=True)
+    """Events that are kept for clients that lost their connection (``serve``)."""
+    max_listeners: int = Field(default=64, ge=1, le=4096, strict=True)
+    """Clients that listen to events or watch a camera at a time (``serve``)."""
+    camera_networks: Annotated[tuple[str, ...], AfterValidator(checked_networks)] = (
+        "0.0.0.0/0",
+        "::/0",
+    )
+    """Networks (CIDR) in which requests may add cameras (``serve``), see ``live.networks``."""
+    media_folders: tuple[Path, ...] = ()
+    """Folders whose files requests may name, e.g. to redact them (``serve``). No two may have the
+    same last part, by which requests name them; links in them are not followed."""
+    backup_folder: Path | None = None
+    """Folder in which ``serve`` writes backups. Unset: it makes none."""
+    compatible: tuple[Literal["deepstack", "compreface"], ...] = ()
+    """APIs of other servers that ``serve`` also speaks: ``deepstack`` (and CodeProject.AI),
+    ``compreface``."""
 
 
 class PhotoSettings(Group):

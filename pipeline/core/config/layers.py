@@ -12,16 +12,19 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ..errors import ConfigError
+from ..user_key import ENVIRONMENT as USER_KEY
 from .cameras import CameraSettings
 from .groups import Group
+from .notify import WebhookSettings
 
 Model = TypeVar("Model", bound=BaseModel)
 
 CAMERAS = "cameras"
+WEBHOOKS = "webhooks"
 ENVIRONMENT_PREFIX = "FACESTREAM_"
 
 # Keys whose values no message quotes.
-_SECRETS = frozenset({"url", "sub_url", "token"})
+_SECRETS = frozenset({"url", "sub_url", "token", "username", "password", "secret"})
 _NO_TABLE = frozenset({"model_type", "dict_type"})
 
 
@@ -80,7 +83,7 @@ def from_environment(environment: Mapping[str, str], known: Mapping[str, str]) -
     """
     values: dict[str, Any] = {}
     for name, text in environment.items():
-        if not name.startswith(ENVIRONMENT_PREFIX):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name == USER_KEY:
             continue
         if name not in known:
             hint = _nearest(name, list(known))
@@ -106,7 +109,7 @@ def validated(layers: Sequence[Layer], model: type[Model]) -> Model:
             if not isinstance(values, Mapping):
                 merged[group], origins[group] = values, layer
             elif isinstance(table := merged.setdefault(group, {}), dict):
-                table.update(values)
+                table.update(_deeper(table, values))
                 origins.update((f"{group}.{key}", layer) for key in values)
     try:
         return model.model_validate(merged)
@@ -118,6 +121,16 @@ def validated(layers: Sequence[Layer], model: type[Model]) -> Model:
         layer = origins.get(".".join(place[:2])) or origins.get(place[0]) or layers[-1]
         # `from None`: pydantic's message could contain the password of a camera.
         raise ConfigError(_message(errors[0], layer, model)) from None
+
+
+def _deeper(table: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values; a table in a table is merged with the one that is there."""
+    return {
+        key: {**table[key], **value}
+        if isinstance(value, Mapping) and isinstance(table.get(key), Mapping)
+        else value
+        for key, value in values.items()
+    }
 
 
 def tables(model: type[BaseModel]) -> Iterator[tuple[str, type[Group]]]:
@@ -141,11 +154,12 @@ def _message(error: Any, layer: Layer, model: type[BaseModel]) -> str:
         key = ".".join(map(str, place))
         table = f"{CAMERAS}.NAME" if key == CAMERAS else key
         return f"'{key}' {layer.origin} is a table: write its keys under [{table}]"
-    if place[0] == CAMERAS:
+    if place[0] in (CAMERAS, WEBHOOKS):
         parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in place]
         key = "".join(parts).removeprefix(".")
     else:
-        key = ".".join(str(part) for part in place[:2])
+        # A number is the place in a list.
+        key = ".".join(str(part) for part in place[:3] if not isinstance(part, int))
     return f"{layer.names.get(key, key)} {layer.origin}: {_problem(error)}"
 
 
@@ -162,6 +176,8 @@ def _problem(error: Any) -> str:
 
 def _candidates(place: Sequence[str], model: type[BaseModel]) -> tuple[str, list[str]]:
     """An unknown key as it is compared with the known ones, and those."""
+    if place[0] == WEBHOOKS and len(place) > 1:
+        return place[-1], list(WebhookSettings.model_fields)
     if place[0] != CAMERAS:
         return ".".join(place), [*model.model_fields, *dotted_keys(model)]
     if len(place) < 4:

@@ -35,6 +35,7 @@ from .layers import (
     from_keys,
     validated,
 )
+from .notify import MqttSettings, WebhookSettings, check_webhooks
 
 
 class Settings(Group):
@@ -53,9 +54,11 @@ class Settings(Group):
     restream: RestreamSettings = RestreamSettings()
     server: ServerSettings = ServerSettings()
     storage: StorageSettings = StorageSettings()
+    mqtt: MqttSettings = MqttSettings()
     cameras: Annotated[dict[str, CameraSettings], AfterValidator(check_names)] = Field(
         default_factory=dict
     )
+    webhooks: Annotated[tuple[WebhookSettings, ...], AfterValidator(check_webhooks)] = ()
 
     def with_values(self, values: Mapping[str, Any]) -> Settings:
         """A copy with other values, given as ``{"detector.min_face": 20}``.

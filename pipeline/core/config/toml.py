@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from ..location import DatabaseUrl
+from .groups import Group
 from .layers import tables
 from .settings import Settings
 from .urls import CameraUrl
@@ -37,11 +39,18 @@ def to_toml(settings: Settings) -> str:
         for key, values in groups.items():
             if inner := _lines(values):
                 lines += [f"[{table}.{key}]", *inner]
+    for webhook in settings.webhooks:
+        given = webhook.model_dump(exclude_unset=True)
+        lines += ["", "[[webhooks]]", *_lines(given)]
     return "\n".join(lines) + "\n"
 
 
 def _lines(values: dict[str, Any]) -> list[str]:
-    return [f"{key} = {_toml_value(value)}" for key, value in values.items() if value is not None]
+    return [
+        f"# {key} =" if isinstance(value, SecretStr) else f"{key} = {_toml_value(value)}"
+        for key, value in values.items()
+        if value is not None
+    ]
 
 
 def _help(text: str, limits: str) -> list[str]:
@@ -61,10 +70,13 @@ def _limits(info: Any) -> str:
 
 
 def _toml_value(value: Any) -> str:
-    if isinstance(value, str | Path | CameraUrl):
+    if isinstance(value, str | Path | CameraUrl | DatabaseUrl):
         return _text(str(value))
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Group):  # a table in a table
+        given = {key: one for key, one in value if one is not None}
+        return "{" + ", ".join(f"{key} = {_toml_value(one)}" for key, one in given.items()) + "}"
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     return repr(value)

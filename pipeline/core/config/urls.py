@@ -99,6 +99,24 @@ class CameraUrl:
         )
 
 
+def resolve_secret(text: str, environment: Mapping[str, str], *, place: str) -> str:
+    """A secret of the settings: the text, or what its one ``${NAME}`` or ``${file:/path}`` holds.
+
+    For settings only: what comes over the network is never resolved.
+
+    Raises:
+        ConfigError: the placeholder cannot be used. The message quotes no value.
+    """
+    found = _PLACEHOLDER.fullmatch(text)
+    if found is None:
+        return text
+    try:
+        _check_placeholder(found[1])
+    except ValueError as error:
+        raise ConfigError(f"{place} {error}") from None
+    return _secret(found[1], environment, place)
+
+
 def _check_placeholder(name: str) -> None:
     if name.startswith("file:"):
         if not name[5:].startswith("/"):

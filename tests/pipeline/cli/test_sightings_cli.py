@@ -11,6 +11,7 @@ import pytest
 from facestream.pipeline.cli.who import moment
 from facestream.pipeline.core.errors import UsageError
 from facestream.pipeline.core.types import Image
+from facestream.pipeline.storage.database import REVISIONS
 
 from tests.pipeline.cli.conftest import Run, mistake
 
@@ -24,10 +25,12 @@ def photo(tmp_path_factory: pytest.TempPathFactory, portrait: Image) -> Path:
 
 @pytest.fixture
 def db(tmp_path: Path, clip: Path, photo: Path, run: Run) -> Path:
-    """She was seen before anybody was enrolled, and again afterwards."""
+    """She was seen before anybody was enrolled, and again afterwards; the first sighting got her
+    name by her enrolment, which was undone."""
     path = tmp_path / "house.db"
     assert run("run", clip, "--db", path)[0] == 0
-    assert run("gallery", "add", "Eileen", photo, "--db", path)[0] == 0
+    assert "Named 1 past sighting" in run("gallery", "add", "Eileen", photo, "--db", path)[1]
+    assert run("undo", "--db", path)[0] == 0
     assert run("run", clip, "--db", path)[0] == 0
     return path
 
@@ -112,7 +115,7 @@ def test_db(db: Path, tmp_path: Path, run: Run) -> None:
     assert "4 pictures" in run("db", "backup", backup, "--db", db)[1]
     assert "4 pictures" in run("db", "restore", backup, "--db", copy)[1]
     assert "no backup" in mistake(run("db", "restore", copy, "--db", tmp_path / "x.db"))
-    assert "0004" in run("db", "upgrade", "--db", copy)[1]
+    assert REVISIONS[-1] in run("db", "upgrade", "--db", copy)[1]
     next((copy.parent / "media").rglob("*.jpg")).unlink()
     status, out, _ = run("db", "check", "--db", copy)
     assert status == 3
@@ -142,3 +145,30 @@ def test_events_of_an_earlier_run_are_imported(
     (tmp_path / "text").write_text("text")
     assert "no events" in mistake(run("db", "import", tmp_path / "text", "--db", db))
     assert "cannot read" in mistake(run("db", "import", tmp_path / "missing", "--db", db))
+
+
+def test_a_face_of_a_sighting_is_learned(db: Path, run: Run) -> None:
+    sightings = json.loads(run("who", "--db", db, "--json")[1])["sightings"]
+    uid = sightings[0]["id"]
+    status, out, error = run("gallery", "add", "Eileen", "--from-sighting", uid, "--db", db)
+    if status == 0:
+        assert out == "Added 1 photo of 'Eileen'.\n"
+    else:  # so like the photo that it shows nothing new
+        assert (status, "redundant" in error) == (2, True)
+        status, out, _ = run("gallery", "add", "Guest", "--from-sighting", uid, "--db", db)
+        assert status == 2
+        run("gallery", "remove", "Eileen", "--yes", "--db", db)
+        assert run("gallery", "add", "Eileen", "--from-sighting", uid, "--db", db)[0] == 0
+    shown = run("gallery", "show", "Eileen", "--db", db)[1]
+    assert f"learned from sighting {uid[:8]}" in shown
+    photos = json.loads(run("gallery", "show", "Eileen", "--json", "--db", db)[1])["photos"]
+    assert [one["learned_from"]["sighting"] for one in photos if one["learned_from"]] == [uid]
+    if len(photos) > 1:
+        done = run("gallery", "remove", "Eileen", "--learned", "--yes", "--db", db)
+        assert done[1] == "Removed 1 photo of 'Eileen'.\n"
+        assert "no photo that was learned" in mistake(
+            run("gallery", "remove", "Eileen", "--learned", "--yes", "--db", db)
+        )
+    assert "no sighting begins" in mistake(
+        run("gallery", "add", "Eileen", "--from-sighting", "nope", "--db", db)
+    )

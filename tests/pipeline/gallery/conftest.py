@@ -15,7 +15,7 @@ from tests.pixels import PixelReader, paint
 
 def stored(gallery: Gallery) -> Snapshot:
     """What is in the gallery's file."""
-    store = Store(gallery.path, create="never")
+    store = Store(gallery.location, create="never")
     try:
         return store.snapshot(columns="both")
     finally:
@@ -29,7 +29,15 @@ def reader() -> PixelReader:
 
 @pytest.fixture
 def gallery(tmp_path: Path, reader: PixelReader) -> Iterator[Gallery]:
+    """In a file."""
     with Gallery(tmp_path / "people.db", reader=reader) as opened:
+        yield opened
+
+
+@pytest.fixture
+def any_gallery(database: Path | str, reader: PixelReader) -> Iterator[Gallery]:
+    """In a file, and on a server."""
+    with Gallery(database, reader=reader) as opened:
         yield opened
 
 

@@ -10,7 +10,7 @@ import pytest
 from facestream.pipeline.core.errors import GalleryError, PersonNotFound
 from facestream.pipeline.core.types import Floats, Image
 from facestream.pipeline.gallery import Gallery, plan_import
-from facestream.pipeline.gallery.check import GalleryCheck
+from facestream.pipeline.gallery.findings import GalleryCheck
 from facestream.pipeline.gallery.groups import groups_of
 from facestream.pipeline.gallery.records import select_photo
 from facestream.pipeline.identity.decision import Thresholds

@@ -138,7 +138,7 @@ def test_a_writer_keeps_its_journal(gallery: Gallery, folder: Path, tmp_path: Pa
     other.execute("PRAGMA cache_spill = ON")
     before = journal_of(gallery.path).read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("facestream.pipeline.storage.database.BUSY_SECONDS", 0.05)
+        patch.setattr("facestream.pipeline.storage.transactions.BUSY_SECONDS", 0.05)
         gallery.close()
     assert journal_of(gallery.path).read_bytes() == before
     other.execute("ROLLBACK")

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from facestream.pipeline.core.errors import GalleryCorrupt, GalleryError
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.storage import database
+from facestream.pipeline.storage import database, sqlite, transactions
 from facestream.pipeline.storage.schema import Base
 
 from tests.pixels import PixelReader, paint
@@ -112,7 +112,7 @@ def test_damage_behind_the_check(
     filled: Path, monkeypatch: pytest.MonkeyPatch, reader: PixelReader
 ) -> None:
     """Large galleries are not read through at the start: damage shows when it is met."""
-    monkeypatch.setattr(database, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(sqlite, "CHECKED_BYTES", 0)
     with contextlib.closing(sqlite3.connect(filled)) as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'photos'")
     content = bytearray(filled.read_bytes())
@@ -217,7 +217,7 @@ class TestPermissions:
 def test_waiting_for_another_writer_ends(
     filled: Path, reader: PixelReader, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(transactions, "BUSY_SECONDS", 0.05)
     other = sqlite3.connect(filled, isolation_level=None)
     with Gallery(filled, reader=reader) as gallery:
         other.execute("BEGIN IMMEDIATE")
@@ -237,7 +237,7 @@ def test_a_search_does_not_wait_for_another_writer(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It serves all cameras: a gallery that is in use stays as it was read last."""
-    monkeypatch.setattr(database, "BUSY_SECONDS", 3600)
+    monkeypatch.setattr(transactions, "BUSY_SECONDS", 3600)
     other = sqlite3.connect(filled, isolation_level=None)
     with Gallery(filled, reader=reader) as gallery, Gallery(filled, reader=reader) as writer:
         search = gallery.searcher(reader.model_id, None)
@@ -324,8 +324,8 @@ def test_what_was_reported_survives_a_kill(tmp_path: Path, reader: PixelReader) 
 def test_two_processes_at_once(tmp_path: Path) -> None:
     """Both make the gallery, and both add to it, also to the same person."""
     path = tmp_path / "x.db"
-    one = folder_of(tmp_path / "one", range(1, 4), 8)
-    two = folder_of(tmp_path / "two", range(3, 6), 8)
+    one = folder_of(tmp_path / "one", range(1, 4), 4)
+    two = folder_of(tmp_path / "two", range(3, 6), 4)
     for file in (two / "p3").iterdir():
         paint(file.with_name(f"other-{file.name}"), person=3)
         file.unlink()
@@ -333,9 +333,9 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     for process in running:
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
-        assert output.count("True") == 24
+        assert output.count("True") == 12
     with Gallery(path, create="never") as gallery:
-        assert [person.photos for person in gallery.people()] == [8, 8, 16, 8, 8]
+        assert [person.photos for person in gallery.people()] == [4, 4, 8, 4, 4]
 
 
 def test_the_migrations_make_the_models_tables(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from facestream.pipeline.core.errors import GalleryError
 from facestream.pipeline.core.types import Floats
 from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.gallery.store import Store
-from facestream.pipeline.storage import database
+from facestream.pipeline.storage import database, sqlite
 
 from tests.pixels import PixelReader
 
@@ -57,7 +57,7 @@ def old(tmp_path: Path) -> Path:
     path = tmp_path / "people.db"
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        connection.exec_driver_sql(f"PRAGMA application_id = {database.APPLICATION_ID}")
+        connection.exec_driver_sql(f"PRAGMA application_id = {sqlite.APPLICATION_ID}")
         command.upgrade(database.alembic_config(connection), "0001")
     engine.dispose()
     blobs = [np.arange(length, dtype="<f4").tobytes() for length in (4, 10)]
@@ -187,12 +187,12 @@ from pathlib import Path
 root, path = sys.argv[1:]
 runpy.run_path(str(Path(root, "conftest.py")))
 from facestream.pipeline.gallery import Gallery
-from facestream.pipeline.storage import database
+from facestream.pipeline.storage import database, sqlite
 
 def kill(path):
     os.kill(os.getpid(), signal.SIGKILL)
 
-database.delete_copies = kill  # the last step before the commit
+sqlite.delete_copies = kill  # the last step before the commit
 Gallery(path)
 """
 

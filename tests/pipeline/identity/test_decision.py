@@ -296,6 +296,17 @@ STRANGER = StrangerLimits(similarity=0.35, sigma=0.9, enrolled=0.01, strangers=0
     ],
 )
 def test_verdicts(identity: Identity, sigma: float, verdict: str) -> None:
-    assert verdict_of(identity, sigma, STRANGER) == verdict
+    assert verdict_of(identity, sigma, STRANGER, 1) == verdict
     if not identity.known:
-        assert verdict_of(identity, sigma, None) == "unsure"
+        assert verdict_of(identity, sigma, None, 1) == "unsure"
+
+
+def test_the_limit_follows_the_photos_and_sigma() -> None:
+    limits = StrangerLimits(
+        similarity=0.0, sigma=1.0, enrolled=0.01, strangers=0.8, basis="made up",
+        photos=(10, 1000), sigmas=(0.6, 1.0), similarities=((0.2, 0.1), (0.4, 0.3)),
+    )  # fmt: skip
+    identity = Identity.unknown("below_threshold", similarity=0.25)
+    assert verdict_of(identity, 0.6, limits, 10) == "unsure"
+    assert verdict_of(identity, 0.6, limits, 1000) == "stranger"
+    assert verdict_of(identity, 1.01, limits, 1000) == "unsure"

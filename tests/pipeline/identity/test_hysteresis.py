@@ -85,6 +85,6 @@ def test_the_assignment_is_an_optimum(rows: list[list[float]], holder: int) -> N
         for to in itertools.permutations(range(people), count)
     )
     claims = [decision._claims(matches(rows), i, wide, held[i], RELEASE) for i in range(len(rows))]
-    found = decision._assign(claims, 0.5)
+    found = decision._assign(claims, wide)
     assert len(set(found.values())) == len(found)
     assert abs(sum(worth[i][p] for i, p in found.items()) - best) < 1e-4

@@ -9,24 +9,27 @@ from pathlib import Path
 
 import pytest
 from facestream.pipeline.core.errors import OutputError, UsageError
+from facestream.pipeline.core.location import DatabaseUrl, Location
 from facestream.pipeline.sightings import Sightings
-from facestream.pipeline.sightings.maintenance import DATABASE, back_up, check_database, restore
+from facestream.pipeline.sightings.backup import DATABASE, back_up, restore
+from facestream.pipeline.sightings.maintenance import check_database
 from facestream.pipeline.sightings.writer import SightingWriter
 
 from tests.pipeline.sightings.stored import left
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "here" / "house.db"
-    path.parent.mkdir()
-    with Sightings(path, create="if_missing") as store, SightingWriter(store) as writer:
+def path(database: Path | str) -> Path | str:
+    if isinstance(database, Path):
+        database = database.parent / "here" / "house.db"
+        database.parent.mkdir()
+    with Sightings(database, create="if_missing") as store, SightingWriter(store) as writer:
         for shade in (10, 20, 30):
             writer.event(left(shade=shade), pace="waits")
-    return path
+    return database
 
 
-def test_what_is_not_as_it_was_written_is_found(path: Path) -> None:
+def test_what_is_not_as_it_was_written_is_found(path: Path | str) -> None:
     with Sightings(path) as sightings:
         assert check_database(sightings) == []
         one, two, _ = sightings.page().sightings
@@ -42,27 +45,40 @@ def test_what_is_not_as_it_was_written_is_found(path: Path) -> None:
     }
 
 
-def test_a_backup_is_the_same_elsewhere(path: Path, tmp_path: Path) -> None:
-    target, there = tmp_path / "b.tar", tmp_path / "there" / "other.db"
-    there.parent.mkdir()
+@pytest.mark.parametrize("into", ["sqlite", "postgresql"])
+def test_a_backup_is_the_same_elsewhere(
+    path: Path | str, into: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    target = tmp_path / "b.tar"
+    there: Location = tmp_path / "there" / "other.db"
+    if into == "postgresql":
+        there = DatabaseUrl(request.getfixturevalue("postgresql").new_database())
+    media = tmp_path / "there" / "media"
+    (tmp_path / "there").mkdir()
     with Sightings(path) as sightings:
         before = [one.to_dict() for one in sightings.page().sightings]
         assert back_up(sightings, target) == 6
         with pytest.raises(OutputError, match="exists"):
             back_up(sightings, target)
+        shutil.rmtree(sightings.media.path)
     assert target.stat().st_mode & 0o777 == 0o600
-    shutil.rmtree(path.parent)
-    assert restore(target, there) == 6
-    assert there.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(OutputError, match="exists"):
-        restore(target, there)
-    with Sightings(there) as sightings:
+    assert restore(target, there, media=media) == 6
+    if isinstance(there, Path):
+        assert there.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(OutputError, match=r"exists|not empty"):
+        restore(target, there, media=media)
+    with Sightings(there, media=media) as sightings:
         assert check_database(sightings) == []
         after = [one.to_dict() for one in sightings.page().sightings]
     for one in before + after:
         one.pop("picture")
     assert before == after
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["b.tar", "there"]
+    kept = {one.name for one in tmp_path.iterdir()}
+    assert kept <= {"b.tar", "there", "here", "data"}
+    with Sightings(there, media=media) as store, SightingWriter(store) as writer:
+        writer.event(left(), pace="waits")  # ids go on
+        writer.close()
+        assert store.count() == 4
 
 
 @pytest.mark.parametrize(
@@ -93,5 +109,7 @@ def test_a_link_in_a_backup_is_refused(tmp_path: Path) -> None:
 
 def test_a_text_is_no_backup(tmp_path: Path) -> None:
     (tmp_path / "b.tar").write_text("text")
-    with pytest.raises(UsageError, match="no backup"):
+    with pytest.raises(UsageError, match="it is no tar file"):
         restore(tmp_path / "b.tar", tmp_path / "x.db")
+    with pytest.raises(OutputError, match="no folder"):
+        restore(tmp_path / "b.tar", tmp_path / "none" / "x.db")

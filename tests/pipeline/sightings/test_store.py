@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from facestream.pipeline.core.errors import GalleryCorrupt, GalleryError, UsageError
+from facestream.pipeline.core.location import locate
 from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.sightings import Sighting, SightingFilter, Sightings
 from facestream.pipeline.sightings.writer import SightingWriter
@@ -26,17 +27,17 @@ from tests.pixels import PixelReader, paint
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "house.db"
+def path(database: Path | str) -> Path | str:
+    return database
 
 
-def write(path: Path, *events: object) -> None:
+def write(path: Path | str, *events: object) -> None:
     with Sightings(path, create="if_missing") as store, SightingWriter(store) as writer:
         for event in events:
             writer.event(event, pace="waits")  # type: ignore[arg-type]
 
 
-def test_a_sighting_from_its_appearance_to_its_end(path: Path) -> None:
+def test_a_sighting_from_its_appearance_to_its_end(path: Path | str) -> None:
     first = appeared(at=5.0)
     with Sightings(path, create="if_missing") as store:
         with SightingWriter(store) as writer:
@@ -59,9 +60,9 @@ def test_a_sighting_from_its_appearance_to_its_end(path: Path) -> None:
     assert f"{one.start:%Y/%m/%d}" in one.pictures["face"]
 
 
-def test_its_template_is_kept(path: Path) -> None:
+def test_its_template_is_kept(path: Path | str) -> None:
     write(path, left())
-    engine = open_database(path, create="never")
+    engine = open_database(locate(path), create="never")
     with engine.connect() as connection:
         row = connection.execute(sa.select(SightingTemplateRow.__table__)).one()
     engine.dispose()
@@ -69,7 +70,7 @@ def test_its_template_is_kept(path: Path) -> None:
     assert np.frombuffer(row.mu, "<f2").tolist() == [0, 1, 2, 3]
 
 
-def test_photos_without_a_time_are_ordered_by_when_they_were_stored(path: Path) -> None:
+def test_photos_without_a_time_are_ordered_by_when_they_were_stored(path: Path | str) -> None:
     event = left(file="a.jpg")
     still = event.model_copy(
         update={
@@ -83,7 +84,7 @@ def test_photos_without_a_time_are_ordered_by_when_they_were_stored(path: Path) 
         assert (newest.file, newest.start, newest.end) == ("a.jpg", None, None)
 
 
-def test_filters(path: Path) -> None:
+def test_filters(path: Path | str) -> None:
     events = [
         left(start=100.0 * n, source=("door", "yard")[n % 2], verdict=("stranger", "unsure")[n < 3])
         for n in range(6)
@@ -106,7 +107,7 @@ def test_filters(path: Path) -> None:
         assert starts(names=("Ada",)) == []
 
 
-def test_a_name_is_the_one_the_person_has_now(path: Path, tmp_path: Path) -> None:
+def test_a_name_is_the_one_the_person_has_now(path: Path | str, tmp_path: Path) -> None:
     with Gallery(path, reader=PixelReader()) as gallery:
         gallery.add("Ada", paint(tmp_path / "a.png"))
         person = gallery.person("Ada").id
@@ -144,13 +145,13 @@ def test_pages_have_each_sighting_once_newest_first(starts: list[int], limit: in
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "MjAyNi0xMS0zMCAx"])
-def test_a_cursor_of_another_kind(path: Path, cursor: str) -> None:
+def test_a_cursor_of_another_kind(path: Path | str, cursor: str) -> None:
     write(path, left())
     with Sightings(path) as store, pytest.raises(UsageError, match="cursor"):
         store.page(cursor=cursor)
 
 
-def test_get(path: Path) -> None:
+def test_get(path: Path | str) -> None:
     event = left()
     write(path, event)
     with Sightings(path) as store:
@@ -162,7 +163,8 @@ def test_get(path: Path) -> None:
                 store.get(wrong)
 
 
-def test_no_database(path: Path) -> None:
+def test_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "house.db"
     with pytest.raises(GalleryError, match="there is no gallery"):
         Sightings(path)
     path.write_bytes(b"text")
@@ -189,7 +191,7 @@ time.sleep(60)
 """
 
 
-def test_the_sightings_of_a_killed_run_are_closed_as_interrupted(path: Path) -> None:
+def test_the_sightings_of_a_killed_run_are_closed_as_interrupted(path: Path | str) -> None:
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", DYING, str(root), str(path), "a" * 32]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

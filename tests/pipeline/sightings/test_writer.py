@@ -19,7 +19,7 @@ from tests.pipeline.sightings.stored import appeared, left
 class SlowStore(Sightings):
     """Its transactions wait for ``go``, and fail while ``broken``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__(path, create="if_missing")
         self.go = threading.Event()
         self.began = threading.Event()
@@ -35,10 +35,10 @@ class SlowStore(Sightings):
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowStore]:
+def store(database: Path | str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowStore]:
     monkeypatch.setattr(writer, "FLUSH_SECONDS", 0.01)
     monkeypatch.setattr(writer, "RETRY_SECONDS", (0.01, 0.01))
-    with SlowStore(tmp_path / "x.db") as store:
+    with SlowStore(database) as store:
         yield store
 
 
@@ -90,6 +90,7 @@ def test_a_camera_tries_again(store: SlowStore) -> None:
 
 def test_a_row_is_stored_where_its_pictures_cannot_be(store: SlowStore) -> None:
     store.go.set()
+    store.media.path.parent.mkdir(parents=True, exist_ok=True)
     store.media.path.write_text("no folder")
     metrics = Metrics()
     with SightingWriter(store) as out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,7 +62,7 @@ class ColourEncoder:
 class TwoPeople:
     """A gallery of Ada and Bob."""
 
-    def search(self, mu: Floats, k: int) -> Matches:
+    def search(self, mu: Floats, k: int, at: Sequence[float] | None = None) -> Matches:
         unit = mu / np.linalg.norm(mu, axis=1, keepdims=True)
         similar = unit[:, :2].astype(np.float32)
         order = np.argsort(-similar, axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class Crowd:
     def __init__(self, photos: int) -> None:
         self.photos = photos
 
-    def search(self, mu: Floats, k: int) -> Matches:
+    def search(self, mu: Floats, k: int, at: Sequence[float] | None = None) -> Matches:
         rows = len(mu)
         return Matches(
             np.full((rows, 1), 0.42, np.float32), np.ones((rows, 1), np.int64), (("Ada",),) * rows

@@ -253,7 +253,7 @@ def test_the_time_that_a_batch_takes_is_no_silence(
     monkeypatch.setattr("facestream.pipeline.stages.recognise.time.monotonic", lambda: clock[0])
     search = people.search
 
-    def slow(mu: Floats, k: int) -> Matches:
+    def slow(mu: Floats, k: int, at: object = None) -> Matches:
         clock[0] += 100.0
         return search(mu, k)
 

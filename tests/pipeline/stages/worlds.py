@@ -53,7 +53,7 @@ class People:
         self.searches = 0
         self._painted = painted
 
-    def search(self, mu: Floats, k: int) -> Matches:
+    def search(self, mu: Floats, k: int, at: Sequence[float] | None = None) -> Matches:
         self.searches += 1
         unit = mu / np.linalg.norm(mu, axis=1, keepdims=True)
         similar = unit @ self._painted.faces[: len(self.names)].T
