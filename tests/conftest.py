@@ -32,11 +32,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def own_priority() -> Iterator[None]:
-    """A source that a test reads in this thread lowers its priority, and that of all later ones."""
-    before = os.getpriority(os.PRIO_PROCESS, 0)
+    """A source that a test reads in this thread lowers its priority, and that of all later ones.
+
+    A thread that becomes real-time would starve all other tests: none may.
+    """
+    policy, before = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)
     yield
+    became = os.sched_getscheduler(0)
     with suppress(OSError):  # only root may raise it again
+        os.sched_setscheduler(0, policy, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, 0, before)
+    assert became == policy
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from facestream.pipeline.runtime.priority import scheduling_kept
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
@@ -65,7 +66,7 @@ def make_clip(
         metadata: of the container, e.g. ``creation_time``.
         draw: gives frame ``index`` as H×W×3 BGR.
     """
-    with av.open(str(path), "w", options=options or {}) as container:
+    with scheduling_kept(), av.open(str(path), "w", options=options or {}) as container:
         container.metadata.update(metadata or {})
         stream: Any = container.add_stream(codec, rate=fps)
         stream.width, stream.height = size

@@ -27,6 +27,7 @@ from facestream.engines.private_files import followed, private
 
 from ..core.errors import OutputError
 from ..core.filenames import part_of
+from ..runtime.priority import scheduling_kept
 from ..sinks.video.mp4 import WholeFile
 from ..sources.decode import reason
 from .covers import cover_frame, planar
@@ -261,6 +262,8 @@ class _Writer:
         if matrix is not None:
             stream.set_display_matrix(unpack("=9i", bytes(matrix)[:36]))
         self._add_others()
+        with scheduling_kept():
+            self._container.start_encoding()  # opens the encoder and starts its threads
 
     def _pixel_format(self, frame: VideoFrame) -> str:
         """The frame's own where it can be encoded, else the nearest."""

@@ -6,6 +6,9 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -28,3 +31,28 @@ def yield_to_other_threads() -> bool:
         log.debug("the priority of a thread stays: %s", error)
         return False
     return True
+
+
+@contextmanager
+def scheduling_kept() -> Iterator[None]:
+    """Undo what a library does in this block to how Linux schedules this thread and new ones.
+
+    SVT-AV1 makes its caller and its own threads real-time where the process belongs to root, and
+    the caller's later threads inherit that: on few processors nothing else runs any more.
+    """
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = _threads()
+    try:
+        yield
+    finally:
+        for thread in {threading.get_native_id()} | (_threads() - before):
+            with suppress(OSError):  # it has ended
+                if os.sched_getscheduler(thread) != policy:
+                    os.sched_setscheduler(thread, policy, parameters)
+
+
+def _threads() -> set[int]:
+    return {int(place.name) for place in Path("/proc/self/task").iterdir()}

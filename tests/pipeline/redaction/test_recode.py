@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
 from fractions import Fraction
@@ -100,6 +101,19 @@ def test_codec_pixels_and_times_are_kept(
         assert middle.std() < 6
         assert abs(middle.mean() - 95) < 25
         assert np.abs(old_image[80:].astype(int) - new_image[80:]).mean() < 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's threads become real-time")
+def test_an_encoder_leaves_no_thread_real_time(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mkv", codec="libsvtav1", frames=8, draw=noise)
+    policies: set[int] = set()
+
+    def look(*_: object) -> None:
+        threads = Path("/proc/self/task").iterdir()
+        policies.update(os.sched_getscheduler(int(thread.name)) for thread in threads)
+
+    redacted(clip, tmp_path / "out.mkv", RedactionOptions(on_progress=look))
+    assert policies == {os.SCHED_OTHER}
 
 
 def test_a_variable_rate_keeps_every_time(tmp_path: Path) -> None:
