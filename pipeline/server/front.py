@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,6 +25,8 @@ HSTS: Final = "max-age=31536000"
 _LOCAL_HOST: Final = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?")
 _PROXIED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
 _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_DRAINED_BYTES: Final = 1 << 16
+_DRAINED_SECONDS: Final = 1.0
 
 
 class FrontDoor:
@@ -91,7 +94,8 @@ class FrontDoor:
             if started:
                 raise
             notes.clear()
-            await _answer(error, self._most(scope), scope)(scope, receive, guarded)
+            read = await body.drain(Headers(scope=scope).get("content-length", ""))
+            await _answer(error, self._most(scope), scope, read=read)(scope, receive, guarded)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -145,6 +149,18 @@ class _TimedBody:
             self.error = error
             raise
 
+    async def drain(self, length: str) -> bool:
+        """Read what is left of a small body, ``length`` as declared; whether none is left.
+
+        To close a connection with bytes unread resets it, and the client may never see the answer.
+        """
+        if self.error is None and length.isdecimal() and int(length) <= _DRAINED_BYTES:
+            with suppress(TimeoutError, RequestRefused, TooLargeError):
+                async with asyncio.timeout(_DRAINED_SECONDS):
+                    while self._more:
+                        await self._next()
+        return not self._more
+
     async def _next(self) -> Message:
         if not self._more:
             return await self._receive()
@@ -167,7 +183,7 @@ def _from_here(scope: Scope) -> bool:
         return False
 
 
-def _answer(error: Exception, most: int, scope: Scope) -> ASGIApp:
+def _answer(error: Exception, most: int, scope: Scope, *, read: bool = False) -> ASGIApp:
     if isinstance(error, RequestRefused):
         refused = error
     elif isinstance(error, TooLargeError):
@@ -175,7 +191,7 @@ def _answer(error: Exception, most: int, scope: Scope) -> ASGIApp:
         refused = RequestRefused(413, detail, Connection="close")
     else:
         return internal_error(error, what=f"{scope['method']} {scope['path']}")
-    if scope["method"] in _BODY_METHODS:
+    if scope["method"] in _BODY_METHODS and not read:
         # The rest of the body is not read: the connection cannot be used again.
         refused.headers.setdefault("Connection", "close")
     return refused.response()

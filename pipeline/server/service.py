@@ -19,6 +19,7 @@ from ..calibration import CalibrationResult
 from ..core.addresses import Address
 from ..core.config import Settings, default_gallery_path
 from ..core.errors import UsageError
+from ..core.picture_limits import picture_limits, set_picture_limits
 from ..detection.portraits import portraits
 from ..gallery import Gallery
 from ..gallery.gallery import searching_of
@@ -70,6 +71,8 @@ class Service(Closing):
             on_error.callback(self.close)
             path = settings.storage.database or default_gallery_path()
             enter = self._resources.enter_context
+            # The analyzer's limits are those of the process: they end with the service.
+            self._resources.callback(set_picture_limits, picture_limits())
             self.analyzer = enter(FaceAnalyzer(settings))
             searching = searching_of(settings.runtime)
             self.gallery = enter(Gallery(path, reader=self.analyzer, searching=searching))

@@ -6,6 +6,7 @@ import io
 import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -96,6 +97,27 @@ def test_damaged_forms(anyone: httpx.Client, body: bytes) -> None:
         "/api/v1/recognise", content=body, headers={"Content-Type": "multipart/form-data"}
     )
     assert none.status_code == 400
+
+
+def test_a_refused_client_that_still_sends_sees_the_answer(keyed_server: Served) -> None:
+    """To close with bytes unread resets the connection, and the answer may be lost."""
+    address = keyed_server.server.address
+    head = "POST /api/v1/people HTTP/1.1\r\nHost: wrong.example\r\nContent-Length: 2\r\n\r\n"
+    with socket.create_connection((address.host, address.port), timeout=30) as client:
+        for _ in range(2):  # and the connection is kept
+            client.sendall(head.encode())
+            time.sleep(0.1)
+            client.sendall(b"{}")
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                part = client.recv(4096)
+                assert part, answer
+                answer += part
+            header, body = answer.split(b"\r\n\r\n")
+            assert header.startswith(b"HTTP/1.1 400")
+            length = int(header.lower().split(b"content-length:")[1].split()[0])
+            while len(body) < length:
+                body += client.recv(4096)
 
 
 def test_ten_gigabytes_are_refused_before_they_are_sent(open_server: Served) -> None:
