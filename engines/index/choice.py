@@ -50,6 +50,9 @@ KINDS: tuple[IndexKind, ...] = ("auto", "flat", "hnsw", "ivfpq", "gpu", "numpy")
 # Fewer vectors cannot train the codes (8 bits need 39 × 256), and are searched in 0.2 ms anyway.
 MIN_IVFPQ = 10_000
 MIN_HNSW = 1_000
+# Fewer are searched on one thread in at most 0.2 ms, about what a launch and two copies take; the
+# GPU's probe takes seconds, and its buffers hundreds of megabytes.
+MIN_GPU = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,8 @@ def open_index(
 ) -> LayeredIndex:
     """An empty index of vectors of length ``dim``.
 
-    ``auto`` takes the GPU where FAISS searches on it, else ``flat``, and plain numpy where FAISS is
-    not installed. Any other kind serves or is an error.
+    ``auto`` takes the GPU for ``MIN_GPU`` vectors and more where FAISS searches on it, else
+    ``flat``, and plain numpy where FAISS is not installed. Any other kind serves or is an error.
 
     Args:
         dim: length of the vectors.
@@ -151,7 +154,9 @@ def index_over(
 def _auto(dim: int, expected: int, *, use_gpu: bool, strict: bool) -> LayeredIndex:
     """The GPU, else the CPU with FAISS, else numpy."""
     refused = ""
-    if use_gpu and cuda_devices():
+    if use_gpu and cuda_devices() and expected < MIN_GPU and not strict:
+        refused = f"; the GPU begins at {MIN_GPU:,}"
+    elif use_gpu and cuda_devices():
         try:
             return _gpu(dim, "exact, on the GPU")
         except BackendUnavailable as error:

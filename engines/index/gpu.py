@@ -24,6 +24,8 @@ from .library import faiss_message, load_faiss
 # FAISS reserves 1.5 GB or 18 % of the device by default; a search in 1,000,000 vectors needs the
 # similarities of one tile of queries, and FAISS makes the tiles fit.
 TEMP_BYTES = 256 << 20
+# Page-locked memory of the host for copies; FAISS takes 256 MB by default, for each core.
+PINNED_BYTES = 16 << 20
 # Most neighbours the kernels select (GPU_MAX_SELECTION_K).
 _MOST_NEIGHBOURS = 2048
 # Vectors uploaded at once: a copy in float32 is on the device before it is rounded.
@@ -41,7 +43,7 @@ class GpuFlatCore:
         vectors: N×D.
 
     Raises:
-        InferenceError: the device has no memory for them.
+        InferenceError: the device cannot hold them; says what FAISS says.
     """
 
     exact = False
@@ -52,6 +54,7 @@ class GpuFlatCore:
         self._lock = threading.Lock()
         self._resources: Any = faiss.StandardGpuResources()
         self._resources.setTempMemory(TEMP_BYTES)
+        self._resources.setPinnedMemory(PINNED_BYTES)
         config = faiss.GpuIndexFlatConfig()
         config.device, config.useFloat16, config.use_cuvs = 0, True, False
         try:

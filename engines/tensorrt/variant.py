@@ -20,10 +20,19 @@ VariantName = Literal["tensorrt", "tensorrt_rtx"]
 OLDEST = (10, 8)
 """The oldest TensorRT whose Python API this is written for."""
 
-INSTALL: dict[VariantName, str] = {
-    "tensorrt": "pip install tensorrt cuda-bindings onnx",
-    "tensorrt_rtx": "pip install tensorrt-rtx-cu13 cuda-bindings onnx",
+# The packages for CUDA 13, which a driver for CUDA 12 does not run, and those for CUDA 12.
+_PACKAGES: dict[VariantName, tuple[str, str]] = {
+    "tensorrt": ("tensorrt", "tensorrt-cu12"),
+    "tensorrt_rtx": ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
 }
+
+
+def install_command(name: VariantName) -> str:
+    """How to install a variant that the driver of this machine runs."""
+    driver = driver_report().version
+    old = driver is not None and driver[0] < 13
+    bindings = "'cuda-bindings<13'" if old else "cuda-bindings"
+    return f"pip install {_PACKAGES[name][old]} {bindings} onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,7 @@ def check_requirements() -> tuple[Variant, CudaDevice]:
     except BackendUnavailable as error:
         missing.append(str(error))
     try:
-        _check_runtime(has_device=bool(devices))
+        _check_runtime("tensorrt" if variant is None else variant.name, has_device=bool(devices))
     except BackendUnavailable as error:
         missing.append(str(error))
     if variant is None or missing:
@@ -122,7 +131,7 @@ def check_requirements() -> tuple[Variant, CudaDevice]:
     return variant, devices[0]
 
 
-def _check_runtime(*, has_device: bool) -> None:
+def _check_runtime(name: VariantName, *, has_device: bool) -> None:
     """Raise BackendUnavailable unless the CUDA runtime loads and the driver supports it."""
     runtime()
     if not has_device:
@@ -131,7 +140,7 @@ def _check_runtime(*, has_device: bool) -> None:
     if has is not None and needs > has[0]:  # within a major version any runtime works
         raise BackendUnavailable(
             f"cuda-bindings is for CUDA {needs}, the driver for CUDA {has[0]}.{has[1]}: "
-            f"pip install 'cuda-bindings<{has[0] + 1}', or a newer driver"
+            f"{install_command(name)}, or a newer driver"
         )
     try:
         call("cudaGetDeviceCount")
@@ -145,16 +154,17 @@ def _load(name: VariantName) -> Variant:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = "is not installed" if error.name == name else f"does not load ({error})"
-        raise BackendUnavailable(f"{name} {missing}: {INSTALL[name]}") from error
+        raise BackendUnavailable(f"{name} {missing}: {install_command(name)}") from error
     except (ImportError, OSError, RuntimeError) as error:
         raise BackendUnavailable(
-            f"{name} does not load ({error}); install it again: {INSTALL[name]}"
+            f"{name} does not load ({error}); install it again: {install_command(name)}"
         ) from error
     version = str(module.__version__)
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if name == "tensorrt" and numbers < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
         raise BackendUnavailable(
-            f"tensorrt {version} is older than {'.'.join(map(str, OLDEST))}: {INSTALL[name]}"
+            f"tensorrt {version} is older than {oldest}: {install_command(name)}"
         )
     return Variant(name, version, module)
 

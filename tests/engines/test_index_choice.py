@@ -45,10 +45,15 @@ def unit(count: int) -> Vectors:
 @pytest.mark.usefixtures("card")
 class TestAGpuThatFaissCannotUse:
     def test_auto_falls_back_and_says_why(self) -> None:
-        index = open_index(16)
+        index = open_index(16, expected=choice.MIN_GPU)
         assert (index.kind, index.device) == ("flat", "CPU")
         assert "not on the GPU" in index.reason
         assert "pip uninstall faiss-cpu, then pip install faiss-gpu" in index.reason
+
+    def test_auto_leaves_few_vectors_on_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(choice, "_gpu", lambda *_: pytest.fail("ten people on the GPU"))
+        index = index_over(np.arange(10), unit(10))
+        assert index.reason == "10 vectors are searched exactly; the GPU begins at 20,000"
 
     def test_asked_for_it_fails(self) -> None:
         with pytest.raises(BackendUnavailable, match="is the CPU's") as caught:
@@ -97,6 +102,7 @@ def test_a_gpu_without_room_falls_back_only_in_auto(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(choice, "cuda_devices", lambda: [CARD])
     monkeypatch.setattr(choice, "_gpu", opened)
+    monkeypatch.setattr(choice, "MIN_GPU", 50)
     vectors, ids = unit(50), np.arange(50)
     index = index_over(ids, vectors)
     assert (index.kind, index.device) == ("flat", "CPU")

@@ -28,10 +28,13 @@ class Resources:
 
     def __init__(self) -> None:
         self.busy = threading.Lock()
-        self.temporary = 0
+        self.temporary = self.pinned = 0
 
     def setTempMemory(self, size: int) -> None:
         self.temporary = size
+
+    def setPinnedMemory(self, size: int) -> None:
+        self.pinned = size
 
 
 class GpuIndexFlatIP:
@@ -127,7 +130,7 @@ def test_each_core_has_resources_of_its_own_with_bounded_memory(
     monkeypatch.setattr(fake, "StandardGpuResources", resources)
     GpuFlatCore(unit(10))
     GpuFlatCore(unit(10))
-    assert [one.temporary for one in made] == [gpu.TEMP_BYTES] * 2
+    assert [(one.temporary, one.pinned) for one in made] == [(gpu.TEMP_BYTES, gpu.PINNED_BYTES)] * 2
 
 
 @pytest.mark.usefixtures("fake")

@@ -162,6 +162,8 @@ def _propose(
     # frames * (5 * cells): the offsets are the maps' channels 1 to 4.
     first = frames[index] * (5 * cells) + places[index]
     offsets = maps.take(first[:, None] + torch.arange(1, 5, device=maps.device) * cells)
+    # A slot that is not in use may point into a margin, where 0 × −∞ would be NaN.
+    offsets = torch.where(used[:, None], offsets, 0)
     return result._replace(boxes=square(move(result.boxes, offsets, inclusive=0)))
 
 

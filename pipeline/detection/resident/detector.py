@@ -42,6 +42,10 @@ _CPU_BYTES = 1 << 30
 # What a candidate takes: 24 neighbours and their boxes.
 _CELL_BYTES = 2048
 
+# What each pair of boxes takes that suppression compares: four edges, areas and marks of the
+# earlier box, the overlap, and what is left of them between two kernels.
+_PAIR_BYTES = 64
+
 Value = TypeVar("Value")
 
 
@@ -56,9 +60,13 @@ class Size:
 
 @dataclass(slots=True)
 class _Batch:
-    """A batch under way: its frames on the device, and what is copied back."""
+    """A batch under way: its frames on the device, and what is copied back.
+
+    Only the first ``count`` frames are pictures; black ones may follow.
+    """
 
     size: Size
+    count: int
     lengths: Lengths
     frames: Tensor
     faces: Tensor
@@ -93,6 +101,8 @@ class ResidentDetector(Closing):
         self._transfer = Transfer(device)
         self._memory = batch_memory(device)
         self._recordings = Recordings(device)
+        # A GPU searches a few black pictures in less time than it launches several small batches.
+        self._pads = device.type != "cpu"
         self._lock = threading.RLock()
         self.batches = self.repeated = 0
 
@@ -165,9 +175,12 @@ class ResidentDetector(Closing):
 
     def _upload(self, size: Size, members: list[int], images: Sequence[Image]) -> _Batch:
         """Frames to the device, and their search."""
-        return self._launch(size, self._transfer.upload([images[index] for index in members]))
+        count = len(members)
+        places = 1 << (count - 1).bit_length()
+        frames = self._transfer.upload([images[index] for index in members], places)
+        return self._launch(size, count, frames)
 
-    def _launch(self, size: Size, frames: Tensor) -> _Batch:
+    def _launch(self, size: Size, count: int, frames: Tensor) -> _Batch:
         """Put a search on the stream; nothing here waits for the device."""
         grid = self._grid(size)
         assert grid is not None  # _parts gives none of such a size
@@ -178,28 +191,30 @@ class ResidentDetector(Closing):
 
         found = self._recordings.run((size, len(frames), lengths), launch, frames)
         faces, needed = (self._transfer.to_host(tensor) for tensor in found)
-        return _Batch(size, lengths, frames, faces, needed, self._transfer.mark())
+        return _Batch(size, count, lengths, frames, faces, needed, self._transfer.mark())
 
     def _collect(self, batch: _Batch) -> list[Faces]:
         """Wait for a batch; search it again where its lists were too short."""
-        count = len(batch.frames)
+        count, places = batch.count, len(batch.frames)
         self.batches += 1
         while True:
             if batch.done is not None:
                 batch.done.synchronize()
             needed = Lengths._make(batch.needed.tolist())
-            self._planner(batch.size, count).learn(needed)
+            self._planner(batch.size, places).learn(needed)
             if batch.lengths.hold(needed):
                 return _split_faces(batch.faces.numpy(), count)
             self.repeated += 1
             log.debug("%s: lists of %s are too short, needed %s", batch.size, batch.lengths, needed)
-            if count > 1 and needed.cells * _CELL_BYTES > self._memory:
-                singles = (self._launch(batch.size, frame[None]) for frame in batch.frames)
+            if count > 1 and _list_bytes(needed) > self._memory:
+                frames = batch.frames[:count]
+                singles = (self._launch(batch.size, 1, frame[None]) for frame in frames)
                 return [faces for single in singles for faces in self._collect(single)]
-            batch = self._launch(batch.size, batch.frames)
+            batch = self._launch(batch.size, count, batch.frames)
 
     def _parts(self, size: Size, count: int) -> Iterator[range]:
-        """Pictures in batches of 1, 2, 4, …: few numbers, each of which may be recorded."""
+        """Pictures in batches of 1, 2, 4, …: few numbers, each of which may be recorded. The last
+        one may have fewer pictures, and is padded."""
         grid = self._grid(size)
         if grid is None:
             return
@@ -207,7 +222,10 @@ class ResidentDetector(Closing):
         most = max(self._memory // bytes_each, 1)
         start = 0
         while start < count:
-            part = 1 << (min(count - start, most).bit_length() - 1)
+            left = count - start
+            part = 1 << (min(left, most).bit_length() - 1)
+            if self._pads and 1.5 * part <= left <= 2 * part <= most:
+                part = left
             yield range(start, start + part)
             start += part
 
@@ -232,11 +250,12 @@ class Transfer:
         with torch.inference_mode(), stream:
             yield
 
-    def upload(self, images: Sequence[Image]) -> Tensor:
-        """Pictures of one size, B×H×W×3."""
-        shape = (len(images), *images[0].shape)
+    def upload(self, images: Sequence[Image], places: int) -> Tensor:
+        """Pictures of one size, B×H×W×3, and black ones for the rest of B = ``places``."""
+        shape = (places, *images[0].shape)
         host = torch.empty(shape, dtype=torch.uint8, pin_memory=self._stream is not None)
-        for place, image in zip(host, images, strict=True):
+        host[len(images) :] = 0
+        for place, image in zip(host, images, strict=False):
             # Copied where torch would warn of an array that it may not write to.
             place.copy_(torch.from_numpy(np.require(image, requirements=["C", "W"])))
         return host.to(self.device, non_blocking=True)
@@ -258,8 +277,8 @@ class Transfer:
 
 
 def _split_faces(found: Floats, count: int) -> list[Faces]:
-    """Rows of ``Found.faces``, in the order of their pictures, as the faces of each picture."""
-    found = found[found[:, 1] > 0]
+    """Rows of ``Found.faces``, in the order of their pictures, as the faces of the first ones."""
+    found = found[(found[:, 1] > 0) & (found[:, 0] < count)]
     bounds = np.searchsorted(found[:, 0], np.arange(1, count))
     return [
         Faces(
@@ -269,6 +288,12 @@ def _split_faces(found: Floats, count: int) -> list[Faces]:
         )
         for part in np.split(found, bounds)
     ]
+
+
+def _list_bytes(needed: Lengths) -> int:
+    """What the longest lists of a batch take on the device, roughly."""
+    rows = max(needed.windows, needed.refined, needed.outputs)
+    return needed.cells * _CELL_BYTES + rows * needed.window * _PAIR_BYTES
 
 
 def _one_ahead(values: Iterable[Value]) -> Iterator[Value]:
@@ -284,9 +309,10 @@ def _one_ahead(values: Iterable[Value]) -> Iterator[Value]:
 def batch_memory(device: torch.device) -> int:
     """How much of a device's memory a batch may take, in bytes, roughly.
 
-    A picture that takes more is searched alone. Of a GPU's memory it is a sixteenth: up to four
-    kinds of batches are captured, and each capture keeps what it takes.
+    A picture that takes more is searched alone. Of a GPU's memory it is an eighth of what is free:
+    up to four kinds of batches are captured, and each capture keeps what it takes.
     """
     if device.type == "cpu":
         return _CPU_BYTES
-    return int(torch.cuda.get_device_properties(device).total_memory) // 16
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free) // 8

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch.nn.functional as F
 from facestream.engines.base import Array, BaseEngine, Engine, TensorSpec
 from facestream.engines.cards import checksum, load_card, model_path
 from facestream.engines.checks import check_feeds
-from facestream.engines.cuda.streams import process_lock
 from facestream.engines.devices import driver_report
 from facestream.engines.errors import BackendUnavailable, InferenceError, ParityRefused
 from facestream.engines.onnx_graphs import constants_of, load
@@ -77,20 +75,19 @@ class TorchNetwork(BaseEngine):
     def __call__(self, x: Tensor) -> Tensor:
         """The output, on the device; the work is put on the current stream, not waited for."""
         weights = self._weights
-        with _full_float32(self._device):
-            layer = 0
-            while f"conv{layer + 1}.weight" in weights:
-                conv = f"conv{layer + 1}"
-                x = F.conv2d(x, weights[f"{conv}.weight"], weights[f"{conv}.bias"])
-                x = F.prelu(x, weights[f"prelu{layer + 1}.slope"].flatten())
-                if layer < len(_POOLS[self._name]):
-                    x = F.max_pool2d(x, _POOLS[self._name][layer], stride=2, ceil_mode=True)
-                layer += 1
-            if "dense.weight" not in weights:
-                return F.conv2d(x, weights["heads.weight"], weights["heads.bias"])
-            x = F.linear(x.flatten(1), weights["dense.weight"], weights["dense.bias"])
-            x = F.prelu(x, weights["dense.slope"])
-            return F.linear(x, weights["heads.weight"], weights["heads.bias"])
+        layer = 0
+        while f"conv{layer + 1}.weight" in weights:
+            conv = f"conv{layer + 1}"
+            x = F.conv2d(x, weights[f"{conv}.weight"], weights[f"{conv}.bias"])
+            x = F.prelu(x, weights[f"prelu{layer + 1}.slope"].flatten())
+            if layer < len(_POOLS[self._name]):
+                x = F.max_pool2d(x, _POOLS[self._name][layer], stride=2, ceil_mode=True)
+            layer += 1
+        if "dense.weight" not in weights:
+            return F.conv2d(x, weights["heads.weight"], weights["heads.bias"])
+        x = F.linear(x.flatten(1), weights["dense.weight"], weights["dense.bias"])
+        x = F.prelu(x, weights["dense.slope"])
+        return F.linear(x, weights["heads.weight"], weights["heads.bias"])
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
         check_feeds(self.inputs, feeds)
@@ -130,6 +127,7 @@ class TorchNetworks:
             zip(NETWORKS, (self.pnet, self.rnet, self.onet), strict=True)
         )
         if self.device.type == "cuda":
+            use_full_float32()
             self._judge(VerdictStore(serving.cache))
 
     def close(self) -> None:
@@ -153,11 +151,11 @@ class TorchNetworks:
                 )
 
 
-@contextmanager
-def _full_float32(device: torch.device) -> Iterator[None]:
-    """Without TF32, which cuDNN's convolutions use by default; a setting of the whole process."""
-    if device.type == "cpu":
-        yield
-        return
-    with process_lock, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        yield
+def use_full_float32() -> None:
+    """Compute without TF32 on CUDA from now on: a setting of the whole process.
+
+    cuDNN's convolutions use it by default. It is set once: to set it around each call needs a lock
+    on the hot path. https://docs.pytorch.org/docs/stable/notes/cuda.html#tf32-on-ampere
+    """
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.fp32_precision = "ieee"

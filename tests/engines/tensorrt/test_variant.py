@@ -82,8 +82,13 @@ def test_a_runtime_of_the_same_major_version_will_do(monkeypatch: pytest.MonkeyP
         ),
         (
             {"driver": (12, 4)},
-            "cuda-bindings is for CUDA 13, the driver for CUDA 12.4: pip install "
-            "'cuda-bindings<13', or a newer driver",
+            "cuda-bindings is for CUDA 13, the driver for CUDA 12.4: pip install tensorrt-cu12 "
+            "'cuda-bindings<13' onnx, or a newer driver",
+        ),
+        (
+            {"driver": (12, 8), "variant": RTX},
+            "cuda-bindings is for CUDA 13, the driver for CUDA 12.8: pip install "
+            "tensorrt-rtx-cu12 'cuda-bindings<13' onnx, or a newer driver",
         ),
         (
             {"binding": (13050, Code.cudaErrorMemoryAllocation)},

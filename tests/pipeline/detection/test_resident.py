@@ -184,6 +184,45 @@ def test_a_batch_gives_what_single_pictures_give(
     assert resident.detect_batch([]) == []
 
 
+def test_slots_that_are_not_in_use_are_finite(
+    resident: Resident, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """−∞ of a margin times a side of 0 is NaN, which no comparison of two runs survives."""
+    found: list[Any] = []
+    search = detector.search
+
+    def watched(*arguments: Any) -> Any:
+        found.append(search(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(detector, "search", watched)
+    resident.detect_batch([np.zeros_like(astronaut), astronaut])
+    (one,) = found
+    assert len(one.faces) > 1
+    assert one.faces.isfinite().all()
+
+
+def test_a_batch_is_filled_up_where_that_saves_launches(
+    device: str, exact: Mtcnn, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [np.roll(astronaut, 16 * i, axis=1) for i in range(7)]
+    wanted = exact.detect_batch(images)
+    with Resident(device) as resident:
+        monkeypatch.setattr(resident, "_pads", True)
+        for count, batches in ((7, 1), (5, 2), (3, 1), (1, 1)):
+            resident.batches = 0
+            found = resident.detect_batch(images[:count])
+            assert resident.batches == batches
+            assert all(same(a, b) for a, b in zip(wanted[:count], found, strict=True))
+
+
+@pytest.mark.parametrize("lengths", [(10**6, 64, 64, 16, 32, 12), (512, 40_000, 64, 16, 3000, 12)])
+def test_the_lists_of_a_crowd_are_budgeted(lengths: tuple[int, ...]) -> None:
+    """Suppression compares each window with many before it: 40,000 times 3,000 take gigabytes."""
+    assert detector._list_bytes(lists.Lengths(*lengths)) > 1 << 30
+    assert detector._list_bytes(lists.Lengths(512, 128, 32, 16, 32, 12)) < 1 << 21
+
+
 def test_each_picture_has_its_own_smallest_face(resident: Resident, astronaut: Image) -> None:
     searches = [replace(resident.settings, min_face=size) for size in (400, 40)]
     few, many = resident.find([(astronaut, one) for one in searches])

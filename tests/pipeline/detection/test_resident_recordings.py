@@ -164,6 +164,15 @@ def test_a_search_that_cannot_be_captured_is_launched_and_logged_once(
     assert device.stream is None  # torch leaves its own stream in place when a capture fails
 
 
+def test_what_is_nowhere_in_use_may_be_anything() -> None:
+    """NaN is equal to itself here: it kept every graph from being used."""
+    faces = torch.tensor([[0.0, 1.0], [float("nan"), -torch.inf]])
+    needed = torch.tensor([3, 2])
+    assert recordings.alike(Found(faces, needed), Found(faces + 1e-3, needed))
+    assert not recordings.alike(Found(faces, needed), Found(faces + 1, needed))
+    assert not recordings.alike(Found(faces, needed), Found(faces, needed + 1))
+
+
 def test_on_the_cpu_nothing_is_captured(device: Device) -> None:
     cpu = recordings.Recordings(torch.device("cpu"))
     for turn in range(2 * FREQUENT):
