@@ -124,9 +124,8 @@ audit: $(AUDIT)/.installed  ## look for known vulnerabilities of the locked pack
 sbom: $(AUDIT)/.installed $(RUNTIME)/.installed  ## write sbom.json (CycloneDX) of the run-time environment
 	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --output-file sbom.json $(RUNTIME)/bin/python
 
-gpu: $(DEV)/.installed-$(MODULE_LIST)  ## on a machine with an NVIDIA GPU: the GPU tests (a skip is a failure) and benchmarks
-	REQUIRE_GPU=1 $(DEV)/bin/python -m pytest -m 'gpu or tensorrt'
-	$(DEV)/bin/python -m benchmarks suite all --json benchmarks/results/gpu.json --markdown benchmarks/results/gpu.md
+gpu: $(DEV)/.installed-$(MODULE_LIST)  ## on a machine with an NVIDIA GPU: tests (a skip is a failure), parity and speed, in ten minutes
+	$(DEV)/bin/python -m benchmarks gpu
 
 models: $(DEV)/.installed-$(MODULE_LIST)  ## export the detector's networks again
 	$(DEV)/bin/python -m facestream.training.export.mtcnn --out engines/models

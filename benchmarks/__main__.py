@@ -12,6 +12,7 @@ COMMANDS = {
     "suite": "contenders side by side, in fresh processes and interleaved rounds",
     "house": "speed, memory, start, size and lines of this checkout or of two",
     "kill-runs": "runs killed while they store sightings: nothing is lost, all agrees",
+    "gpu": "on an NVIDIA GPU: tests, parity and speed in ten minutes",
     "kernels": "the detector in C beside OpenVINO, frame by frame in turn, by threads",
     "live": "searching every N-th frame: accuracy, cost, and how many cameras are kept up with",
     "identify-video": "open-set identification in video: the gain of fusing a track's frames",

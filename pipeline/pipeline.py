@@ -285,7 +285,9 @@ class Pipeline(Closing):
             *(self._supervisor, self._queue, found),
             detector=self._detector,
             open_another=another,
-            views=lambda name: view_of(self.settings, name, live=name in live),
+            views=lambda name: view_of(
+                self.settings, name, live=name in live, resident=self._detector.backend == "torch"
+            ),
             isolation=isolation,
             finished=lambda name: by_name[name].processed + by_name[name].lost,
             batching=batching,

@@ -154,17 +154,20 @@ def inside(points: NDArray[np.floating], polygon: NDArray[np.floating]) -> NDArr
     return np.array([cv2.pointPolygonTest(contour, xy, False) >= 0 for xy in places], np.bool_)
 
 
-def view_of(settings: Settings, source: str, *, live: bool = False) -> View:
+def view_of(
+    settings: Settings, source: str, *, live: bool = False, resident: bool = False
+) -> View:
     """How the settings search a source: a camera, or another one, which has no areas of its own.
 
-    ``live`` makes ``tracking.search = "auto"`` mean ``"changes"``.
+    ``live`` makes ``tracking.search = "auto"`` mean ``"changes"``, but for a detector that stays on
+    a GPU (``resident``): it searches pictures of one size together, and cut frames have many sizes.
     """
     camera = settings.cameras.get(source)
     merged = settings.for_source(source)
     tracking = merged.tracking
     search = tracking.search
     if search == "auto":
-        search = "changes" if live else "whole"
+        search = "changes" if live and not resident else "whole"
     refresh = tracking.refresh if search == "changes" else None
     if camera is None:
         return View(every=tracking.detect_every, refresh=refresh)

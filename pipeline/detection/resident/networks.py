@@ -157,5 +157,5 @@ def use_full_float32() -> None:
     cuDNN's convolutions use it by default. It is set once: to set it around each call needs a lock
     on the hot path. https://docs.pytorch.org/docs/stable/notes/cuda.html#tf32-on-ampere
     """
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"

@@ -209,6 +209,8 @@ def test_a_view_is_what_the_settings_say() -> None:
         }
     )
     assert view_of(settings, "clip.mp4") == View(every=3)
+    assert view_of(settings, "clip.mp4", live=True).refresh is not None
+    assert view_of(settings, "clip.mp4", live=True, resident=True) == View(every=3)
     assert view_of(settings, "door") == View(every=3, min_face=60, size=640, watch=(LEFT,))
     assert view_of(settings, "gate") == View(every=5, min_face=40, mask=(RIGHT,))
     assert view_of(settings, "door").region(720, 1280).min_face == 30

@@ -28,7 +28,7 @@ from .agreement import real_pictures
 torch = pytest.importorskip("torch")
 
 from facestream.pipeline.detection.mtcnn.cascade import Search
-from facestream.pipeline.detection.resident import cascade, detector, lists
+from facestream.pipeline.detection.resident import cascade, detector, lists, networks
 from facestream.pipeline.detection.resident.detector import ResidentDetector
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -189,10 +189,9 @@ def test_slots_that_are_not_in_use_are_finite(
 ) -> None:
     """−∞ of a margin times a side of 0 is NaN, which no comparison of two runs survives."""
     found: list[Any] = []
-    search = detector.search
 
     def watched(*arguments: Any) -> Any:
-        found.append(search(*arguments))
+        found.append(cascade.search(*arguments))
         return found[-1]
 
     monkeypatch.setattr(detector, "search", watched)
@@ -343,3 +342,17 @@ def test_mtcnn_takes_it_where_torch_serves_on_a_gpu(
         assert set(chosen.engines) == {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"}
         assert same(exact.detect(astronaut), chosen.detect(astronaut))
         assert [len(f) for f in chosen.detect_batch([astronaut] * 2, min_face=[400, 40])] == [0, 1]
+
+
+def test_float32_is_whole_on_a_gpu() -> None:
+    """Of torch's own settings cuDNN's convolutions round to TF32."""
+    places: list[Any] = [torch.backends.cudnn.conv, torch.backends.cuda.matmul]
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "tf32"
+        networks.use_full_float32()
+        assert [place.fp32_precision for place in places] == ["ieee", "ieee"]
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.fp32_precision = value
