@@ -128,6 +128,8 @@ class TorchNetworks:
         )
         if self.device.type == "cuda":
             use_full_float32()
+            # The weights come on the default stream, which the search's stream does not wait for.
+            torch.cuda.synchronize(self.device)
             self._judge(VerdictStore(serving.cache))
 
     def close(self) -> None:
