@@ -131,7 +131,7 @@ def of_check(faces: FaceSet, folder: Path) -> dict[str, Any]:
     with Gallery(folder / "check.db", reader=KnownCrops(faces)) as gallery:
         for row, name in owner.items():
             ids[row] = _store(gallery, faces, row, name)
-        thresholds, cohort = open_rules(card, RecognitionSettings())
+        thresholds, cohort = open_rules(card, RecognitionSettings(), None)
         start = time.process_time()
         found = gallery.check(thresholds=thresholds, cohort=cohort).findings
         seconds = time.process_time() - start
@@ -189,7 +189,7 @@ def of_adding(faces: FaceSet, folder: Path) -> dict[str, Any]:
             for row in rows:
                 if row != late.get(name):
                     _store(gallery, faces, row, name)
-        guard = PhotoGuard(gallery, *open_rules(card, RecognitionSettings()))
+        guard = PhotoGuard(gallery, *open_rules(card, RecognitionSettings(), None))
         wrong = {row: str(rng.choice([n for n in names if n != who])) for who, row in late.items()}
         found["doubted"] = {
             "right_person": _doubted(guard, faces, {row: name for name, row in late.items()}),
@@ -245,7 +245,7 @@ def by_photos(faces: FaceSet) -> dict[str, Any]:
     """The share of people whose first picture reaches the threshold by one, two and three others,
     in a gallery of as many photos as there are."""
     card = load_card("vae_encoder")
-    thresholds, cohort = open_rules(card, RecognitionSettings())
+    thresholds, cohort = open_rules(card, RecognitionSettings(), None)
     assert cohort is not None
     least = thresholds.among(len(faces.names)).similarity
     real = len(faces.names) - COPIED
@@ -267,7 +267,7 @@ def by_photos(faces: FaceSet) -> dict[str, Any]:
 def of_a_crowd(folder: Path) -> dict[str, Any]:
     """The time of a check of many people, four photos each (synthetic embeddings)."""
     fill(folder / "crowd.db", 4 * CROWD)
-    thresholds, cohort = open_rules(load_card("vae_encoder"), RecognitionSettings())
+    thresholds, cohort = open_rules(load_card("vae_encoder"), RecognitionSettings(), None)
     with Gallery(folder / "crowd.db", reader=None) as gallery:
         start, cpu = time.perf_counter(), time.process_time()
         gallery.check(thresholds=thresholds, cohort=cohort)

@@ -78,7 +78,7 @@ def measure(location: str, media: Path, rows: int) -> dict[str, Any]:
     card = load_card(DEFAULT_MODEL)
     with Sightings(location, media=media) as store:
         found: dict[str, Any] = {"pages_ms": _pages(store)}
-        index = SightingIndex(store, card.id, open_grouping(card, RecognitionSettings()))
+        index = SightingIndex(store, card.id, open_grouping(card, RecognitionSettings(), None))
         found["load_s"] = round(_seconds(index.refresh), 2)
         people = centres(rows)
         chance = np.random.default_rng(7)

@@ -234,7 +234,9 @@ class FaceAnalyzer(Closing):
 
     def similarity(self, one: AnalyzedFace, other: AnalyzedFace) -> tuple[float, Thresholds]:
         """How similar two faces are, −1..1 as in events, and when that means one person."""
-        thresholds, cohort = open_rules(self.encoder.card, self.settings.recognition)
+        calibrated = None if self._gallery is None else self._gallery.calibrated()
+        rules = self.settings.recognition
+        thresholds, cohort = open_rules(self.encoder.card, rules, calibrated)
         cosine = one.embedding[None] @ other.embedding
         if cohort is not None:
             first, second = (cohort.means(face.embedding[None]) for face in (one, other))

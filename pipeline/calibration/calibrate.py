@@ -97,7 +97,7 @@ def calibrate(
     if not 0 < rate < 1:
         raise UsageError(f"a rate of false alarms lies between 0 and 1, not {rate:g}")
     gallery.require_model(card.id)
-    rules = open_rules(card, recognition)[0]
+    rules = open_rules(card, recognition, None)[0]  # not those of an earlier one
     shipped = load_cohort(card.id)
     evidence = _evidence(sightings, card, recognition, rules, with_own_cohort)
     snapshot = gallery.snapshot()
@@ -173,7 +173,7 @@ def _evidence(
         strangers = None
         if with_own_cohort:
             sigma = CLEAR if rules.stranger is None else rules.stranger.sigma
-            rule = open_grouping(card, recognition)
+            rule = open_grouping(card, recognition, None)
             strangers = own_strangers(connection, card.id, sigma, rule)
     if strangers is not None and len(strangers.rows) < LEAST_STRANGERS:
         raise UsageError(

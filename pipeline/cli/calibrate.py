@@ -80,7 +80,6 @@ def calibrate(
 def _run(request: CalibrateRequest, db: str | None, config: Path | None, *, as_json: bool) -> int:
     from ..calibration import reset_calibration
     from ..gallery import Gallery
-    from ..gallery.calibrated import read_calibration
     from .console import print_json, say
     from .who import open_sightings
 
@@ -94,8 +93,7 @@ def _run(request: CalibrateRequest, db: str | None, config: Path | None, *, as_j
                 say("The model's thresholds hold." if gone else "There was no calibration.")
             return 0
         if request.action == "show":
-            with sightings.reading() as connection:
-                found = read_calibration(connection)
+            found = sightings.calibrated()
             if as_json:
                 print_json({"calibration": None if found is None else found.stored.model_dump()})
             elif found is None:

@@ -52,7 +52,8 @@ def forget_command(options: ForgetOptions, sightings: Sightings, settings: Setti
     if sum(kinds) != 1:
         raise UsageError("give either people and sightings, or --before, or --unknown-older-than")
     card = load_card(DEFAULT_MODEL)
-    forgetting = Forgetting(sightings, card.id, open_grouping(card, settings.recognition))
+    rule = open_grouping(card, settings.recognition, sightings.calibrated())
+    forgetting = Forgetting(sightings, card.id, rule)
     if not options.dry_run and (count := finish(sightings)):
         warn(f"erased what an interrupted command left: {plural(count, 'picture')}")
     plans = _plans(forgetting, options)

@@ -154,9 +154,7 @@ def inside(points: NDArray[np.floating], polygon: NDArray[np.floating]) -> NDArr
     return np.array([cv2.pointPolygonTest(contour, xy, False) >= 0 for xy in places], np.bool_)
 
 
-def view_of(
-    settings: Settings, source: str, *, live: bool = False, resident: bool = False
-) -> View:
+def view_of(settings: Settings, source: str, *, live: bool = False, resident: bool = False) -> View:
     """How the settings search a source: a camera, or another one, which has no areas of its own.
 
     ``live`` makes ``tracking.search = "auto"`` mean ``"changes"``, but for a detector that stays on

@@ -48,7 +48,7 @@ class GroupingRule:
 
 
 def open_grouping(
-    card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None = None
+    card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None
 ) -> GroupingRule:
     """The rule of the settings, for the encoder of this card; see `open_rules`."""
     percentiles = card.metrics.get("sigma_percentiles_5_50_95")

@@ -101,6 +101,11 @@ class Matcher:
         """How many photos a face is compared with now."""
         return 0 if self._searcher is None else self._searcher.templates()
 
+    @property
+    def thresholds(self) -> Thresholds:
+        """The matcher's own, for a gallery of any size."""
+        return self._thresholds
+
     def threshold(self, thresholds: Thresholds | None = None) -> float:
         """The similarity that gives a name now, of these thresholds or the matcher's own."""
         return self._in_force(thresholds).similarity
@@ -185,22 +190,23 @@ def open_matcher(
 
 
 def open_thresholds(
-    card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None = None
+    card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None
 ) -> Thresholds:
     """The thresholds of the settings (of one camera); see `open_rules`."""
     return open_rules(card, recognition, calibrated)[0]
 
 
 def open_rules(
-    card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None = None
+    card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None
 ) -> tuple[Thresholds, Cohort | None]:
     """The thresholds and the cohort of the settings.
 
     Args:
         card: the encoder's.
         recognition: see the class; a threshold that is set wins over a calibration.
-        calibrated: of the database, instead of the cards' thresholds. One for another encoder or
-            another normalisation is left out, which a warning says.
+        calibrated: of the database, instead of the cards' thresholds; None: there is none, or no
+            database. One for another encoder or another normalisation is left out, which a warning
+            says. It has no default: what forgets it decides otherwise than the rest.
 
     Raises:
         ModelError, ConfigError: as `open_matcher`.

@@ -12,7 +12,7 @@ import numpy as np
 from ..analysis import FaceAnalyzer
 from ..core.types import Identity, Verdict
 from ..identity.decision import Thresholds
-from ..identity.search import MatchQuery, open_thresholds
+from ..identity.search import MatchQuery
 from ..recognition.uncertainty import sigma
 from ..tracking.fusion import Template
 from .lines import Line, LinePart, parts_of, touching
@@ -56,7 +56,7 @@ class _Rules(NamedTuple):
 
 def _rules(analyzer: FaceAnalyzer, times: Sequence[float]) -> _Rules:
     recognition = analyzer.settings.recognition
-    thresholds = open_thresholds(analyzer.encoder.card, recognition)
+    thresholds = analyzer.matcher.thresholds
     # A name that a track has is withdrawn by so much less only; see `RecognitionSettings`.
     held = replace(thresholds, similarity=max(-1.0, thresholds.similarity - recognition.release))
     return _Rules(thresholds, held, times)

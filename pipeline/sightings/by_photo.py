@@ -8,7 +8,6 @@ from datetime import datetime
 
 from ..analysis import FaceAnalyzer, Picture
 from ..core.errors import ImageError
-from ..gallery.calibrated import read_calibration
 from ..identity.grouping import open_grouping
 from .search import SearchResult, SightingIndex
 from .store import Sightings
@@ -63,10 +62,8 @@ class PhotoSearch:
         faces = self._analyzer.analyze_batch([photo], keep="largest")[0]
         if faces.faces.mu is None or not len(faces):
             raise ImageError(f"{name} shows no face; give a photo of one", reason="no_face")
-        with self._sightings.reading() as connection:
-            calibrated = read_calibration(connection)
         rules = self._analyzer.settings.recognition
-        rule = open_grouping(self._analyzer.encoder.card, rules, calibrated)
+        rule = open_grouping(self._analyzer.encoder.card, rules, self._sightings.calibrated())
         sigma = float(faces.sigma[0])
         with self._lock:
             if self._index is None:

@@ -10,7 +10,7 @@ from facestream.engines.cards import load_card
 
 from ..core.config import Settings
 from ..core.types import Reason
-from ..identity.search import SearchableGallery, open_matcher, open_thresholds
+from ..identity.search import SearchableGallery, open_matcher
 from ..recognition.encoder import DEFAULT_MODEL
 from .corrections import Corrections, Decision
 from .records import Sighting
@@ -97,7 +97,7 @@ def evidence_of(
         candidates=tuple(people),
         threshold=matcher.threshold(),
         margin=rules.margin,
-        max_sigma=open_thresholds(card, rules).max_sigma,
+        max_sigma=matcher.thresholds.max_sigma,
         words=_words(one),
         history=tuple(Corrections(sightings, settings).history(one.id)),
     )

@@ -22,6 +22,8 @@ from ..core.config.folders import default_gallery_path, default_media_path
 from ..core.errors import UsageError
 from ..core.location import DatabaseUrl, Location, locate
 from ..core.types import Floats
+from ..gallery.calibrated import read_calibration
+from ..identity.calibrated import CalibratedRules
 from ..storage.database import (
     Create,
     backend_of,
@@ -191,6 +193,11 @@ class Sightings(Closing):
         """Whether there are sightings at all."""
         with self.reading() as connection:
             return connection.execute(select(SightingRow.id).limit(1)).first() is not None
+
+    def calibrated(self) -> CalibratedRules | None:
+        """The calibration in force; see `read_calibration`."""
+        with self.reading() as connection:
+            return read_calibration(connection)
 
     def count(self, wanted: SightingFilter = _EVERYTHING) -> int:
         """How many sightings there are."""

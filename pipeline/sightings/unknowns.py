@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from ..core.config import Settings
 from ..core.errors import UsageError
 from ..core.types import Floats
+from ..identity.calibrated import CalibratedRules, StoredCalibration
 from ..identity.grouping import open_grouping
 from ..recognition.encoder import DEFAULT_MODEL
 from ..recognition.uncertainty import normalise
@@ -70,9 +71,14 @@ class Unknowns:
         self._settings = settings or Settings()
         self._who = who
         card = load_card(DEFAULT_MODEL)
-        self._model_id = card.id
-        self._rule = open_grouping(card, self._settings.recognition)
-        self._index = ClusterIndex(card.id, self._rule)
+        self._card, self._model_id = card, card.id
+        self._calibrated: StoredCalibration | None = None
+        self._take_rules(sightings.calibrated())
+
+    def _take_rules(self, calibrated: CalibratedRules | None) -> None:
+        self._calibrated = None if calibrated is None else calibrated.stored
+        self._rule = open_grouping(self._card, self._settings.recognition, calibrated)
+        self._index = ClusterIndex(self._card.id, self._rule)
 
     # --- keeping them up to date -----------------------------------------------------------
 
@@ -85,6 +91,9 @@ class Unknowns:
         Returns:
             How many were new.
         """
+        calibrated = self._sightings.calibrated()
+        if (None if calibrated is None else calibrated.stored) != self._calibrated:
+            self._take_rules(calibrated)
         with self._sightings.reading() as connection:
             self._index.refresh(connection)
         done = 0

@@ -10,7 +10,6 @@ from fastapi import Request, Response
 from pydantic import Field
 
 from ...calibration import apply_calibration, calibrate, reset_calibration
-from ...gallery.calibrated import read_calibration
 from ..dependencies import TheActor, TheService, WholeHouse, changes, changing, looks, note_change
 from ..jobs import Step
 from ..models import Answer
@@ -52,8 +51,7 @@ class CalibrationOut(Answer):
 @reading.get("/calibration")
 def get_calibration(service: TheService) -> CalibrationOut:
     """The calibration in force, with its figures."""
-    with service.sightings.reading() as connection:
-        found = read_calibration(connection)
+    found = service.sightings.calibrated()
     if found is None:
         return CalibrationOut(calibrated=False)
     stored = found.stored

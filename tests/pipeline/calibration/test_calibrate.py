@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from facestream.engines.cards import ModelCard
+from facestream.pipeline.analysis import AnalyzedFace, FaceAnalyzer
 from facestream.pipeline.calibration import (
     CalibrationResult,
     apply_calibration,
@@ -23,10 +24,13 @@ from facestream.pipeline.calibration.page import calibration_page
 from facestream.pipeline.calibration.searches import NOBODY, Searches
 from facestream.pipeline.core.config import RecognitionSettings, Settings
 from facestream.pipeline.core.errors import GalleryCorrupt, UsageError
+from facestream.pipeline.core.types import Identity
 from facestream.pipeline.gallery import Gallery
 from facestream.pipeline.gallery.calibrated import read_calibration
 from facestream.pipeline.identity.search import MatchQuery, open_matcher
+from facestream.pipeline.redaction.naming import _rules as redaction_rules
 from facestream.pipeline.sightings import Sightings
+from facestream.pipeline.sightings.unknowns import Unknowns
 from facestream.pipeline.stages.rules import rules_of
 from facestream.pipeline.storage.schema import MetaRow
 
@@ -135,6 +139,29 @@ def test_runs_use_what_is_stored_until_it_is_removed(
     assert reset_calibration(sightings)
     assert open_matcher(gallery, card, SETTINGS).threshold() == before
     assert not reset_calibration(sightings)
+
+
+def test_what_decides_beside_a_run_uses_it_too(
+    gallery: Gallery, sightings: Sightings, card: ModelCard, found: CalibrationResult
+) -> None:
+    """Unknown people, comparisons and redaction had the model's thresholds."""
+    face = AnalyzedFace(
+        *(np.zeros(4, np.float32), 1.0, np.zeros((5, 2), np.float32)),
+        *(np.eye(1, 128, dtype=np.float32)[0], 0.5, Identity(None, None, 0.0, 0.0, "no_gallery")),
+    )
+    open_before = Unknowns(sightings)
+    apply_calibration(sightings, found)
+    open_before.update()
+    wanted = open_matcher(gallery, card, SETTINGS).thresholds.similarity
+    with FaceAnalyzer(gallery=gallery) as analyzer:
+        similar = analyzer.similarity(face, face)[1].similarity
+        shown = redaction_rules(analyzer, ()).thresholds.similarity
+    with FaceAnalyzer() as analyzer:
+        usual = analyzer.similarity(face, face)[1]
+    assert abs(usual.similarity - similar) > 5e-3
+    clusters = [open_before._rule, Unknowns(sightings)._rule]
+    assert [rule.thresholds.similarity for rule in clusters] == [wanted, wanted]
+    assert shown == wanted
 
 
 def test_a_face_below_the_ceiling_gets_no_name(

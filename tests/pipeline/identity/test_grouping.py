@@ -69,7 +69,7 @@ def test_two_poor_faces_must_be_more_similar() -> None:
 
 
 def test_the_threshold_rises_with_the_number_of_faces() -> None:
-    rule = open_grouping(read_card(MODELS / "vae_encoder.json"), RecognitionSettings())
+    rule = open_grouping(read_card(MODELS / "vae_encoder.json"), RecognitionSettings(), None)
     assert rule.usual_sigma == pytest.approx(0.726)
     strangers = normalise(np.random.default_rng(1).normal(size=(400, 128)))
     similar = [s.similarity for s in (rule.thresholds.among(2), rule.thresholds.among(400))]
