@@ -24,6 +24,10 @@ class UsageError(FacestreamError):
     """The user's input is wrong: the command line prints the message and exits with 2."""
 
 
+class ChangedSince(UsageError):
+    """Something else was changed meanwhile; nothing was done."""
+
+
 class ConfigError(UsageError):
     """A setting is unknown or has a value that cannot be used."""
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from ..core.errors import (
+    ChangedSince,
     FacestreamError,
     GalleryError,
     ImageError,
@@ -114,10 +115,10 @@ def answer_to(error: FacestreamError) -> JSONResponse:
     """The answer that an error of the library means."""
     if isinstance(error, ImageError):
         return problem(422, str(error), reason=error.reason)
-    statuses = ((PersonNotFound, 404), (PersonExists, 409), (ModelMismatch, 409))
-    for kind, status in statuses:
-        if isinstance(error, kind):
-            return problem(status, str(error))
+    if isinstance(error, PersonNotFound):
+        return problem(404, str(error))
+    if isinstance(error, (PersonExists, ModelMismatch, ChangedSince)):
+        return problem(409, str(error))
     # A message about the database names its path.
     if isinstance(error, GalleryError) and isinstance(error.__cause__, DatabaseError):
         return unavailable(error)

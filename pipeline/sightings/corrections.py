@@ -273,15 +273,19 @@ class Corrections:
             names = _names(connection)
             return [_operation(row, names) for row in connection.execute(query)]
 
-    def undo(self) -> Operation:
+    def undo(self, *, expected: int | None = None) -> Operation:
         """Undo the last operation that was not undone; that is noted, too.
+
+        Args:
+            expected: its number; None: whichever it is.
 
         Raises:
             UsageError: there is none.
+            ChangedSince: the last one is another.
         """
         with self._sightings.reading() as connection:
             names = _names(connection)
-        undone = undo_last(self._sightings, who=self._who)
+        undone = undo_last(self._sightings, who=self._who, expected=expected)
         with self._sightings.reading() as connection:
             row = connection.execute(select(OperationRow).where(OperationRow.id == undone)).one()
             return _operation(row, names | _names(connection))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
-from ..core.errors import UsageError
+from ..core.errors import ChangedSince, UsageError
 from ..gallery.changes import log_change
 from ..gallery.edits import unmerge
 from ..gallery.templates import assign_templates, erase_templates
@@ -34,16 +34,22 @@ NOT_UNDONE = ("undo", "learnt", "person_removed")
 """Kinds of operations that are left out."""
 
 
-def undo_last(sightings: Sightings, *, who: str | None = None) -> int:
+def undo_last(sightings: Sightings, *, who: str | None = None, expected: int | None = None) -> int:
     """Undo the last operation that was not undone.
 
     What was changed again since, by a machine, stays as it is.
+
+    Args:
+        sightings: the database.
+        who: does it.
+        expected: the number of that operation, so that two people who undo at once do not undo two.
 
     Returns:
         The number of the operation.
 
     Raises:
         UsageError: there is none.
+        ChangedSince: it is not the expected one.
     """
     with deciding(sightings) as connection:
         row = connection.execute(
@@ -54,6 +60,8 @@ def undo_last(sightings: Sightings, *, who: str | None = None) -> int:
         ).first()
         if row is None:
             raise UsageError("there is nothing to undo")
+        if expected not in (None, row.id):
+            raise ChangedSince(f"operation {expected} is not the last one any more: {row.id} is")
         text = f"undid {row.id}: {row.summary}"
         with changing(connection, "undo", text, who=who) as change:
             # People that decisions go back to come first, those that were made go last.

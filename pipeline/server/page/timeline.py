@@ -12,6 +12,7 @@ from fastapi import Form, Path, Query, Request, Response
 from sqlalchemy import func, select
 
 from ...access.roles import Requester
+from ...core.errors import ChangedSince
 from ...core.types import Verdict
 from ...gallery.directory import people_names
 from ...sightings import Sighting, SightingFilter
@@ -116,11 +117,15 @@ def undo(
     request: Request, service: TheService, actor: TheActor, change: Annotated[int, Form()]
 ) -> Response:
     """Take back the newest change, if it is still this one of this person."""
-    if last_change(request, actor.name) != change:
+    corrections = Corrections(service.sightings, service.settings, who=actor.name)
+    try:
+        if last_change(request, actor.name) != change:
+            raise ChangedSince
+        with changing(request, f"change {change}"):
+            done = corrections.undo(expected=change)
+    except ChangedSince as error:
         text = N_("Something else was changed since; this cannot be undone any more.")
-        raise RequestRefused(409, translate(request, text))
-    with changing(request, f"change {change}"):
-        done = Corrections(service.sightings, service.settings, who=actor.name).undo()
+        raise RequestRefused(409, translate(request, text)) from error
     service.refresh()
     text = translate(request, N_("Undone: %(what)s"), what=done.summary)
     headers = {"HX-Refresh": "true", **event_header("done", text)}

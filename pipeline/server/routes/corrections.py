@@ -90,8 +90,17 @@ def list_operations(
 
 
 @undoing.post("/undo")
-def undo(service: TheService, actor: TheActor, request: Request) -> OperationOut:
-    """Take the last operation back that was not undone; answers which one it was."""
-    with changing(request, "the last operation"):
-        done = Corrections(service.sightings, service.settings, who=actor.name).undo()
+def undo(
+    service: TheService,
+    actor: TheActor,
+    request: Request,
+    expected: Annotated[int | None, Query(ge=1)] = None,
+) -> OperationOut:
+    """Take the last operation back that was not undone; answers which one it was.
+
+    With ``expected``, its ``id``, nothing is undone (409) if somebody did or undid something since.
+    """
+    corrections = Corrections(service.sightings, service.settings, who=actor.name)
+    with changing(request, "the last operation" if expected is None else f"operation {expected}"):
+        done = corrections.undo(expected=expected)
     return OperationOut.of(done)

@@ -93,8 +93,12 @@ def test_an_unknown_person_gets_a_name_which_is_undone(house: Served, client: ht
     assert why["history"][-1]["after"]["name"] == "Eileen"
     assert why["history"][-1]["who"] == "local"
     assert client.get("/api/v1/operations").json()["operations"][0]["kind"] == "name"
-    undone = client.post("/api/v1/undo").json()
+    last = client.get("/api/v1/operations").json()["operations"][0]["id"]
+    other = client.post("/api/v1/undo", params={"expected": last + 1})
+    assert (other.status_code, str(last) in other.json()["detail"]) == (409, True)
+    undone = client.post("/api/v1/undo", params={"expected": last}).json()
     assert undone["kind"] == "name"
+    assert client.post("/api/v1/undo", params={"expected": last}).status_code in (409, 422)
     assert client.get(f"/api/v1/sightings/{uid}").json()["name"] == "unknown"
     assert client.get("/api/v1/unknown/999").status_code == 404
     assert client.post(f"{where}/merge", json={"others": [cluster["id"]]}).status_code == 422
