@@ -27,9 +27,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceServer]:
 
 
 def test_a_camera_is_added_and_removed(  # type: ignore[no-untyped-def]
-    house: ServiceServer,
-    chromium,  # noqa: F811
-    camera: tuple[str, list[str]],  # noqa: F811
+    house: ServiceServer, chromium, camera: tuple[str, list[str]]
 ) -> None:
     tab = Watched(chromium, house)
     page = tab.page
@@ -52,6 +50,24 @@ def test_a_camera_is_added_and_removed(  # type: ignore[no-untyped-def]
     page.get_by_role("button", name="Start").click()
     page.get_by_role("button", name="Stop").wait_for()
 
+    scene = page.locator(".scene")
+    scene.scroll_into_view_if_needed()
+    box = scene.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.25)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    page.mouse.up()
+    page.keyboard.press("Shift+ArrowLeft")  # its first point
+    page.get_by_role("button", name="Add an area").click()
+    page.get_by_role("button", name="Undo").click()
+    assert barriers(page) == []
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved;").wait_for()
+    (mask,) = house.service.cameras.settings_of(NAME).mask
+    wanted = [(0.2, 0.25), (0.5, 0.25), (0.5, 0.5), (0.25, 0.5)]
+    assert [tuple(one) for one in mask] == [pytest.approx(one, abs=0.01) for one in wanted]
+
     add_user(house.service.sightings, "ada", PASSWORD, role="viewer")  # from now on all log in
     add_user(house.service.sightings, "root", PASSWORD, role="admin")
     for user, may in (("ada", False), ("root", True)):
@@ -67,6 +83,7 @@ def test_a_camera_is_added_and_removed(  # type: ignore[no-untyped-def]
         page.get_by_role("heading", name=NAME).wait_for()
         assert page.get_by_role("button", name="Stop").count() == may
         assert page.get_by_role("button", name="Remove").count() == may
+        assert page.get_by_role("heading", name="Areas").count() == may
         if not may:
             page.get_by_role("button", name="Log out").click()
             page.get_by_role("heading", name="Log in").wait_for()
