@@ -50,6 +50,7 @@ def test_a_camera_is_added_and_removed(  # type: ignore[no-untyped-def]
     page.get_by_role("button", name="Start").click()
     page.get_by_role("button", name="Stop").wait_for()
 
+    page.get_by_text("s old").wait_for()
     scene = page.locator(".scene")
     scene.scroll_into_view_if_needed()
     box = scene.bounding_box()
