@@ -61,8 +61,17 @@ def live_camera(name: Name, request: Request, service: TheService, actor: TheAct
     """One camera, large."""
     if not actor.sees(name):
         raise RequestRefused(404, "there is no such camera")
-    one = service.cameras.get(name)
-    return render(request, "live.html", active="live", cameras=[], one=one)
+    one, age = service.cameras.get(name), service.cameras.view(name).age
+    return render(request, "live.html", active="live", cameras=[], one=one, age=age)
+
+
+@watching.get("/live/{name}/state")
+def state(name: Name, request: Request, service: TheService, actor: TheActor) -> Response:
+    """The state of a camera, and how old its newest frame is."""
+    if not actor.sees(name):
+        raise RequestRefused(404, "there is no such camera")
+    one, age = service.cameras.get(name), service.cameras.view(name).age
+    return render(request, "camera_state.html", one=one, age=age)
 
 
 @watching.get("/live/{name}/picture")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import cv2
@@ -28,6 +29,7 @@ class LiveView:
         self._encoding = threading.Lock()
         self._latest: FrameResult | None = None
         self._number = 0
+        self._offered = 0.0
         self._jpeg: tuple[int, bytes] | None = None
         self._ended = False
         self._watchers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
@@ -37,6 +39,7 @@ class LiveView:
         with self._lock:
             self._latest = result
             self._number += 1
+            self._offered = time.monotonic()
             self._ended = False
         self._wake()
 
@@ -49,6 +52,12 @@ class LiveView:
     def number(self) -> int:
         """How many frames were offered so far."""
         return self._number
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the newest frame was offered; None before the first."""
+        with self._lock:
+            return time.monotonic() - self._offered if self._number else None
 
     @property
     def watchers(self) -> int:
