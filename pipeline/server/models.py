@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,7 +19,14 @@ Id = Annotated[int, Field(ge=1, le=2**53)]
 class Answer(BaseModel):
     """The base of all answers and bodies; the docstring under each field is its documentation."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        use_attribute_docstrings=True, extra="forbid", frozen=True, from_attributes=True
+    )
+
+    @classmethod
+    def copied(cls, record: object) -> Self:
+        """From a record of the library whose attributes have the names of the fields."""
+        return cls.model_validate(record)
 
 
 class FoundFace(Answer):

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Query
 from fastapi.responses import StreamingResponse
 
-from ...access.audit_log import AuditRecord, newest_audit, read_audit, verify_audit
+from ...access.audit_log import newest_audit, read_audit, verify_audit
 from ..dependencies import TheService, looks
 from ..models import Answer
 
@@ -28,19 +28,6 @@ class AuditOut(Answer):
     target: str
     reason: str
     hash: str
-
-    @classmethod
-    def of(cls, entry: AuditRecord) -> AuditOut:
-        return cls(
-            id=entry.id,
-            at=entry.at,
-            actor=entry.actor,
-            address=entry.address,
-            action=entry.action,
-            target=entry.target,
-            reason=entry.reason,
-            hash=entry.hash,
-        )
 
 
 class AuditPageOut(Answer):
@@ -69,7 +56,7 @@ def list_audit(
     """Who did or looked up what, the newest first."""
     found = newest_audit(service.sightings, before=before, limit=limit)
     after = found[-1].id if found and found[-1].id > 1 else None
-    return AuditPageOut(entries=[AuditOut.of(one) for one in found], next=after)
+    return AuditPageOut(entries=[AuditOut.copied(one) for one in found], next=after)
 
 
 @reading.get("/audit/verify")
@@ -89,6 +76,6 @@ def export(service: TheService) -> StreamingResponse:
 
     def lines() -> Iterator[str]:
         for entry in read_audit(service.sightings):
-            yield AuditOut.of(entry).model_dump_json() + "\n"
+            yield AuditOut.copied(entry).model_dump_json() + "\n"
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")

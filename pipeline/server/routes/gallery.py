@@ -8,7 +8,7 @@ from fastapi import Request
 from pydantic import Field
 
 from ...gallery.directory import person_by_id
-from ...gallery.findings import Finding, FindingKind, Mending
+from ...gallery.findings import FindingKind, Mending
 from ...gallery.records import PhotoReason
 from ...sightings.enrolment import learn_sightings
 from ...sightings.people import split_person
@@ -56,12 +56,6 @@ class FindingOut(Answer):
     sigma: float | None = None
     photos: int | None = None
     """How many take part in recognition."""
-
-    @classmethod
-    def of(cls, one: Finding) -> FindingOut:
-        values = one.to_dict()
-        values.pop("path", None)
-        return cls(**values)
 
 
 class GalleryCheckOut(Answer):
@@ -123,7 +117,7 @@ def check(service: TheService, show: Order = "all") -> GalleryCheckOut:
     """People who may be one, photos of somebody else, and hints."""
     service.refresh()
     found = service.gallery.check(recognition=service.settings.recognition)
-    shown = [FindingOut.of(one) for one in found.findings if one.problem or show == "all"]
+    shown = [FindingOut.copied(one) for one in found.findings if one.problem or show == "all"]
     return GalleryCheckOut(
         people=found.people,
         photos=found.photos,

@@ -13,7 +13,6 @@ from pydantic import Field
 from ...access.roles import Requester
 from ...core.errors import UsageError
 from ...sightings.cluster_records import ClusterState, UnknownCluster
-from ...sightings.naming import NameGiven
 from ...sightings.unknowns import Unknowns
 from ..dependencies import TheActor, TheService, WholeHouse, changes, changing, looks
 from ..models import Answer, Id
@@ -92,17 +91,6 @@ class NamedOut(Answer):
     photos: int
     """How many pictures are photos of the gallery now."""
 
-    @classmethod
-    def of(cls, done: NameGiven) -> NamedOut:
-        return cls(
-            person_id=done.person_id,
-            name=done.name,
-            new=done.new,
-            sightings=done.sightings,
-            resembling=done.resembling,
-            photos=done.photos,
-        )
-
 
 class OthersIn(Answer):
     """Clusters that are the same person."""
@@ -152,7 +140,7 @@ def name(
     """Give the person a name, who is made or is one of the gallery; the past gets it, too."""
     unknowns = _known(service, actor, cluster_id)
     with changing(request, f"cluster {cluster_id}"):
-        return NamedOut.of(unknowns.name(cluster_id, body.name))
+        return NamedOut.copied(unknowns.name(cluster_id, body.name))
 
 
 @writing.post("/unknown/{cluster_id}/merge")
