@@ -49,7 +49,7 @@ class DetectStage:
     A frame with an error is left out.
 
     Args:
-        detector: closed by the stage.
+        detector: stays the caller's to close; a service searches photos with it, too.
         views: how the frames of a source are searched; called once for each source.
         isolation: keeps an error with its source; without it every error ends the run.
         charge: counts the time of each source.
@@ -92,7 +92,7 @@ class DetectStage:
         return [result for result in results if result is not None]
 
     def close(self) -> None:
-        self._detector.close()
+        """The detector belongs to the pipeline's caller, or to the pipeline."""
 
     def _lose(self, results: list[FrameResult | None], place: int, source: str) -> None:
         results[place] = None

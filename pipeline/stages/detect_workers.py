@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 
 from facestream.engines.base import Engine
@@ -73,8 +74,9 @@ def start_detection(
     """Start the worker between the sources and ``found``, or two of them.
 
     Args:
-        detector: closed in the end.
-        open_another: opens the detector of a second worker; None: one worker serves all sources.
+        detector: stays the caller's to close.
+        open_another: opens the detector of a second worker, which is closed in the end; None: one
+            worker serves all sources.
         views: how a source is searched.
         finished: see `SourceQueue.lanes`.
     """
@@ -98,7 +100,8 @@ def start_detection(
 
     def run_costly() -> None:
         yield_to_other_threads()
-        run(second, costly, outlet, Batching(max_items=1))
+        with closing(second):
+            run(second, costly, outlet, Batching(max_items=1))
 
     supervisor.spawn("detect", lambda: run(detector, usual, outlet, batching))
     supervisor.spawn("detect costly", run_costly)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from facestream.engines.errors import InferenceError
-from facestream.pipeline import Event, Gallery, Left, Pipeline, Settings, Sink
+from facestream.pipeline import Event, FaceAnalyzer, Gallery, Left, Pipeline, Settings, Sink
 from facestream.pipeline.core.errors import GalleryError, ModelMismatch, SourceError, StageFailed
 from facestream.pipeline.core.types import FrameResult
 from facestream.pipeline.detection.mtcnn.detector import Mtcnn
@@ -246,6 +246,14 @@ def test_sinks_are_closed_once_however_a_run_ends(clip: Path, tmp_path: Path) ->
     with pytest.raises(SourceError):
         Pipeline([tmp_path / "missing.mp4"], sinks=[refused])
     assert (ran.closed, unused.closed, refused.closed) == (1, 1, 1)
+
+
+def test_networks_that_are_lent_stay_usable(clip: Path) -> None:
+    with FaceAnalyzer(Settings()) as analyzer:
+        for _ in range(2):  # as a service does when its cameras change
+            with Pipeline([clip], sinks=[], analyzer=analyzer) as pipeline:
+                assert pipeline.run().faces == 30
+        assert len(analyzer.analyze(portrait()).faces) == 1
 
 
 def test_leaving_the_loop_early_ends_the_run(clip: Path) -> None:
