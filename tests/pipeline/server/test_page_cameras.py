@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
+import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
@@ -14,6 +17,7 @@ from facestream.pipeline.server.serving import ServiceServer
 from tests.pipeline.server.conftest import FREE, PASSWORD
 from tests.pipeline.server.test_camera_routes import camera, settings_of
 from tests.pipeline.server.test_page_journey import Watched, barriers, chromium, pytestmark
+from tests.waiting import wait_until
 
 __all__ = ["camera", "chromium", "pytestmark"]  # fixtures, and where they can run
 
@@ -24,6 +28,36 @@ NAME = "door <b>"
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceServer]:
     with ServiceServer(settings_of(tmp_path_factory.mktemp("cameras")), FREE) as made:
         yield made
+
+
+def test_areas_fit_the_picture_and_are_never_saved_unread(  # type: ignore[no-untyped-def]
+    house: ServiceServer, chromium, camera: tuple[str, list[str]]
+) -> None:
+    mask = [[(0.0, 0.0), (0.2, 0.0), (0.2, 0.2)]]
+    house.service.configuration.add_camera("hall", {"url": f"{camera[0]}/snap.jpg", "mask": mask})
+    tab = Watched(chromium, house, wide=False)
+    page = tab.page
+
+    _, wide = cv2.imencode(".jpg", np.zeros((90, 160, 3), np.uint8))
+    answers = [{"status": 204}, {"content_type": "image/jpeg", "body": wide.tobytes()}]
+    page.route("**/live/hall/picture", lambda route: route.fulfill(**answers.pop(0)))  # type: ignore[arg-type]
+    page.goto("/live/hall", wait_until="commit")
+    page.locator(".scene:not(.waiting)").wait_for()  # the first answer had no picture
+    page.locator(".handle").first.wait_for()
+    sizes = [page.locator(f".scene > {one}").bounding_box() for one in ("img", "svg")]
+    assert sizes[0] is not None
+    assert sizes[0] == pytest.approx(sizes[1], abs=1)
+    assert sizes[0]["height"] < 192
+    tab.check()
+
+    page.route(
+        "**/hall/settings", lambda route: route.fulfill(status=503, body='{"detail": "busy"}')
+    )
+    answers += [{"status": 204}] * 50
+    page.goto("/live/hall", wait_until="commit")
+    page.get_by_text("busy", exact=True).wait_for()
+    assert page.get_by_role("button", name="Save").is_disabled()
+    house.service.configuration.remove_camera("hall")
 
 
 def test_a_camera_is_added_and_removed(  # type: ignore[no-untyped-def]
@@ -63,8 +97,13 @@ def test_a_camera_is_added_and_removed(  # type: ignore[no-untyped-def]
     page.get_by_role("button", name="Add an area").click()
     page.get_by_role("button", name="Undo").click()
     assert barriers(page) == []
+    since = datetime.now(UTC)
     page.get_by_role("button", name="Save").click()
     page.get_by_text("Saved;").wait_for()
+    cameras = house.service.cameras
+    wait_until(lambda: NAME in cameras.states and cameras.states[NAME].utc > since)
+    number = cameras.view(NAME).number
+    wait_until(lambda: cameras.view(NAME).number > number + 2)  # the cameras of now are searched
     (mask,) = house.service.cameras.settings_of(NAME).mask
     wanted = [(0.2, 0.25), (0.5, 0.25), (0.5, 0.5), (0.25, 0.5)]
     assert [tuple(one) for one in mask] == [pytest.approx(one, abs=0.01) for one in wanted]

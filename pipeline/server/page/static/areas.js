@@ -9,6 +9,8 @@
   const find = (name) => root.querySelector(`[data-${name}]`);
   const scene = find("scene");
   const svg = scene.querySelector("svg");
+  const picture = scene.querySelector("img");
+  const buttons = root.querySelectorAll("[data-act]");
   const said = find("said");
   const kind = find("kind");
   let areas = []; // {kind: "watch" or "mask", points: [[x, y], …]}
@@ -146,9 +148,21 @@
       say(problem.detail || document.getElementById("notice").dataset.failed, true);
     },
   };
-  root.querySelectorAll("[data-act]").forEach((one) => one.addEventListener("click", acts[one.dataset.act]));
-  fetch(`${path}/settings`).then((answer) => answer.json()).then((settings) => {
+  buttons.forEach((one) => one.addEventListener("click", acts[one.dataset.act]));
+
+  // Nothing can be drawn or saved before the areas of now are here: saving would remove them.
+  fetch(`${path}/settings`).then(async (answer) => {
+    const settings = await answer.json();
+    if (!answer.ok) { say(settings.detail, true); return; }
     areas = ["watch", "mask"].flatMap((one) => settings[one].map((points) => ({ kind: one, points })));
+    buttons.forEach((one) => { one.disabled = false; });
+    scene.inert = false;
     draw();
   }).catch(() => say(document.getElementById("notice").dataset.failed, true));
+
+  // A camera that just connects has no picture yet.
+  const arrived = () => scene.classList.toggle("waiting", !picture.naturalWidth);
+  picture.addEventListener("load", arrived);
+  picture.addEventListener("error", () => setTimeout(() => { picture.src = picture.dataset.src; }, 2000));
+  picture.src = picture.dataset.src;
 })();
