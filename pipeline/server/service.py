@@ -146,6 +146,11 @@ class Service(Closing):
             self._refreshed = now
             self.gallery.refresh()
 
+    def use_calibration(self) -> None:
+        """Decide by the calibration of now, also on the cameras, which connect again."""
+        self.gallery.refresh()
+        self._use_settings(self.settings, self.configuration.added)
+
     def _use_settings(self, settings: Settings, added: Collection[str]) -> None:
         self.settings = self.analyzer.settings = settings
         self.analyzer.search_in(self.gallery)  # by the thresholds of now

@@ -92,7 +92,7 @@ def apply(body: ApplyIn, service: TheService, request: Request) -> CalibrationOu
         raise RequestRefused(409, "this is not the newest calibration; calibrate anew")
     with changing(request, "calibration"):
         apply_calibration(service.sightings, newest[1])
-    service.gallery.refresh()
+    service.use_calibration()
     return get_calibration(service)
 
 
@@ -101,5 +101,5 @@ def reset(service: TheService, request: Request) -> CalibrationOut:
     """Use the model's thresholds again."""
     with changing(request, "calibration"):
         reset_calibration(service.sightings)
-    service.gallery.refresh()
+    service.use_calibration()
     return get_calibration(service)

@@ -9,9 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+from facestream.pipeline.calibration import CalibrationResult
 from facestream.pipeline.core.events import FusedTemplate
 from facestream.pipeline.core.images import read_image
+from facestream.pipeline.identity.calibrated import StoredCalibration
 from facestream.pipeline.recognition.align import align_faces
+from facestream.pipeline.recognition.cohort import load_cohort
 from facestream.pipeline.server.serving import ServiceServer
 from facestream.pipeline.sightings import Sightings
 from facestream.pipeline.sightings.writer import SightingWriter
@@ -190,6 +193,28 @@ def test_a_calibration_needs_people(client: httpx.Client) -> None:
     apply = {"calibration": "0" * 16}
     assert client.post("/api/v1/calibration/apply", json=apply).status_code == 409
     assert not client.delete("/api/v1/calibration").json()["calibrated"]
+
+
+def test_a_calibration_holds_from_now_on(house: Served, client: httpx.Client) -> None:
+    """The service kept the thresholds that it began with, and so did its cameras."""
+    service = house.server.service
+    card = service.analyzer.encoder.card
+    before = service.analyzer.matcher.thresholds.similarity
+    kept = load_cohort(card.id).card.thresholds
+    assert kept is not None
+    stored = StoredCalibration(
+        model=card.id,
+        normalise="cohort",
+        created="2030-01-01T00:00:00+00:00",
+        thresholds=kept.model_copy(update={"similarity": 0.61}),
+    )
+    service.calibration = ("0" * 16, CalibrationResult(stored, (), {}))
+    applied = client.post("/api/v1/calibration/apply", json={"calibration": "0" * 16})
+    assert applied.json()["calibrated"]
+    assert service.analyzer.matcher.thresholds.similarity != before
+    reset = client.delete("/api/v1/calibration")
+    assert not reset.json()["calibrated"]
+    assert service.analyzer.matcher.thresholds.similarity == before
 
 
 def test_retention_check_backup_and_encryption(house: Served, client: httpx.Client) -> None:
