@@ -189,13 +189,6 @@ def open_matcher(
     return Matcher(searcher, thresholds)
 
 
-def open_thresholds(
-    card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None
-) -> Thresholds:
-    """The thresholds of the settings (of one camera); see `open_rules`."""
-    return open_rules(card, recognition, calibrated)[0]
-
-
 def open_rules(
     card: ModelCard, recognition: RecognitionSettings, calibrated: CalibratedRules | None
 ) -> tuple[Thresholds, Cohort | None]:

@@ -9,7 +9,7 @@ from facestream.engines.cards import ModelCard
 from ..core.config import Settings
 from ..identity.calibrated import CalibratedRules
 from ..identity.hysteresis import HysteresisRules
-from ..identity.search import open_thresholds
+from ..identity.search import open_rules
 from ..tracking.embedding_schedule import EmbeddingPolicy
 from .limits import SourceLimits
 from .track_events import EmissionRules
@@ -37,24 +37,20 @@ class TrackingRules:
 
 
 def rules_of(
-    settings: Settings,
-    card: ModelCard,
-    *,
-    live: bool = False,
-    calibrated: CalibratedRules | None = None,
+    settings: Settings, card: ModelCard, *, calibrated: CalibratedRules | None, live: bool = False
 ) -> TrackingRules:
     """The rules of a source with these settings, for the encoder of this card.
 
     Args:
+        calibrated: the calibration of the database; see `open_rules`.
         live: the source has the limits of live sources.
-        calibrated: the calibration of the database.
 
     Raises:
         ModelError: the cohort is missing, damaged or another encoder's.
         ConfigError: there is no threshold.
     """
     tracking, recognition, encoder = settings.tracking, settings.recognition, settings.encoder
-    thresholds = open_thresholds(card, recognition, calibrated)
+    thresholds, _ = open_rules(card, recognition, calibrated)
     most = settings.limits
     return TrackingRules(
         min_iou=tracking.iou,

@@ -20,12 +20,7 @@ def default_gallery_path() -> Path:
     Raises:
         ConfigError: the user has no home folder.
     """
-    try:
-        return user_data_path("facestream", appauthor=False) / "gallery.db"
-    except RuntimeError as error:
-        raise ConfigError(
-            "this user has no home folder for a gallery: give --gallery PEOPLE.db, or set HOME"
-        ) from error
+    return _in_user_data("gallery.db", "a gallery: give --gallery PEOPLE.db, or set HOME")
 
 
 def default_media_path() -> Path:
@@ -34,12 +29,7 @@ def default_media_path() -> Path:
     Raises:
         ConfigError: the user has no home folder.
     """
-    try:
-        return user_data_path("facestream", appauthor=False) / "media"
-    except RuntimeError as error:
-        raise ConfigError(
-            "this user has no home folder for pictures: set storage.media, or HOME"
-        ) from error
+    return _in_user_data("media", "pictures: set storage.media, or HOME")
 
 
 def default_outbox_path() -> Path:
@@ -48,12 +38,14 @@ def default_outbox_path() -> Path:
     Raises:
         ConfigError: the user has no home folder.
     """
+    return _in_user_data("outbox", "messages: set storage.outbox, or HOME")
+
+
+def _in_user_data(name: str, problem: str) -> Path:
     try:
-        return user_data_path("facestream", appauthor=False) / "outbox"
+        return user_data_path("facestream", appauthor=False) / name
     except RuntimeError as error:
-        raise ConfigError(
-            "this user has no home folder for messages: set storage.outbox, or HOME"
-        ) from error
+        raise ConfigError(f"this user has no home folder for {problem}") from error
 
 
 def default_engine_cache() -> Path:

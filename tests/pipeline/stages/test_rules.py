@@ -33,7 +33,7 @@ def test_rules_say_what_the_settings_say() -> None:
             "recognition.withhold_flat": True,
         }
     )
-    rules = rules_of(settings, card)
+    rules = rules_of(settings, card, calibrated=None)
     assert (rules.absence_seconds, rules.min_iou, rules.embedding.max_looks) == (3.0, 0.3, 7)
     assert (rules.hysteresis.confirm, rules.hysteresis.release) == (4, 0.2)
     assert rules.hysteresis.withhold_flat
@@ -45,8 +45,8 @@ def test_rules_say_what_the_settings_say() -> None:
 def test_the_thresholds_are_the_cohorts_or_the_encoders() -> None:
     card = load_card(DEFAULT_MODEL)
     plain = Settings().with_values({"recognition.normalise": "none"})
-    with_cohort = rules_of(Settings(), card).hysteresis.thresholds
-    without = rules_of(plain, card).hysteresis.thresholds
+    with_cohort = rules_of(Settings(), card, calibrated=None).hysteresis.thresholds
+    without = rules_of(plain, card, calibrated=None).hysteresis.thresholds
     assert with_cohort is not None
     assert without is not None
     assert with_cohort.similarity != without.similarity
@@ -77,7 +77,7 @@ class Crowd:
 def test_a_name_is_harder_to_get_in_a_larger_gallery() -> None:
     card = load_card(DEFAULT_MODEL)
     crowd = Crowd(3)
-    naming = rules_of(Settings(), card).hysteresis
+    naming = rules_of(Settings(), card, calibrated=None).hysteresis
     assert naming.thresholds is not None
     matcher = Matcher(crowd, naming.thresholds)
     (found,) = matcher.search(np.ones((1, 4), np.float32))
@@ -89,9 +89,9 @@ def test_a_name_is_harder_to_get_in_a_larger_gallery() -> None:
     assert raised > 0.42
     assert [who.reason for who in matcher.decide(look)] == ["below_threshold"]
     loose = Settings().with_values({"recognition.false_alarms": 0.9})
-    assert matcher.threshold(rules_of(loose, card).hysteresis.thresholds) < raised
+    assert matcher.threshold(rules_of(loose, card, calibrated=None).hysteresis.thresholds) < raised
     fixed = Settings().with_values({"recognition.threshold": 0.4})
-    thresholds = rules_of(fixed, card).hysteresis.thresholds
+    thresholds = rules_of(fixed, card, calibrated=None).hysteresis.thresholds
     assert matcher.threshold(thresholds) == 0.4
     assert [who.name for who in matcher.decide(look, thresholds=thresholds)] == ["Ada"]
 
